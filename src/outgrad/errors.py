@@ -1,0 +1,67 @@
+"""Every error class of Outgrad.
+
+A message says what was called, what was found and what to do. All classes derive from
+:class:`OutgradError`; each also derives from the built-in exception that a caller would catch.
+"""
+
+from __future__ import annotations
+
+
+class OutgradError(Exception):
+    """Base of all errors that Outgrad raises on purpose."""
+
+
+MetatensorError = OutgradError
+"""The same class under metatensor's name, so that ported scripts keep their ``except`` lines."""
+
+
+class ValidationError(OutgradError, ValueError):
+    """Labels, blocks or maps that do not follow the rules of the data model."""
+
+
+class NotEqualError(OutgradError, ValueError):
+    """Two blocks or maps that should agree do not."""
+
+
+class UnsortedGradientWarning(UserWarning):
+    """Gradient rows are not sorted by ``sample``: the block can only be one chunk."""
+
+
+class ArchiveError(OutgradError):
+    """Something is wrong with a stored archive or file."""
+
+
+class ArchiveExistsError(ArchiveError, FileExistsError):
+    """A path that should be written exists already."""
+
+
+class ArchiveNotFoundError(ArchiveError, FileNotFoundError):
+    """A path that should be read does not exist."""
+
+
+class NotAnArchiveError(ArchiveError, ValueError):
+    """A path exists but holds no archive."""
+
+
+class UnfinishedArchiveError(ArchiveError):
+    """An archive that was never committed: its writer was stopped or still runs."""
+
+
+class NewerFormatError(ArchiveError):
+    """An archive of a format version that this release does not know."""
+
+
+class DamagedArchiveError(ArchiveError, OSError):
+    """Stored bytes are missing, changed or not where they belong."""
+
+
+class FileFormatError(ArchiveError, ValueError):
+    """An ``.mts``, ``.npz`` or ``.npy`` file that breaks its format or this reader's safety rules."""
+
+
+class JobError(OutgradError, ValueError):
+    """A job file or a cluster specification that cannot be used."""
+
+
+class MemoryLimitError(OutgradError, MemoryError):
+    """A plan whose tasks would not fit into the memory of a worker."""

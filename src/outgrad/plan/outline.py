@@ -1,0 +1,77 @@
+"""The shape of a block's arrays and the rows at which its chunks are cut: plain data, no values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Edges = npt.NDArray[np.int64]
+
+
+class Piece(NamedTuple):
+    """One chunk of one block: what a task holds is a tuple of these, its *part*."""
+
+    block: int
+    chunk: int
+
+
+Part = tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Shape, dtype and chunk edges of a block's values, and the same for each gradient.
+
+    Chunk ``i`` holds rows ``edges[i]:edges[i + 1]`` of the values and of every gradient: co-chunked.
+    """
+
+    edges: Edges
+    trailing: tuple[int, ...]
+    dtype: np.dtype[Any]
+    gradients: dict[str, Outline] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (int(self.edges[-1]), *self.trailing)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of this array alone."""
+        return prod(self.trailing) * self.dtype.itemsize
+
+    @property
+    def chunk_count(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def chunk_rows(self) -> tuple[int, ...]:
+        """Number of rows of each chunk, as dask writes chunks."""
+        return tuple(int(rows) for rows in np.diff(self.edges))
+
+    @property
+    def chunk_bytes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each chunk, gradients included."""
+        own = np.diff(self.edges) * self.row_bytes
+        return sum((g.chunk_bytes for g in self.gradients.values()), own)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.edges[-1]) * self.row_bytes + sum(g.nbytes for g in self.gradients.values())
+
+    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Outline]]:
+        """Yield ``(path, outline)`` for the values and every gradient below them."""
+        yield path, self
+        for parameter, gradient in self.gradients.items():
+            yield from gradient.walk((*path, parameter))
+
+    def at(self, path: tuple[str, ...]) -> Outline:
+        """The outline found by following ``path``; itself for ``()``."""
+        outline = self
+        for parameter in path:
+            outline = outline.gradients[parameter]
+        return outline
