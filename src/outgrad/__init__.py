@@ -1,0 +1,1 @@
+"""Labelled, block-sparse tensors with gradients, larger than memory."""
