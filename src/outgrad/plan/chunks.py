@@ -19,7 +19,10 @@ def cut(cumulative_bytes: npt.NDArray[np.integer], allowed: Edges, target_bytes:
 
     ``cumulative_bytes`` (A,) are the bytes before each allowed edge. The first and the last allowed
     edge are always taken, and a stretch between two neighbours that is larger than the target stays whole.
+    Without rows, one empty chunk is left: a block always has at least one.
     """
+    if len(allowed) == 1:
+        return np.repeat(np.asarray(allowed, dtype=np.int64), 2)
     chosen = [0]
     last = len(allowed) - 1
     while chosen[-1] < last:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Derivatives: what an operation does to values and gradients."""

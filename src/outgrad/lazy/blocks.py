@@ -1,0 +1,69 @@
+"""The lazy data of some blocks: parts of a Dask graph that hold their chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dask.highlevelgraph import HighLevelGraph
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.plan.outline import Outline, Part, Piece
+
+Key = Hashable
+
+
+@dataclass(frozen=True)
+class LazyBlocks:
+    """Blocks whose chunks are computed by tasks, one task a *part*.
+
+    The result of task ``keys[n]`` is a list with one :class:`Chunk` for each piece of ``parts[n]``.
+    """
+
+    graph: HighLevelGraph
+    keys: tuple[Key, ...]
+    parts: tuple[Part, ...]
+    outlines: tuple[Outline, ...]
+
+    @cached_property
+    def places(self) -> Mapping[Piece, tuple[Key, int]]:
+        """Where each chunk is: the key of its part, and its place in the part's list."""
+        return {
+            piece: (key, place)
+            for key, part in zip(self.keys, self.parts, strict=True)
+            for place, piece in enumerate(part)
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values and gradients."""
+        return sum(outline.nbytes for outline in self.outlines)
+
+    @property
+    def part_bytes(self) -> list[int]:
+        """Bytes of the result of each part."""
+        sizes = [outline.chunk_bytes for outline in self.outlines]
+        return [sum(int(sizes[block][chunk]) for block, chunk in part) for part in self.parts]
+
+    def chunks_of(self, block: int) -> Iterator[tuple[Key, int]]:
+        """Yield the place of each chunk of ``block``, in order."""
+        for chunk in range(self.outlines[block].chunk_count):
+            yield self.places[Piece(block, chunk)]
+
+
+def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[Chunk]]:
+    """Sort the computed parts into the list of chunks of each block."""
+    found: dict[Piece, Chunk] = {}
+    for part, chunks in zip(blocks.parts, results, strict=True):
+        found.update(zip(part, chunks, strict=True))
+    return [
+        [found[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
+        for block, outline in enumerate(blocks.outlines)
+    ]
+
+
+def extract(blocks: LazyBlocks) -> dict[Key, Any]:
+    """The low-level graph as one dictionary."""
+    return dict(blocks.graph)

@@ -1,0 +1,179 @@
+"""The one place where gradients are carried through an operation.
+
+With x the argument, G = ∂x/∂p its gradient and w = ∂f/∂x the weight, the gradient of f is w[row] · G,
+where row[r] is the values row of gradient row r. A gradient of this gradient follows because the product
+is an operation like any other:
+
+    ∂/∂q (w[row] · G) = (∂w/∂q)[row] · G + w[row] · ∂G/∂q
+
+so the mechanism is applied to itself: :func:`gather` lifts w, with its gradients, to the rows of G, and
+the rule of ``multiply`` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.push import Weighted, weighted_sum
+from outgrad.kernels.scatter import Index, scatter_rows
+from outgrad.plan.rows import group, lift, merge, renumber
+from outgrad.rules.term import Rows, Rule, Term
+
+Pushed = tuple[Chunk, Term]
+"""A gradient of one argument, and the term of this argument."""
+
+
+def apply(rule: Rule, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
+    """Apply ``rule`` to the values of ``chunks`` and carry all their gradients through it."""
+    values = rule.value(*(chunk.values for chunk in chunks), *constants)
+    parameters = dict.fromkeys(name for chunk in chunks for name in chunk.gradients)
+    gradients = {name: _gradient(rule, chunks, constants, name) for name in parameters}
+    return Chunk(values, gradients, chunks[0].table)
+
+
+def _gradient(rule: Rule, chunks: Sequence[Chunk], constants: Sequence[Any], parameter: str) -> Chunk:
+    present = [number for number, chunk in enumerate(chunks) if parameter in chunk.gradients]
+    nested = dict.fromkeys(q for number in present for q in chunks[number].gradients[parameter].gradients)
+    # A weight only needs the gradients by which this gradient is differentiated again: mostly none.
+    arguments = [_only(chunk, tuple(nested)) for chunk in chunks]
+    terms = rule.terms(*arguments, *constants)
+    pushed = [(chunks[number].gradients[parameter], terms[number]) for number in present]
+    if _same_rows(pushed):
+        return _sum_in_place(pushed)
+    return unite([push(gradient, term) for gradient, term in pushed])
+
+
+def _only(chunk: Chunk, parameters: tuple[str, ...]) -> Chunk:
+    return Chunk(chunk.values, {q: chunk.gradients[q] for q in parameters if q in chunk.gradients})
+
+
+def _same_rows(pushed: Sequence[Pushed]) -> bool:
+    """Whether all gradients have the same table and nothing but a weight: then one pass does it."""
+    table = pushed[0][0].rows
+    return all(
+        not gradient.gradients and term.rows is None and term.columns is None and _equal(gradient.rows, table)
+        for gradient, term in pushed
+    )
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a is b or np.array_equal(a, b)
+
+
+def _sum_in_place(pushed: Sequence[Pushed]) -> Chunk:
+    table = pushed[0][0].rows
+    terms = [
+        Weighted(w.values if isinstance(w := term.weight, Chunk) else w, table[:, 0], gradient.values)
+        for gradient, term in pushed
+    ]
+    return Chunk(weighted_sum(terms), {}, table)
+
+
+def push(gradient: Chunk, term: Term) -> Chunk:
+    """Carry one gradient through one term: weigh it, then sum its rows, then map its columns."""
+    if term.weight is not None:
+        gradient = _weigh(gradient, term.weight)
+    if term.rows is not None:
+        table, where = group(gradient.rows, term.rows.target)
+        gradient = Chunk(*_summed(gradient, where, len(table)), table)
+    if term.columns is not None:
+        gradient = map_arrays(gradient, term.columns)
+    return gradient
+
+
+def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
+    row = gradient.rows[:, 0]
+    if not isinstance(weight, Chunk):
+        if isinstance(weight, np.ndarray):
+            return product(gather(Chunk(weight), row), gradient)
+        return map_arrays(gradient, lambda array: array * weight)
+    missing = [q for q in gradient.gradients if q not in weight.gradients]
+    if missing:
+        raise ValidationError(
+            f"the gradient is itself differentiated with respect to {missing}, but the values have no such "
+            f"gradient, and a nonlinear operation needs it; add the gradient {missing[0]!r} to the block"
+        )
+    return product(gather(weight, row), gradient)
+
+
+def product(weight: Chunk, gradient: Chunk) -> Chunk:
+    """Multiply a gradient (R, *K, *C, P) by a weight with the same rows (R, *C, P), rule included."""
+    lifted = _pad(weight, gradient.values.ndim - weight.values.ndim)
+    free = Chunk(gradient.values, gradient.gradients)
+    out = apply(PRODUCT, [lifted, free])
+    return Chunk(out.values, out.gradients, gradient.table)
+
+
+PRODUCT = Rule("multiply", lambda x, y: x * y, lambda x, y: [Term(y), Term(x)])
+
+
+def _pad(chunk: Chunk, count: int) -> Chunk:
+    """Insert ``count`` axes of length one before the components of the top level, at every level."""
+    base = chunk.values.ndim
+
+    def insert(array: Array) -> Array:
+        at = array.ndim - base + 1
+        return array.reshape(array.shape[:at] + (1,) * count + array.shape[at:])
+
+    return map_arrays(chunk, insert)
+
+
+def map_arrays(chunk: Chunk, function: Any) -> Chunk:
+    """Apply ``function`` to the values of a chunk and of all its gradients; rows stay."""
+    gradients = {name: map_arrays(gradient, function) for name, gradient in chunk.gradients.items()}
+    return Chunk(function(chunk.values), gradients, chunk.table)
+
+
+def gather(chunk: Chunk, index: Index) -> Chunk:
+    """Take rows ``index`` of a chunk with all their gradient rows; rows may repeat."""
+    gradients = {}
+    for name, gradient in chunk.gradients.items():
+        read, table = lift(index, gradient.rows)
+        taken = gather(gradient, read)
+        gradients[name] = Chunk(taken.values, taken.gradients, table)
+    return Chunk(chunk.values[index], gradients)
+
+
+def sum_rows(chunk: Chunk, target: Index, size: int) -> Chunk:
+    """Add row i of a chunk to row ``target[i]`` of ``size``, gradients too."""
+    return Chunk(*_summed(chunk, target, size))
+
+
+def _summed(chunk: Chunk, target: Index, size: int) -> tuple[Array, dict[str, Chunk]]:
+    gradients = {name: push(gradient, _moved(target, size)) for name, gradient in chunk.gradients.items()}
+    return scatter_rows(chunk.values, target, size), gradients
+
+
+def _moved(target: Index, size: int) -> Term:
+    return Term(rows=Rows(target, size))
+
+
+def unite(pieces: Sequence[Chunk]) -> Chunk:
+    """Add gradients whose rows may differ: rows are united, and a missing row is zero."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if all(_equal(piece.rows, pieces[0].rows) for piece in pieces):
+        table = pieces[0].rows
+        places: list[Index] = [np.arange(len(table))] * len(pieces)
+    else:
+        table, places = merge([piece.rows for piece in pieces])
+    shape = np.broadcast_shapes(*(piece.values.shape[1:] for piece in pieces))
+    values = np.zeros((len(table), *shape), np.result_type(*(piece.values for piece in pieces)))
+    for piece, where in zip(pieces, places, strict=True):
+        values[where] += piece.values  # rows of one piece are unique, so no addition is lost
+    names = dict.fromkeys(name for piece in pieces for name in piece.gradients)
+    gradients = {name: unite(_renumbered(pieces, places, name)) for name in names}
+    return Chunk(values, gradients, table)
+
+
+def _renumbered(pieces: Sequence[Chunk], places: Sequence[Index], name: str) -> list[Chunk]:
+    return [
+        Chunk(g.values, g.gradients, renumber(g.rows, where))
+        for piece, where in zip(pieces, places, strict=True)
+        if (g := piece.gradients.get(name)) is not None
+    ]

@@ -1,0 +1,113 @@
+"""The derivative of every operation: one entry each.
+
+``x``, ``y`` are the chunks of the arguments, other letters are constants. A weight is written with the
+entries of this table, so that it can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.scatter import Index, scatter_columns, scatter_rows
+from outgrad.rules.apply import PRODUCT, apply
+from outgrad.rules.term import Columns, Rows, Rule, Term
+
+Terms = Sequence[Term]
+Number = complex | float
+
+
+# ---- two maps ----
+def _subtract(x: Chunk, y: Chunk) -> Terms:
+    return [Term(), Term(-1)]
+
+
+def _divide(x: Chunk, y: Chunk) -> Terms:
+    """∂(x/y)/∂x = 1/y and ∂(x/y)/∂y = −(x/y)/y."""
+    inverse = apply(INVERSE, [y], 1.0)
+    return [Term(inverse), Term(apply(SCALE, [apply(PRODUCT, [apply(DIVIDE, [x, y]), inverse])], -1.0))]
+
+
+# ---- one map, one number ----
+def _power(x: Chunk, n: Number) -> Terms:
+    """∂xⁿ/∂x = n xⁿ⁻¹; n = 0 and n = 1 are written out, since 0 · 0⁻¹ would not be zero."""
+    if n == 0:
+        return [Term(0.0)]
+    return [Term() if n == 1 else Term(apply(SCALE, [apply(POWER, [x], n - 1)], n))]
+
+
+def _inverse(x: Chunk, c: Number) -> Terms:
+    """∂(c/x)/∂x = −c/x²."""
+    return [Term(apply(INVERSE, [apply(PRODUCT, [x, x])], -c))]
+
+
+def _exponential(x: Chunk, c: Number) -> Terms:
+    """∂cˣ/∂x = ln(c) cˣ."""
+    return [Term(apply(SCALE, [apply(EXPONENTIAL, [x], c)], float(np.log(c))))]
+
+
+def _absolute(x: Chunk) -> Terms:
+    """d|z| = Re(z̄/|z| dz), which is sign(x) dx for real x; at 0 the derivative is taken as 0.
+
+    The sign is constant almost everywhere, so its own derivative is zero.
+    """
+    columns = np.real if np.iscomplexobj(x.values) else None
+    return [Term(np.conj(np.sign(x.values)), columns=columns)]
+
+
+# ---- linear maps of the last axis ----
+def _columns(name: str, value: Any) -> Rule:
+    """Rule of a map that is linear in the last axis: gradients are mapped like the values."""
+
+    def terms(x: Chunk, *constants: Any) -> Terms:
+        return [Term(columns=lambda array: value(array, *constants))]
+
+    return Rule(name, value, terms)
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return x @ y.T
+
+
+def _dot_terms(x: Chunk, y: Chunk) -> Terms:
+    columns: Columns = lambda array: _dot(array, y.values)  # noqa: E731
+    return [Term(columns=columns), Term()]
+
+
+# ---- sums of rows ----
+def _sum_terms(x: Chunk, target: Index, size: int) -> Terms:
+    return [Term(rows=Rows(target, size))]
+
+
+ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()])
+SUBTRACT = Rule("subtract", lambda x, y: x - y, _subtract)
+DIVIDE = Rule("divide", lambda x, y: x / y, _divide)
+SHIFT = Rule("shift", lambda x, c: x + c, lambda x, c: [Term()])
+SHIFT_FROM = Rule("shift_from", lambda x, c: c - x, lambda x, c: [Term(-1)])
+SCALE = Rule("scale", lambda x, c: x * c, lambda x, c: [Term(c)])
+OVER = _columns("over", lambda x, c: x / c)
+POWER = Rule("power", lambda x, n: x**n, _power)
+INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
+EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
+ABSOLUTE = Rule("absolute", np.abs, _absolute)
+DOT = Rule("dot", _dot, _dot_terms)
+SUM_ROWS = Rule("sum_rows", scatter_rows, _sum_terms)
+SUM_COLUMNS = _columns("sum_columns", scatter_columns)
+TAKE_COLUMNS = _columns("take_columns", lambda x, index: x[..., index])
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        *(ADD, SUBTRACT, PRODUCT, DIVIDE, SHIFT, SHIFT_FROM, SCALE, OVER, POWER, INVERSE, EXPONENTIAL),
+        *(ABSOLUTE, DOT, SUM_ROWS, SUM_COLUMNS, TAKE_COLUMNS),
+    )
+}
+"""All rules by name: a task carries the name, not the functions."""
+
+
+def run(name: str, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
+    """Apply the rule called ``name``."""
+    return apply(RULES[name], chunks, *constants)

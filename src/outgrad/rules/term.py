@@ -1,0 +1,46 @@
+"""What a rule says of one argument: its derivative as *columns · rows · diag(weight)*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.kernels.chunk import Array, Chunk
+
+Columns = Callable[[Array], Array]
+"""A linear map of the last axis: it commutes with everything that is done to rows."""
+
+
+class Rows(NamedTuple):
+    """Sum rows into groups: row i of the argument is added to row ``target[i]`` of ``size``."""
+
+    target: npt.NDArray[np.integer]
+    size: int
+
+
+class Term(NamedTuple):
+    """Derivative of an operation with respect to one argument; what is None is the identity.
+
+    A ``weight`` that depends on the arguments is a :class:`Chunk`, so that it can be differentiated
+    again; an array or a number is a constant.
+    """
+
+    weight: Chunk | Array | complex | float | None = None
+    rows: Rows | None = None
+    columns: Columns | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One operation: its value on plain arrays, and one :class:`Term` for each argument."""
+
+    name: str
+    value: Callable[..., Array]
+    terms: Callable[..., Sequence[Term]]
+
+    def __call__(self, *arguments: Any) -> Array:
+        return self.value(*arguments)
