@@ -1,1 +1,21 @@
-"""TODO."""
+"""Task graphs on chunks: the only room that builds them. It knows parts and outlines, no labels."""
+
+from outgrad.lazy.arrays import dask_array, from_dask, is_lazy
+from outgrad.lazy.blocks import LazyBlocks, gather_chunks
+from outgrad.lazy.build import collect, from_chunks, read_blocks, recut, rowwise
+from outgrad.lazy.store import StoreGraph, store_blocks
+
+__all__ = [
+    "LazyBlocks",
+    "StoreGraph",
+    "collect",
+    "dask_array",
+    "from_chunks",
+    "from_dask",
+    "gather_chunks",
+    "is_lazy",
+    "read_blocks",
+    "recut",
+    "rowwise",
+    "store_blocks",
+]

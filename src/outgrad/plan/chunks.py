@@ -44,6 +44,21 @@ def system_edges(column: npt.NDArray[np.integer]) -> Edges:
     return np.concatenate([[0], np.flatnonzero(steps) + 1, [len(column)]]).astype(np.int64)
 
 
+def cut_samples(cumulative_bytes: npt.NDArray[np.integer], starts: Edges, target_bytes: int) -> Edges:
+    """Choose sample edges by bytes, on ``starts`` (whole systems) as far as possible.
+
+    ``cumulative_bytes`` (S + 1,) are the bytes before each sample. A system larger than the target is cut
+    at its samples, since memory must stay bounded.
+    """
+    allowed = np.zeros(len(cumulative_bytes), dtype=bool)
+    allowed[starts] = True
+    sizes = np.diff(cumulative_bytes[starts])
+    for first, last in zip(starts[:-1][sizes > target_bytes], starts[1:][sizes > target_bytes], strict=True):
+        allowed[first:last] = True
+    edges = np.flatnonzero(allowed).astype(np.int64)
+    return cut(cumulative_bytes[edges], edges, target_bytes)
+
+
 def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
     """Keep only the edges numbered ``picks``, in the values and in every gradient."""
     gradients = {name: at_samples(gradient, picks) for name, gradient in outline.gradients.items()}

@@ -1,0 +1,64 @@
+"""Dask arrays from lazy blocks, and lazy blocks from Dask arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+
+from outgrad.errors import ValidationError
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.build import add_layer
+from outgrad.plan.outline import Outline, Piece
+
+
+def is_lazy(array: Any) -> bool:
+    """Whether ``array`` is a Dask array."""
+    return isinstance(array, da.Array)
+
+
+def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da.Array:
+    """Show one array of one block as a Dask array, chunked along its rows."""
+    outline = blocks.outlines[block].at(path)
+    places = list(blocks.chunks_of(block))
+    name = f"values-{tokenize(places, path)}"
+    zeros = (0,) * len(outline.trailing)
+    layer: dict[Key, Any] = {}
+    for chunk, (key, place) in enumerate(places):
+        own = (name, chunk, *zeros)
+        layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
+    chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
+    meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
+    return da.Array(add_layer(name, layer, [blocks.graph]), name, chunks, meta=meta)
+
+
+def from_dask(array: da.Array) -> LazyBlocks:
+    """Take a Dask array as the values of one block; only rows stay chunked."""
+    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
+        raise ValidationError(
+            f"the values are a Dask array of unknown chunk sizes, shape {array.shape}; "
+            "call array.compute_chunk_sizes() first"
+        )
+    if any(len(sizes) > 1 for sizes in array.chunks[1:]):
+        array = array.rechunk({axis: -1 for axis in range(1, array.ndim)})
+    edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
+    name = f"block-{tokenize(array.name)}"
+    keys: list[Key] = [(name, chunk) for chunk in range(len(edges) - 1)]
+    zeros = (0,) * (array.ndim - 1)
+    layer = {
+        key: Task(key, tasks.from_array, TaskRef((array.name, chunk, *zeros)))
+        for chunk, key in enumerate(keys)
+    }
+    parts = tuple((Piece(0, chunk),) for chunk in range(len(keys)))
+    outline = Outline(edges, array.shape[1:], array.dtype)
+    return LazyBlocks(add_layer(name, layer, [array.dask]), tuple(keys), parts, (outline,))
+
+
+def chunk_sizes(array: da.Array) -> Sequence[int]:
+    """Rows of each chunk of a Dask array."""
+    return tuple(int(size) for size in array.chunks[0])

@@ -1,0 +1,147 @@
+"""The builders of task graphs: one layer for all blocks of a map, one task a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from dask._task_spec import DataNode, Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.kernels.pieces import cut
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.plan.chunks import pack
+from outgrad.plan.outline import Outline, Part, Piece
+from outgrad.plan.recut import Source, sources
+from outgrad.plan.requests import request
+
+Function = Callable[..., Any]
+Place = tuple[Key, int]
+
+
+def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGraph]) -> HighLevelGraph:
+    """Put a layer on top of the graphs of its parents."""
+    layers: dict[str, Any] = {}
+    dependencies: dict[str, set[str]] = {}
+    tops: set[str] = set()
+    for parent in parents:
+        layers.update(parent.layers)
+        dependencies.update(parent.dependencies)
+        tops.add(next(reversed(parent.layers)))
+    layers[name] = MaterializedLayer(dict(layer))
+    dependencies[name] = tops - {name}
+    return HighLevelGraph(layers, dependencies)
+
+
+def outlines_token(outlines: Sequence[Outline], parts: Sequence[Part]) -> str:
+    """Name the chunking: it is hashed as one array, since thousands of small ones take long."""
+    edges = [o.edges for outline in outlines for _, o in outline.walk()]
+    lengths = [len(e) for e in edges]
+    joined = np.concatenate([*edges, np.zeros(0, np.int64)])
+    flat = [number for part in parts for piece in part for number in piece]
+    counts = [len(part) for part in parts]
+    return str(tokenize(joined.tobytes(), np.array(lengths).tobytes(), str(flat), str(counts)))
+
+
+def read_blocks(reader: tasks.Reader, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
+    """Read blocks from storage, one task a part."""
+    name = f"read-{tokenize(reader.token, outlines_token(outlines, parts))}"
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    layer = {
+        key: Task(key, tasks.read_part, reader, tuple(request(outlines, piece) for piece in part))
+        for key, part in zip(keys, parts, strict=True)
+    }
+    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+
+
+def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_bytes: int) -> LazyBlocks:
+    """Hold blocks that are in memory already; the chunks are views."""
+    parts = pack(outlines, target_bytes)
+    content = [[a for _, g in chunk.walk() for a in (g.values, g.table)] for chunk in chunks]
+    name = f"memory-{tokenize(content, outlines_token(outlines, parts))}"
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    layer = {
+        key: DataNode(key, [cut(chunks[piece.block], request(outlines, piece).ranges) for piece in part])
+        for key, part in zip(keys, parts, strict=True)
+    }
+    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+
+
+def rowwise(
+    label: str,
+    function: Function,
+    configs: Sequence[tuple[Any, ...]],
+    operands: Sequence[LazyBlocks],
+    outlines: tuple[Outline, ...],
+    token: Any,
+) -> LazyBlocks:
+    """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike."""
+    first = operands[0]
+    assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
+    name = f"{label}-{tokenize(token, [operand.keys[:1] for operand in operands])}"
+    keys: list[Key] = [(name, number) for number in range(len(first.parts))]
+    layer = {
+        key: Task(key, function, *config, *(TaskRef(operand.keys[number]) for operand in operands))
+        for number, (key, config) in enumerate(zip(keys, configs, strict=True))
+    }
+    graph = add_layer(name, layer, [operand.graph for operand in operands])
+    return LazyBlocks(graph, tuple(keys), first.parts, outlines)
+
+
+def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyBlocks:
+    """Choose blocks, from one or several graphs, and pack them into parts."""
+    outlines = tuple(blocks.outlines[number] for blocks, number in items)
+    places = [list(blocks.chunks_of(number)) for blocks, number in items]
+    parts = pack(outlines, target_bytes)
+    graphs = list({id(blocks): blocks.graph for blocks, _ in items}.values())
+    name = f"collect-{tokenize(places, target_bytes)}"
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    layer = {
+        key: _collect_task(key, [places[piece.block][piece.chunk] for piece in part])
+        for key, part in zip(keys, parts, strict=True)
+    }
+    return LazyBlocks(add_layer(name, layer, graphs), tuple(keys), parts, outlines)
+
+
+def _collect_task(key: Key, places: Sequence[Place]) -> Task:
+    numbers, refs = _refs(places)
+    return Task(key, tasks.collect, [(numbers[k], place) for k, place in places], *refs)
+
+
+def _refs(places: Iterable[Place]) -> tuple[dict[Key, int], list[TaskRef]]:
+    """Number the keys that a task reads: each is passed once, however many of its chunks are used."""
+    numbers: dict[Key, int] = {}
+    for key, _ in places:
+        numbers.setdefault(key, len(numbers))
+    return numbers, [TaskRef(key) for key in numbers]
+
+
+def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
+    """Cut the same blocks at other rows, in other parts."""
+    if blocks.parts == parts and all(map(_cut_alike, blocks.outlines, outlines)):
+        return blocks
+    name = f"recut-{tokenize(blocks.keys[:1], outlines_token(outlines, parts))}"
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    layer = {
+        key: _recut_task(key, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)
+        for key, part in zip(keys, parts, strict=True)
+    }
+    return LazyBlocks(add_layer(name, layer, [blocks.graph]), tuple(keys), parts, outlines)
+
+
+def _cut_alike(a: Outline, b: Outline) -> bool:
+    return a is b or np.array_equal(a.edges, b.edges)
+
+
+def _recut_task(key: Key, blocks: LazyBlocks, pieces: Sequence[Sequence[Source]], part: Part) -> Task:
+    found = [
+        [(blocks.places[Piece(piece.block, source.chunk)], source.ranges) for source in own]
+        for piece, own in zip(part, pieces, strict=True)
+    ]
+    numbers, refs = _refs(place for own in found for place, _ in own)
+    recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
+    return Task(key, tasks.recut, recipe, *refs)

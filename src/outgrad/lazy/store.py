@@ -1,0 +1,53 @@
+"""The graph that writes lazy blocks through a writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.build import add_layer
+from outgrad.plan.requests import request
+
+
+@dataclass(frozen=True)
+class StoreGraph:
+    """Tasks that write blocks; the results of ``keys`` are receipts, which the client commits."""
+
+    graph: HighLevelGraph
+    keys: tuple[Key, ...]
+    nbytes: tuple[int, ...]
+    """Bytes of values and gradients that each of ``keys`` stands for (0 for seams)."""
+
+
+def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreGraph:
+    """Write every part by one task, and storage chunks shared by parts by seam tasks of their own."""
+    requests = [tuple(request(blocks.outlines, piece) for piece in part) for part in blocks.parts]
+    seams = writer.seams(requests)
+    name = f"write-{tokenize(token, blocks.keys[:1])}"
+    layer: dict[Key, Any] = {}
+    shared = {part for seam in seams for part in seam.parts}
+    keys: list[Key] = []
+    for number, key in enumerate(blocks.keys):
+        own = (name, number)
+        layer[own] = Task(own, tasks.write_part, writer, requests[number], TaskRef(key))
+        keys.append(_receipt(layer, name, number) if number in shared else own)
+    for number, seam in enumerate(seams):
+        own = (f"seam-{name}", number)
+        written = [TaskRef((name, part)) for part in seam.parts]
+        layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
+        keys.append(own)
+    nbytes = (*blocks.part_bytes, *(0 for _ in seams))
+    return StoreGraph(add_layer(name, layer, [blocks.graph]), tuple(keys), nbytes)
+
+
+def _receipt(layer: dict[Key, Any], name: str, number: int) -> Key:
+    """Separate what travels to the client from the rows that wait for a seam."""
+    key = (f"receipt-{name}", number)
+    layer[key] = Task(key, tasks.receipt, TaskRef((name, number)))
+    return key

@@ -1,0 +1,138 @@
+"""What a task runs: a part is a list of chunks, and each function maps parts to a part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.pieces import Range, cut, join
+from outgrad.kernels.scatter import Index
+from outgrad.plan.requests import Request, Seam, Written
+from outgrad.rules.apply import gather
+from outgrad.rules.table import run
+
+ChunkList = list[Chunk]
+
+
+class Reader(Protocol):
+    """A light handle on stored blocks: it travels in tasks, and opens what it needs once a process."""
+
+    token: str
+
+    def read(self, requests: Sequence[Request]) -> ChunkList:
+        """Read the chunks asked for."""
+        ...
+
+
+class Writer(Protocol):
+    """A light handle on an output that is being written."""
+
+    def start(self) -> None:
+        """Lay out the output and write its label tables; nothing is visible yet."""
+        ...
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
+        """Write the rows of one part."""
+        ...
+
+    def seams(self, parts: Sequence[Sequence[Request]]) -> Sequence[Seam]:
+        """List the storage chunks that several parts share."""
+        ...
+
+    def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
+        """Write a storage chunk that several parts share."""
+        ...
+
+    def commit(self, receipts: Sequence[Written]) -> None:
+        """Make the whole output visible."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        ...
+
+
+class Local(Protocol):
+    """A constant of an operation that a task looks up for its own chunk."""
+
+    def resolve(self) -> tuple[Any, ...]:
+        """Return the constants for this chunk."""
+        ...
+
+
+def read_part(reader: Reader, requests: Sequence[Request]) -> ChunkList:
+    return reader.read(requests)
+
+
+def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
+    """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
+    return [
+        run(rule, chunks, *(own if isinstance(own, tuple) else own.resolve()))
+        for own, *chunks in zip(constants, *parts, strict=True)
+    ]
+
+
+def take_samples(indices: Sequence[Index], part: ChunkList) -> ChunkList:
+    """Take rows of each piece, with their gradient rows."""
+    return [gather(chunk, index) for index, chunk in zip(indices, part, strict=True)]
+
+
+def collect(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
+    """Build a part from pieces found elsewhere: number of the part, and place in it."""
+    return [parts[number][place] for number, place in places]
+
+
+def recut(pieces: Sequence[Sequence[tuple[int, int, Sequence[Range]]]], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are put together from rows of other chunks."""
+    return [join([cut(parts[n][place], ranges) for n, place, ranges in sources]) for sources in pieces]
+
+
+def attach(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: ChunkList) -> ChunkList:
+    """Add a gradient to each piece; ``tables`` give the local rows it belongs to."""
+    out = []
+    for table, chunk, gradient in zip(tables, part, gradients, strict=True):
+        rows = table if isinstance(table, np.ndarray) else table.resolve()
+        added = Chunk(gradient.values, gradient.gradients, rows)
+        out.append(Chunk(chunk.values, {**chunk.gradients, parameter: added}, chunk.table))
+    return out
+
+
+def strip(keep: frozenset[str], part: ChunkList) -> ChunkList:
+    """Leave only the gradients in ``keep``."""
+    return [
+        Chunk(chunk.values, {p: g for p, g in chunk.gradients.items() if p in keep}, chunk.table)
+        for chunk in part
+    ]
+
+
+def descend(parameter: str, part: ChunkList) -> ChunkList:
+    """Take a gradient as a block of its own."""
+    out = []
+    for chunk in part:
+        gradient = chunk.gradients[parameter]
+        out.append(Chunk(gradient.values, gradient.gradients))
+    return out
+
+
+def from_array(array: Array) -> ChunkList:
+    return [Chunk(array)]
+
+
+def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
+    """Take one array out of a part."""
+    return part[place].at(path).values
+
+
+def write_part(writer: Writer, requests: Sequence[Request], part: ChunkList) -> Written:
+    return writer.write(requests, part)
+
+
+def write_seam(writer: Writer, seam: Seam, *written: Written) -> Written:
+    return writer.write_seam(seam, written).receipt()
+
+
+def receipt(written: Written) -> Written:
+    return written.receipt()

@@ -1,0 +1,297 @@
+"""One block: values, their labels, and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, final
+
+import numpy as np
+
+from outgrad.config import chunk_bytes
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.lazy import LazyBlocks, dask_array, from_dask, is_lazy
+from outgrad.lazy.collection import LazyCollection
+from outgrad.tensor import check, show
+from outgrad.tensor.attach import attach_gradient, gradient_blocks
+from outgrad.tensor.blocks import Blocks, computed, rechunk
+from outgrad.tensor.convert import converted, copied
+from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tensor.operators import Operators
+
+
+@final
+class TensorBlock(Operators, LazyCollection):
+    """Values with labels on every axis, and gradients with respect to any parameters.
+
+    ``values`` are (S, *C, P): samples, components, properties. Row r of a gradient (R, *K, *C, P) is the
+    derivative of the values row given by its label ``sample``; a row that is missing is zero.
+
+    A block of NumPy arrays computes at once. A block of Dask arrays is lazy and a Dask collection: it has
+    ``compute``, ``persist`` and ``visualize``.
+
+    Parameters
+    ----------
+    values : (S, *C, P) NumPy or Dask array
+        Kept as it is, not copied. Of a Dask array only the samples stay chunked.
+    samples : Labels
+        S entries.
+    components : sequence of Labels
+        One for each middle axis, each with one dimension.
+    properties : Labels
+        P entries.
+
+    Raises
+    ------
+    ValidationError
+        If the labels do not describe the axes of the values.
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.TensorBlock(
+    ...     values=np.array([[1.0, 2.0]]),
+    ...     samples=og.Labels(["system", "atom"], [[0, 4]]),
+    ...     components=[],
+    ...     properties=og.Labels.range("n", 2),
+    ... )
+    >>> print(block)
+    TensorBlock
+        samples (1): ['system', 'atom']
+        components (): []
+        properties (2): ['n']
+        gradients: None
+    """
+
+    _source: Blocks
+    _number: int
+    _path: tuple[str, ...]
+
+    def __init__(
+        self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
+    ) -> None:
+        check.array(values)
+        check.labels("samples", samples)
+        check.labels("properties", properties)
+        check.components(components)
+        metadata = BlockMetadata(samples, tuple(components), properties)
+        check.axes(values.shape, metadata)
+        data = from_dask(values) if is_lazy(values) else (Chunk(values),)
+        self._set(Blocks((metadata,), data))
+
+    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> None:
+        self._source, self._number, self._path = source, number, path
+
+    @classmethod
+    def _of(cls, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> Self:
+        block = cls.__new__(cls)
+        block._set(source, number, path)
+        return block
+
+    @property
+    def _metadata(self) -> BlockMetadata:
+        return self._source.metadata[self._number].at(self._path)
+
+    def _blocks(self) -> Blocks:
+        """This block alone, as operations take it."""
+        source = self._source.select([self._number])
+        for parameter in self._path:
+            source = gradient_blocks(source, parameter)
+        return source
+
+    # ---- data and labels ----
+    @property
+    def values(self) -> Any:
+        """The (S, *C, P) array: NumPy, or a Dask array chunked along the samples."""
+        lazy = self._source.lazy
+        if lazy is not None:
+            return dask_array(lazy, self._number, self._path)
+        return self._source.chunk(self._number).at(self._path).values
+
+    @values.setter
+    def values(self, values: Any) -> None:
+        raise AttributeError(
+            "the values of a block cannot be exchanged; write into the array with block.values[:] = …, "
+            "or make a new TensorBlock"
+        )
+
+    @property
+    def samples(self) -> Labels:
+        """Labels of the rows."""
+        return self._metadata.samples
+
+    @property
+    def components(self) -> list[Labels]:
+        """Labels of the middle axes, one each."""
+        return list(self._metadata.components)
+
+    @property
+    def properties(self) -> Labels:
+        """Labels of the last axis."""
+        return self._metadata.properties
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values; needs no computation."""
+        return self._metadata.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of values and gradients."""
+        return self._source.dtype(self._number)
+
+    @property
+    def device(self) -> str:
+        """Always "cpu"."""
+        return "cpu"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values and gradients together."""
+        rows = sum(int(np.prod(metadata.shape)) for _, metadata in self._metadata.walk())
+        return rows * self.dtype.itemsize
+
+    @property
+    def is_view(self) -> bool:
+        """Whether this is a gradient that was read out of its block."""
+        return bool(self._path)
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Rows of each chunk of the values; None for a block in memory."""
+        lazy = self._source.lazy
+        return None if lazy is None else lazy.outlines[self._number].at(self._path).chunk_rows
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    # ---- gradients ----
+    def gradients_list(self) -> list[str]:
+        """Return the parameters that have a gradient, in the order in which they were added."""
+        return list(self._metadata.gradients)
+
+    def has_gradient(self, parameter: str) -> bool:
+        """Return whether there is a gradient with respect to ``parameter``."""
+        return parameter in self._metadata.gradients
+
+    def gradient(self, parameter: str) -> TensorBlock:
+        """Return the gradient with respect to ``parameter``, as a block of its own.
+
+        Parameters
+        ----------
+        parameter : str
+            Name of the gradient.
+
+        Returns
+        -------
+        TensorBlock
+            Values (R, *K, *C, P), sharing the arrays of this block.
+
+        Raises
+        ------
+        ValidationError
+            If there is no such gradient.
+        """
+        if not self.has_gradient(parameter):
+            raise ValidationError(
+                f"gradient({parameter!r}): the block has no such gradient; it has {self.gradients_list()}"
+            )
+        return TensorBlock._of(self._source, self._number, (*self._path, parameter))
+
+    def gradients(self) -> Iterator[tuple[str, TensorBlock]]:
+        """Yield ``(parameter, gradient)`` for every gradient."""
+        for parameter in self.gradients_list():
+            yield parameter, self.gradient(parameter)
+
+    def add_gradient(self, parameter: str, gradient: TensorBlock) -> None:
+        """Add a gradient to this block; ``gradient`` is not consumed and can be used again.
+
+        Its first sample dimension is ``sample``, the row of the values; its last components and its
+        properties are those of the values. Its own gradients are kept.
+
+        Parameters
+        ----------
+        parameter : str
+            Name of the parameter with respect to which the values are differentiated.
+        gradient : TensorBlock
+            Values (R, *K, *C, P).
+
+        Raises
+        ------
+        ValidationError
+            If there is such a gradient already, or the labels do not fit those of the values.
+        TypeError
+            If ``gradient`` is no block.
+        """
+        if not isinstance(gradient, TensorBlock):
+            raise TypeError(
+                f"add_gradient({parameter!r}): the gradient must be a TensorBlock, "
+                f"got {type(gradient).__name__}"
+            )
+        check.gradient(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
+        self._set(attach_gradient(self._blocks(), parameter, gradient._blocks()))
+
+    # ---- copies ----
+    def copy(self, deep: bool = True) -> TensorBlock:
+        """Return a copy; with ``deep=False`` it shares the values. Labels are always shared."""
+        return TensorBlock._of(copied(self._blocks()) if deep else self._blocks())
+
+    def __copy__(self) -> TensorBlock:
+        return self.copy(deep=False)
+
+    def __deepcopy__(self, memo: Any) -> TensorBlock:
+        return self.copy()
+
+    def to(self, *, dtype: Any = None, device: str | None = None, arrays: str | None = None) -> TensorBlock:
+        """Return a block of another ``dtype``, or with ``arrays="numpy"`` or ``"dask"``.
+
+        Without change the arrays are shared.
+        """
+        return TensorBlock._of(converted(self._blocks(), dtype, device, arrays))
+
+    # ---- chunks and Dask ----
+    def chunk(self, target_bytes: int | str | None = None) -> TensorBlock:
+        """Return the block as lazy chunks of about ``target_bytes`` of values and gradients.
+
+        Chunks hold whole samples with all their gradient rows, and whole systems where the samples are
+        sorted by system.
+
+        Parameters
+        ----------
+        target_bytes : int or str, optional
+            Such as ``"64 MiB"``; the default is the configuration ``outgrad.chunk-bytes``.
+        """
+        return TensorBlock._of(rechunk(self._blocks(), chunk_bytes(target_bytes)))
+
+    def _lazy_blocks(self) -> LazyBlocks | None:
+        return None if self._source.lazy is None else self._blocks().lazy
+
+    def _rebuild(self, blocks: LazyBlocks) -> TensorBlock:
+        return TensorBlock._of(Blocks((self._metadata,), blocks))
+
+    def _finalize(self, results: Any) -> TensorBlock:
+        lazy = self._lazy_blocks()
+        assert lazy is not None, "only lazy data are computed"
+        return TensorBlock._of(Blocks((self._metadata,), computed(lazy, list(results))))
+
+    def __dask_tokenize__(self) -> Any:
+        return "outgrad.TensorBlock", show.token(self._blocks())
+
+    # ---- print forms ----
+    def __str__(self) -> str:
+        return show.block_text(self._metadata, self._path)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return show.block_html(self._metadata, self._path, self.nbytes, self.dtype, self.chunks)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self._blocks(),)
+
+
+def _unpickled(blocks: Blocks) -> TensorBlock:
+    return TensorBlock._of(blocks)

@@ -1,0 +1,156 @@
+"""The rules that blocks, gradients and maps follow. Each check raises; none reads values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from outgrad.errors import ValidationError
+from outgrad.labels import Labels
+from outgrad.lazy import is_lazy
+from outgrad.tensor.metadata import BlockMetadata
+
+NUMERIC_KINDS = "biufc"
+
+
+def array(values: Any) -> None:
+    """Values are NumPy or Dask arrays of numbers."""
+    if not (isinstance(values, np.ndarray) or is_lazy(values)):
+        raise TypeError(
+            f"TensorBlock: values must be a NumPy or Dask array, got {type(values).__name__}; "
+            "convert with numpy.asarray(…)"
+        )
+    if values.dtype.kind not in NUMERIC_KINDS:
+        raise ValidationError(
+            f"TensorBlock: values must be numbers or booleans, got dtype {values.dtype}; "
+            "convert with values.astype(…)"
+        )
+
+
+def labels(name: str, given: Any) -> None:
+    """A named argument is Labels."""
+    if not isinstance(given, Labels):
+        raise TypeError(f"TensorBlock: {name} must be Labels, got {type(given).__name__}")
+
+
+def axes(shape: Sequence[int], metadata: BlockMetadata) -> None:
+    """Each axis of the values has as many entries as its labels."""
+    names = ["samples", *_component_names(metadata.components), "properties"]
+    if len(shape) != len(names):
+        raise ValidationError(
+            f"TensorBlock: values have {len(shape)} axes, shape {tuple(shape)}, but samples, "
+            f"{len(metadata.components)} component(s) and properties need {len(names)}; "
+            "give one Labels for each middle axis"
+        )
+    for axis, (name, found, expected) in enumerate(zip(names, shape, metadata.shape, strict=True)):
+        if found != expected:
+            raise ValidationError(
+                f"TensorBlock: axis {axis} of the values has {found} entries, but the {name} have {expected}; "
+                f"values have shape {tuple(shape)}, labels describe {metadata.shape}"
+            )
+
+
+def components(given: Sequence[Labels]) -> None:
+    """Each component has one dimension, at least one entry, and a name of its own."""
+    for number, component in enumerate(given):
+        labels(f"components[{number}]", component)
+        if len(component.names) != 1 or len(component) == 0:
+            raise ValidationError(
+                f"TensorBlock: components[{number}] must have one dimension and at least one entry, "
+                f"got dimensions {component.names} with {len(component)} entries"
+            )
+    names = [component.names[0] for component in given]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValidationError(
+            f"TensorBlock: component names must differ, found {repeated} more than once in {names}"
+        )
+
+
+def gradient(
+    parameter: str, parent: BlockMetadata, below: BlockMetadata, parent_dtype: Any, dtype: Any
+) -> None:
+    """A gradient fits its parent; the values of the ``sample`` column are read unless they are stored."""
+    if not isinstance(parameter, str):
+        raise TypeError(f"add_gradient: the parameter must be a str, got {type(parameter).__name__}")
+    call = f"add_gradient({parameter!r})"
+    if parameter in parent.gradients:
+        raise ValidationError(f"{call}: the block has this gradient already; use another name")
+    if dtype != parent_dtype:
+        raise ValidationError(
+            f"{call}: the gradient has dtype {dtype}, the values have {parent_dtype}; "
+            "convert one of them with .to(dtype=…)"
+        )
+    _gradient_axes(call, parent, below)
+    _sample_column(call, parent, below)
+
+
+def _gradient_axes(call: str, parent: BlockMetadata, below: BlockMetadata) -> None:
+    names = below.samples.names
+    if not names or names[0] != "sample":
+        raise ValidationError(
+            f"{call}: the first dimension of the gradient's samples must be 'sample', the row of the values; "
+            f"found {names}"
+        )
+    extra = len(below.components) - len(parent.components)
+    if extra < 0 or not all(map(_equal, below.components[extra:], parent.components)):
+        raise ValidationError(
+            f"{call}: the last components of the gradient must be those of the values; found "
+            f"{_component_names(below.components)}, the values have {_component_names(parent.components)}"
+        )
+    if not _equal(below.properties, parent.properties):
+        raise ValidationError(
+            f"{call}: the properties of the gradient must be those of the values; found "
+            f"{_summary(below.properties)}, the values have {_summary(parent.properties)}"
+        )
+
+
+def _sample_column(call: str, parent: BlockMetadata, below: BlockMetadata) -> None:
+    if not below.samples.is_loaded:
+        return  # checked when it was written, and reading it here would cost what laziness saves
+    rows = below.samples.column("sample")
+    wrong = np.flatnonzero((rows < 0) | (rows >= len(parent.samples)))
+    if len(wrong):
+        raise ValidationError(
+            f"{call}: row {wrong[0]} of the gradient's samples has sample={rows[wrong[0]]}, "
+            f"but the values have {len(parent.samples)} samples, numbered from 0"
+        )
+
+
+def same_names(metadata: Sequence[BlockMetadata], dtypes: Iterable[Any]) -> None:
+    """All blocks of a map agree in names, gradients and dtype; lengths may differ."""
+    found = list(dtypes)
+    for number, (other, dtype) in enumerate(zip(metadata, found, strict=True)):
+        if dtype != found[0]:
+            raise ValidationError(
+                f"TensorMap: block 0 has dtype {found[0]}, block {number} has {dtype}; "
+                "convert one of them with .to(dtype=…)"
+            )
+        _same_names(metadata[0], other, f"block {number}")
+
+
+def _same_names(first: BlockMetadata, other: BlockMetadata, where: str) -> None:
+    for kind, a, b in (
+        ("sample names", first.samples.names, other.samples.names),
+        ("component names", _component_names(first.components), _component_names(other.components)),
+        ("property names", first.properties.names, other.properties.names),
+        ("gradients", sorted(first.gradients), sorted(other.gradients)),
+    ):
+        if a != b:
+            raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
+    for name, gradient in first.gradients.items():
+        _same_names(gradient, other.gradients[name], f"gradient {name!r} of {where}")
+
+
+def _component_names(given: Sequence[Labels]) -> list[str]:
+    return [component.names[0] if component.names else "" for component in given]
+
+
+def _equal(a: Labels, b: Labels) -> bool:
+    return bool(a == b)
+
+
+def _summary(given: Labels) -> str:
+    return f"{given.names} with {len(given)} entries"

@@ -1,0 +1,65 @@
+"""Copies and conversions of whole blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outgrad.config import chunk_bytes
+from outgrad.kernels.chunk import Array, Chunk
+from outgrad.lazy import rowwise
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.plan.outline import Outline
+from outgrad.rules.apply import map_arrays
+from outgrad.tensor.blocks import Blocks, to_lazy
+
+
+def copied(blocks: Blocks) -> Blocks:
+    """Copy arrays in memory; lazy data never change, and are shared."""
+    if isinstance(blocks.data, LazyBlocks):
+        return blocks
+    return Blocks(blocks.metadata, tuple(map_arrays(chunk, np.array) for chunk in blocks.data))
+
+
+def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None) -> Blocks:
+    """Change the dtype, or move between NumPy and Dask arrays."""
+    if device not in (None, "cpu") or arrays not in (None, "numpy", "dask"):
+        raise ValueError(
+            f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; nothing else is offered"
+        )
+    if dtype is not None:
+        blocks = _astype(blocks, np.dtype(dtype))
+    if arrays == "dask":
+        return to_lazy(blocks, chunk_bytes())
+    if arrays == "numpy" and blocks.lazy is not None:
+        raise ValueError("to(arrays='numpy'): the data are lazy; compute() brings them into memory")
+    return blocks
+
+
+def _astype(blocks: Blocks, dtype: np.dtype[Any]) -> Blocks:
+    if all(blocks.dtype(n) == dtype for n in range(len(blocks))):
+        return blocks
+    if isinstance(blocks.data, LazyBlocks):
+        outlines = tuple(_outline_astype(outline, dtype) for outline in blocks.data.outlines)
+        configs = [(dtype,)] * len(blocks.data.parts)
+        return Blocks(
+            blocks.metadata, rowwise("astype", _part_astype, configs, [blocks.data], outlines, dtype)
+        )
+    return Blocks(blocks.metadata, tuple(_chunk_astype(chunk, dtype) for chunk in blocks.data))
+
+
+def _chunk_astype(chunk: Chunk, dtype: np.dtype[Any]) -> Chunk:
+    def convert(array: Array) -> Array:
+        return array.astype(dtype, copy=False)
+
+    return map_arrays(chunk, convert)
+
+
+def _part_astype(dtype: np.dtype[Any], part: list[Chunk]) -> list[Chunk]:
+    return [_chunk_astype(chunk, dtype) for chunk in part]
+
+
+def _outline_astype(outline: Outline, dtype: np.dtype[Any]) -> Outline:
+    gradients = {name: _outline_astype(g, dtype) for name, g in outline.gradients.items()}
+    return Outline(outline.edges, outline.trailing, dtype, gradients)

@@ -1,0 +1,136 @@
+"""How blocks and maps are printed, as text and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from dask.base import tokenize
+from dask.utils import format_bytes
+
+from outgrad.labels import Labels
+from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.metadata import BlockMetadata
+
+MAX_KEYS = 20
+STYLE = "text-align:left;padding:0.2em 0.8em 0.2em 0"
+
+
+def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
+    """The tutorial's form: what each axis is, with its length."""
+    head = f"Gradient TensorBlock ('{'/'.join(path)}')" if path else "TensorBlock"
+    lengths = ", ".join(str(len(component)) for component in metadata.components)
+    return "\n".join(
+        [
+            head,
+            f"    samples ({len(metadata.samples)}): {metadata.samples.names}",
+            f"    components ({lengths}): {[name for c in metadata.components for name in c.names]}",
+            f"    properties ({len(metadata.properties)}): {metadata.properties.names}",
+            f"    gradients: {list(metadata.gradients) or None}",
+        ]
+    )
+
+
+def map_text(keys: Labels, max_keys: int) -> str:
+    """Number of blocks and table of keys."""
+    count = f"{len(keys)} block" + ("" if len(keys) == 1 else "s")
+    return f"TensorMap with {count}\nkeys:" + keys.print(max_keys, indent=5)
+
+
+def block_html(
+    metadata: BlockMetadata,
+    path: tuple[str, ...],
+    nbytes: int,
+    dtype: np.dtype[Any],
+    chunks: Sequence[int] | None,
+) -> str:
+    """A table of the axes, and of sizes and chunks."""
+    title = f"Gradient TensorBlock <code>{escape('/'.join(path))}</code>" if path else "TensorBlock"
+    rows = [
+        ("samples", _axis(metadata.samples)),
+        *(("component", _axis(component)) for component in metadata.components),
+        ("properties", _axis(metadata.properties)),
+        ("values", f"{escape(str(metadata.shape))} {escape(str(dtype))}"),
+        ("size", f"{format_bytes(nbytes)} with gradients" if metadata.gradients else format_bytes(nbytes)),
+        ("chunks", chunks_text(chunks)),
+    ]
+    for name, gradient in metadata.gradients.items():
+        own = [name_ for c in gradient.components[: _own_count(metadata, gradient)] for name_ in c.names]
+        rows.append(
+            (f"gradient {escape(name)}", f"{escape(str(gradient.shape))} {escape(', '.join(own))}")
+        )
+    return _table(title, rows)
+
+
+def _own_count(metadata: BlockMetadata, gradient: BlockMetadata) -> int:
+    return len(gradient.components) - len(metadata.components)
+
+
+def chunks_text(chunks: Sequence[int] | None) -> str:
+    """Say how rows are chunked, or that they are in memory."""
+    if chunks is None:
+        return "in memory (NumPy)"
+    if len(chunks) == 1:
+        return f"1 chunk of {chunks[0]} samples (Dask)"
+    return f"{len(chunks)} chunks of {min(chunks)} to {max(chunks)} samples (Dask)"
+
+
+def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
+    """A table of the blocks with their shapes, sizes and chunks."""
+    lazy = blocks.lazy
+    place = "in memory (NumPy)" if lazy is None else f"{len(lazy.parts)} tasks (Dask)"
+    title = f"TensorMap with {len(keys)} block{'' if len(keys) == 1 else 's'}"
+    head = [*keys.names, "shape", "gradients", "size", "chunks"]
+    body = [_map_row(keys, blocks, number) for number in _shown(len(keys))]
+    cells = "".join(f"<th style='{STYLE}'>{escape(name)}</th>" for name in head)
+    more = len(keys) - len(body)
+    tail = f"<tr><td colspan='{len(head)}'>… {more} more blocks</td></tr>" if more else ""
+    notes = f"<p>{format_bytes(blocks.nbytes)}, {place}{_info(info)}</p>"
+    return f"<div><b>{title}</b>{notes}<table><tr>{cells}</tr>{''.join(body)}{tail}</table></div>"
+
+
+def _shown(count: int) -> range:
+    return range(min(count, MAX_KEYS))
+
+
+def _info(info: dict[str, str]) -> str:
+    return "".join(f"<br>{escape(key)}: {escape(value)}" for key, value in sorted(info.items()))
+
+
+def _map_row(keys: Labels, blocks: Blocks, number: int) -> str:
+    metadata = blocks.metadata[number]
+    nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
+    lazy = blocks.lazy
+    chunks = None if lazy is None else lazy.outlines[number].chunk_rows
+    cells = [
+        *(str(value) for value in keys.entry(number).values),
+        str(metadata.shape),
+        ", ".join(f"{name} {gradient.shape}" for name, gradient in metadata.gradients.items()),
+        format_bytes(nbytes),
+        chunks_text(chunks),
+    ]
+    return "<tr>" + "".join(f"<td style='{STYLE}'>{escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def _axis(labels: Labels) -> str:
+    return f"{len(labels)} × {escape(', '.join(labels.names))}"
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    lines = "".join(f"<tr><th style='{STYLE}'>{name}</th><td>{text}</td></tr>" for name, text in rows)
+    return f"<div><b>{title}</b><table>{lines}</table></div>"
+
+
+def token(blocks: Blocks) -> str:
+    """Name content for Dask: keys of lazy data, or a hash of arrays in memory."""
+    labels = [
+        (path, m.samples.digest, [c.digest for c in m.components], m.properties.digest)
+        for metadata in blocks.metadata
+        for path, m in metadata.walk()
+    ]
+    if blocks.lazy is not None:
+        return str(tokenize(labels, blocks.lazy.keys))
+    arrays = [below.values for n in range(len(blocks)) for _, below in blocks.chunk(n).walk()]
+    return str(tokenize(labels, arrays))
