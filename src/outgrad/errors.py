@@ -65,3 +65,7 @@ class JobError(OutgradError, ValueError):
 
 class MemoryLimitError(OutgradError, MemoryError):
     """A plan whose tasks would not fit into the memory of a worker."""
+
+
+class ClusterError(OutgradError, RuntimeError):
+    """A cluster that could not be started or reached, or that was lost while a job ran."""

@@ -108,11 +108,11 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
 
 
 def _collect_task(key: Key, places: Sequence[Place]) -> Task:
-    numbers, refs = _refs(places)
-    return Task(key, tasks.collect, [(numbers[k], place) for k, place in places], *refs)
+    numbers, used = refs(places)
+    return Task(key, tasks.collect, [(numbers[k], place) for k, place in places], *used)
 
 
-def _refs(places: Iterable[Place]) -> tuple[dict[Key, int], list[TaskRef]]:
+def refs(places: Iterable[Place]) -> tuple[dict[Key, int], list[TaskRef]]:
     """Number the keys that a task reads: each is passed once, however many of its chunks are used."""
     numbers: dict[Key, int] = {}
     for key, _ in places:
@@ -142,6 +142,6 @@ def _recut_task(key: Key, blocks: LazyBlocks, pieces: Sequence[Sequence[Source]]
         [(blocks.places[Piece(piece.block, source.chunk)], source.ranges) for source in own]
         for piece, own in zip(part, pieces, strict=True)
     ]
-    numbers, refs = _refs(place for own in found for place, _ in own)
+    numbers, used = refs(place for own in found for place, _ in own)
     recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
-    return Task(key, tasks.recut, recipe, *refs)
+    return Task(key, tasks.recut, recipe, *used)

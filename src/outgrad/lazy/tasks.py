@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
 
 from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.compare import difference
 from outgrad.kernels.pieces import Range, cut, join
 from outgrad.kernels.scatter import Index
 from outgrad.plan.requests import Request, Seam, Written
-from outgrad.rules.apply import gather
+from outgrad.rules.apply import sum_rows, take
 from outgrad.rules.table import run
 
 ChunkList = list[Chunk]
@@ -77,7 +79,33 @@ def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkLis
 
 def take_samples(indices: Sequence[Index], part: ChunkList) -> ChunkList:
     """Take rows of each piece, with their gradient rows."""
-    return [gather(chunk, index) for index, chunk in zip(indices, part, strict=True)]
+    return [take(chunk, index) for index, chunk in zip(indices, part, strict=True)]
+
+
+def run_with_whole(rule: str, numbers: Sequence[int], part: ChunkList, *whole: ChunkList) -> ChunkList:
+    """Run a rule on each piece and a whole block: for piece n the only chunk of ``whole[numbers[n]]``."""
+    return [run(rule, [chunk, whole[n][0]]) for chunk, n in zip(part, numbers, strict=True)]
+
+
+def combine(recipes: Sequence[Sequence[tuple[int, int, Any]]], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are sums of partial sums: part, place, and the groups they belong to."""
+    return [reduce(_add, (_partial(parts, *source) for source in sources)) for sources in recipes]
+
+
+def _partial(parts: Sequence[ChunkList], number: int, place: int, groups: Any) -> Chunk:
+    chunk = parts[number][place]
+    return chunk if groups is None else sum_rows(chunk, *groups)
+
+
+def _add(a: Chunk, b: Chunk) -> Chunk:
+    return run("add", [a, b])
+
+
+def compare(settings: Any, *parts: ChunkList) -> list[Any]:
+    """Describe where chunks of two parts differ."""
+    return [
+        difference(a, b, settings) for a, b in zip(*parts, strict=True)
+    ]
 
 
 def collect(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:

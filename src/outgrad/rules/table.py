@@ -65,7 +65,7 @@ def _columns(name: str, value: Any) -> Rule:
     def terms(x: Chunk, *constants: Any) -> Terms:
         return [Term(columns=lambda array: value(array, *constants))]
 
-    return Rule(name, value, terms)
+    return Rule(name, value, terms, linear=True)
 
 
 def _dot(x: Array, y: Array) -> Array:
@@ -82,19 +82,19 @@ def _sum_terms(x: Chunk, target: Index, size: int) -> Terms:
     return [Term(rows=Rows(target, size))]
 
 
-ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()])
-SUBTRACT = Rule("subtract", lambda x, y: x - y, _subtract)
+ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()], linear=True)
+SUBTRACT = Rule("subtract", lambda x, y: x - y, _subtract, linear=True)
 DIVIDE = Rule("divide", lambda x, y: x / y, _divide)
-SHIFT = Rule("shift", lambda x, c: x + c, lambda x, c: [Term()])
-SHIFT_FROM = Rule("shift_from", lambda x, c: c - x, lambda x, c: [Term(-1)])
-SCALE = Rule("scale", lambda x, c: x * c, lambda x, c: [Term(c)])
+SHIFT = Rule("shift", lambda x, c: x + c, lambda x, c: [Term()], linear=True)
+SHIFT_FROM = Rule("shift_from", lambda x, c: c - x, lambda x, c: [Term(-1)], linear=True)
+SCALE = Rule("scale", lambda x, c: x * c, lambda x, c: [Term(c)], linear=True)
 OVER = _columns("over", lambda x, c: x / c)
 POWER = Rule("power", lambda x, n: x**n, _power)
 INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
 EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
-ABSOLUTE = Rule("absolute", np.abs, _absolute)
-DOT = Rule("dot", _dot, _dot_terms)
-SUM_ROWS = Rule("sum_rows", scatter_rows, _sum_terms)
+ABSOLUTE = Rule("absolute", np.abs, _absolute, linear=True)
+DOT = Rule("dot", _dot, _dot_terms, linear=True)
+SUM_ROWS = Rule("sum_rows", scatter_rows, _sum_terms, linear=True)
 SUM_COLUMNS = _columns("sum_columns", scatter_columns)
 TAKE_COLUMNS = _columns("take_columns", lambda x, index: x[..., index])
 

@@ -41,6 +41,8 @@ class Rule:
     name: str
     value: Callable[..., Array]
     terms: Callable[..., Sequence[Term]]
+    linear: bool = False
+    """Whether weights are constant: then a gradient of a gradient needs nothing but itself."""
 
     def __call__(self, *arguments: Any) -> Array:
         return self.value(*arguments)

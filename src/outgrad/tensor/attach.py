@@ -34,7 +34,7 @@ class RowTable:
 def row_table(samples: Labels, start: int, stop: int, parent_start: int) -> RowTable | Table:
     """Refer to stored labels, which pickle small; of labels in memory only the rows themselves travel."""
     rows = RowTable(samples, start, stop, parent_start)
-    return rows.resolve() if samples.is_loaded else rows
+    return rows if samples.is_stored else rows.resolve()
 
 
 def attach_gradient(block: Blocks, parameter: str, gradient: Blocks) -> Blocks:

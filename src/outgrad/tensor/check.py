@@ -108,7 +108,7 @@ def _gradient_axes(call: str, parent: BlockMetadata, below: BlockMetadata) -> No
 
 
 def _sample_column(call: str, parent: BlockMetadata, below: BlockMetadata) -> None:
-    if not below.samples.is_loaded:
+    if below.samples.is_stored:
         return  # checked when it was written, and reading it here would cost what laziness saves
     rows = below.samples.column("sample")
     wrong = np.flatnonzero((rows < 0) | (rows >= len(parent.samples)))

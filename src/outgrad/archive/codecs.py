@@ -1,0 +1,176 @@
+"""The bytes of a storage chunk: compressed, with a CRC32C behind them; every size is checked before decoding.
+
+Chunks are coded here and not by zarr's array classes: those take about a millisecond an access, run checksums
+and copies of all threads in one event loop, and read a missing chunk as zeros. The bytes are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import google_crc32c
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+from numcodecs.zstd import Zstd
+
+Bytes = npt.NDArray[np.uint8]
+Json = dict[str, Any]
+
+CHECKSUM_BYTES = 4
+BLOSC_HEADER_BYTES = 16
+BLOSC_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+BLOSC_COMPRESSORS = {1: "lz4", 4: "zstd"}
+"""Names by the number in a Blosc header; the others have known holes against hostile input."""
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class CodecError(ValueError):
+    """Stored bytes that are not what this codec wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compressor:
+    """How chunks are compressed: the name and the configuration of a Zarr codec, without the item size."""
+
+    name: str
+    level: int
+    cname: str = ""
+    shuffle: str = "shuffle"
+
+    def to_json(self, itemsize: int) -> Json:
+        """The codec as ``zarr.json`` and a commit write it."""
+        if self.name == "zstd":
+            return {"name": "zstd", "configuration": {"level": self.level, "checksum": False}}
+        return {
+            "name": "blosc",
+            "configuration": {
+                "typesize": itemsize,
+                "cname": self.cname,
+                "clevel": self.level,
+                "shuffle": self.shuffle,
+                "blocksize": 0,
+            },
+        }
+
+
+def chain_to_json(compressor: Compressor | None, itemsize: int) -> list[Json]:
+    """The whole chain of codecs: little-endian bytes, the compressor, CRC32C."""
+    to_bytes: Json = {"name": "bytes"}
+    if itemsize > 1:
+        to_bytes["configuration"] = {"endian": "little"}
+    middle = [] if compressor is None else [compressor.to_json(itemsize)]
+    return [to_bytes, *middle, {"name": "crc32c"}]
+
+
+def chain_from_json(codecs: list[Any]) -> Compressor | None:
+    """Read a chain back; what is not on the list of known codecs is refused.
+
+    Raises
+    ------
+    CodecError
+        If a codec is unknown, or the chain does not end with ``crc32c``.
+    """
+    names = [codec.get("name") if isinstance(codec, dict) else None for codec in codecs]
+    if names[:1] != ["bytes"] or names[-1:] != ["crc32c"] or len(names) not in (2, 3):
+        raise CodecError(f"codecs must be bytes, at most one compressor, crc32c; found {names}")
+    if _configuration(codecs[0]).get("endian", "little") != "little":
+        raise CodecError("codecs must store little-endian bytes")
+    return None if len(names) == 2 else _compressor(names[1], _configuration(codecs[1]))
+
+
+def _configuration(codec: Any) -> Json:
+    found = codec.get("configuration", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _compressor(name: Any, found: Json) -> Compressor:
+    if name == "zstd" and isinstance(found.get("level"), int):
+        return Compressor("zstd", found["level"])
+    cname, shuffle, level = found.get("cname"), found.get("shuffle"), found.get("clevel")
+    if name == "blosc" and cname in BLOSC_COMPRESSORS.values() and shuffle in BLOSC_SHUFFLES:
+        if isinstance(level, int):
+            return Compressor("blosc", level, str(cname), str(shuffle))
+    detail = f" with {cname!r}" if name == "blosc" else ""
+    raise CodecError(f"compressor {name!r}{detail} is not allowed; known are zstd, and blosc with lz4 or zstd")
+
+
+def crc32c(data: Bytes | bytes) -> int:
+    """The checksum (Castagnoli polynomial) of some bytes."""
+    return int(google_crc32c.value(cast(bytes, data)))
+
+
+def stored_crc32c(raw: Bytes) -> int:
+    """The checksum written behind a chunk."""
+    return int.from_bytes(raw[-CHECKSUM_BYTES:].tobytes(), "little")
+
+
+def encode(rows: npt.NDArray[Any], compressor: Compressor | None) -> tuple[bytes, int]:
+    """Return the stored bytes of a contiguous array, and their checksum."""
+    body = rows.tobytes() if compressor is None else _compress(rows, compressor)
+    checksum = crc32c(body)
+    return b"".join((body, checksum.to_bytes(CHECKSUM_BYTES, "little"))), checksum
+
+
+def _compress(rows: npt.NDArray[Any], compressor: Compressor) -> bytes:
+    if compressor.name == "zstd":
+        return bytes(Zstd(compressor.level).encode(rows.reshape(-1).view(np.uint8)))
+    shuffle = BLOSC_SHUFFLES[compressor.shuffle]
+    coder = numcodecs.Blosc(cname=compressor.cname, clevel=compressor.level, shuffle=shuffle)
+    return bytes(coder.encode(rows))
+
+
+def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> None:
+    """Decode stored bytes into the contiguous array ``out``.
+
+    Raises
+    ------
+    CodecError
+        If the checksum, the compressed frame or the decoded size is not right.
+    """
+    body = raw[:-CHECKSUM_BYTES]
+    if raw.size < CHECKSUM_BYTES or crc32c(body) != stored_crc32c(raw):
+        raise CodecError(f"its {raw.size} bytes do not match their checksum")
+    target = out.reshape(-1).view(np.uint8)
+    declared = body.size if compressor is None else _declared_bytes(body, compressor)
+    if declared != target.size:
+        raise CodecError(f"it decodes to {declared} bytes where {target.size} belong")
+    if compressor is None:
+        target[:] = body
+    else:
+        _decompress(body, compressor, target)
+
+
+def _decompress(body: Bytes, compressor: Compressor, target: Bytes) -> None:
+    coder = Zstd() if compressor.name == "zstd" else numcodecs.Blosc()
+    try:
+        coder.decode(body, target)
+    except (RuntimeError, ValueError) as error:
+        raise CodecError(f"it cannot be decompressed: {error}") from error
+
+
+def _declared_bytes(body: Bytes, compressor: Compressor) -> int:
+    """The decoded size that a compressed frame announces: memory is only given for the size that belongs."""
+    return _zstd_bytes(body) if compressor.name == "zstd" else _blosc_bytes(body)
+
+
+def _blosc_bytes(body: Bytes) -> int:
+    if body.size < BLOSC_HEADER_BYTES:
+        raise CodecError(f"its {body.size} bytes are no Blosc frame")
+    decoded, compressed = (int.from_bytes(body[at : at + 4].tobytes(), "little") for at in (4, 12))
+    if compressed != body.size or int(body[2]) >> 5 not in BLOSC_COMPRESSORS:
+        raise CodecError("it is no Blosc frame of an allowed compressor")
+    return decoded
+
+
+def _zstd_bytes(body: Bytes) -> int:
+    if body.size < 6 or body[:4].tobytes() != ZSTD_MAGIC:
+        raise CodecError(f"its {body.size} bytes are no zstd frame")
+    descriptor = int(body[4])
+    single_segment = descriptor >> 5 & 1
+    size_bytes = (single_segment, 2, 4, 8)[descriptor >> 6]
+    at = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    if size_bytes == 0 or at + size_bytes > body.size:
+        raise CodecError("it is a zstd frame without its decoded size")
+    return int.from_bytes(body[at : at + size_bytes].tobytes(), "little") + (256 if size_bytes == 2 else 0)

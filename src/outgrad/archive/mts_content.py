@@ -1,0 +1,270 @@
+"""An open ``.mts`` file: its members matched to blocks, its labels and the rows of its arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.archive import mts_layout as layout
+from outgrad.archive.mts_file import Limits, MtsFile, file_error
+from outgrad.archive.mts_members import (
+    MemberBytes,
+    StoredArray,
+    StoredTable,
+    open_array,
+    open_table,
+    read_rows,
+    read_table,
+    table_of,
+)
+from outgrad.archive.zipfiles import DEFLATED, Member, read_directory
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.plan.requests import Request
+from outgrad.tensor.metadata import BlockMetadata
+
+MAX_INFO_BYTES = 1 << 20
+MAX_AXES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """Where the values and samples of a block are in the file, and the same for each gradient."""
+
+    prefix: str
+    values: StoredArray
+    samples: StoredTable
+    gradients: dict[str, StoredBlock]
+
+
+class MtsContent:
+    """The members of one open file. Whatever is read from them is checked first."""
+
+    def __init__(self, file: MtsFile, limits: Limits) -> None:
+        self.file, self._limits = file, limits
+        self._members = read_directory(file, limits)
+        layout.check_names(file, self._members)
+        self.kind = layout.kind_of(file, self._members)
+        self.token = token_of(file, self._members.values())
+        self._source = MemberBytes(file)
+        self._trees = layout.gradient_trees(self._members)
+        self._blocks: dict[int, StoredBlock] = {}
+        self._labels: dict[tuple[tuple[str, ...], bytes], Labels] = {}
+        self._deflated_label_bytes = 0
+        self._used: set[str] = set()
+
+    # ---- what is read on opening -----------------------------------------------------------------
+
+    @property
+    def block_count(self) -> int:
+        return len(self._trees) - (self.kind == "map" and "" in self._trees)
+
+    def keys(self) -> Labels:
+        """Return the keys of a map, one for each block; one key that means nothing for a single block."""
+        if self.kind != "map":
+            return Labels.single()
+        keys = self.labels(layout.KEYS)
+        if len(keys) != self.block_count:
+            raise file_error(
+                self.file.where(layout.KEYS), f"there are {len(keys)} keys, but {self.block_count} blocks"
+            )
+        return keys
+
+    def info(self) -> dict[str, str]:
+        """Return what ``info.json`` says, if there is one."""
+        if self.kind != "map" or layout.INFO not in self._members:
+            return {}
+        member, where = self._member(layout.INFO), self.file.where(layout.INFO)
+        if member.nbytes > MAX_INFO_BYTES:
+            raise file_error(where, f"it has {member.nbytes} bytes, more than {MAX_INFO_BYTES}")
+        try:
+            found = json.loads(self._source.read_whole(member).decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise file_error(where, f"it is not JSON ({error})") from None
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise file_error(where, "it must be one object whose values are strings")
+        return found
+
+    def metadata(self, number: int) -> BlockMetadata:
+        """Return the labels of a block and its gradients, which fit the shapes of the arrays."""
+        stored = self.block(number)
+        properties = self.labels(layout.properties_name(stored.prefix))
+        return self._metadata(stored, properties)
+
+    def dtype(self, number: int) -> np.dtype[Any]:
+        return self.block(number).values.dtype
+
+    def labels(self, name: str) -> Labels:
+        """Return a label table; equal tables, like the properties of all blocks, are one object."""
+        member = self._member(name)
+        table = open_table(self._source, member)
+        self._allow_labels(member)
+        content = self._source.read_whole(member)
+        key = table.header.names, blake2b(content, digest_size=16).digest()
+        if key not in self._labels:
+            self._labels[key] = labels_of(self.file, table, content)
+        return self._labels[key]
+
+    def require_nothing_left(self) -> None:
+        """Raise if the file has members that belong to no array that was found."""
+        left = sorted(set(self._members) - self._used)
+        if left:
+            raise file_error(
+                self.file.where(left[0]),
+                f"{len(left)} member(s), this one first, belong to nothing in the file",
+            )
+
+    def _allow_labels(self, member: Member) -> None:
+        if member.method != DEFLATED:
+            return  # as large as what is on disk
+        self._deflated_label_bytes += member.nbytes
+        allowed = self._limits.label_bytes + 2 * self.file.size
+        if self._deflated_label_bytes > allowed:
+            raise file_error(
+                self.file.where(member.name),
+                f"the label tables up to this one take {self._deflated_label_bytes} bytes of memory, "
+                f"more than {allowed} for a file of {self.file.size} bytes",
+                "If you trust the file, save it again with metatensor, uncompressed",
+            )
+
+    def _metadata(self, stored: StoredBlock, properties: Labels) -> BlockMetadata:
+        samples = self.labels(layout.samples_name(stored.prefix))
+        axes = stored.values.header.shape
+        components = tuple(
+            self.labels(layout.component_name(stored.prefix, number)) for number in range(len(axes) - 2)
+        )
+        found = BlockMetadata(samples, components, properties)
+        self._check_axes(stored, found)
+        for parameter, below in stored.gradients.items():
+            gradient = self._metadata(below, properties)
+            self._check_gradient(stored, found, below, gradient)
+            found.gradients[parameter] = gradient
+        return found
+
+    def _check_axes(self, stored: StoredBlock, found: BlockMetadata) -> None:
+        where = self.file.where(stored.values.member.name)
+        if stored.values.header.shape != found.shape:
+            raise file_error(
+                where,
+                f"values have shape {stored.values.header.shape}, but their labels describe {found.shape}",
+            )
+        for number, component in enumerate(found.components):
+            if len(component.names) != 1:
+                raise file_error(
+                    self.file.where(layout.component_name(stored.prefix, number)),
+                    f"a component must have one dimension, found {component.names}",
+                )
+
+    def _check_gradient(
+        self, stored: StoredBlock, parent: BlockMetadata, below: StoredBlock, gradient: BlockMetadata
+    ) -> None:
+        where = self.file.where(below.samples.member.name)
+        if gradient.samples.names[:1] != ["sample"]:
+            raise file_error(
+                where,
+                f"a gradient's samples must begin with 'sample', found {gradient.samples.names}",
+            )
+        rows = gradient.samples.column("sample")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(parent.samples):
+            raise file_error(
+                where,
+                f"'sample' is {rows.min()} to {rows.max()}, but the values have {len(parent.samples)} rows",
+            )
+        extra = len(gradient.components) - len(parent.components)
+        if extra < 0 or gradient.components[extra:] != parent.components:
+            raise file_error(where, "the last components of the gradient are not those of the values")
+        if below.values.dtype != stored.values.dtype:
+            raise file_error(
+                where, f"the gradient has type {below.values.dtype}, the values have {stored.values.dtype}"
+            )
+
+    # ---- what is read by tasks -------------------------------------------------------------------
+
+    def chunk(self, request: Request) -> Chunk:
+        """Read the rows of one chunk."""
+        ranges = iter(request.ranges)
+        chunk = self._chunk(self.block(request.block), ranges)
+        assert next(ranges, None) is None, "a request has one range for the values and each gradient"
+        return chunk
+
+    def block(self, number: int) -> StoredBlock:
+        """Return where the arrays of a block are; their headers are read once."""
+        if number not in self._blocks:
+            prefix = layout.block_prefix(self.kind, number)
+            if prefix not in self._trees:
+                raise self._missing(layout.values_name(prefix))
+            self._blocks[number] = self._find(prefix, self._trees[prefix])
+        return self._blocks[number]
+
+    def _find(self, prefix: str, tree: layout.Tree) -> StoredBlock:
+        values = open_array(self._source, self._member(layout.values_name(prefix)))
+        axes = len(values.header.shape)
+        if not 2 <= axes <= MAX_AXES:
+            raise file_error(
+                self.file.where(values.member.name), f"values must have 2 to {MAX_AXES} axes, found {axes}"
+            )
+        samples = open_table(self._source, self._member(layout.samples_name(prefix)))
+        gradients = {
+            parameter: self._find(layout.gradient_prefix(prefix, parameter), below)
+            for parameter, below in tree.items()
+        }
+        return StoredBlock(prefix, values, samples, gradients)
+
+    def _chunk(
+        self, stored: StoredBlock, ranges: Iterator[tuple[int, int]], parent: tuple[int, int] | None = None
+    ) -> Chunk:
+        start, stop = next(ranges)
+        assert 0 <= start <= stop <= stored.values.rows, "a request lies inside the array"
+        values = read_rows(self._source, stored.values, start, stop)
+        table = None if parent is None else self._local_table(stored, (start, stop), parent)
+        gradients = {
+            parameter: self._chunk(below, ranges, (start, stop))
+            for parameter, below in stored.gradients.items()
+        }
+        return Chunk(values, gradients, table)
+
+    def _local_table(
+        self, stored: StoredBlock, own: tuple[int, int], parent: tuple[int, int]
+    ) -> npt.NDArray[np.int32]:
+        """Read the samples of a gradient, with rows counted from the start of the parent's chunk."""
+        table = read_table(self._source, stored.samples, *own)
+        table[:, 0] -= parent[0]
+        rows = table[:, 0]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < parent[1] - parent[0]:
+            raise file_error(
+                self.file.where(stored.samples.member.name),
+                f"gradient rows {own} do not belong to rows {parent} of the values",
+            )
+        return table
+
+    def _member(self, name: str) -> Member:
+        if name not in self._members:
+            raise self._missing(name)
+        self._used.add(name)
+        return self._members[name]
+
+    def _missing(self, name: str) -> Exception:
+        return file_error(repr(self.file.path), f"the member {name!r} is missing")
+
+
+def labels_of(file: MtsFile, table: StoredTable, content: bytes) -> Labels:
+    """Make labels of the bytes of a whole table."""
+    try:
+        return Labels(table.header.names, table_of(table, content))
+    except ValidationError as error:
+        raise file_error(file.where(table.member.name), str(error)) from None
+
+
+def token_of(file: MtsFile, members: Iterable[Member]) -> str:
+    """Name the content of a file by path, size, time of change and checksums: 32 hex characters."""
+    digest = blake2b(f"{file.path}\n{file.size}\n{file.modified_ns}".encode(), digest_size=16)
+    for member in members:
+        digest.update(repr(tuple(member)).encode())
+    return digest.hexdigest()

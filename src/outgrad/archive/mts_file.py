@@ -1,0 +1,99 @@
+"""One file on disk, read at given positions, that must stay as it was when it was opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
+
+FRESH_COPY = "The file is damaged, or was not written by metatensor or Outgrad: get a fresh copy"
+PIECE_BYTES = 1 << 20
+"""How much of a file is in memory while it is only passed through."""
+LONGEST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may ask for, checked before anything is allocated.
+
+    ``expansion``: how many times larger than its compressed bytes a DEFLATE member may be; large members of
+    nothing but zeros reach 1,030. ``label_bytes``: what all compressed label tables may hold together, beyond
+    twice the size of the file; they are read when the file is opened. ``total_bytes``: all members together.
+    """
+
+    expansion: int = 1_000
+    label_bytes: int = 64 << 20
+    total_bytes: int = 1 << 44
+
+
+def file_error(where: str, found: str, advice: str = FRESH_COPY) -> FileFormatError:
+    """Build the error for a file that cannot be used: where, what was found, what to do."""
+    return FileFormatError(f"cannot read {where}: {found}. {advice}.")
+
+
+class MtsFile:
+    """A file open for positional reads, which many threads can share.
+
+    Rows are read with ``pread`` and not through a memory map: a file that shrinks is then an error and
+    not a SIGBUS that kills the worker, pages of the file do not count as memory of the worker, and the
+    arrays are aligned although the members of a ZIP file are not.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._require_regular()
+        self._file = Path(self.path).open("rb", buffering=0)  # noqa: SIM115  closed with its last user
+        status = os.fstat(self._file.fileno())
+        self.size = status.st_size
+        self.modified_ns = status.st_mtime_ns
+
+    def _require_regular(self) -> None:
+        try:
+            mode = Path(self.path).stat().st_mode
+        except FileNotFoundError:
+            raise ArchiveNotFoundError(f"cannot read {self.path!r}: there is no such file") from None
+        if not stat.S_ISREG(mode):
+            raise file_error(repr(self.path), "it is not a file", "Give the path of an .mts or .npz file")
+
+    def where(self, member: str) -> str:
+        """Name a member in an error message; a file that is no ZIP file has one, without a name."""
+        if not member:
+            return repr(self.path)
+        shown = member if len(member) <= LONGEST_SHOWN else member[:LONGEST_SHOWN] + "…"
+        return f"{shown!r} in {self.path!r}"
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        """Fill ``target`` with the bytes at ``offset``."""
+        descriptor = self._file.fileno()
+        while len(target):
+            count = os.preadv(descriptor, [target], offset)
+            if count == 0:
+                raise file_error(repr(self.path), f"it ends at byte {offset}, inside a member")
+            target = target[count:]
+            offset += count
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Return ``nbytes`` bytes at ``offset``; they must be in the file before memory is taken."""
+        if offset < 0 or offset + nbytes > self.size:
+            raise file_error(
+                repr(self.path), f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
+            )
+        target = bytearray(nbytes)
+        self.read_into(memoryview(target), offset)
+        return bytes(target)
+
+    def require_unchanged(self) -> None:
+        """Raise if the file was written to since it was opened."""
+        status = os.fstat(self._file.fileno())
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns):
+            raise changed(self.path)
+
+
+def changed(path: str) -> DamagedArchiveError:
+    """Build the error for a file that is not the one that was opened."""
+    return DamagedArchiveError(
+        f"cannot read {path!r}: it was changed after it was opened. Open it again, and write to another path."
+    )

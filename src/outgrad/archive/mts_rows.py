@@ -1,0 +1,149 @@
+"""Rows of arrays written in place into an unfinished ``.mts`` file, by any process."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.archive.npy import DTYPES
+from outgrad.errors import UnfinishedArchiveError
+from outgrad.kernels.chunk import Array, Chunk
+from outgrad.plan.requests import Request, Written
+
+PLACE = np.dtype(
+    [
+        ("start", "<i8"),
+        ("rows", "<i8"),
+        ("row_bytes", "<i8"),
+        ("dtype", "<u4"),
+        ("header_crc", "<u4"),
+        ("path_crc", "<u4"),
+    ]
+)
+"""Where an array lies in the file: the table of these stands where the ZIP directory will be."""
+Places = npt.NDArray[np.void]
+Firsts = npt.NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """Rows of one array that were written, and the CRC-32 of their bytes.
+
+    The checksum of the first rows covers the ``.npy`` header before them too.
+    """
+
+    array: int
+    start: int
+    stop: int
+    crc: int
+
+
+@dataclass(frozen=True)
+class WrittenRows(Written):
+    """What one task has written into an ``.mts`` file."""
+
+    rows: tuple[Rows, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowWriter:
+    """What a task carries in order to write: the unfinished file, and where in it the places are listed."""
+
+    path: str
+    places_at: int
+    arrays: int
+    blocks: int
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> WrittenRows:
+        """Write one chunk for each request; writing the same again changes nothing.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            Row ranges of the values and of every gradient, in the order of the outline.
+        chunks : sequence of Chunk
+            The rows.
+
+        Returns
+        -------
+        WrittenRows
+            Bytes, rows and their checksums.
+
+        Raises
+        ------
+        UnfinishedArchiveError
+            If the unfinished file is gone.
+        OSError
+            If the disk does not take the bytes.
+        """
+        places, firsts = _places(self)
+        written: list[Rows] = []
+        descriptor = _open(self.path)
+        try:
+            for request, chunk in zip(requests, chunks, strict=True):
+                arrays = zip(chunk.walk(), request.ranges, strict=True)
+                for number, ((path, part), (start, stop)) in enumerate(arrays, int(firsts[request.block])):
+                    place = places[number]
+                    assert place["path_crc"] == path_crc(path), f"gradient {path} is not in its place"
+                    if stop > start:
+                        crc = self._write_rows(descriptor, place, part.values, start, stop)
+                        written.append(Rows(number, start, stop, crc))
+        finally:
+            os.close(descriptor)
+        nbytes = sum((rows.stop - rows.start) * int(places[rows.array]["row_bytes"]) for rows in written)
+        return WrittenRows(nbytes, rows=tuple(written))
+
+    def _write_rows(self, descriptor: int, place: Any, values: Array, start: int, stop: int) -> int:
+        dtype = np.dtype(DTYPES[int(place["dtype"])]).newbyteorder("<")
+        row_bytes = int(place["row_bytes"])
+        assert 0 <= start <= stop <= place["rows"], "rows lie inside their array"
+        assert len(values) == stop - start, "a chunk has the rows of its request"
+        assert values.nbytes == (stop - start) * row_bytes, "the rows of a chunk have the shape of the array"
+        assert values.dtype == dtype.newbyteorder("="), f"values are {values.dtype}, the file is for {dtype}"
+        content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8).data
+        write_at(descriptor, content, int(place["start"]) + start * row_bytes, self.path)
+        return zlib.crc32(content, int(place["header_crc"]) if start == 0 else 0)
+
+
+def path_crc(path: tuple[str, ...]) -> int:
+    """A number for a path of gradient parameters, by which a wrong order of gradients is noticed."""
+    return zlib.crc32("/".join(path).encode())
+
+
+def write_at(descriptor: int, content: memoryview | bytes, offset: int, path: str) -> None:
+    """Write bytes at a position; an error names the file."""
+    remaining = memoryview(content)
+    try:
+        while len(remaining):
+            count = os.pwrite(descriptor, remaining, offset)
+            remaining, offset = remaining[count:], offset + count
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        raise UnfinishedArchiveError(
+            f"cannot write into {path!r}: the unfinished file is gone. Either saving was stopped, or this "
+            "worker does not see the folder of the target: use a folder that all workers share."
+        ) from None
+
+
+@lru_cache(maxsize=16)
+def _places(writer: RowWriter) -> tuple[Places, Firsts]:
+    descriptor = _open(writer.path)
+    try:
+        place_bytes = writer.arrays * PLACE.itemsize
+        content = os.pread(descriptor, place_bytes + 8 * writer.blocks, writer.places_at)
+    finally:
+        os.close(descriptor)
+    places = np.frombuffer(content[:place_bytes], dtype=PLACE)
+    return places, np.frombuffer(content[place_bytes:], dtype=np.int64)

@@ -1,0 +1,218 @@
+"""The header of an ``.npy`` member: parsed under strict rules, and written so that metatensor accepts it.
+
+A member is an array of numbers, or a label table: a 1-D structured array with one int32 field a dimension.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from outgrad.archive.mts_file import file_error
+from outgrad.errors import FileFormatError
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 10_000
+"""Longer texts are not given to the parser of literals, which takes much memory for them (as in NumPy)."""
+PREFIX_BYTES = 12
+ALIGNMENT = 64
+
+DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
+"""Element types that metatensor's own reader knows."""
+ELEMENT = re.compile(r"([<>|]?)({})".format("|".join(DTYPES)))
+FIELD = re.compile(r"[<>]i4")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHeader:
+    """Type, shape and order of an array, and how many bytes come before its data."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    nbytes: int
+
+    @property
+    def data_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class TableHeader:
+    """Dimension names and number of rows of a label table, and how many bytes come before its data."""
+
+    names: tuple[str, ...]
+    rows: int
+    dtype: np.dtype[Any]
+    nbytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        return 4 * len(self.names)
+
+    @property
+    def data_bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+def header_bytes(prefix: bytes, where: str) -> int:
+    """Return how many bytes come before the data, from the first bytes of the member.
+
+    Raises
+    ------
+    FileFormatError
+        If this is no ``.npy`` data, of an unknown version, or the header is too long.
+    """
+    if len(prefix) < PREFIX_BYTES or not prefix.startswith(MAGIC):
+        raise file_error(where, "it does not start as .npy data does")
+    version = (prefix[6], prefix[7])
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise file_error(where, f"it has version {version[0]}.{version[1]} of the .npy format, not 1 to 3")
+    start, length = (10, "<H") if version == (1, 0) else (12, "<I")
+    (text_bytes,) = struct.unpack_from(length, prefix, start - struct.calcsize(length))
+    if text_bytes > MAX_HEADER_BYTES:
+        raise file_error(where, f"its .npy header is {text_bytes} bytes long, more than {MAX_HEADER_BYTES}")
+    return int(start + text_bytes)
+
+
+def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
+    """Parse the header of an array of numbers.
+
+    Parameters
+    ----------
+    start : bytes
+        The first :func:`header_bytes` bytes of the member, or more.
+    member_bytes : int
+        Size of the whole member, which the shape must fill exactly.
+    where : str
+        Name of the member for messages.
+
+    Raises
+    ------
+    FileFormatError
+        If the header breaks a rule.
+    """
+    nbytes = header_bytes(start, where)
+    descr, fortran_order, shape = _fields(start, nbytes, where)
+    header = ArrayHeader(_element(descr, where), shape, fortran_order, nbytes)
+    _require_size(header, member_bytes, where)
+    return header
+
+
+def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
+    """Parse the header of a label table; parameters as for :func:`array_header`."""
+    nbytes = header_bytes(start, where)
+    descr, _, shape = _fields(start, nbytes, where)
+    names, dtype = _columns(descr, where)
+    if len(shape) != 1:
+        raise file_error(where, f"labels must be a 1-D structured array, its shape is {shape}")
+    if not names and shape[0]:
+        raise file_error(where, f"it declares {shape[0]} labels without dimensions")
+    header = TableHeader(names, shape[0], dtype, nbytes)
+    _require_size(header, member_bytes, where)
+    return header
+
+
+def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
+    text = _text(start, nbytes, where)
+    try:
+        fields = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise file_error(where, f"its .npy header is not a dictionary of literals: {text[:80]!r}") from None
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise file_error(
+            where, f"its .npy header must have descr, fortran_order and shape, found {text[:80]!r}"
+        )
+    fortran_order, shape = fields["fortran_order"], fields["shape"]
+    if not isinstance(fortran_order, bool):
+        raise file_error(where, f"fortran_order of its .npy header is {fortran_order!r:.80}, not a bool")
+    if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
+        raise file_error(where, f"shape of its .npy header is {shape!r:.80}, not a tuple of lengths")
+    return fields["descr"], fortran_order, shape
+
+
+def _text(start: bytes, nbytes: int, where: str) -> str:
+    if len(start) < nbytes:
+        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
+    text = start[10 if start[6] == 1 else 12 : nbytes]
+    # Neither writer needs an escape, and an escape makes Python's parser warn.
+    if not text.isascii() or b"\\" in text:
+        raise file_error(where, "its .npy header has characters that no metatensor file has")
+    return text.decode("ascii")
+
+
+def _element(descr: Any, where: str) -> np.dtype[Any]:
+    if not isinstance(descr, str):
+        raise file_error(where, f"values must be plain numbers, found the structured type {descr!r:.80}")
+    if descr.lstrip("<>|=").startswith("O"):
+        raise file_error(where, "it holds pickled Python objects, which are never loaded from a file")
+    if not ELEMENT.fullmatch(descr):
+        raise file_error(where, f"values of type {descr!r:.80} are not supported, only {', '.join(DTYPES)}")
+    return np.dtype(descr)
+
+
+def _columns(descr: Any, where: str) -> tuple[tuple[str, ...], np.dtype[Any]]:
+    if not isinstance(descr, list):
+        raise file_error(where, f"labels must be a structured array, found type {descr!r:.80}")
+    for field in descr:
+        if (
+            not isinstance(field, tuple)
+            or len(field) != 2
+            or not all(isinstance(part, str) for part in field)
+        ):
+            raise file_error(where, f"a field of labels must be a name and a type, found {field!r:.80}")
+        if not FIELD.fullmatch(field[1]):
+            raise file_error(where, f"a field of labels must be a 32-bit integer, found {field!r:.80}")
+    types = {kind for _, kind in descr} or {"<i4"}
+    if len(types) > 1:
+        raise file_error(where, f"the fields of labels must have one byte order, found {sorted(types)}")
+    return tuple(name for name, _ in descr), np.dtype(types.pop())
+
+
+def _require_size(header: ArrayHeader | TableHeader, member_bytes: int, where: str) -> None:
+    if header.nbytes + header.data_bytes != member_bytes:
+        raise file_error(
+            where,
+            f"its .npy header declares {header.data_bytes} bytes of data, "
+            f"but {member_bytes - header.nbytes} bytes follow it",
+        )
+
+
+def encode_array_header(dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
+    """Return the header of an array in C order, little-endian.
+
+    One-byte types get ``<`` too: metatensor's reader refuses NumPy's ``|``.
+
+    >>> encode_array_header(np.dtype(bool), (2, 3))[10:].strip()
+    b"{'descr': '<b1', 'fortran_order': False, 'shape': (2, 3), }"
+    """
+    return _encode(f"'<{dtype.kind}{dtype.itemsize}'", shape)
+
+
+def encode_table_header(names: Sequence[str], rows: int) -> bytes:
+    """Return the header of a label table.
+
+    >>> encode_table_header(["system"], 4)[10:].strip()
+    b"{'descr': [('system', '<i4')], 'fortran_order': False, 'shape': (4,), }"
+    """
+    return _encode(repr([(name, "<i4") for name in names]), (rows,))
+
+
+def _encode(descr: str, shape: Sequence[int]) -> bytes:
+    lengths = tuple(int(length) for length in shape)
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {lengths}, }}".encode("ascii")
+    padding = -(10 + len(text) + 1) % ALIGNMENT
+    body = text + b" " * padding + b"\n"
+    if len(body) > MAX_HEADER_BYTES:
+        raise FileFormatError(
+            f"the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that .npy readers "
+            "accept. Shorten the names, or save to a .zarr path."
+        )
+    return MAGIC + b"\x01\x00" + struct.pack("<H", len(body)) + body

@@ -1,0 +1,215 @@
+"""Bytes and storage chunks in a Zarr store: a chunk that is missing, damaged or of another place is an error."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
+
+from outgrad.archive.codecs import Bytes, CodecError, decode, encode, stored_crc32c
+from outgrad.archive.spec import ArraySpec
+
+Array = npt.NDArray[Any]
+Checksums = Sequence[int] | npt.NDArray[np.uint32]
+
+CACHED_CHUNKS = 8
+"""Decoded chunks of label tables kept a process, 1 MiB each: reading thousands of small tables in order
+decodes each chunk once."""
+
+
+class ChunkError(Exception):
+    """A storage chunk that cannot be used. Whoever knows the archive says where and what to do."""
+
+    def __init__(self, array: ArraySpec, chunk: int, reason: str) -> None:
+        super().__init__(array, chunk, reason)
+        self.array = array
+        self.chunk = chunk
+        self.reason = reason
+
+
+class ByteStore:
+    """Whole objects by name in a Zarr store, synchronously: tasks of Dask bring the threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._prototype = default_buffer_prototype()
+        self._is_direct = hasattr(store, "get_sync") and hasattr(store, "set_sync")
+
+    @classmethod
+    def local(cls, root: Path, *, read_only: bool) -> ByteStore:
+        return cls(LocalStore(root, read_only=read_only))
+
+    def get(self, key: str) -> Bytes | None:
+        """The bytes of an object; None if there is none."""
+        if self._is_direct:
+            found = self._store.get_sync(key, prototype=self._prototype)  # type: ignore[attr-defined]
+        else:
+            found = sync(self._store.get(key, self._prototype))
+        return None if found is None else found.as_numpy_array().view(np.uint8)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object as a whole."""
+        buffer = self._prototype.buffer.from_bytes(data)
+        if self._is_direct:
+            self._store.set_sync(key, buffer)  # type: ignore[attr-defined]
+        else:
+            sync(self._store.set(key, buffer))
+
+
+class ChunkCache:
+    """The decoded chunks that were used last."""
+
+    def __init__(self, limit: int = CACHED_CHUNKS) -> None:
+        self._limit = limit
+        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: str, number: int) -> Array | None:
+        with self._lock:
+            found = self._chunks.get((path, number))
+            if found is not None:
+                self._chunks.move_to_end((path, number))
+            return found
+
+    def put(self, path: str, number: int, chunk: Array) -> None:
+        with self._lock:
+            self._chunks[path, number] = chunk
+            while len(self._chunks) > self._limit:
+                self._chunks.popitem(last=False)
+
+
+class SegmentStore:
+    """The storage chunks of one segment."""
+
+    def __init__(self, store: ByteStore, prefix: str) -> None:
+        self.store = store
+        self.prefix = prefix
+
+    def write_chunk(self, array: ArraySpec, number: int, rows: Array) -> int:
+        """Write one whole storage chunk, also if it holds only zeros; return its checksum.
+
+        ``rows`` may be fewer than a chunk has at the end of the array: Zarr stores whole chunks.
+        """
+        if rows.shape != array.chunk_shape:
+            padded = np.zeros(array.chunk_shape, array.dtype)
+            padded[: len(rows)] = rows
+            rows = padded
+        data, checksum = encode(np.ascontiguousarray(rows, array.dtype), array.compressor)
+        self.store.put(self.prefix + array.chunk_key(number), data)
+        return checksum
+
+    def read_rows(
+        self,
+        array: ArraySpec,
+        checksums: Checksums,
+        start: int,
+        stop: int,
+        cache: ChunkCache | None = None,
+    ) -> Array:
+        """Read rows [start, stop) into new memory.
+
+        Raises
+        ------
+        ChunkError
+            If a storage chunk is missing, damaged, or not the one with the checksum in ``checksums``.
+        """
+        out = np.empty((stop - start, *array.shape[1:]), array.dtype)
+        for number in array.chunks_of(start, stop):
+            first, last = array.chunk_range(number)
+            if start <= first and last <= stop and last - first == array.chunk_rows:
+                self.read_chunk(array, checksums, number, out[first - start : last - start])
+            else:
+                lower, upper = max(start, first), min(stop, last)
+                chunk = self._whole_chunk(array, checksums, number, cache)
+                out[lower - start : upper - start] = chunk[lower - first : upper - first]
+        return out
+
+    def _whole_chunk(
+        self, array: ArraySpec, checksums: Checksums, number: int, cache: ChunkCache | None
+    ) -> Array:
+        chunk = None if cache is None else cache.get(array.path, number)
+        if chunk is None:
+            chunk = np.empty(array.chunk_shape, array.dtype)
+            self.read_chunk(array, checksums, number, chunk)
+            if cache is not None:
+                cache.put(array.path, number, chunk)
+        return chunk
+
+    def read_chunk(self, array: ArraySpec, checksums: Checksums, number: int, out: Array) -> None:
+        """Read one whole storage chunk into contiguous memory."""
+        raw = self.store.get(self.prefix + array.chunk_key(number))
+        if raw is None:
+            raise ChunkError(array, number, "is missing")
+        try:
+            decode(raw, array.compressor, out)
+        except CodecError as error:
+            raise ChunkError(array, number, f"is damaged: {error}") from error
+        if stored_crc32c(raw) != int(checksums[number]):
+            raise ChunkError(array, number, "is of another place or version: its checksum is not the one in the manifest")
+
+
+class RowSink:
+    """Rows that arrive in order, written as whole storage chunks as they fill.
+
+    ``array`` need not know its number of rows yet: :meth:`close` returns it with the right one.
+    """
+
+    def __init__(self, segment: SegmentStore, array: ArraySpec) -> None:
+        self.array = array
+        self.rows = 0
+        self.checksums: list[int] = []
+        self._segment = segment
+        self._pending: list[Array] = []
+        self._pending_rows = 0
+
+    def append(self, rows: Array) -> None:
+        """Take some more rows; what does not fill a chunk is copied and kept."""
+        assert rows.shape[1:] == self.array.shape[1:], f"{rows.shape=} do not fit {self.array.shape=}"
+        self.rows += len(rows)
+        if self._pending_rows:
+            rows = self._top_up(rows)
+        size = self.array.chunk_rows
+        whole = len(rows) // size * size
+        for at in range(0, whole, size):
+            self._write(rows[at : at + size])
+        self._keep(rows[whole:])
+
+    def close(self) -> ArraySpec:
+        """Write what is left, and return the array with its final number of rows."""
+        if not self.checksums and 0 < self.rows < self.array.chunk_rows:
+            self.array = replace(self.array, chunk_rows=self.rows)
+        self._flush()
+        self.array = replace(self.array, shape=(self.rows, *self.array.shape[1:]))
+        return self.array
+
+    def _top_up(self, rows: Array) -> Array:
+        """Fill the chunk that was begun; return the rows left over."""
+        taken = min(self.array.chunk_rows - self._pending_rows, len(rows))
+        self._keep(rows[:taken])
+        if self._pending_rows == self.array.chunk_rows:
+            self._flush()
+        return rows[taken:]
+
+    def _keep(self, rows: Array) -> None:
+        if len(rows):
+            self._pending.append(rows.copy())
+            self._pending_rows += len(rows)
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._write(np.concatenate(self._pending))
+            self._pending, self._pending_rows = [], 0
+
+    def _write(self, rows: Array) -> None:
+        if all(self.array.shape[1:]):
+            self.checksums.append(self._segment.write_chunk(self.array, len(self.checksums), rows))

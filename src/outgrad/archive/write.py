@@ -1,0 +1,278 @@
+"""Writing a map, a block or labels: laid out by the client, filled by tasks, made visible by one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from outgrad.archive import commits
+from outgrad.archive.draft import Description, Draft, missing_chunks
+from outgrad.archive.edges import slices
+from outgrad.archive.layout import key_values, lay_out
+from outgrad.archive.offsets import OffsetWriter
+from outgrad.archive.seams import (
+    Array,
+    Rows,
+    Stretch,
+    assemble,
+    find_seams,
+    left_over,
+    merge_rows,
+    owned,
+    stretches,
+)
+from outgrad.archive.spec import (
+    COMPRESSORS,
+    DEFAULT_COMPRESSOR,
+    SEGMENTS,
+    ArraySpec,
+    BlockSpec,
+    Kind,
+    SegmentSpec,
+    Sizes,
+)
+from outgrad.archive.stores import ByteStore, RowSink, SegmentStore
+from outgrad.errors import ArchiveError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.plan.outline import Outline
+from outgrad.plan.requests import Request, Seam, Written
+from outgrad.tensor.metadata import BlockMetadata
+
+Compressed = tuple[int, int, int]
+
+
+class TaskWriter:
+    """The part of a writer that tasks need: small to pickle, it reads the plan of the segment once a process."""
+
+    def __init__(self, root: str, segment_name: str) -> None:
+        self._root = root
+        self._segment_name = segment_name
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
+        """Write the storage chunks that lie inside the rows of one part; return the rows at the ends.
+
+        It may run twice: what is written is the same.
+        """
+        segment, store = self._opened()
+        written: list[Compressed] = []
+        ends = []
+        nbytes = 0
+        for stretch in stretches(_pieces(segment, requests, chunks)):
+            spec = segment.arrays[stretch.array]
+            for number, rows in _own_chunks(stretch, spec):
+                written.append((stretch.array, number, store.write_chunk(spec, number, rows)))
+                nbytes += rows.nbytes
+            ends.extend(left_over(stretch, spec))
+        return Written(nbytes, tuple(written), tuple(ends))
+
+    def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
+        """Write one storage chunk whose rows were left over from several parts."""
+        segment, store = self._opened()
+        spec = segment.arrays[seam.array]
+        rows = assemble(seam, spec, (end for each in written for end in each.ends))
+        checksum = store.write_chunk(spec, seam.chunk, rows)
+        return Written(rows.nbytes, ((seam.array, seam.chunk, checksum),))
+
+    def _opened(self) -> tuple[SegmentSpec, SegmentStore]:
+        return _open_plan(self._root, self._segment_name)
+
+
+@lru_cache(maxsize=8)
+def _open_plan(root: str, segment_name: str) -> tuple[SegmentSpec, SegmentStore]:
+    draft_store = SegmentStore(ByteStore.local(Path(root), read_only=False), f"{SEGMENTS}/{segment_name}/")
+    return commits.read_plan(Path(root) / SEGMENTS / segment_name / "plan.json"), draft_store
+
+
+def _pieces(
+    segment: SegmentSpec, requests: Sequence[Request], chunks: Sequence[Chunk]
+) -> Iterator[tuple[int, int, Array]]:
+    """Where the arrays of some chunks go: number of the Zarr array, first row, rows."""
+    for request, chunk in zip(requests, chunks, strict=True):
+        walked = zip(segment.blocks[request.block].walk(), request.ranges, strict=True)
+        for (path, block), (start, stop) in walked:
+            values = chunk.at(path).values
+            spec = segment.arrays[block.values.array]
+            assert values.shape == (stop - start, *spec.shape[1:]) and values.dtype == spec.dtype, (
+                f"chunk of block {request.block} at {path}: {values.shape=} {values.dtype=} do not fit rows "
+                f"[{start}, {stop}) of an array with {spec.shape=} {spec.dtype=}"
+            )
+            yield block.values.array, block.values.first + start, values
+
+
+def _own_chunks(stretch: Stretch, spec: ArraySpec) -> Iterator[tuple[int, Array]]:
+    first, last = owned(stretch.span, spec)
+    for number in spec.chunks_of(first, last):
+        yield number, stretch.take(*spec.chunk_range(number))
+
+
+class ZarrWriter:
+    """Write a map, a block or labels as a Zarr archive.
+
+    The client calls :meth:`start`, tasks call :meth:`write` and :meth:`write_seam`, the client calls
+    :meth:`commit`. Until then nothing is visible, and what was at ``path`` stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The directory to make.
+    keys : Labels
+        Keys of the map; ``Labels.single()`` for a block; the labels themselves for kind "labels".
+    metadata : sequence of BlockMetadata
+        Labels of each block.
+    outlines : sequence of Outline
+        Shapes and dtypes of each block; its edges do not matter here.
+    info : dict of str to str
+        Additional texts of the map.
+    overwrite : bool
+        Replace an archive that is at ``path``. It stays readable until the new one is whole.
+    kind : {"map", "block", "labels"}
+        What is saved.
+    compressor : {"lz4", "zstd", "none"}
+        How chunks are compressed; all are checksummed.
+    provenance : dict
+        Anything that JSON holds: how the data were made.
+    sizes : Sizes
+        Sizes of chunks, in bytes.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        keys: Labels,
+        metadata: Sequence[BlockMetadata],
+        outlines: Sequence[Outline],
+        *,
+        info: dict[str, str] | None = None,
+        overwrite: bool = False,
+        kind: Kind = "map",
+        compressor: str = DEFAULT_COMPRESSOR,
+        provenance: dict[str, Any] | None = None,
+        sizes: Sizes | None = None,
+    ) -> None:
+        assert len(metadata) == len(outlines), "each block has metadata and an outline"
+        self._description = Description(kind, dict(info or {}), dict(provenance or {}))
+        self._draft = Draft(path, overwrite=overwrite)
+        self._metadata = tuple(metadata)
+        self._outlines = tuple(outlines)
+        self._keys = keys
+        self._sizes = sizes or Sizes()
+        self._compressor = find_compressor(compressor)
+        self._layout = lay_out(keys, metadata, outlines, self._sizes, self._compressor)
+        self._segment: SegmentSpec | None = None
+        self._checksums: dict[tuple[int, int], int] = {}
+
+    def start(self) -> None:
+        """Claim the path, write label tables and offsets, and leave the plan for the tasks.
+
+        Raises
+        ------
+        ArchiveExistsError
+            If the path exists and ``overwrite`` is not set.
+        NotAnArchiveError
+            If it exists and is no archive.
+        """
+        self._draft.begin()
+        store = self._draft.store()
+        self._write_tables(store)
+        offsets = OffsetWriter(
+            store, self._metadata, self._sizes, self._compressor, len(self._layout.arrays)
+        )
+        blocks = self._finish_blocks(offsets)
+        arrays, checksums = offsets.close()
+        for number, own in enumerate(checksums, start=len(self._layout.arrays)):
+            self._record(number, own)
+        self._segment = SegmentSpec(
+            name=self._draft.segment_name,
+            arrays=(*self._layout.arrays, *arrays),
+            tables=self._layout.tables,
+            blocks=blocks,
+            keys=self._layout.keys,
+            key_values=key_values(self._keys, self._description.kind != "labels"),
+        )
+        commits.write_plan(self._draft.plan_path, self._segment)
+
+    def _write_tables(self, store: SegmentStore) -> None:
+        sinks: dict[int, RowSink] = {}
+        for spec, labels in zip(self._layout.tables, self._layout.labels, strict=True):
+            number = spec.place.array
+            sink = sinks.setdefault(number, RowSink(store, self._layout.arrays[number]))
+            assert sink.rows == spec.place.first, "tables are written in the order of their places"
+            for rows in slices(labels):
+                sink.append(rows)
+        for number, sink in sinks.items():
+            sink.close()
+            self._record(number, sink.checksums)
+
+    def _finish_blocks(self, offsets: OffsetWriter) -> tuple[BlockSpec, ...]:
+        each = zip(self._layout.blocks, self._metadata, self._outlines, strict=True)
+        return tuple(offsets.finish(number, *block) for number, block in enumerate(each))
+
+    def _record(self, array: int, checksums: Sequence[int]) -> None:
+        self._checksums.update(((array, chunk), checksum) for chunk, checksum in enumerate(checksums))
+
+    def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
+        """List the storage chunks whose rows come from several parts. No file is touched."""
+        blocks = self._layout.blocks
+        runs = [merge_rows(_rows(blocks, part)) for part in parts]
+        return find_seams(runs, self._layout.arrays)
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
+        """Write one part; see :meth:`TaskWriter.write`."""
+        return self._task_writer().write(requests, chunks)
+
+    def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
+        """Write one shared storage chunk; see :meth:`TaskWriter.write_seam`."""
+        return self._task_writer().write_seam(seam, written)
+
+    def _task_writer(self) -> TaskWriter:
+        return TaskWriter(str(self._draft.root), self._draft.segment_name)
+
+    def __reduce__(self) -> tuple[type[TaskWriter], tuple[str, str]]:
+        """What travels in tasks is only the part that they need."""
+        return TaskWriter, (str(self._draft.root), self._draft.segment_name)
+
+    def commit(self, receipts: Sequence[Written]) -> None:
+        """Check that everything was written, and make it visible.
+
+        Raises
+        ------
+        ArchiveError
+            If storage chunks were not written, or another writer was faster.
+        """
+        assert self._segment is not None, "start() comes before commit()"
+        for receipt in receipts:
+            self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
+        missing = missing_chunks(self._segment, self._checksums)
+        if missing:
+            listed = ", ".join(f"{array.path} chunk {chunk}" for array, chunk in missing[:5])
+            raise ArchiveError(
+                f"save {self._draft.root}: {len(missing)} storage chunk(s) were not written: {listed}"
+                f"{', …' if len(missing) > 5 else ''}; nothing was changed: run the writing tasks again"
+            )
+        checksums = [
+            [self._checksums[number, chunk] for chunk in range(array.chunk_count)]
+            for number, array in enumerate(self._segment.arrays)
+        ]
+        self._draft.publish(self._description, self._segment, checksums, self._sizes)
+
+    def abort(self) -> None:
+        """Remove what was written; an archive that was there before stays."""
+        self._draft.abort()
+
+
+def _rows(blocks: Sequence[BlockSpec], part: Sequence[Request]) -> Iterator[Rows]:
+    for request in part:
+        walked = zip(blocks[request.block].walk(), request.ranges, strict=True)
+        for (_, block), (start, stop) in walked:
+            first = block.values.first
+            yield Rows(block.values.array, first + start, first + stop)
+
+
+def find_compressor(name: str) -> Any:
+    """Look a compressor up by the name that users give."""
+    if name not in COMPRESSORS:
+        raise ValueError(f"save: compressor {name!r} is unknown; use one of {', '.join(COMPRESSORS)}")
+    return COMPRESSORS[name]

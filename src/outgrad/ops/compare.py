@@ -1,0 +1,273 @@
+"""Comparison of maps and blocks: metadata, equality, closeness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from outgrad.errors import NotEqualError
+from outgrad.kernels.compare import Tolerance, difference
+from outgrad.lazy.compare import first_difference
+from outgrad.ops.operands import T, block_twin, content, key_order
+from outgrad.tensor import TensorMap
+from outgrad.tensor.blocks import Blocks, alike
+from outgrad.tensor.metadata import BlockMetadata
+
+Check = str | Sequence[str]
+AXES = ("samples", "components", "properties")
+
+
+def equal_metadata(
+    tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True
+) -> bool:
+    """Tell whether two maps or blocks have the same labels; values are not looked at.
+
+    Keys may be in any order; all other labels must be in the same order. Gradients of gradients count.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare.
+    check : "all" or list of {"samples", "components", "properties"}
+        Which axes to compare.
+    check_gradients : bool
+        Whether gradients must agree too.
+
+    Returns
+    -------
+    bool
+        True if they agree.
+
+    Raises
+    ------
+    ValueError
+        If ``check`` names something else.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.equal_metadata(block, block * 2)
+    True
+    """
+    return _holds(equal_metadata_raise, tensor_1, tensor_2, check, check_gradients)
+
+
+def equal_metadata_raise(
+    tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True
+) -> None:
+    """Raise unless two maps or blocks have the same labels: see :func:`equal_metadata`.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare.
+    check : "all" or list of {"samples", "components", "properties"}
+        Which axes to compare.
+    check_gradients : bool
+        Whether gradients must agree too.
+
+    Raises
+    ------
+    NotEqualError
+        If they differ; the message names the place.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.equal_metadata_raise(block, block)
+    """
+    axes = _axes(check)
+    first, second = _pair("equal_metadata", tensor_1, tensor_2)
+    _compare_metadata(tensor_1, first, second, axes, check_gradients)
+
+
+def equal(tensor_1: T, tensor_2: T) -> bool:
+    """Tell whether two maps or blocks have the same labels and exactly the same values.
+
+    NaN differs from NaN; dtypes and ``info`` are not compared. Lazy data are computed, chunk by chunk.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare; keys may be in any order.
+
+    Returns
+    -------
+    bool
+        True if they agree, gradients and gradients of gradients included.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.equal(block, block + 1)
+    False
+    """
+    return _holds(equal_raise, tensor_1, tensor_2)
+
+
+def equal_raise(tensor_1: T, tensor_2: T) -> None:
+    """Raise unless two maps or blocks are equal: see :func:`equal`.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare.
+
+    Raises
+    ------
+    NotEqualError
+        If they differ; the message names the place.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.equal_raise(block, block)
+    """
+    _compare("equal", tensor_1, tensor_2, Tolerance(), "not equal")
+
+
+def allclose(
+    tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
+) -> bool:
+    r"""Tell whether two maps or blocks have the same labels and nearly the same values.
+
+    .. math:: |a - b| \le \mathrm{atol} + \mathrm{rtol}\,|b|
+
+    Lazy data are computed, chunk by chunk.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare; keys may be in any order.
+    rtol, atol : float
+        Relative and absolute tolerance, in the unit of the values.
+    equal_nan : bool
+        Whether NaN counts as close to NaN.
+
+    Returns
+    -------
+    bool
+        True if they agree, gradients and gradients of gradients included.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.allclose(block, block + 1e-14)
+    True
+    """
+    return _holds(allclose_raise, tensor_1, tensor_2, rtol, atol, equal_nan)
+
+
+def allclose_raise(
+    tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
+) -> None:
+    """Raise unless two maps or blocks are nearly equal: see :func:`allclose`.
+
+    Parameters
+    ----------
+    tensor_1, tensor_2 : TensorMap or TensorBlock
+        What to compare.
+    rtol, atol : float
+        Relative and absolute tolerance, in the unit of the values.
+    equal_nan : bool
+        Whether NaN counts as close to NaN.
+
+    Raises
+    ------
+    NotEqualError
+        If they differ; the message names the place.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)))
+    >>> og.allclose_raise(block, block)
+    """
+    _compare("allclose", tensor_1, tensor_2, Tolerance(rtol, atol, equal_nan), "not allclose")
+
+
+def _holds(check: Callable[..., None], *arguments: Any) -> bool:
+    try:
+        check(*arguments)
+    except NotEqualError:
+        return False
+    return True
+
+
+def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
+    a, b = content(call, "tensor_1", first), content(call, "tensor_2", second)
+    if isinstance(first, TensorMap) != isinstance(second, TensorMap):
+        raise NotEqualError(f"inputs to '{call}' should be of one kind; found a map and a block")
+    if isinstance(first, TensorMap) and isinstance(second, TensorMap):
+        b = b.select(key_order(call, first.keys, second.keys))
+    return [a, b]
+
+
+def _axes(check: Check) -> Sequence[str]:
+    wanted = AXES if check == "all" else [check] if isinstance(check, str) else list(check)
+    unknown = [name for name in wanted if name not in AXES]
+    if unknown:
+        raise ValueError(f"equal_metadata: check must be 'all' or some of {list(AXES)}, got {check!r}")
+    return wanted
+
+
+def _where(tensor: Any, number: int) -> str:
+    return f"block {tensor.keys.entry(number).print()}: " if isinstance(tensor, TensorMap) else ""
+
+
+def _compare_metadata(
+    tensor: Any, first: Blocks, second: Blocks, axes: Sequence[str], gradients: bool
+) -> None:
+    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
+        _compare_labels(_where(tensor, number), "", a, b, axes, gradients)
+
+
+def _compare_labels(
+    where: str, path: str, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
+) -> None:
+    for axis in axes:
+        if getattr(a, axis) != getattr(b, axis):
+            raise NotEqualError(f"{where}{axis}{path} are not equal, or not in the same order")
+    if not gradients:
+        return
+    if a.gradients.keys() != b.gradients.keys():
+        raise NotEqualError(
+            f"{where}gradients{path} are not the same: {list(a.gradients)} and {list(b.gradients)}"
+        )
+    for name in a.gradients:
+        below = f" of gradient '{name}'{path}"
+        _compare_labels(where, below, a.gradients[name], b.gradients[name], axes, gradients)
+
+
+def _compare(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
+    first, second = _pair(call, tensor_1, tensor_2)
+    _compare_metadata(tensor_1, first, second, AXES, True)
+    found = _first_difference(alike([first, second]), tolerance)
+    if found is not None:
+        number, path = found
+        below = "".join(f" of gradient '{name}'" for name in reversed(path))
+        raise NotEqualError(f"{_where(tensor_1, number)}values{below} are {verdict}")
+
+
+def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, tuple[str, ...]] | None:
+    first, second = operands
+    if first.lazy is not None and second.lazy is not None:
+        return first_difference(first.lazy, second.lazy, tolerance)
+    for number in range(len(first)):
+        path = difference(first.chunk(number), second.chunk(number), tolerance)
+        if path is not None:
+            return number, path
+    return None
+
+
+equal_metadata_block = block_twin(equal_metadata)
+equal_metadata_block_raise = block_twin(equal_metadata_raise)
+equal_block = block_twin(equal)
+equal_block_raise = block_twin(equal_raise)
+allclose_block = block_twin(allclose)
+allclose_block_raise = block_twin(allclose_raise)

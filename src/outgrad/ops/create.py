@@ -1,0 +1,79 @@
+"""Making blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from outgrad.errors import ValidationError
+from outgrad.labels import Labels
+from outgrad.tensor import TensorBlock, check
+
+
+def block_from_array(
+    array: Any,
+    sample_names: Sequence[str] | None = None,
+    component_names: Sequence[str] | None = None,
+    property_names: Sequence[str] | None = None,
+) -> TensorBlock:
+    """Make a block of an array, with labels that count from 0.
+
+    Parameters
+    ----------
+    array : NumPy or Dask array
+        At least 2-D. It is shared where no axes are folded.
+    sample_names : list of str, optional
+        Names of the first axes, which are folded into the samples; by default the first is ``sample``.
+    component_names : list of str, optional
+        Names of the middle axes; by default ``component_1``, …
+    property_names : list of str, optional
+        Names of the last axes, which are folded into the properties; by default the last is ``property``.
+
+    Returns
+    -------
+    TensorBlock
+        A block without gradients.
+
+    Raises
+    ------
+    ValidationError
+        If the array has too few axes for the names.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> print(og.block_from_array(np.ones((4, 3, 2))))
+    TensorBlock
+        samples (4): ['sample']
+        components (3): ['component_1']
+        properties (2): ['property']
+        gradients: None
+    """
+    check.array(array)
+    samples = list(sample_names or ["sample"])
+    properties = list(property_names or ["property"])
+    middle = array.ndim - len(samples) - len(properties)
+    components = list(component_names or [f"component_{n + 1}" for n in range(max(middle, 0))])
+    if array.ndim < 2 or middle != len(components):
+        raise ValidationError(
+            f"block_from_array: the array has {array.ndim} axes, but {samples}, {components} and {properties} "
+            f"name {len(samples) + len(components) + len(properties)}; give one name for each axis"
+        )
+    sample_shape, property_shape = array.shape[: len(samples)], array.shape[array.ndim - len(properties) :]
+    component_shape = array.shape[len(samples) : len(samples) + middle]
+    folded = (prod(sample_shape), *component_shape, prod(property_shape))
+    return TensorBlock(
+        array if folded == array.shape else array.reshape(folded),
+        _counted(samples, sample_shape),
+        [Labels.range(name, size) for name, size in zip(components, component_shape, strict=True)],
+        _counted(properties, property_shape),
+    )
+
+
+def _counted(names: list[str], shape: tuple[int, ...]) -> Labels:
+    """All indices of an array of this shape, the last one running fastest."""
+    table = np.indices(shape, dtype=np.int32).reshape(len(shape), -1).T
+    return Labels(names, table, assume_unique=True)

@@ -1,0 +1,107 @@
+"""One way to run a rule on blocks: at once on arrays in memory, as a graph on lazy ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.lazy import LazyBlocks, rowwise, tasks
+from outgrad.plan.outline import Edges, Outline
+from outgrad.rules.table import RULES, run
+from outgrad.tensor import relabel
+from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
+from outgrad.tensor.metadata import BlockMetadata
+
+Constants = Callable[[int], tuple[Any, ...]]
+"""The constants of the rule for the n-th block."""
+
+Top = Callable[[int, BlockMetadata], BlockMetadata]
+"""Samples, components and properties of the n-th result, given those of the first operand."""
+
+
+def unchanged(number: int, metadata: BlockMetadata) -> BlockMetadata:
+    """The result has the labels of the first operand."""
+    return metadata
+
+
+def run_rule(rule: str, operands: Sequence[Blocks], constants: Constants, top: Top = unchanged) -> Blocks:
+    """Run a rule that works on every sample by itself."""
+    operands = alike(operands)
+    if operands[0].lazy is None:
+        return run_eagerly(rule, operands, constants, top)
+    count = len(operands[0])
+    outcome = [_plan(rule, operands, number, constants(number), top) for number in range(count)]
+    lazies = [operand.lazy for operand in operands if operand.lazy is not None]
+    token = (rule, [constants(number) for number in range(count)])
+    configs = [(rule, [constants(piece.block) for piece in part]) for part in lazies[0].parts]
+    outlines = tuple(outline for _, outline in outcome)
+    data = rowwise(rule, tasks.run_rule, configs, lazies, outlines, token)
+    return Blocks(tuple(metadata for metadata, _ in outcome), data)
+
+
+def run_eagerly(rule: str, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
+    """Run a rule on arrays in memory."""
+    metadata, chunks = [], []
+    for number in range(len(operands[0])):
+        own = [operand.metadata[number] for operand in operands]
+        armed = [with_tables(o.chunk(number), m) for o, m in zip(operands, own, strict=True)]
+        result = run(rule, armed, *constants(number))
+        metadata.append(relabel.relabelled(relabel.template(own), result, top(number, own[0])))
+        chunks.append(without_tables(result))
+    return Blocks(tuple(metadata), tuple(chunks))
+
+
+def _plan(
+    rule: str, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...], top: Top
+) -> tuple[BlockMetadata, Outline]:
+    """Metadata and outline of a lazy result; label tables are read only where rows have to be united."""
+    own = [operand.metadata[number] for operand in operands]
+    cuts = [operand.lazy.outlines[number] for operand in operands if operand.lazy is not None]
+    if _rows_stay(rule, own):
+        empty = run(rule, [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)], *constants)
+        outline = relabel.same_cuts(cuts, empty)
+        return relabel.relabelled(relabel.template(own), empty, top(number, own[0])), outline
+    shadow = shadows(rule, operands, number, constants)
+    head = top(number, own[0])
+    outline = relabel.new_cuts(cuts[0].edges, shadow, head.trailing)
+    return relabel.relabelled(relabel.template(own), shadow, head), outline
+
+
+def shadows(rule: str, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
+    """Run a rule on the rows alone."""
+    bare = [relabel.without_properties(o.metadata[number], o.dtype(number)) for o in operands]
+    return run(rule, bare, *constants)
+
+
+def _rows_stay(rule: str, metadata: Sequence[BlockMetadata]) -> bool:
+    nested = any(gradient.gradients for m in metadata for gradient in m.gradients.values())
+    if nested and not RULES[rule].linear:
+        return False
+    return all(_same_rows(metadata[0], other) for other in metadata[1:])
+
+
+def _same_rows(a: BlockMetadata, b: BlockMetadata) -> bool:
+    return all(
+        a.gradients[name].samples == b.gradients[name].samples
+        and _same_rows(a.gradients[name], b.gradients[name])
+        for name in a.gradients
+        if name in b.gradients
+    )
+
+
+def with_metadata(blocks: Blocks, metadata: Sequence[BlockMetadata]) -> Blocks:
+    """The same data under other labels."""
+    return replace(blocks, metadata=tuple(metadata))
+
+
+def lazy_of(blocks: Blocks) -> LazyBlocks:
+    """The lazy data of blocks that are known to be lazy."""
+    assert blocks.lazy is not None, "the blocks are in memory"
+    return blocks.lazy
+
+
+def edges_of(blocks: Blocks, number: int) -> Edges:
+    """Chunk edges of a lazy block."""
+    return lazy_of(blocks).outlines[number].edges

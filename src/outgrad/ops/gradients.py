@@ -1,0 +1,64 @@
+"""Removing gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.lazy import LazyBlocks, rowwise, tasks
+from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.plan.outline import Outline
+from outgrad.tensor.blocks import Blocks
+
+
+def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:
+    r"""Leave out gradients; what remains is shared, not copied.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    remove : str or list of str, optional
+        Parameters whose gradients go, with the gradients of these; by default all. Names that do not
+        occur are ignored.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same values.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.remove_gradients(og.block_from_array(np.ones((1, 2)))).gradients_list()
+    []
+    """
+    blocks = content("remove_gradients", "tensor", tensor)
+    found = list(dict.fromkeys(name for m in blocks.metadata for name in m.gradients))
+    gone = set(found if remove is None else names_of("remove_gradients", "remove", remove))
+    keep = frozenset(name for name in found if name not in gone)
+    return like(tensor, _kept(blocks, keep))
+
+
+def _kept(blocks: Blocks, keep: frozenset[str]) -> Blocks:
+    metadata = tuple(
+        replace(m, gradients={p: g for p, g in m.gradients.items() if p in keep}) for m in blocks.metadata
+    )
+    if not isinstance(blocks.data, LazyBlocks):
+        return Blocks(metadata, tuple(_kept_chunk(chunk, keep) for chunk in blocks.data))
+    cuts = tuple(
+        Outline(o.edges, o.trailing, o.dtype, {p: g for p, g in o.gradients.items() if p in keep})
+        for o in blocks.data.outlines
+    )
+    configs = [(keep,)] * len(blocks.data.parts)
+    return Blocks(
+        metadata, rowwise("remove_gradients", tasks.strip, configs, [blocks.data], cuts, sorted(keep))
+    )
+
+
+def _kept_chunk(chunk: Chunk, keep: frozenset[str]) -> Chunk:
+    return tasks.strip(keep, [chunk])[0]
+
+
+remove_gradients_block = block_twin(remove_gradients)

@@ -1,0 +1,157 @@
+"""Arguments of operations: their types, and maps aligned by key."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from outgrad.errors import NotEqualError
+from outgrad.labels import Labels
+from outgrad.labels.tables import find_rows
+from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.metadata import BlockMetadata
+
+T = TypeVar("T", TensorMap, TensorBlock)
+
+
+def content(call: str, name: str, given: Any) -> Blocks:
+    """The blocks of a map, or a block alone."""
+    if not isinstance(given, (TensorMap, TensorBlock)):
+        raise TypeError(f"{call}: {name} must be a TensorMap or a TensorBlock, got {type(given).__name__}")
+    return given._blocks()
+
+
+def like(original: T, result: Blocks) -> T:
+    """Wrap blocks as what they came from: same keys and info."""
+    if isinstance(original, TensorMap):
+        return TensorMap._of(original.keys, result, original.info())
+    return TensorBlock._of(result)
+
+
+def is_number(given: Any) -> bool:
+    """Whether ``given`` is a number of Python or NumPy, an array without axes included."""
+    return isinstance(given, numbers.Number) or (getattr(given, "ndim", None) == 0 and hasattr(given, "item"))
+
+
+def number(given: Any) -> float | complex:
+    """The plain number: it does not widen float32, as metatensor's scalars do not."""
+    plain = given.item() if hasattr(given, "item") else given
+    return plain if isinstance(plain, complex) else float(plain)
+
+
+def pair(call: str, A: T, B: T) -> list[Blocks]:
+    """Two operands of one kind; the second map in the order of the keys of the first."""
+    first, second = content(call, "A", A), content(call, "B", B)
+    if isinstance(A, TensorMap) != isinstance(B, TensorMap):
+        raise TypeError(f"{call}: A is a {type(A).__name__}, but B is a {type(B).__name__}")
+    if isinstance(A, TensorMap) and isinstance(B, TensorMap):
+        second = second.select(key_order(call, A.keys, B.keys))
+    return [first, second]
+
+
+def key_order(call: str, keys: Labels, others: Labels) -> Sequence[int]:
+    """Where each key of the first map is in the second; the sets must be the same."""
+    if keys == others:
+        return range(len(keys))
+    if keys.names != others.names or len(keys) != len(others):
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same keys; found {keys.names} with {len(keys)} entries, "
+            f"and {others.names} with {len(others)} entries"
+        )
+    order = find_rows(others.values, keys.values)
+    if (order < 0).any():
+        missing = keys.entry(int((order < 0).argmax()))
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same keys; {missing.print()} is only in the first"
+        )
+    return [int(place) for place in order]
+
+
+def check_same_labels(call: str, operands: Sequence[Blocks]) -> None:
+    """Samples, components, properties and gradient parameters agree; gradient rows may differ."""
+    first, second = operands
+    for number_, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
+        _check(call, a, b, f"block {number_}" if len(first) > 1 else "the blocks")
+
+
+def _check(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
+    for name, x, y in (("samples", a.samples, b.samples), ("properties", a.properties, b.properties)):
+        if x != y:
+            raise NotEqualError(
+                f"inputs to '{call}' should have the same {name}, in the same order; in {where} found "
+                f"{x.names} with {len(x)} entries, and {y.names} with {len(y)} entries"
+            )
+    if a.components != b.components:
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same components, in the same order; in {where} found "
+            f"{[c.names for c in a.components]} and {[c.names for c in b.components]}"
+        )
+    if a.gradients.keys() != b.gradients.keys():
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same gradients; in {where} found "
+            f"{list(a.gradients)} and {list(b.gradients)}"
+        )
+    for name in a.gradients:
+        _check_gradient(call, a.gradients[name], b.gradients[name], f"gradient {name!r} of {where}")
+
+
+def _check_gradient(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
+    if a.samples.names != b.samples.names or a.components != b.components:
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same gradient sample names and components; in {where} found "
+            f"{a.samples.names}, {[c.names for c in a.components]} and "
+            f"{b.samples.names}, {[c.names for c in b.components]}"
+        )
+    if a.gradients.keys() != b.gradients.keys():
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same gradients; in {where} found "
+            f"{list(a.gradients)} and {list(b.gradients)}"
+        )
+    for name in a.gradients:
+        _check_gradient(call, a.gradients[name], b.gradients[name], f"gradient {name!r} of {where}")
+
+
+def names_of(call: str, argument: str, given: Any) -> list[str]:
+    """One name or several, as a list."""
+    found = [given] if isinstance(given, str) else list(given)
+    if not all(isinstance(name, str) for name in found):
+        raise TypeError(f"{call}: {argument} must be a str or a list of str, got {given!r}")
+    return found
+
+
+def block_twin(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function for a block under metatensor's name: ``tensor`` is called ``block``."""
+
+    @functools.wraps(function)
+    def twin(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(twin).bind(*args, **kwargs)
+        given = next(iter(bound.arguments.values()))
+        if not isinstance(given, TensorBlock):
+            raise TypeError(f"{twin.__name__}: block must be a TensorBlock, got {type(given).__name__}")
+        return function(*bound.args, **bound.kwargs)
+
+    signature = inspect.signature(function)
+    renamed = [
+        p.replace(name=_block_name(p.name), annotation="TensorBlock") if _is_operand(p) else p
+        for p in signature.parameters.values()
+    ]
+    twin.__signature__ = signature.replace(parameters=renamed)  # type: ignore[attr-defined]
+    twin.__name__ = twin.__qualname__ = _twin_name(function.__name__)
+    twin.__doc__ = f"The same as :func:`{function.__name__}`, for one block.\n\nSee there for the formula."
+    return twin
+
+
+def _is_operand(parameter: inspect.Parameter) -> bool:
+    return parameter.name.startswith("tensor")
+
+
+def _block_name(name: str) -> str:
+    return name.replace("tensor", "block")
+
+
+def _twin_name(name: str) -> str:
+    return f"{name.removesuffix('_raise')}_block_raise" if name.endswith("_raise") else f"{name}_block"

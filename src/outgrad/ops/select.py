@@ -1,0 +1,183 @@
+"""Choosing samples and properties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.lazy import recut, rowwise, tasks
+from outgrad.ops.engine import lazy_of, run_rule
+from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.plan.chunks import pack
+from outgrad.plan.outline import Edges
+from outgrad.rules.apply import take
+from outgrad.tensor import outlines, relabel
+from outgrad.tensor.blocks import Blocks, with_tables, without_tables
+from outgrad.tensor.metadata import BlockMetadata
+
+Index = npt.NDArray[np.int64]
+Selection = Labels | Sequence[int] | npt.NDArray[Any]
+
+
+def slice(tensor: T, axis: str, selection: Selection) -> T:
+    r"""Choose some samples or properties of every block.
+
+    .. math:: h_i = X_{s(i)}, \qquad \nabla h_i = \nabla X_{s(i)}
+
+    Gradient rows of samples that are not chosen are dropped; the others keep their order, and their label
+    ``sample`` is renumbered.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    axis : {"samples", "properties"}
+        What to choose from.
+    selection : Labels, or 1-D list or array of int or bool
+        Entries that agree with one of these labels in its dimensions; or positions; or a mask. Labels of
+        all dimensions, and positions, give the order of the selection; other labels keep the block's.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same keys; a block in which nothing is chosen becomes empty.
+
+    Raises
+    ------
+    ValidationError
+        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+    TypeError
+        If the selection is of another type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> og.slice(block, "samples", og.Labels("sample", [[1]])).values
+    array([[3., 4.]])
+    """
+    blocks = content("slice", "tensor", tensor)
+    if axis not in ("samples", "properties"):
+        raise ValidationError(f"slice: axis must be 'samples' or 'properties', got {axis!r}")
+    chosen = [_positions(getattr(metadata, axis), axis, selection) for metadata in blocks.metadata]
+    choose: Callable[[Blocks, list[Index]], Blocks] = _samples if axis == "samples" else _properties
+    return like(tensor, choose(blocks, chosen))
+
+
+def _positions(labels: Labels, axis: str, selection: Any) -> Index:
+    """Turn any selection into positions, each at most once."""
+    if isinstance(selection, Labels):
+        return labels.select(selection).astype(np.int64)
+    if not isinstance(selection, (list, np.ndarray)):
+        raise TypeError(
+            f"slice: selection must be Labels, a list or an array, got {type(selection).__name__}"
+        )
+    found = np.asarray(selection)
+    if found.size == 0:
+        return np.zeros(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iub":
+        raise ValidationError(
+            f"slice: positions must be 1-D integers or booleans, got {found.ndim}-D {found.dtype}"
+        )
+    return _checked(found, axis, len(labels))
+
+
+def _checked(found: npt.NDArray[Any], axis: str, count: int) -> Index:
+    if found.dtype.kind == "b":
+        if len(found) != count:
+            raise ValidationError(f"slice: the mask has {len(found)} entries, the {axis} have {count}")
+        return np.flatnonzero(found)
+    outside = found[(found < -count) | (found >= count)]
+    if len(outside):
+        raise ValidationError(f"slice: position {outside[0]} does not exist, the {axis} have {count} entries")
+    positions: Index = found.astype(np.int64) % max(count, 1)
+    if len(np.unique(positions)) < len(positions):
+        raise ValidationError(f"slice: a position is repeated, but {axis} must be unique; remove it")
+    return positions
+
+
+def _properties(blocks: Blocks, chosen: list[Index]) -> Blocks:
+    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
+        return replace(metadata, properties=_chosen(metadata.properties, chosen[n]))
+
+    return run_rule("take_columns", [blocks], lambda n: (chosen[n],), top)
+
+
+def _chosen(labels: Labels, positions: Index) -> Labels:
+    if np.array_equal(positions, np.arange(len(labels))):
+        return labels
+    return Labels(labels.names, labels.values[positions], assume_unique=True)
+
+
+def _samples(blocks: Blocks, chosen: list[Index]) -> Blocks:
+    if blocks.lazy is not None:
+        return _samples_lazily(blocks, chosen)
+    results = [
+        take(with_tables(blocks.chunk(n), metadata), chosen[n]) for n, metadata in enumerate(blocks.metadata)
+    ]
+    metadata = _labels(blocks, chosen, results)
+    return Blocks(metadata, tuple(without_tables(result) for result in results))
+
+
+def _labels(blocks: Blocks, chosen: list[Index], results: Sequence[Chunk]) -> tuple[BlockMetadata, ...]:
+    return tuple(
+        relabel.relabelled(metadata, result, replace(metadata, samples=_chosen(metadata.samples, own)))
+        for metadata, result, own in zip(blocks.metadata, results, chosen, strict=True)
+    )
+
+
+def _samples_lazily(blocks: Blocks, chosen: list[Index]) -> Blocks:
+    blocks = _uncut_where_reordered(blocks, chosen)
+    lazy = lazy_of(blocks)
+    results = [
+        take(relabel.without_properties(metadata, blocks.dtype(n)), chosen[n])
+        for n, metadata in enumerate(blocks.metadata)
+    ]
+    metadata = _labels(blocks, chosen, results)
+    edges = [_kept_edges(own, lazy.outlines[n].edges) for n, own in enumerate(chosen)]
+    cuts = tuple(
+        relabel.new_cuts(own, result, m.trailing)
+        if len(own) > 2
+        else outlines.whole(m, blocks.dtype(n))
+        for n, (own, result, m) in enumerate(zip(edges, results, metadata, strict=True))
+    )
+    configs = [
+        (
+            [
+                chosen[block][edges[block][chunk] : edges[block][chunk + 1]] - lazy.outlines[block].edges[chunk]
+                for block, chunk in part
+            ],
+        )
+        for part in lazy.parts
+    ]
+    token = [own.tobytes() for own in chosen]
+    return Blocks(metadata, rowwise("slice", tasks.take_samples, configs, [lazy], cuts, token))
+
+
+def _kept_edges(positions: Index, edges: Edges) -> Edges:
+    if len(edges) == 2:
+        return np.array([0, len(positions)], dtype=np.int64)
+    return np.searchsorted(positions, edges, side="left").astype(np.int64)
+
+
+def _uncut_where_reordered(blocks: Blocks, chosen: list[Index]) -> Blocks:
+    """Bring blocks whose samples change order into one chunk: rows would move between chunks."""
+    lazy = lazy_of(blocks)
+    moved = [bool((np.diff(own) < 0).any()) for own in chosen]
+    if not any(moved):
+        return blocks
+    cuts = tuple(
+        outlines.whole(m, blocks.dtype(n)) if moved[n] else lazy.outlines[n]
+        for n, m in enumerate(blocks.metadata)
+    )
+    return Blocks(blocks.metadata, recut(lazy, cuts, pack(cuts, 1)))
+
+
+slice_block = block_twin(slice)

@@ -1,0 +1,131 @@
+"""Start the cluster of a specification, or reach a running one, and leave nothing behind."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dask
+from distributed import Client
+from distributed.deploy.cluster import Cluster
+
+from outgrad.errors import ClusterError, JobError
+from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where
+
+CONNECT_SECONDS = 15
+_LEAKED = ("PYTHONHASHSEED",)
+"""What nannies set in the process that starts them, beside ``distributed.nanny.pre-spawn-environ``."""
+
+
+@contextmanager
+def connect(where: Where) -> Iterator[Client]:
+    """Yield a client of the cluster; a cluster that was started here is closed at the end.
+
+    Raises
+    ------
+    JobError
+        If a specification names no cluster class.
+    ClusterError
+        If the cluster does not start or does not answer.
+    """
+    with ExitStack() as stack:
+        if isinstance(where, ClusterSpec):
+            stack.enter_context(_settings(where))
+            cluster = stack.enter_context(_started(where))
+            yield stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]
+        else:
+            yield stack.enter_context(_reached(where))
+
+
+def wait_for_worker(client: Client, where: Where) -> None:
+    """Wait until a worker is there.
+
+    Raises
+    ------
+    ClusterError
+        If none came in the time that the specification allows.
+    """
+    try:
+        client.wait_for_workers(1, timeout=where.wait_seconds)
+    except TimeoutError:
+        found = f"{where.source}: no worker after {where.wait_seconds:.0f} s"
+        hint = "look at the logs of the batch jobs, or allow a longer 'wait' in the specification"
+        raise ClusterError(f"{found}; {hint}") from None
+
+
+def cluster_class(spec: ClusterSpec) -> type:
+    """Import the class that a specification names.
+
+    Raises
+    ------
+    JobError
+        If there is no such class, or it is no cluster.
+    """
+    try:
+        module = importlib.import_module(spec.module)
+    except ImportError as error:
+        extra = " (pip install 'outgrad[slurm]')" if spec.module.startswith("dask_jobqueue") else ""
+        raise JobError(f"{spec.source}: cannot import {spec.module!r}{extra}: {error}") from error
+    found = getattr(module, spec.class_name, None)
+    if not inspect.isclass(found):
+        raise JobError(f"{spec.source}: the module {spec.module!r} has no class {spec.class_name!r}")
+    if not issubclass(found, Cluster) and not hasattr(found, "scheduler_address"):
+        what = f"{spec.module}.{spec.class_name}"
+        raise JobError(f"{spec.source}: {what} is no cluster class like distributed.LocalCluster")
+    return found
+
+
+@contextmanager
+def _started(spec: ClusterSpec) -> Iterator[Any]:
+    factory = cluster_class(spec)
+    try:
+        cluster = factory(*spec.args, **spec.kwargs)
+        if spec.adapt:
+            cluster.adapt(**spec.adapt)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ClusterError(f"{spec.source}: {spec.class_name} did not start: {cause}") from error
+    with cluster:
+        yield cluster
+
+
+@contextmanager
+def _reached(where: SchedulerAddress) -> Iterator[Client]:
+    options = {"scheduler_file": str(where.file)} if where.file else {"address": where.address}
+    try:
+        client = Client(**options, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise ClusterError(f"no scheduler answers at {where.source}: {error}") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _settings(spec: ClusterSpec) -> Iterator[None]:
+    """Set environment and configuration for as long as the cluster lives: workers may be restarted."""
+    leaks = (*dask.config.get("distributed.nanny.pre-spawn-environ", {}), *_LEAKED)
+    with _environment(spec.environment, leaks), dask.config.set(dict(spec.config)):
+        yield
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str], leaks: tuple[str, ...]) -> Iterator[None]:
+    """Set variables, and put back what they and ``leaks`` were before.
+
+    The environment wins over ``pre-spawn-environ``, and an earlier cluster in this process may have
+    written its own values there: setting the configuration alone would not be enough.
+    """
+    before = {name: os.environ.get(name) for name in (*variables, *leaks)}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,255 @@
+"""Job files: read and check them, and build what they describe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from outgrad.archive import open as open_path
+from outgrad.errors import JobError, OutgradError
+from outgrad.labels import Labels
+from outgrad.ops import public_operations
+from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
+from outgrad.run.document import Document, Value, listed, nearest, read_document
+from outgrad.tensor import TensorMap
+
+JOB_VERSION = 1
+SUFFIXES = (".zarr", ".mts", ".npz")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class File:
+    """An input or an output: its name in the job and its path."""
+
+    name: str
+    path: Path
+    line: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation: positional and named arguments are plain data or :class:`Reference`."""
+
+    name: str
+    operation: Operation
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    line: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked job: every name it uses exists, every operation gets arguments that it has."""
+
+    path: Path
+    inputs: tuple[File, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[File, ...]
+
+
+def read_job(path: str | Path, operations: Operations | None = None) -> Job:
+    """Read and check a job file; no input is opened.
+
+    Parameters
+    ----------
+    path
+        The YAML file. Paths in it are relative to its folder.
+    operations
+        What ``op`` can name; by default every public operation on maps.
+
+    Raises
+    ------
+    JobError
+        In one line: file, line, what is wrong, and what is valid there.
+    """
+    document = read_document(Path(path), "the job")
+    entries = document.mapping(document.root, "the job", ("version", "inputs", "outputs"), ("steps",))
+    _check_version(document, entries["version"])
+    inputs = _files(document, entries["inputs"], "input")
+    steps = _steps(
+        document, entries.get("steps"), inputs, public_operations() if operations is None else operations
+    )
+    outputs = _files(document, entries["outputs"], "output")
+    _check_outputs(document, inputs, steps, outputs)
+    return Job(document.path, inputs, steps, outputs)
+
+
+def _check_version(document: Document, value: Value) -> None:
+    version = document.expect(value, int, "version")
+    if version != JOB_VERSION:
+        raise document.error(
+            value.line, f"version {version} is not known to this release; it reads {JOB_VERSION}"
+        )
+
+
+def _files(document: Document, value: Value, role: str) -> tuple[File, ...]:
+    entries = document.expect(value, dict, f"{role}s")
+    if not entries:
+        raise document.error(value.line, f"the job has no {role}s; name at least one")
+    return tuple(_file(document, name, entry, role) for name, entry in entries.items())
+
+
+def _file(document: Document, name: str, value: Value, role: str) -> File:
+    what = f"{role} {name!r}"
+    _check_name(document, name, value.line, role)
+    text = document.expect(value, str, f"the path of {what}")
+    if Path(text).suffix not in SUFFIXES:
+        raise document.error(value.line, f"{what}: {text!r} must end in one of {listed(SUFFIXES)}")
+    return File(name, _resolved(document, text, value.line, what), value.line)
+
+
+def _resolved(document: Document, text: str, line: int, what: str) -> Path:
+    try:
+        return (document.path.parent / text).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise document.error(line, f"{what}: {text!r} is not a usable path: {error}") from None
+
+
+def _check_name(document: Document, name: str, line: int, role: str) -> None:
+    if not _NAME.fullmatch(name):
+        rule = "names start with a letter or _ and go on with letters, digits, _ and -"
+        raise document.error(line, f"{role} {name!r}: {rule}")
+
+
+def _steps(
+    document: Document, value: Value | None, inputs: tuple[File, ...], operations: Operations
+) -> tuple[Step, ...]:
+    if value is None:
+        return ()
+    items = document.expect(value, list, "steps")
+    lines = {file.name: file.line for file in inputs}
+    headers = [_header(document, item, number) for number, item in enumerate(items)]
+    for name, item in zip(headers, items, strict=True):
+        if name in lines:
+            raise document.error(item.line, f"step {name!r}: the name is used already, on line {lines[name]}")
+        lines[name] = item.line
+    known = tuple(file.name for file in inputs)
+    steps = []
+    for position, (name, item) in enumerate(zip(headers, items, strict=True)):
+        names = Names(
+            known + tuple(headers[:position]), {later: lines[later] for later in headers[position:]}
+        )
+        steps.append(_step(document, name, item, names, operations))
+    return tuple(steps)
+
+
+def _header(document: Document, item: Value, number: int) -> str:
+    """The name of a step, read before the step itself so that messages can tell about later steps."""
+    entries = document.expect(item, dict, f"step number {number + 1}")
+    if "name" not in entries:
+        raise document.error(item.line, f"step number {number + 1} has no 'name'; it needs name, op, args")
+    name: str = document.expect(entries["name"], str, f"the name of step number {number + 1}")
+    _check_name(document, name, entries["name"].line, "step")
+    return name
+
+
+def _step(document: Document, name: str, item: Value, names: Names, operations: Operations) -> Step:
+    entries = dict(item.data)
+    del entries["name"]
+    operation = _operation(document, name, item, entries.pop("op", None), operations)
+    positional = entries.pop("args", Value([], item.line))
+    arguments = document.expect(positional, list, f"step {name!r}: args")
+    try:
+        args, kwargs = operation.bind(item.line, arguments, entries, names)
+    except ArgumentError as error:
+        raise document.error(error.line, f"step {name!r}: {error}") from None
+    return Step(name, operation, args, kwargs, item.line)
+
+
+def _operation(
+    document: Document, name: str, item: Value, value: Value | None, operations: Operations
+) -> Operation:
+    if value is None:
+        raise document.error(item.line, f"step {name!r} has no 'op'; it needs name, op, args")
+    word = document.expect(value, str, f"step {name!r}: op")
+    if word not in operations:
+        message = f"unknown operation {word!r}; {nearest(word, sorted(operations))}"
+        raise document.error(value.line, f"step {name!r}: {message}")
+    operation = Operation(word, operations[word])
+    if not operation.gives_map:
+        raise document.error(value.line, f"step {name!r}: {word} does not give a TensorMap; a step must")
+    return operation
+
+
+def _check_outputs(
+    document: Document, inputs: tuple[File, ...], steps: tuple[Step, ...], outputs: tuple[File, ...]
+) -> None:
+    known = [file.name for file in inputs] + [step.name for step in steps]
+    for number, output in enumerate(outputs):
+        if output.name not in known:
+            message = f"output {output.name!r} is no input and no step; {nearest(output.name, known)}"
+            raise document.error(output.line, message)
+        for role, others in (("input", inputs), ("output", outputs[:number])):
+            _check_apart(document, output, role, others)
+
+
+def _check_apart(document: Document, output: File, role: str, others: tuple[File, ...]) -> None:
+    """An archive is a folder: two of them must not share it, nor lie in each other."""
+    for other in others:
+        if output.path == other.path:
+            relation = "is also the path of"
+        elif other.path in output.path.parents:
+            relation = "lies inside"
+        elif output.path in other.path.parents:
+            relation = "contains"
+        else:
+            continue
+        message = f"output {output.name!r}: {output.path.name} {relation} {role} {other.name!r}"
+        raise document.error(output.line, f"{message} (line {other.line}); choose another path")
+
+
+def build(job: Job) -> dict[str, TensorMap]:
+    """Open the inputs of ``job`` and apply its steps lazily: the map of each output, nothing computed.
+
+    Raises
+    ------
+    OutgradError
+        If an input cannot be opened or an operation refuses its arguments; with the line in the job file.
+    """
+    maps: dict[str, TensorMap] = {}
+    for file in job.inputs:
+        maps[file.name] = _located(job, file.line, f"input {file.name!r}", open_path, file.path)
+    for step in job.steps:
+        args = [_value(argument, maps) for argument in step.args]
+        kwargs = {key: _value(argument, maps) for key, argument in step.kwargs.items()}
+        place = f"step {step.name!r}"
+        maps[step.name] = _located(job, step.line, place, step.operation.function, *args, **kwargs)
+        _check_result(job, step, maps[step.name])
+    return {output.name: maps[output.name] for output in job.outputs}
+
+
+def _located(job: Job, line: int, place: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call, and put file and line before the message of an error."""
+    where = f"{job.path.name}:{line}: {place}"
+    try:
+        return function(*args, **kwargs)
+    except OutgradError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (TypeError, ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise JobError(f"{where}: {error}") from error
+
+
+def _value(argument: Any, maps: Mapping[str, TensorMap]) -> Any:
+    if isinstance(argument, Reference):
+        return maps[argument.name]
+    if isinstance(argument, list):
+        return [_value(item, maps) for item in argument]
+    if isinstance(argument, LabelsArgument):
+        values = np.array(argument.values, dtype=np.int64).reshape(-1, len(argument.names))
+        return Labels(list(argument.names), values)
+    return argument
+
+
+def _check_result(job: Job, step: Step, result: Any) -> None:
+    if not isinstance(result, TensorMap):
+        found = f"{step.operation.name} gave {type(result).__name__}"
+        raise JobError(
+            f"{job.path.name}:{step.line}: step {step.name!r}: {found}; a step must give a TensorMap"
+        )

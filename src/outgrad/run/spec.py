@@ -1,0 +1,202 @@
+"""Where a job runs: cluster specifications and addresses of running schedulers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dask.utils import parse_bytes, parse_timedelta
+from distributed.system import MEMORY_LIMIT
+
+from outgrad.errors import JobError
+from outgrad.run.document import Document, Value, read_document, shown
+
+DEFAULT_WAIT_SECONDS = 600.0
+MACHINE_SHARE = 0.8
+"""Part of the machine's memory that the workers of the embedded cluster share."""
+
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """A cluster to start: ``class_name(*args, **kwargs)`` of ``module``."""
+
+    source: str
+    """Name of the file, for messages."""
+    module: str
+    class_name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of Dask by dotted name."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    adapt: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of ``cluster.adapt``, or nothing to call it with."""
+    wait_seconds: float = DEFAULT_WAIT_SECONDS
+
+    @property
+    def limits(self) -> tuple[int | None, int]:
+        """Memory limit of a worker in bytes and its number of threads, as far as the file tells.
+
+        A ``LocalCluster`` has them for each worker, the classes of dask-jobqueue for all processes of a
+        batch job together.
+        """
+        if "cores" in self.kwargs and "memory" in self.kwargs:
+            processes = int(self.kwargs.get("processes") or 1)
+            return parse_bytes(self.kwargs["memory"]) // processes, int(
+                self.kwargs["cores"]
+            ) // processes or 1
+        return _worker_limit(self.kwargs.get("memory_limit")), int(self.kwargs.get("threads_per_worker") or 1)
+
+
+@dataclass(frozen=True)
+class SchedulerAddress:
+    """A running scheduler: ``tcp://…``, ``tls://…`` or the file that it wrote with ``--scheduler-file``."""
+
+    address: str | None = None
+    file: Path | None = None
+    wait_seconds: float = DEFAULT_WAIT_SECONDS
+
+    @property
+    def source(self) -> str:
+        return self.address or str(self.file)
+
+
+Where = ClusterSpec | SchedulerAddress
+
+
+def _worker_limit(limit: Any) -> int | None:
+    """Read a memory limit as distributed does: bytes, text with a unit, or a share of the machine."""
+    if limit is None or limit == "auto":
+        return None
+    number = parse_bytes(limit) if isinstance(limit, str) else float(limit)
+    number = number * MEMORY_LIMIT if number <= 1 else number
+    return min(int(number), MEMORY_LIMIT)
+
+
+def embedded(
+    workers: int | None = None, threads: int | None = None, memory_limit: int | None = None
+) -> ClusterSpec:
+    """Return the specification of the cluster on this machine, with other sizes where given.
+
+    Parameters
+    ----------
+    workers
+        Number of worker processes; by default 2.
+    threads
+        Threads of each; by default 1.
+    memory_limit
+        Bytes for each worker; by default an equal share of 0.8 of the machine.
+    """
+    with resources.as_file(resources.files("outgrad.run") / "local.yaml") as path:
+        spec = read_spec_file(path)
+    kwargs = dict(spec.kwargs)
+    if workers is not None:
+        kwargs.update(n_workers=workers, memory_limit=MACHINE_SHARE / workers)
+    if threads is not None:
+        kwargs["threads_per_worker"] = threads
+    if memory_limit is not None:
+        kwargs["memory_limit"] = memory_limit
+    return replace(spec, kwargs=kwargs)
+
+
+def read_where(text: str | Path | None) -> Where:
+    """Read what ``--cluster`` names: nothing, a specification, an address or a scheduler file.
+
+    Raises
+    ------
+    JobError
+        If it is none of them, or the file is wrong.
+    """
+    if text is None:
+        return embedded()
+    if _ADDRESS.fullmatch(str(text)):
+        return SchedulerAddress(address=str(text))
+    path = Path(text)
+    if path.suffix == ".json":
+        return _scheduler_file(path)
+    if path.suffix in (".yaml", ".yml"):
+        return read_spec_file(path)
+    forms = "a specification (*.yaml), an address (tcp://host:port) or a scheduler file (*.json)"
+    raise JobError(f"cluster {str(text)!r}: expected {forms}")
+
+
+def _scheduler_file(path: Path) -> SchedulerAddress:
+    """distributed would wait for the file without end."""
+    if not path.is_file():
+        raise JobError(f"cluster {str(path)!r}: there is no such scheduler file; is the scheduler running?")
+    return SchedulerAddress(file=path)
+
+
+def read_spec_file(path: Path) -> ClusterSpec:
+    """Read and check a specification; nothing is imported.
+
+    Raises
+    ------
+    JobError
+        In one line: file, line, what is wrong.
+    """
+    document = read_document(path, "the cluster specification")
+    optional = ("args", "kwargs", "adapt", "config", "environment", "wait")
+    entries = document.mapping(document.root, "the cluster specification", ("module", "class"), optional)
+
+    def collection(key: str, kind: type) -> Value:
+        entry: Value = entries.get(key, Value(kind(), 1))
+        document.expect(entry, kind, key)
+        return entry
+
+    return ClusterSpec(
+        source=path.name,
+        module=_dotted(document, entries["module"], "module"),
+        class_name=_dotted(document, entries["class"], "class"),
+        args=tuple(collection("args", list).plain()),
+        kwargs=collection("kwargs", dict).plain(),
+        adapt=collection("adapt", dict).plain(),
+        config=dict(_flat(collection("config", dict).plain())),
+        environment=_environment(document, collection("environment", dict)),
+        wait_seconds=_seconds(document, entries.get("wait")),
+    )
+
+
+def _dotted(document: Document, value: Value, what: str) -> str:
+    text: str = document.expect(value, str, what)
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise document.error(value.line, f"{what} must be a Python name, found {shown(value)}")
+    return text
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Name every leaf with dots: setting a whole branch would remove its other leaves."""
+    leaves: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        leaves += _flat(value, f"{name}.") if isinstance(value, dict) and value else [(name, value)]
+    return leaves
+
+
+def _environment(document: Document, value: Value) -> dict[str, str]:
+    variables = {}
+    for name, entry in value.data.items():
+        if not _VARIABLE.fullmatch(name):
+            raise document.error(entry.line, f"environment: {name!r} cannot be the name of a variable")
+        if type(entry.data) not in (str, int, float):
+            raise document.error(
+                entry.line, f"environment: {name} must be text or a number, found {entry.kind}"
+            )
+        variables[name] = str(entry.data)
+    return variables
+
+
+def _seconds(document: Document, value: Value | None) -> float:
+    if value is None:
+        return DEFAULT_WAIT_SECONDS
+    try:
+        return float(parse_timedelta(value.data, default="s"))
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise document.error(value.line, f"wait must be a time like '10 min', found {shown(value)}") from None

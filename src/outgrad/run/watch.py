@@ -1,0 +1,116 @@
+"""Look at a running job: memory of the workers, and a progress bar with bytes and rate."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from dask.utils import format_bytes
+from distributed import Client
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from outgrad.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """What a worker says of itself; sizes in bytes."""
+
+    address: str
+    resident_bytes: int
+    peak_bytes: int
+    """Largest resident size since the process started."""
+    version: str
+
+
+def own_memory() -> tuple[int, int]:
+    """Return the resident size of this process and its peak, in bytes.
+
+    The kernel's ``VmHWM`` is of this process alone; ``ru_maxrss`` starts with the peak of the parent, and is
+    the fallback where there is no ``/proc``.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return peak, peak
+    fields = dict(line.split(":", 1) for line in lines)
+    return tuple(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+
+
+def _state() -> tuple[int, int, str]:
+    return (*own_memory(), version("outgrad"))
+
+
+def worker_states(client: Client) -> list[WorkerState]:
+    """Ask every worker; one that dies meanwhile is left out.
+
+    Raises
+    ------
+    ClusterError
+        If a worker cannot import this release of Outgrad.
+    """
+    states = []
+    for address, answer in client.run(_state, on_error="return").items():
+        if isinstance(answer, ImportError):
+            raise ClusterError(f"the worker {address} cannot import outgrad ({answer}); install it there too")
+        if not isinstance(answer, Exception):
+            states.append(WorkerState(address, *answer))
+    return sorted(states, key=lambda state: state.address)
+
+
+def check_versions(states: list[WorkerState]) -> None:
+    """Refuse workers with another release: tasks are its functions.
+
+    Raises
+    ------
+    ClusterError
+        If a worker has another version than the client.
+    """
+    own = version("outgrad")
+    for state in states:
+        if state.version != own:
+            found = f"the worker {state.address} has outgrad {state.version}, and this is {own}"
+            raise ClusterError(f"{found}; install the same on both")
+
+
+def used_memory(client: Client) -> str:
+    """Say what the workers hold now, as they last told the scheduler: no message to them is needed."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    sizes = [int(worker.get("metrics", {}).get("memory", 0)) for worker in workers]
+    return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
+
+
+@contextmanager
+def progress_bar(console: Console | None, total_bytes: int) -> Iterator[Callable[[int, str], None]]:
+    """Yield ``advance(nbytes, text)`` of a bar; without a console or a terminal it shows nothing."""
+    columns = (
+        TextColumn("writing"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    shown = console is not None and console.is_terminal
+    with Progress(*columns, console=console, disable=not shown) as progress:
+        bar = progress.add_task("writing", total=total_bytes, text="")
+
+        def advance(nbytes: int, text: str) -> None:
+            progress.update(bar, advance=nbytes, text=text)
+
+        yield advance
