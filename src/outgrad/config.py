@@ -19,5 +19,7 @@ def chunk_bytes(given: int | str | None = None) -> int:
     wanted = dask.config.get("outgrad.chunk-bytes") if given is None else given
     size = int(parse_bytes(wanted))
     if size < 1:
-        raise ValueError(f"target_bytes={given!r} leaves no room for a row; give a positive size, like '32 MiB'")
+        raise ValueError(
+            f"target_bytes={given!r} leaves no room for a row; give a positive size, like '32 MiB'"
+        )
     return size

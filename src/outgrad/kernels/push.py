@@ -29,7 +29,8 @@ def align(weight: Array, row: npt.NDArray[np.integer], ndim: int) -> Array:
     """Gather ``weight`` (S, *C, P) at ``row`` and pad it to (R, 1 per K, *C, P), which broadcasts."""
     gathered = weight[row]
     ones = (1,) * (ndim - gathered.ndim)
-    return gathered.reshape(gathered.shape[:1] + ones + gathered.shape[1:])
+    padded: Array = gathered.reshape(gathered.shape[:1] + ones + gathered.shape[1:])
+    return padded
 
 
 def weighted_sum(terms: Sequence[Weighted]) -> Array:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
+from dask.typing import Key
 
 from outgrad.errors import ValidationError
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
 from outgrad.plan.outline import Outline, Piece
 
@@ -30,11 +30,13 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     zeros = (0,) * len(outline.trailing)
     layer: dict[Key, Any] = {}
     for chunk, (key, place) in enumerate(places):
-        own = (name, chunk, *zeros)
+        own: Key = (name, chunk, *zeros)
         layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
-    return da.Array(add_layer(name, layer, [blocks.graph]), name, chunks, meta=meta)
+    return da.Array(  # type: ignore[no-untyped-call]
+        add_layer(name, layer, [blocks.graph]), name, chunks, meta=meta
+    )
 
 
 def from_dask(array: da.Array) -> LazyBlocks:
@@ -45,7 +47,7 @@ def from_dask(array: da.Array) -> LazyBlocks:
             "call array.compute_chunk_sizes() first"
         )
     if any(len(sizes) > 1 for sizes in array.chunks[1:]):
-        array = array.rechunk({axis: -1 for axis in range(1, array.ndim)})
+        array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
     edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
     name = f"block-{tokenize(array.name)}"
     keys: list[Key] = [(name, chunk) for chunk in range(len(edges) - 1)]
@@ -57,8 +59,3 @@ def from_dask(array: da.Array) -> LazyBlocks:
     parts = tuple((Piece(0, chunk),) for chunk in range(len(keys)))
     outline = Outline(edges, array.shape[1:], array.dtype)
     return LazyBlocks(add_layer(name, layer, [array.dask]), tuple(keys), parts, (outline,))
-
-
-def chunk_sizes(array: da.Array) -> Sequence[int]:
-    """Rows of each chunk of a Dask array."""
-    return tuple(int(size) for size in array.chunks[0])

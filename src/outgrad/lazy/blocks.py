@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 
 from outgrad.kernels.chunk import Chunk
 from outgrad.plan.outline import Outline, Part, Piece
-
-Key = Hashable
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,11 @@ class LazyBlocks:
             for key, part in zip(self.keys, self.parts, strict=True)
             for place, piece in enumerate(part)
         }
+
+    @property
+    def top_layer(self) -> str:
+        """Name of the layer that holds the keys."""
+        return list(self.graph.layers)[-1]
 
     @property
     def nbytes(self) -> int:
@@ -62,8 +65,3 @@ def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[C
         [found[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
         for block, outline in enumerate(blocks.outlines)
     ]
-
-
-def extract(blocks: LazyBlocks) -> dict[Key, Any]:
-    """The low-level graph as one dictionary."""
-    return dict(blocks.graph)

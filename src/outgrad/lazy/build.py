@@ -9,11 +9,12 @@ import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.typing import Key
 
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.recut import Source, sources
@@ -31,7 +32,7 @@ def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGr
     for parent in parents:
         layers.update(parent.layers)
         dependencies.update(parent.dependencies)
-        tops.add(next(reversed(parent.layers)))
+        tops.add(list(parent.layers)[-1])
     layers[name] = MaterializedLayer(dict(layer))
     dependencies[name] = tops - {name}
     return HighLevelGraph(layers, dependencies)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import dask
+from dask import threaded
 from dask._task_spec import convert_legacy_graph, cull, fuse_linear_task_spec
-from dask.base import DaskMethodsMixin
+from dask.base import DaskMethodsMixin, get_scheduler, tokenize
 from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 from dask.utils import ensure_dict
 
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 
 
 def optimize(graph: Any, keys: Iterable[Any]) -> dict[Key, Any]:
     """Drop what is not asked for, and fuse chains: reading, working and writing become one task."""
     wanted = list(_flat(keys))
     tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
-    return dict(fuse_linear_task_spec(cull(tasks, wanted), wanted))
+    fused: dict[Key, Any] = fuse_linear_task_spec(cull(tasks, wanted), wanted)  # type: ignore[no-untyped-call]
+    return fused
+
+
+def compute_keys(graph: Any, keys: list[Key]) -> list[Any]:
+    """Compute some keys at once, on the scheduler that Dask would use: a client, if there is one."""
+    get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
+    return list(get(optimize(graph, keys), keys))
 
 
 def _flat(keys: Any) -> Iterable[Key]:
@@ -33,17 +41,23 @@ def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = No
     """The same blocks with the results that Dask put into ``graph``."""
     keys = blocks.keys
     if rename:
-        keys = tuple((rename.get(key[0], key[0]), *key[1:]) for key in keys if isinstance(key, tuple))
+        keys = tuple(_renamed(key, rename) for key in keys)
     if not isinstance(graph, HighLevelGraph):
-        name = f"persisted-{dask.base.tokenize(keys)}"
+        name = f"persisted-{tokenize(keys)}"
         graph = HighLevelGraph.from_collections(name, dict(graph), dependencies=())
     return LazyBlocks(graph, keys, blocks.parts, blocks.outlines)
 
 
-class LazyCollection(DaskMethodsMixin):  # type: ignore[misc]
+def _renamed(key: Key, names: Mapping[str, str]) -> Key:
+    """Exchange the name in a ``(name, number)`` key."""
+    assert isinstance(key, tuple), "keys of parts are (name, number)"
+    return (names.get(str(key[0]), key[0]), *key[1:])
+
+
+class LazyCollection(DaskMethodsMixin):
     """Mixin: a Dask collection if its data are lazy, and none if they are in memory."""
 
-    __dask_scheduler__ = staticmethod(dask.threaded.get)
+    __dask_scheduler__ = staticmethod(threaded.get)
     __dask_optimize__ = staticmethod(lambda graph, keys, **_: optimize(graph, keys))
 
     def _lazy_blocks(self) -> LazyBlocks | None:
@@ -65,7 +79,7 @@ class LazyCollection(DaskMethodsMixin):  # type: ignore[misc]
 
     def __dask_layers__(self) -> tuple[str, ...]:
         blocks = self._lazy_blocks()
-        return () if blocks is None else (next(reversed(blocks.graph.layers)),)
+        return () if blocks is None else (blocks.top_layer,)
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._finalize, ()

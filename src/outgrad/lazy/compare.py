@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.typing import Key
 
 from outgrad.kernels.compare import Tolerance
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
-from outgrad.lazy.collection import optimize
+from outgrad.lazy.collection import compute_keys
 
 
 def first_difference(
@@ -26,8 +25,7 @@ def first_difference(
         for n, (a, b) in enumerate(zip(first.keys, second.keys, strict=True))
     }
     graph = add_layer(name, layer, [first.graph, second.graph])
-    fused = optimize(graph, list(layer))
-    results = dask.compute(*(Delayed(key, fused) for key in layer), optimize_graph=False)
+    results = compute_keys(graph, list(layer))
     found = [
         (piece.block, piece.chunk, path)
         for part, paths in zip(first.parts, results, strict=True)

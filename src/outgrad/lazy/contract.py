@@ -6,16 +6,15 @@ from typing import Any
 
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
+from dask.typing import Key
 
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
 from outgrad.plan.outline import Outline, Piece
 
 
-def with_whole(
-    rule: str, blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]
-) -> LazyBlocks:
+def with_whole(rule: str, blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
     """Run ``rule`` on every chunk together with the block of the same number in ``whole``, uncut."""
     name = f"{rule}-{tokenize(blocks.keys[:1], whole.keys[:1])}"
     keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]

@@ -7,9 +7,10 @@ from typing import Any
 
 from dask._task_spec import Task
 from dask.base import tokenize
+from dask.typing import Key
 
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_layer, refs
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
@@ -22,7 +23,10 @@ Partial = tuple[Place, Any]
 
 
 def combine(
-    blocks: LazyBlocks, groups: Sequence[Sequence[Any] | None], outlines: tuple[Outline, ...], target_bytes: int
+    blocks: LazyBlocks,
+    groups: Sequence[Sequence[Any] | None],
+    outlines: tuple[Outline, ...],
+    target_bytes: int,
 ) -> LazyBlocks:
     """Add the chunks of each block into one, where ``groups`` says which groups they hold.
 

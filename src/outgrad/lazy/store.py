@@ -8,9 +8,10 @@ from typing import Any
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import Key, LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
 from outgrad.plan.requests import request
 

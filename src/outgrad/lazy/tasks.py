@@ -103,9 +103,7 @@ def _add(a: Chunk, b: Chunk) -> Chunk:
 
 def compare(settings: Any, *parts: ChunkList) -> list[Any]:
     """Describe where chunks of two parts differ."""
-    return [
-        difference(a, b, settings) for a, b in zip(*parts, strict=True)
-    ]
+    return [difference(a, b, settings) for a, b in zip(*parts, strict=True)]
 
 
 def collect(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:

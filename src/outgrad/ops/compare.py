@@ -17,9 +17,7 @@ Check = str | Sequence[str]
 AXES = ("samples", "components", "properties")
 
 
-def equal_metadata(
-    tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True
-) -> bool:
+def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True) -> bool:
     """Tell whether two maps or blocks have the same labels; values are not looked at.
 
     Keys may be in any order; all other labels must be in the same order. Gradients of gradients count.

@@ -59,7 +59,7 @@ def block_from_array(
     components = list(component_names or [f"component_{n + 1}" for n in range(max(middle, 0))])
     if array.ndim < 2 or middle != len(components):
         raise ValidationError(
-            f"block_from_array: the array has {array.ndim} axes, but {samples}, {components} and {properties} "
+            f"block_from_array: the array has {array.ndim} axes, but {samples}, {components}, {properties} "
             f"name {len(samples) + len(components) + len(properties)}; give one name for each axis"
         )
     sample_shape, property_shape = array.shape[: len(samples)], array.shape[array.ndim - len(properties) :]

@@ -60,9 +60,13 @@ def _plan(
     own = [operand.metadata[number] for operand in operands]
     cuts = [operand.lazy.outlines[number] for operand in operands if operand.lazy is not None]
     if _rows_stay(rule, own):
-        empty = run(rule, [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)], *constants)
+        empty = run(
+            rule,
+            [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)],
+            *constants,
+        )
         outline = relabel.same_cuts(cuts, empty)
-        return relabel.relabelled(relabel.template(own), empty, top(number, own[0])), outline
+        return relabel.relabelled(relabel.template(own), empty, top(number, own[0]), rows_stay=True), outline
     shadow = shadows(rule, operands, number, constants)
     head = top(number, own[0])
     outline = relabel.new_cuts(cuts[0].edges, shadow, head.trailing)

@@ -80,7 +80,8 @@ def _check(a: BlockMetadata, b: BlockMetadata) -> None:
 
 def _dot_lazily(first: Blocks, second: Blocks) -> Blocks:
     left, right = to_lazy(first, chunk_bytes()).lazy, to_lazy(second, chunk_bytes()).lazy
-    assert left is not None and right is not None, "both were made lazy"
+    assert left is not None, "it was made lazy"
+    assert right is not None, "it was made lazy"
     uncut = tuple(outlines.whole(m, second.dtype(n)) for n, m in enumerate(second.metadata))
     whole = recut(right, uncut, pack(uncut, 1))
     cuts, metadata = [], []
@@ -88,5 +89,5 @@ def _dot_lazily(first: Blocks, second: Blocks) -> Blocks:
         other = Chunk(np.broadcast_to(np.zeros((), second.dtype(n)), b.shape))  # a shape without bytes
         result = run("dot", [relabel.without_rows(a, first.dtype(n)), other])
         cuts.append(relabel.same_cuts([left.outlines[n]], result))
-        metadata.append(relabel.relabelled(a, result, replace(a, properties=b.samples)))
+        metadata.append(relabel.relabelled(a, result, replace(a, properties=b.samples), rows_stay=True))
     return Blocks(tuple(metadata), with_whole("dot", left, whole, tuple(cuts)))

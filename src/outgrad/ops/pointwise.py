@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -241,10 +241,8 @@ def _binary(call: str, A: T, B: Any, rule: str, number_rule: str) -> T:
     if is_number(B):
         return _with_number(call, A, B, number_rule)
     if not isinstance(B, (TensorMap, TensorBlock)):
-        raise TypeError(
-            f"{call}: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}"
-        )
-    operands = pair(call, A, B)
+        raise TypeError(f"{call}: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}")
+    operands = pair(call, A, cast(T, B))
     check_same_labels(call, operands)
     return like(A, run_rule(rule, operands, lambda n: ()))
 

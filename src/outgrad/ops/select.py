@@ -143,15 +143,14 @@ def _samples_lazily(blocks: Blocks, chosen: list[Index]) -> Blocks:
     metadata = _labels(blocks, chosen, results)
     edges = [_kept_edges(own, lazy.outlines[n].edges) for n, own in enumerate(chosen)]
     cuts = tuple(
-        relabel.new_cuts(own, result, m.trailing)
-        if len(own) > 2
-        else outlines.whole(m, blocks.dtype(n))
+        relabel.new_cuts(own, result, m.trailing) if len(own) > 2 else outlines.whole(m, blocks.dtype(n))
         for n, (own, result, m) in enumerate(zip(edges, results, metadata, strict=True))
     )
     configs = [
         (
             [
-                chosen[block][edges[block][chunk] : edges[block][chunk + 1]] - lazy.outlines[block].edges[chunk]
+                chosen[block][edges[block][chunk] : edges[block][chunk + 1]]
+                - lazy.outlines[block].edges[chunk]
                 for block, chunk in part
             ],
         )

@@ -40,7 +40,7 @@ class End(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """What one task has written: bytes, ``(array, chunk, crc32c)`` of storage chunks, and the ends left over."""
+    """What one task has written: bytes, ``(array, chunk, crc32c)`` of chunks, and the ends left over."""
 
     nbytes: int = 0
     checksums: tuple[tuple[int, int, int], ...] = ()

@@ -25,7 +25,7 @@ def renumber(table: Table, where: Index) -> Table:
 
 
 def group(table: Table, where: Index) -> tuple[Table, Index]:
-    """Renumber parents by ``where`` and join rows that become equal: sorted rows, and each row's new place."""
+    """Renumber parents by ``where`` and join rows that become equal; sorted rows, and each row's place."""
     return unique_rows(renumber(table, where))
 
 

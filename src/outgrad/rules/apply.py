@@ -140,7 +140,7 @@ def gather(chunk: Chunk, index: Index) -> Chunk:
 
 
 def take(chunk: Chunk, index: Index) -> Chunk:
-    """Take rows ``index`` of a chunk, each at most once; gradient rows of the others go, the rest keep their order."""
+    """Take rows ``index`` of a chunk, each at most once; gradient rows that stay keep their order."""
     place = np.full(len(chunk.values), -1, dtype=np.int32)
     place[index] = np.arange(len(index), dtype=np.int32)
     gradients = {}

@@ -40,9 +40,7 @@ def row_table(samples: Labels, start: int, stop: int, parent_start: int) -> RowT
 def attach_gradient(block: Blocks, parameter: str, gradient: Blocks) -> Blocks:
     """Return ``block`` with a gradient more; labels were checked."""
     below = gradient.metadata[0]
-    metadata = replace(
-        block.metadata[0], gradients={**block.metadata[0].gradients, parameter: below}
-    )
+    metadata = replace(block.metadata[0], gradients={**block.metadata[0].gradients, parameter: below})
     if block.lazy is None and gradient.lazy is None:
         chunk = block.chunk(0)
         added = {**chunk.gradients, parameter: gradient.chunk(0)}
@@ -60,7 +58,7 @@ def _attach_lazily(block: Blocks, parameter: str, gradient: Blocks, metadata: Bl
     rows = recut(_lazy(gradient, below), (below,), parts)
     samples = metadata.gradients[parameter].samples
     tables = [
-        row_table(samples, *map(int, below.edges[n : n + 2]), int(cut.edges[n]))
+        row_table(samples, int(below.edges[n]), int(below.edges[n + 1]), int(cut.edges[n]))
         for n in range(cut.chunk_count)
     ]
     configs = [(parameter, [table]) for table in tables]

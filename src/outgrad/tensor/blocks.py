@@ -92,9 +92,7 @@ def rechunk(blocks: Blocks, target_bytes: int) -> Blocks:
     """Cut blocks anew by bytes."""
     if not isinstance(blocks.data, LazyBlocks):
         return to_lazy(blocks, target_bytes)
-    cut = tuple(
-        outlines.automatic(m, blocks.dtype(n), target_bytes) for n, m in enumerate(blocks.metadata)
-    )
+    cut = tuple(outlines.automatic(m, blocks.dtype(n), target_bytes) for n, m in enumerate(blocks.metadata))
     return Blocks(blocks.metadata, recut(blocks.data, cut, pack(cut, target_bytes)))
 
 

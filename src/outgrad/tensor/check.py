@@ -47,7 +47,7 @@ def axes(shape: Sequence[int], metadata: BlockMetadata) -> None:
     for axis, (name, found, expected) in enumerate(zip(names, shape, metadata.shape, strict=True)):
         if found != expected:
             raise ValidationError(
-                f"TensorBlock: axis {axis} of the values has {found} entries, but the {name} have {expected}; "
+                f"TensorBlock: axis {axis} of the values has {found} entries, the {name} have {expected}; "
                 f"values have shape {tuple(shape)}, labels describe {metadata.shape}"
             )
 

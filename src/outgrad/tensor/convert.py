@@ -26,7 +26,7 @@ def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None
     """Change the dtype, or move between NumPy and Dask arrays."""
     if device not in (None, "cpu") or arrays not in (None, "numpy", "dask"):
         raise ValueError(
-            f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; nothing else is offered"
+            f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; there is no other"
         )
     if dtype is not None:
         blocks = _astype(blocks, np.dtype(dtype))

@@ -67,7 +67,7 @@ class TensorMap(Operators, LazyCollection):
                 )
         if len(keys) != len(blocks):
             raise ValidationError(
-                f"TensorMap: there are {len(keys)} keys, but {len(blocks)} blocks; give one block for each key"
+                f"TensorMap: there are {len(keys)} keys, but {len(blocks)} blocks; give one block a key"
             )
         self._keys, self._content, self._info = keys, _joined(blocks), {}
         check.same_names(self._content.metadata, map(self._content.dtype, range(len(blocks))))

@@ -42,23 +42,26 @@ def without_properties(metadata: BlockMetadata, dtype: DType) -> Chunk:
     return Chunk(np.empty(shape, dtype), gradients)
 
 
-def relabelled(template: BlockMetadata, result: Chunk, top: BlockMetadata) -> BlockMetadata:
+def relabelled(
+    template: BlockMetadata, result: Chunk, top: BlockMetadata, rows_stay: bool = False
+) -> BlockMetadata:
     """Metadata of ``result``: samples, components and properties of ``top``, gradients as in ``template``.
 
-    Gradient labels are kept where the rule kept the table.
+    Gradient labels are kept where the rule kept the table, and with ``rows_stay`` in any case: then the rule
+    was run without rows.
     """
     gradients = {}
     for name, below in result.gradients.items():
         old = template.gradients[name]
         own = old.components[: len(old.components) - len(template.components)]
-        head = BlockMetadata(_row_labels(old.samples, below), (*own, *top.components), top.properties)
-        gradients[name] = relabelled(old, below, head)
+        samples = old.samples if rows_stay else _row_labels(old.samples, below)
+        head = BlockMetadata(samples, (*own, *top.components), top.properties)
+        gradients[name] = relabelled(old, below, head, rows_stay)
     return BlockMetadata(top.samples, top.components, top.properties, gradients)
 
 
 def _row_labels(old: Labels, below: Chunk) -> Labels:
-    kept = len(below.rows) == 0 and len(old) > 0  # run without rows: labels cannot have changed
-    if kept or (old.is_loaded and below.rows is old.values):
+    if old.is_loaded and below.rows is old.values:
         return old
     return Labels(old.names, below.rows, assume_unique=True)
 
@@ -82,7 +85,7 @@ def same_cuts(outlines: Sequence[Outline], result: Chunk) -> Outline:
 
 
 def new_cuts(edges: Edges, result: Chunk, trailing: tuple[int, ...] | None = None) -> Outline:
-    """Outline of a result whose rows are known from tables; ``trailing`` where the properties were left out."""
+    """Outline of a result whose rows are known from tables; ``trailing`` if properties were left out."""
     own = trailing or result.values.shape[1:]
     gradients = {}
     for name, below in result.gradients.items():

@@ -58,9 +58,7 @@ def block_html(
     ]
     for name, gradient in metadata.gradients.items():
         own = [name_ for c in gradient.components[: _own_count(metadata, gradient)] for name_ in c.names]
-        rows.append(
-            (f"gradient {escape(name)}", f"{escape(str(gradient.shape))} {escape(', '.join(own))}")
-        )
+        rows.append((f"gradient {escape(name)}", f"{escape(str(gradient.shape))} {escape(', '.join(own))}"))
     return _table(title, rows)
 
 
