@@ -1,9 +1,9 @@
 """Make a SOAP power spectrum with gradients, of any size, from real molecules.
 
-The systems are the molecules of ``ase.collections.g2`` that hold H, C, N and O alone (81 of its 162), one after
-the other and from the start again, each with its atoms displaced at random. System ``i`` depends on the seed and
-on ``i`` only, so the size of the pieces does not change the data. featomic computes one piece after the other;
-only one piece is in memory when the output is an archive.
+The systems are the molecules of ``ase.collections.g2`` with two or more atoms and no other elements than H,
+C, N and O (81 of its 162), one after the other and from the start again, each with its atoms displaced at
+random. System ``i`` depends on the seed and on ``i`` only: the size of the pieces does not change the data.
+featomic computes one piece after the other; only one piece is in memory when the output is an archive.
 
     python examples/data/make_large.py --size 6GB --output soap.zarr
     python examples/data/make_large.py --size 400MB --output soap.mts    # joined in memory
@@ -115,7 +115,9 @@ def write(path: Path, pieces: Iterator[TensorMap]) -> None:
 
 
 @click.command()
-@click.option("--size", default="6GB", show_default=True, help="Bytes of values and gradients, as 400MB or 6GB.")
+@click.option(
+    "--size", default="6GB", show_default=True, help="Bytes of values and gradients, as 400MB or 6GB."
+)
 @click.option("--output", default="soap.zarr", show_default=True, type=click.Path(path_type=Path))
 @click.option("--systems-per-piece", default=243, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
@@ -125,7 +127,9 @@ def main(size: str, output: Path, systems_per_piece: int, seed: int, dtype: str)
     if output.suffix not in (".zarr", ".mts"):
         raise click.BadParameter(f"{output} ends in neither .zarr nor .mts", param_hint="--output")
     if output.exists():
-        raise click.BadParameter(f"{output} exists already: remove it, or choose another", param_hint="--output")
+        raise click.BadParameter(
+            f"{output} exists already: remove it, or choose another", param_hint="--output"
+        )
     write(output, make_pieces(parse_bytes(size), systems_per_piece, seed, dtype))
 
 

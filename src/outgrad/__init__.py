@@ -1,5 +1,6 @@
 """Labelled, block-sparse tensors with gradients, larger than memory."""
 
+from outgrad.archive import load, open, save, save_all, verify
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
 from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.compare import (
@@ -55,10 +56,14 @@ __all__ = [
     "equal_metadata_block_raise",
     "equal_metadata_raise",
     "equal_raise",
+    "load",
     "multiply",
+    "open",
     "pow",
     "remove_gradients",
     "remove_gradients_block",
+    "save",
+    "save_all",
     "slice",
     "slice_block",
     "subtract",
@@ -66,4 +71,5 @@ __all__ = [
     "sum_over_properties_block",
     "sum_over_samples",
     "sum_over_samples_block",
+    "verify",
 ]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import google_crc32c
-import numcodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
-from numcodecs.zstd import Zstd
+from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
 Bytes = npt.NDArray[np.uint8]
 Json = dict[str, Any]
@@ -89,11 +89,13 @@ def _compressor(name: Any, found: Json) -> Compressor:
     if name == "zstd" and isinstance(found.get("level"), int):
         return Compressor("zstd", found["level"])
     cname, shuffle, level = found.get("cname"), found.get("shuffle"), found.get("clevel")
-    if name == "blosc" and cname in BLOSC_COMPRESSORS.values() and shuffle in BLOSC_SHUFFLES:
-        if isinstance(level, int):
-            return Compressor("blosc", level, str(cname), str(shuffle))
+    is_known = cname in BLOSC_COMPRESSORS.values() and shuffle in BLOSC_SHUFFLES
+    if name == "blosc" and is_known and isinstance(level, int):
+        return Compressor("blosc", level, str(cname), str(shuffle))
     detail = f" with {cname!r}" if name == "blosc" else ""
-    raise CodecError(f"compressor {name!r}{detail} is not allowed; known are zstd, and blosc with lz4 or zstd")
+    raise CodecError(
+        f"compressor {name!r}{detail} is not allowed; known are zstd, and blosc with lz4 or zstd"
+    )
 
 
 def crc32c(data: Bytes | bytes) -> int:

@@ -61,7 +61,7 @@ def commit_path(root: Path, version: int) -> Path:
 def versions(root: Path) -> list[int]:
     """Archive versions that have a commit file, in order; none if there is no such folder."""
     try:
-        names = os.listdir(root / COMMITS)
+        names = [path.name for path in (root / COMMITS).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(version for version in map(commit_version, names) if version is not None)
@@ -134,7 +134,9 @@ def read_version(root: Path, version: int) -> Found:
     except ParseError as error:
         raise DamagedArchiveError(f"{path} is no valid commit: {error}; {_HELP}") from error
     if commit.version != version:
-        raise DamagedArchiveError(f"{path} is the commit of version {commit.version}: it was renamed; {_HELP}")
+        raise DamagedArchiveError(
+            f"{path} is the commit of version {commit.version}: it was renamed; {_HELP}"
+        )
     return Found(commit, sha256)
 
 
@@ -205,7 +207,7 @@ def _move_if_absent(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # Without hard links there is no atomic create-if-absent; a race between two writers can then lose one.
+        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
         if target.exists():
             raise FileExistsError(str(target)) from None
         source.rename(target)

@@ -35,7 +35,7 @@ def array_document(array: ArraySpec, attributes: Document) -> Document:
 
 
 def documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
-    """Yield ``(key, document)`` of every ``zarr.json`` that a commit with this segment needs, the root first."""
+    """Yield ``(key, document)`` of every ``zarr.json`` of an archive with this segment, the root first."""
     yield "zarr.json", root_document()
     yield f"{SEGMENTS}/zarr.json", group_document()
     arrays = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]

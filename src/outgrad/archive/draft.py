@@ -44,7 +44,9 @@ class Description:
 
     def __post_init__(self) -> None:
         if not all(isinstance(text, str) for pair in self.info.items() for text in pair):
-            raise ValidationError(f"save: info must hold pairs of text, found {self.info!r}; convert with str()")
+            raise ValidationError(
+                f"save: info must hold pairs of text, found {self.info!r}; convert with str()"
+            )
         try:
             json.dumps(self.provenance, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -104,8 +106,8 @@ class Draft:
             ) from None
         if not commits.is_archive(self.root):
             raise NotAnArchiveError(
-                f"save {self.root}: the path exists and is no Outgrad archive, and overwrite=True replaces only "
-                "archives; remove it yourself, or choose another path"
+                f"save {self.root}: the path exists and is no Outgrad archive, and overwrite=True replaces "
+                "only archives; remove it yourself, or choose another path"
             ) from None
 
     def publish(
@@ -178,7 +180,9 @@ class Draft:
         shutil.rmtree(self.root if self._is_new else self.folder, ignore_errors=True)
 
 
-def missing_chunks(segment: SegmentSpec, checksums: dict[tuple[int, int], int]) -> list[tuple[ArraySpec, int]]:
+def missing_chunks(
+    segment: SegmentSpec, checksums: dict[tuple[int, int], int]
+) -> list[tuple[ArraySpec, int]]:
     """Storage chunks that should have been written and were not."""
     return [
         (array, chunk)

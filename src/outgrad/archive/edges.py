@@ -1,7 +1,7 @@
 """Where a reader may cut a block: fine chunk edges, and the gradient rows of each sample.
 
-Tables are read in slices, never as a whole; what is kept is one integer a sample and gradient, of one block at a
-time.
+Tables are read in slices, never as a whole; what is kept is one integer a sample and gradient, of one
+block at a time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def slices(labels: Labels) -> Iterator[npt.NDArray[np.int32]]:
 
 
 def sample_offsets(samples: Labels, parent_rows: int) -> Offsets | None:
-    """Return ``offsets`` (parent_rows + 1,): gradient rows ``offsets[s]:offsets[s + 1]`` belong to parent row s.
+    """Return ``offsets`` (parent_rows + 1,): rows ``offsets[s]:offsets[s + 1]`` belong to parent row s.
 
     None if the rows of the gradient are not sorted by ``sample``.
 

@@ -47,7 +47,7 @@ class Wish(NamedTuple):
 
 
 def grid_rows(rows: int, row_bytes: int, chunk_bytes: int) -> int:
-    """Rows of a storage chunk: about ``chunk_bytes``, and such that the last chunk is nearly as full as the rest."""
+    """Rows of a storage chunk: about ``chunk_bytes``, and such that the last chunk is nearly full."""
     most = max(1, chunk_bytes // max(1, row_bytes))
     count = max(1, -(-rows // most))
     return max(1, -(-rows // count))
@@ -124,7 +124,7 @@ class Layout:
 
 
 def block_path(number: int, path: Path) -> str:
-    """``blocks/3/gradients/positions/``: metatensor's path, where a block's arrays are if they do not share one."""
+    """``blocks/3/gradients/positions/``: metatensor's path, and where arrays are that do not share one."""
     return f"blocks/{number}/{path_in_block(path)}"
 
 
@@ -162,7 +162,8 @@ def check_dtype(dtype: np.dtype[Any], path: str) -> None:
     """Refuse what Zarr v3 cannot hold or what must not be read from files of others, such as objects."""
     if dtype.newbyteorder("<").name not in DTYPES:
         raise ValidationError(
-            f"save: {path} has dtype {dtype}, which an archive cannot hold; convert it to one of {sorted(DTYPES)}"
+            f"save: {path} has dtype {dtype}, which an archive cannot hold; "
+            f"convert it to one of {sorted(DTYPES)}"
         )
 
 
@@ -242,13 +243,13 @@ def users(segment: SegmentSpec) -> list[list[Users]]:
 
     def add_table(number: int, path: str) -> None:
         table = segment.tables[number]
-        add(table.place, table.count, path)
+        add(table.place, table.rows, path)
 
     add_table(segment.keys, "keys")
     for number, block in enumerate(segment.blocks):
         for path, spec in block.walk():
             prefix = block_path(number, path)
-            add(spec.values, segment.tables[spec.samples].count, f"{prefix}values")
+            add(spec.values, segment.tables[spec.samples].rows, f"{prefix}values")
             add_table(spec.samples, f"{prefix}samples")
             for axis, component in enumerate(spec.components):
                 add_table(component, f"{prefix}components/{axis}")
@@ -256,7 +257,7 @@ def users(segment: SegmentSpec) -> list[list[Users]]:
                 add_table(spec.properties, f"{prefix}properties")
             if spec.offsets is not None:
                 parent = _parent_samples(block, path)
-                add(spec.offsets, segment.tables[parent].count + 1, f"{prefix}offsets")
+                add(spec.offsets, segment.tables[parent].rows + 1, f"{prefix}offsets")
     return found
 
 

@@ -23,6 +23,7 @@ from outgrad.archive.mts_members import (
     read_table,
     table_of,
 )
+from outgrad.archive.npy import table_header
 from outgrad.archive.zipfiles import DEFLATED, Member, read_directory
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
@@ -36,11 +37,10 @@ MAX_AXES = 32
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """Where the values and samples of a block are in the file, and the same for each gradient."""
+    """Where the values of a block are in the file, and the same for each gradient."""
 
     prefix: str
     values: StoredArray
-    samples: StoredTable
     gradients: dict[str, StoredBlock]
 
 
@@ -56,7 +56,8 @@ class MtsContent:
         self._source = MemberBytes(file)
         self._trees = layout.gradient_trees(self._members)
         self._blocks: dict[int, StoredBlock] = {}
-        self._labels: dict[tuple[tuple[str, ...], bytes], Labels] = {}
+        self._labels: dict[bytes, Labels] = {}
+        self._tables: dict[str, StoredTable] = {}
         self._deflated_label_bytes = 0
         self._used: set[str] = set()
 
@@ -104,12 +105,11 @@ class MtsContent:
     def labels(self, name: str) -> Labels:
         """Return a label table; equal tables, like the properties of all blocks, are one object."""
         member = self._member(name)
-        table = open_table(self._source, member)
         self._allow_labels(member)
         content = self._source.read_whole(member)
-        key = table.header.names, blake2b(content, digest_size=16).digest()
+        key = blake2b(content, digest_size=16).digest()
         if key not in self._labels:
-            self._labels[key] = labels_of(self.file, table, content)
+            self._labels[key] = labels_of(self.file, member, content)
         return self._labels[key]
 
     def require_nothing_left(self) -> None:
@@ -165,7 +165,7 @@ class MtsContent:
     def _check_gradient(
         self, stored: StoredBlock, parent: BlockMetadata, below: StoredBlock, gradient: BlockMetadata
     ) -> None:
-        where = self.file.where(below.samples.member.name)
+        where = self.file.where(layout.samples_name(below.prefix))
         if gradient.samples.names[:1] != ["sample"]:
             raise file_error(
                 where,
@@ -210,12 +210,11 @@ class MtsContent:
             raise file_error(
                 self.file.where(values.member.name), f"values must have 2 to {MAX_AXES} axes, found {axes}"
             )
-        samples = open_table(self._source, self._member(layout.samples_name(prefix)))
         gradients = {
             parameter: self._find(layout.gradient_prefix(prefix, parameter), below)
             for parameter, below in tree.items()
         }
-        return StoredBlock(prefix, values, samples, gradients)
+        return StoredBlock(prefix, values, gradients)
 
     def _chunk(
         self, stored: StoredBlock, ranges: Iterator[tuple[int, int]], parent: tuple[int, int] | None = None
@@ -234,12 +233,15 @@ class MtsContent:
         self, stored: StoredBlock, own: tuple[int, int], parent: tuple[int, int]
     ) -> npt.NDArray[np.int32]:
         """Read the samples of a gradient, with rows counted from the start of the parent's chunk."""
-        table = read_table(self._source, stored.samples, *own)
+        name = layout.samples_name(stored.prefix)
+        if name not in self._tables:
+            self._tables[name] = open_table(self._source, self._member(name))
+        table = read_table(self._source, self._tables[name], *own)
         table[:, 0] -= parent[0]
         rows = table[:, 0]
         if len(rows) and not 0 <= rows.min() <= rows.max() < parent[1] - parent[0]:
             raise file_error(
-                self.file.where(stored.samples.member.name),
+                self.file.where(name),
                 f"gradient rows {own} do not belong to rows {parent} of the values",
             )
         return table
@@ -254,12 +256,14 @@ class MtsContent:
         return file_error(repr(self.file.path), f"the member {name!r} is missing")
 
 
-def labels_of(file: MtsFile, table: StoredTable, content: bytes) -> Labels:
-    """Make labels of the bytes of a whole table."""
+def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
+    """Make labels of the bytes of a whole member."""
+    where = file.where(member.name)
+    header = table_header(content, len(content), where)
     try:
-        return Labels(table.header.names, table_of(table, content))
+        return Labels(header.names, table_of(header, content))
     except ValidationError as error:
-        raise file_error(file.where(table.member.name), str(error)) from None
+        raise file_error(where, str(error)) from None
 
 
 def token_of(file: MtsFile, members: Iterable[Member]) -> str:

@@ -81,7 +81,10 @@ class MtsFile:
             raise file_error(
                 repr(self.path), f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
             )
-        target = bytearray(nbytes)
+        found = os.pread(self._file.fileno(), nbytes, offset)
+        if len(found) == nbytes:
+            return found
+        target = bytearray(nbytes)  # one call returns at most 2 GiB
         self.read_into(memoryview(target), offset)
         return bytes(target)
 

@@ -23,7 +23,7 @@ Kind = Literal["map", "block", "labels"]
 
 KEYS, INFO = "keys.npy", "info.json"
 MAX_GRADIENT_DEPTH = 8
-PARAMETER = r"[^/\\]+"
+PARAMETER = r"(?!\.\.?/)[^/\\]+"
 NAME = re.compile(
     rf"(?P<block>blocks/(?:0|[1-9]\d{{0,8}})/)?(?P<gradients>(?:gradients/{PARAMETER}/)*)"
     r"(?:(?P<kind>values|samples|properties)|components/(?:0|[1-9]\d?))\.npy"
@@ -60,16 +60,17 @@ def block_prefix(kind: Kind, number: int) -> str:
 def is_parameter(parameter: str) -> bool:
     """Whether a gradient of this name can be kept in the file and read by metatensor."""
     return (
-        re.fullmatch(PARAMETER, parameter) is not None
+        re.fullmatch(PARAMETER + "/", parameter + "/") is not None
         and parameter.isascii()
         and parameter.isprintable()
-        and parameter not in (".", "..")
     )
 
 
 def check_names(file: MtsFile, names: Iterable[str]) -> None:
     """Refuse names that lead out of a folder, and names that the layout does not have."""
     for name in names:
+        if name in (KEYS, INFO) or _is_known(name):
+            continue
         where = file.where(name)
         if name.startswith("/") or re.match("[A-Za-z]:", name):
             raise file_error(where, "the name of the member is an absolute path")
@@ -77,8 +78,7 @@ def check_names(file: MtsFile, names: Iterable[str]) -> None:
             raise file_error(where, "the name of the member has a backslash")
         if ".." in name.split("/"):
             raise file_error(where, "the name of the member leads out of its folder by '..'")
-        if name not in (KEYS, INFO) and not _is_known(name):
-            raise file_error(where, "metatensor's layout has no such member")
+        raise file_error(where, "metatensor's layout has no such member")
 
 
 def _is_known(name: str) -> bool:

@@ -106,6 +106,8 @@ class MemberBytes:
 
     def read(self, member: Member, start: int, nbytes: int) -> bytes:
         """Return some bytes of a member; the caller has checked that this many may be in memory."""
+        if member.method == STORED and start + nbytes <= member.nbytes:
+            return self.file.read(member.start + start, nbytes)
         target = bytearray(nbytes)
         self.read_into(memoryview(target), member, start)
         return bytes(target)
@@ -274,9 +276,8 @@ def read_table(source: MemberBytes, table: StoredTable, start: int, stop: int) -
     return rows.astype(np.int32, copy=False)
 
 
-def table_of(table: StoredTable, content: bytes) -> npt.NDArray[np.int32]:
+def table_of(header: TableHeader, content: bytes) -> npt.NDArray[np.int32]:
     """Return the label table in the bytes of a whole member, without copying them if that is possible."""
-    header = table.header
     flat = np.frombuffer(content, dtype=header.dtype, offset=header.nbytes)
     rows = flat.reshape(header.rows, len(header.names))
     return rows if rows.flags.aligned and header.dtype.isnative else rows.astype(np.int32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from outgrad.archive.mts_content import MtsContent, labels_of, token_of
 from outgrad.archive.mts_file import Limits, MtsFile, changed
 from outgrad.archive.mts_layout import Kind
-from outgrad.archive.mts_members import MemberBytes, open_table
+from outgrad.archive.mts_members import MemberBytes
 from outgrad.archive.npy import MAGIC
 from outgrad.archive.zipfiles import STORED, Member, read_directory
 from outgrad.errors import FileFormatError
@@ -172,8 +172,7 @@ def _is_labels(file: MtsFile) -> bool:
 def _bare_labels(file: MtsFile) -> Labels:
     """Read an ``.npy`` file: one member that is not in a ZIP file."""
     member = Member("", 0, STORED, 0, file.size, file.size, 0, start=0)
-    table = open_table(MemberBytes(file), member)
-    return labels_of(file, table, file.read(0, file.size))
+    return labels_of(file, member, file.read(0, file.size))
 
 
 def _damage(file: MtsFile, member: Member) -> list[str]:

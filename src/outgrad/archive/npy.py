@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -123,7 +124,7 @@ def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
 def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
     text = _text(start, nbytes, where)
     try:
-        fields = ast.literal_eval(text.strip())
+        fields = _literal(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise file_error(where, f"its .npy header is not a dictionary of literals: {text[:80]!r}") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
@@ -136,6 +137,12 @@ def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int
     if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
         raise file_error(where, f"shape of its .npy header is {shape!r:.80}, not a tuple of lengths")
     return fields["descr"], fortran_order, shape
+
+
+@lru_cache(maxsize=256)
+def _literal(text: str) -> Any:
+    """Evaluate literals, names and calls excluded; many blocks have the same few headers."""
+    return ast.literal_eval(text.strip())
 
 
 def _text(start: bytes, nbytes: int, where: str) -> str:

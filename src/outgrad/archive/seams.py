@@ -1,7 +1,7 @@
 """Runs of rows and the storage grid: which storage chunks a part owns, and which it shares.
 
-A part holds some rows of some arrays. The storage chunks that lie wholly inside a run of its rows are its own;
-the rows left over at either end lie in chunks that a seam task puts together. Only arithmetic: no file is touched.
+A part holds some rows of some arrays. The storage chunks that lie wholly inside a run of its rows are its
+own; the rows left over at either end lie in chunks that a seam task puts together. This is only arithmetic.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def stretches(pieces: Iterable[tuple[int, int, Array]]) -> list[Stretch]:
     """Join ``(array, first row, rows)`` that follow each other."""
     joined: list[Stretch] = []
     end = None
-    for array, start, rows in sorted((piece for piece in pieces if len(piece[2])), key=lambda piece: piece[:2]):
+    for array, start, rows in sorted(
+        (piece for piece in pieces if len(piece[2])), key=lambda piece: piece[:2]
+    ):
         if end != (array, start):
             joined.append(Stretch(array, [], []))
         joined[-1].starts.append(start)

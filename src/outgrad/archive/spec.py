@@ -35,7 +35,8 @@ COMPRESSORS: dict[str, Compressor | None] = {
 DEFAULT_COMPRESSOR = "lz4"
 
 DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
+    np.dtype(kind).name
+    for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 )
 LABEL_DTYPE = np.dtype("<i4")
 OFFSET_DTYPE = np.dtype("<i8")
@@ -152,7 +153,7 @@ class TableSpec(NamedTuple):
     """A table of labels: where its rows are, how many, what its columns are called, and its digest."""
 
     place: Place
-    count: int
+    rows: int
     names: tuple[str, ...]
     digest: str
 
@@ -275,11 +276,11 @@ def _array_to_json(array: ArraySpec, chains: list[Any]) -> dict[str, Any]:
 
 
 def _table_to_json(table: TableSpec, names: list[Any]) -> list[Any]:
-    return [*table.place, table.count, _number_of(list(table.names), names), table.digest]
+    return [*table.place, table.rows, _number_of(list(table.names), names), table.digest]
 
 
 def _block_to_json(block: BlockSpec, segment: SegmentSpec, is_gradient: bool = False) -> dict[str, Any]:
-    """Properties of a gradient are those of its block, and edges of a single chunk follow from the samples."""
+    """Left out: what a gradient shares with its block, and edges of a single chunk."""
     out: dict[str, Any] = {"values": block.values, "samples": block.samples}
     if block.components:
         out["components"] = block.components

@@ -45,7 +45,7 @@ Compressed = tuple[int, int, int]
 
 
 class TaskWriter:
-    """The part of a writer that tasks need: small to pickle, it reads the plan of the segment once a process."""
+    """The part of a writer that tasks need: small to pickle; it reads the segment's plan once a process."""
 
     def __init__(self, root: str, segment_name: str) -> None:
         self._root = root
@@ -95,9 +95,10 @@ def _pieces(
         for (path, block), (start, stop) in walked:
             values = chunk.at(path).values
             spec = segment.arrays[block.values.array]
-            assert values.shape == (stop - start, *spec.shape[1:]) and values.dtype == spec.dtype, (
-                f"chunk of block {request.block} at {path}: {values.shape=} {values.dtype=} do not fit rows "
-                f"[{start}, {stop}) of an array with {spec.shape=} {spec.dtype=}"
+            expected = (stop - start, *spec.shape[1:])
+            assert (values.shape, values.dtype) == (expected, spec.dtype), (
+                f"the chunk of block {request.block} at {path} has {values.shape=} {values.dtype=}, "
+                f"not {expected} {spec.dtype}"
             )
             yield block.values.array, block.values.first + start, values
 
@@ -177,9 +178,7 @@ class ZarrWriter:
         self._draft.begin()
         store = self._draft.store()
         self._write_tables(store)
-        offsets = OffsetWriter(
-            store, self._metadata, self._sizes, self._compressor, len(self._layout.arrays)
-        )
+        offsets = OffsetWriter(store, self._metadata, self._sizes, self._compressor, len(self._layout.arrays))
         blocks = self._finish_blocks(offsets)
         arrays, checksums = offsets.close()
         for number, own in enumerate(checksums, start=len(self._layout.arrays)):

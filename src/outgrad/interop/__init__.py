@@ -1,1 +1,1 @@
-"""TODO."""
+"""Other packages, each optional and in a file of its own."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from outgrad.labels import Labels
 from outgrad.run.document import Value, listed, nearest, shown
+from outgrad.tensor import TensorBlock, TensorMap
 
 Operations = Mapping[str, Callable[..., Any]]
 
@@ -46,20 +48,26 @@ class Names:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation and its parameters."""
+    """An operation, its parameters, and the classes that its annotations mention."""
 
     name: str
     function: Callable[..., Any]
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         return dict(inspect.signature(self.function).parameters)
 
+    @cached_property
+    def classes(self) -> dict[str, frozenset[type]]:
+        """Classes in the annotation of each parameter, and of the result under ``return``."""
+        hints = get_type_hints(self.function)
+        return {name: frozenset(_classes(hint)) for name, hint in hints.items()}
+
     @property
     def gives_map(self) -> bool:
-        """Whether the result can be the input of another step, as far as the annotation tells."""
-        returned = inspect.signature(self.function).return_annotation
-        return returned is inspect.Signature.empty or _text(returned) == "TensorMap"
+        """Whether the result can be the input of another step."""
+        returned = self.classes.get("return", frozenset())
+        return TensorMap in returned and returned <= {TensorMap, TensorBlock}
 
     def bind(
         self, line: int, positional: Sequence[Value], named: Mapping[str, Value], names: Names
@@ -74,8 +82,8 @@ class Operation:
         slots = self._slots(line, positional)
         self._check_names(slots, named)
         self._check_complete(line, slots, named)
-        args = tuple(_convert(slot, value, names) for slot, value in zip(slots, positional, strict=True))
-        kwargs = {key: _convert(self.parameters[key], value, names) for key, value in named.items()}
+        args = tuple(self._convert(p.name, value, names) for p, value in zip(slots, positional, strict=True))
+        kwargs = {key: self._convert(key, value, names) for key, value in named.items()}
         return args, kwargs
 
     def _slots(self, line: int, positional: Sequence[Value]) -> list[inspect.Parameter]:
@@ -111,54 +119,60 @@ class Operation:
                     line, f"{self.name} needs the argument {parameter.name!r}; its arguments are {arguments}"
                 )
 
+    def _convert(self, parameter: str, value: Value, names: Names) -> Any:
+        """Turn names into references where the parameter takes a map, and mappings into Labels."""
+        classes = self.classes.get(parameter, frozenset())
+        if TensorMap in classes:
+            return self._map_argument(parameter, value, names)
+        if Labels in classes and isinstance(value.data, dict):
+            return _labels_argument(parameter, value)
+        return value.plain()
 
-def _text(annotation: Any) -> str:
-    """An annotation as source text without module names, whether it was written as text or not."""
-    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    return re.sub(r"(\w+\.)+", "", text.strip("'\""))
-
-
-def _convert(parameter: inspect.Parameter, value: Value, names: Names) -> Any:
-    """Turn names into references where the parameter takes a map, and mappings into Labels."""
-    annotation = _text(parameter.annotation)
-    if "TensorMap" in annotation:
-        return _map_argument(parameter, annotation, value, names)
-    if "Labels" in annotation and isinstance(value.data, dict):
-        return _labels_argument(parameter, value)
-    return value.plain()
-
-
-def _map_argument(parameter: inspect.Parameter, annotation: str, value: Value, names: Names) -> Any:
-    if isinstance(value.data, str):
-        return _reference(parameter, value, names)
-    if isinstance(value.data, list):
-        return [_map_argument(parameter, annotation, item, names) for item in value.data]
-    if annotation == "TensorMap":
-        what = f"the argument {parameter.name!r} must be the name of an input or an earlier step"
-        raise ArgumentError(value.line, f"{what}, found {shown(value)}")
-    return value.plain()
+    def _map_argument(self, parameter: str, value: Value, names: Names) -> Any:
+        if isinstance(value.data, str):
+            return _reference(parameter, value, names)
+        if isinstance(value.data, list):
+            return [self._map_argument(parameter, item, names) for item in value.data]
+        if self.classes[parameter] <= {TensorMap, TensorBlock}:
+            what = f"the argument {parameter!r} must be the name of an input or an earlier step"
+            raise ArgumentError(value.line, f"{what}, found {shown(value)}")
+        return value.plain()
 
 
-def _reference(parameter: inspect.Parameter, value: Value, names: Names) -> Reference:
+def _classes(annotation: Any) -> Iterator[type]:
+    """Every class in an annotation: members of unions, items of lists, constraints of type variables."""
+    if isinstance(annotation, TypeVar):
+        bound = (annotation.__bound__,) if annotation.__bound__ else ()
+        parts = annotation.__constraints__ or bound
+    else:
+        parts = get_args(annotation)
+    if parts:
+        for part in parts:
+            yield from _classes(part)
+    elif isinstance(annotation, type):
+        yield annotation
+
+
+def _reference(parameter: str, value: Value, names: Names) -> Reference:
     name = value.data
     if name in names.known:
         return Reference(name)
     if name in names.later:
-        found = f"the argument {parameter.name!r} is the step {name!r} of line {names.later[name]}"
+        found = f"the argument {parameter!r} is the step {name!r} of line {names.later[name]}"
         raise ArgumentError(value.line, f"{found}; a step can use inputs and earlier steps only")
-    found = f"unknown input or step {name!r} for the argument {parameter.name!r}"
+    found = f"unknown input or step {name!r} for the argument {parameter!r}"
     raise ArgumentError(value.line, f"{found}; {nearest(name, names.known)}")
 
 
-def _labels_argument(parameter: inspect.Parameter, value: Value) -> LabelsArgument:
+def _labels_argument(parameter: str, value: Value) -> LabelsArgument:
     plain = value.plain()
     names, rows = plain.get("names"), plain.get("values")
     if set(plain) != {"names", "values"} or not _are(names, str) or not isinstance(rows, list):
         form = "{names: [system], values: [[0], [1]]}"
-        raise ArgumentError(value.line, f"the argument {parameter.name!r} must be Labels in the form {form}")
+        raise ArgumentError(value.line, f"the argument {parameter!r} must be Labels in the form {form}")
     for row in rows:
         if not _are(row, int) or len(row) != len(names):
-            what = f"the argument {parameter.name!r}: each row of values needs {len(names)} integers"
+            what = f"the argument {parameter!r}: each row of values needs {len(names)} integers"
             raise ArgumentError(value.line, f"{what}, found {row!r}")
     return LabelsArgument(tuple(names), tuple(tuple(row) for row in rows))
 

@@ -1,0 +1,138 @@
+"""To and from metatensor's own objects (``pip install outgrad[metatensor]``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from outgrad.labels import Labels
+from outgrad.tensor import TensorBlock, TensorMap
+
+INSTALL = "metatensor is not installed; install it with: pip install 'outgrad[metatensor]'"
+
+
+def from_metatensor(data: Any) -> Any:
+    """Convert a map, a block or labels of metatensor; arrays are shared, labels copied.
+
+    Parameters
+    ----------
+    data : metatensor.TensorMap, metatensor.TensorBlock or metatensor.Labels
+        With NumPy arrays as values.
+
+    Returns
+    -------
+    TensorMap, TensorBlock or Labels
+        The same labels, values, gradients and info.
+
+    Raises
+    ------
+    TypeError
+        If ``data`` is none of these, or its values are no NumPy arrays.
+
+    Examples
+    --------
+    >>> import metatensor, outgrad as og
+    >>> og.from_metatensor(metatensor.Labels.range("n", 2))["n"]
+    array([0, 1], dtype=int32)
+    """
+    kind = type(data).__name__
+    if kind == "Labels":
+        return _labels_in(data)
+    if kind == "TensorBlock":
+        return _block_in(data)
+    if kind == "TensorMap":
+        converted = TensorMap(_labels_in(data.keys), [_block_in(block) for block in data.blocks()])
+        for key, value in data.info().items():
+            converted.set_info(key, value)
+        return converted
+    raise TypeError(f"from_metatensor: a map, a block or labels of metatensor is needed, got {kind}")
+
+
+def _labels_in(labels: Any) -> Labels:
+    # Checked by metatensor already; the copy frees the labels from its memory, which it never frees.
+    return Labels(list(labels.names), np.array(labels.values), assume_unique=True)
+
+
+def _block_in(block: Any) -> TensorBlock:
+    if not isinstance(block.values, np.ndarray):
+        raise TypeError(
+            f"from_metatensor: values must be NumPy arrays, got {type(block.values).__name__}; "
+            "convert with .to(arrays='numpy')"
+        )
+    converted = TensorBlock(
+        block.values,
+        _labels_in(block.samples),
+        [_labels_in(component) for component in block.components],
+        _labels_in(block.properties),
+    )
+    for parameter, gradient in block.gradients():
+        converted.add_gradient(parameter, _block_in(gradient))
+    return converted
+
+
+def to_metatensor(data: Any) -> Any:
+    """Convert a map, a block or labels to metatensor's; lazy data are computed, arrays are shared.
+
+    Parameters
+    ----------
+    data : TensorMap, TensorBlock or Labels
+        What to convert.
+
+    Returns
+    -------
+    metatensor.TensorMap, metatensor.TensorBlock or metatensor.Labels
+        The same labels, values, gradients and info.
+
+    Raises
+    ------
+    ImportError
+        If metatensor is not installed.
+    TypeError
+        If ``data`` is none of these.
+
+    Examples
+    --------
+    >>> import outgrad as og
+    >>> og.to_metatensor(og.Labels.range("n", 2))
+    Labels(
+        n
+        0
+        1
+    )
+    """
+    try:
+        import metatensor
+    except ImportError:
+        raise ImportError(f"to_metatensor: {INSTALL}") from None
+    if isinstance(data, Labels):
+        return _labels_out(metatensor, data)
+    if isinstance(data, TensorBlock):
+        return _block_out(metatensor, data.compute())
+    if isinstance(data, TensorMap):
+        computed = data.compute()
+        blocks = [_block_out(metatensor, block) for block in computed]
+        converted = metatensor.TensorMap(_labels_out(metatensor, data.keys), blocks)
+        for key, value in data.info().items():
+            converted.set_info(key, value)
+        return converted
+    raise TypeError(
+        f"to_metatensor: a TensorMap, a TensorBlock or Labels is needed, got {type(data).__name__}"
+    )
+
+
+def _labels_out(metatensor: Any, labels: Labels) -> Any:
+    # metatensor keeps the array and makes it read-only; ours is read-only already, and a copy is its own.
+    return metatensor.Labels(labels.names, labels.values.copy(), assume_unique=True)
+
+
+def _block_out(metatensor: Any, block: TensorBlock) -> Any:
+    converted = metatensor.TensorBlock(
+        values=block.values,
+        samples=_labels_out(metatensor, block.samples),
+        components=[_labels_out(metatensor, component) for component in block.components],
+        properties=_labels_out(metatensor, block.properties),
+    )
+    for parameter, gradient in block.gradients():
+        converted.add_gradient(parameter, _block_out(metatensor, gradient))
+    return converted
