@@ -12,7 +12,7 @@ import numpy.typing as npt
 from outgrad.errors import ValidationError
 from outgrad.labels.tables import RowIndex, Table, has_repeated_rows
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", flags=re.ASCII)
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 INT32 = np.iinfo(np.int32)
 
 

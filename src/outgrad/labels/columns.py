@@ -53,7 +53,6 @@ class LabelColumns(StoredLabels):
         count = len(self._names)
         if not -count <= place <= count:
             raise IndexError(f"insert got position {place} for labels with {count} dimension(s)")
-        place = place + count if place < 0 else place
         names = normalize_names((*self._names[:place], name, *self._names[place:]))
         column = normalize_column(name, values, len(self))
         table = np.concatenate([self.values[:, :place], column[:, None], self.values[:, place:]], axis=1)
@@ -155,7 +154,7 @@ class LabelColumns(StoredLabels):
         names = self._names[:place] + self._names[place + 1 :]
         table = np.delete(self.values, place, axis=1)
         check_unique(names, table)
-        return self._make(names, table if names else np.empty((0, 0), dtype=np.int32))
+        return self._make(names, table)
 
     def rename(self, old: str, new: str) -> Self:
         """Return labels with one dimension called otherwise.

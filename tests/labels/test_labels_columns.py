@@ -1,0 +1,120 @@
+"""Labels with other dimensions: insert, append, permute, remove, rename."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from outgrad.errors import ValidationError
+from outgrad.labels import Labels
+
+
+@pytest.mark.parametrize(
+    ("index", "names", "first_row"),
+    [
+        (0, ["n", "system", "atom"], [7, 0, 4]),
+        (1, ["system", "n", "atom"], [0, 7, 4]),
+        (2, ["system", "atom", "n"], [0, 4, 7]),
+        (-1, ["system", "n", "atom"], [0, 7, 4]),
+        (-2, ["n", "system", "atom"], [7, 0, 4]),
+        (np.int64(1), ["system", "n", "atom"], [0, 7, 4]),
+    ],
+)
+@pytest.mark.parametrize("values", [np.array([7, 8, 9]), [7, 8, 9]])
+def test_insert(labels, index, names, first_row, values):
+    new = labels.insert(index, "n", values)
+    assert new.names == names
+    assert new.values[0].tolist() == first_row
+    assert new["n"].tolist() == [7, 8, 9]
+    assert not new.values.flags.writeable
+    assert labels.names == ["system", "atom"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_append_goes_last_whatever_the_number_of_entries(labels, count):
+    """metatensor puts it at the number of *entries*."""
+    new = labels.slice_rows(0, count).append("n", np.arange(count))
+    assert new.names == ["system", "atom", "n"]
+    assert new["n"].tolist() == list(range(count))
+
+
+def test_append_to_no_dimensions():
+    assert Labels([], np.empty((0, 0), int)).append("n", []) == Labels.empty("n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            (0, "atom", [0, 0, 0]),
+            ValidationError,
+            "names must differ, found 'atom' twice in ['atom', 'system', 'atom']",
+        ),
+        ((0, "a b", [0, 0, 0]), ValidationError, "name 'a b' is not valid"),
+        ((0, 3, [0, 0, 0]), TypeError, "names must be strings, found 3 of type int"),
+        (
+            (0, "n", [0, 0]),
+            ValidationError,
+            "the new dimension 'n' needs a 1-D array with one value for each of 3 ent",
+        ),
+        ((0, "n", [[0], [0], [0]]), ValidationError, "found shape (3, 1)"),
+        ((0, "n", [0, 0.5, 0]), TypeError, "0.5 in row 1 of column 'n'"),
+        ((0, "n", [0, 0, 2**31]), ValidationError, "found 2147483648 in row 2 of column 'n'"),
+        ((3, "n", [0, 0, 0]), IndexError, "insert got position 3 for labels with 2 dimension(s)"),
+        ((-3, "n", [0, 0, 0]), IndexError, "insert got position -3 for labels with 2 dimension(s)"),
+    ],
+)
+def test_insert_refuses(labels, arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        labels.insert(*arguments)
+
+
+@pytest.mark.parametrize("order", [[1, 0], np.array([1, 0]), (-1, -2)])
+def test_permute(labels, order):
+    new = labels.permute(order)
+    assert new.names == ["atom", "system"]
+    assert new.values.tolist() == [[4, 0], [5, 0], [4, 1]]
+    assert new.values.flags.c_contiguous
+
+
+@pytest.mark.parametrize("order", [[0], [0, 0], [0, 1, 1], [0, 2], [-3, 0], [0, -2]])
+def test_permute_refuses(labels, order):
+    message = f"permute needs each position of ['system', 'atom'] once, found {order}; pass e.g. [1, 0]"
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        labels.permute(order)
+
+
+def test_remove(labels):
+    assert labels.slice_rows(0, 2).remove("system") == Labels("atom", [[4], [5]])
+    assert Labels.empty("atom").remove("atom").shape == (0, 0)
+
+
+def test_remove_refuses(labels):
+    with pytest.raises(ValueError, match="'n' is not a dimension of these labels"):
+        labels.remove("n")
+    with pytest.raises(ValidationError, match=re.escape("found (atom=4) in rows 0 and 2")):
+        labels.remove("system")
+    with pytest.raises(
+        ValidationError, match="remove cannot leave out 'n', the only dimension of labels with 3 ent"
+    ):
+        Labels.range("n", 3).remove("n")
+
+
+def test_rename(labels):
+    new = labels.rename("system", "structure")
+    assert new.names == ["structure", "atom"]
+    assert np.shares_memory(new.values, labels.values)
+    assert new != labels
+    assert new.digest != labels.digest
+    assert labels.rename("atom", "atom") == labels
+
+
+def test_rename_refuses(labels):
+    with pytest.raises(ValueError, match="'n' is not a dimension"):
+        labels.rename("n", "m")
+    with pytest.raises(ValidationError, match="found 'atom' twice"):
+        labels.rename("system", "atom")
+    with pytest.raises(ValidationError, match="'0' is not valid"):
+        labels.rename("system", "0")
