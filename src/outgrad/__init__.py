@@ -2,6 +2,7 @@
 
 from outgrad.archive import load, open, save, save_all, verify
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
+from outgrad.interop.metatensor import from_metatensor, to_metatensor
 from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.compare import (
     allclose,
@@ -56,6 +57,7 @@ __all__ = [
     "equal_metadata_block_raise",
     "equal_metadata_raise",
     "equal_raise",
+    "from_metatensor",
     "load",
     "multiply",
     "open",
@@ -71,5 +73,6 @@ __all__ = [
     "sum_over_properties_block",
     "sum_over_samples",
     "sum_over_samples_block",
+    "to_metatensor",
     "verify",
 ]

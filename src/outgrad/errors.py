@@ -23,6 +23,10 @@ class NotEqualError(OutgradError, ValueError):
     """Two blocks or maps that should agree do not."""
 
 
+class GradientError(OutgradError, AssertionError):
+    """An explicit gradient does not agree with finite differences."""
+
+
 class UnsortedGradientWarning(UserWarning):
     """Gradient rows are not sorted by ``sample``: the block can only be one chunk."""
 

@@ -108,19 +108,24 @@ def stored_crc32c(raw: Bytes) -> int:
     return int.from_bytes(raw[-CHECKSUM_BYTES:].tobytes(), "little")
 
 
-def encode(rows: npt.NDArray[Any], compressor: Compressor | None) -> tuple[bytes, int]:
+def encode(rows: npt.NDArray[Any], compressor: Compressor | None) -> tuple[Bytes, int]:
     """Return the stored bytes of a contiguous array, and their checksum."""
-    body = rows.tobytes() if compressor is None else _compress(rows, compressor)
+    plain = rows.reshape(-1).view(np.uint8)
+    body = plain if compressor is None else _compress(rows, compressor)
     checksum = crc32c(body)
-    return b"".join((body, checksum.to_bytes(CHECKSUM_BYTES, "little"))), checksum
+    stored = np.empty(body.size + CHECKSUM_BYTES, dtype=np.uint8)
+    stored[: body.size] = body
+    stored[body.size :] = np.frombuffer(checksum.to_bytes(CHECKSUM_BYTES, "little"), np.uint8)
+    return stored, checksum
 
 
-def _compress(rows: npt.NDArray[Any], compressor: Compressor) -> bytes:
+def _compress(rows: npt.NDArray[Any], compressor: Compressor) -> Bytes:
     if compressor.name == "zstd":
-        return bytes(Zstd(compressor.level).encode(rows.reshape(-1).view(np.uint8)))
-    shuffle = BLOSC_SHUFFLES[compressor.shuffle]
-    coder = numcodecs.Blosc(cname=compressor.cname, clevel=compressor.level, shuffle=shuffle)
-    return bytes(coder.encode(rows))
+        coder = Zstd(compressor.level)
+    else:
+        shuffle = BLOSC_SHUFFLES[compressor.shuffle]
+        coder = numcodecs.Blosc(cname=compressor.cname, clevel=compressor.level, shuffle=shuffle)
+    return np.frombuffer(coder.encode(rows), dtype=np.uint8)
 
 
 def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> None:

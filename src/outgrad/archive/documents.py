@@ -26,7 +26,7 @@ def array_document(array: ArraySpec, attributes: Document) -> Document:
         "shape": list(array.shape),
         "data_type": array.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.chunk_shape)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": FILL_VALUES[array.dtype.kind],
         "codecs": array.chain(),
         "attributes": attributes,

@@ -6,7 +6,8 @@ import json
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from outgrad.archive.spec import (
     Sizes,
     commit_version,
 )
-from outgrad.archive.stores import ByteStore, SegmentStore
+from outgrad.archive.stores import Array, ByteStore, SegmentStore
 from outgrad.errors import ArchiveError, ArchiveExistsError, NotAnArchiveError, ValidationError
 
 Json = dict[str, Any]
@@ -146,17 +147,9 @@ class Draft:
         flat = np.array([checksum for own in checksums for checksum in own], dtype=CHECKSUM_DTYPE)
         array = array_spec("checksums", CHECKSUM_DTYPE, flat.shape, sizes.table_chunk, None)
         own = self._write_manifest(array, flat)
-        return SegmentSpec(
-            segment.name,
-            segment.arrays,
-            segment.tables,
-            segment.blocks,
-            segment.keys,
-            segment.key_values,
-            Manifest(array, tuple(own)),
-        )
+        return replace(segment, manifest=Manifest(array, tuple(own)))
 
-    def _write_manifest(self, array: ArraySpec, flat: np.ndarray[Any, np.dtype[Any]]) -> list[int]:
+    def _write_manifest(self, array: ArraySpec, flat: Array) -> list[int]:
         store = self.store()
         ranges = map(array.chunk_range, range(array.chunk_count))
         return [store.write_chunk(array, n, flat[start:stop]) for n, (start, stop) in enumerate(ranges)]
@@ -180,13 +173,25 @@ class Draft:
         shutil.rmtree(self.root if self._is_new else self.folder, ignore_errors=True)
 
 
-def missing_chunks(
-    segment: SegmentSpec, checksums: dict[tuple[int, int], int]
-) -> list[tuple[ArraySpec, int]]:
-    """Storage chunks that should have been written and were not."""
+def chunk_checksums(
+    root: Path, segment: SegmentSpec, written: Mapping[tuple[int, int], int]
+) -> list[list[int]]:
+    """The checksums of all storage chunks, array by array.
+
+    Raises
+    ------
+    ArchiveError
+        If a chunk was not written.
+    """
+    wanted = [(n, chunk) for n, array in enumerate(segment.arrays) for chunk in range(array.chunk_count)]
+    missing = [(segment.arrays[n].path, chunk) for n, chunk in wanted if (n, chunk) not in written]
+    if missing:
+        listed = ", ".join(f"{path} chunk {chunk}" for path, chunk in missing[:5])
+        raise ArchiveError(
+            f"save {root}: {len(missing)} storage chunk(s) were not written: {listed}"
+            f"{', …' if len(missing) > 5 else ''}; nothing was changed: run the writing tasks again"
+        )
     return [
-        (array, chunk)
+        [written[number, chunk] for chunk in range(array.chunk_count)]
         for number, array in enumerate(segment.arrays)
-        for chunk in range(array.chunk_count)
-        if (number, chunk) not in checksums
     ]

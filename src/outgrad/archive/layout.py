@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
@@ -100,16 +100,25 @@ class Tables:
     """Label tables by content: each is stored once, at the path of its first use."""
 
     labels: list[Labels] = field(default_factory=list)
-    wishes: list[Wish] = field(default_factory=list)
+    places: dict[int, Place] = field(default_factory=dict)
+    wishes: dict[int, Wish] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, labels: Labels, path: str) -> int:
+        """The number of a table; a new one gets a wish for a place."""
         found = self._numbers.setdefault(labels.digest, len(self.labels))
         if found == len(self.labels):
             width = len(labels.names)
             self.labels.append(labels)
-            self.wishes.append(Wish(path, "shared/labels", LABEL_DTYPE, len(labels), (width,)))
+            self.wishes[found] = Wish(path, "shared/labels", LABEL_DTYPE, len(labels), (width,))
         return found
+
+    def add_stored(self, labels: Labels, at: Place) -> None:
+        """Add a table whose rows were written already."""
+        if labels.digest not in self._numbers:
+            self._numbers[labels.digest] = len(self.labels)
+            self.places[len(self.labels)] = at
+            self.labels.append(labels)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,8 @@ class Layout:
     labels: tuple[Labels, ...]
     blocks: tuple[BlockSpec, ...]
     keys: int
+    unwritten: tuple[int, ...]
+    """Numbers of the tables whose rows are still to be written."""
 
 
 def block_path(number: int, path: Path) -> str:
@@ -143,13 +154,39 @@ def lay_out(
     ]
     arrays, places = place(wishes, sizes, sizes.storage_chunk, compressor)
     tables = Tables()
-    keys_number = tables.number(keys, "keys")
+    tables.number(keys, "keys")
+    return lay_out_tables(tables, metadata, arrays, places, sizes, compressor)
+
+
+def lay_out_tables(
+    tables: Tables,
+    metadata: Sequence[BlockMetadata],
+    arrays: Sequence[ArraySpec],
+    places: Iterable[Place],
+    sizes: Sizes,
+    compressor: Compressor | None,
+) -> Layout:
+    """Lay out label tables behind ``arrays``; ``places`` are those of the values, in the order of ``walk()``.
+
+    Table 0, the keys, has an array of its own, for whoever looks with Zarr alone.
+    """
     remaining = iter(places)
     blocks = tuple(
         _block(block, block_path(number, ()), tables, remaining) for number, block in enumerate(metadata)
     )
-    specs = _place_tables(tables, arrays, sizes, compressor)
-    return Layout(tuple(arrays), specs, tuple(tables.labels), blocks, keys_number)
+    everything = list(arrays)
+    found = dict(tables.places)
+    unwritten = sorted(tables.wishes)
+    for numbers in (unwritten[:1], unwritten[1:]):
+        wishes = [tables.wishes[number] for number in numbers]
+        added, at = place(wishes, sizes, sizes.table_chunk, compressor, len(everything))
+        everything.extend(added)
+        found.update(zip(numbers, at, strict=True))
+    specs = tuple(
+        TableSpec(found[number], len(labels), tuple(labels.names), labels.digest)
+        for number, labels in enumerate(tables.labels)
+    )
+    return Layout(tuple(everything), specs, tuple(tables.labels), blocks, 0, tuple(unwritten))
 
 
 def _values_wish(number: int, path: Path, outline: Outline) -> Wish:
@@ -167,10 +204,10 @@ def check_dtype(dtype: np.dtype[Any], path: str) -> None:
         )
 
 
-def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterable[Place]) -> BlockSpec:
+def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterator[Place]) -> BlockSpec:
     """The places of one block and its gradients; edges and offsets are added by :func:`finish_block`."""
     return BlockSpec(
-        values=next(iter(places)),
+        values=next(places),
         samples=tables.number(metadata.samples, f"{path}samples"),
         components=tuple(
             tables.number(component, f"{path}components/{axis}")
@@ -182,22 +219,6 @@ def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterable[
             parameter: _block(gradient, f"{path}{path_in_block((parameter,))}", tables, places)
             for parameter, gradient in metadata.gradients.items()
         },
-    )
-
-
-def _place_tables(
-    tables: Tables, arrays: list[ArraySpec], sizes: Sizes, compressor: Compressor | None
-) -> tuple[TableSpec, ...]:
-    """Append the arrays of label tables. Keys have their own, for whoever looks with Zarr alone."""
-    own, rest = tables.wishes[:1], tables.wishes[1:]
-    places = []
-    for wishes in (own, rest):
-        added, found = place(wishes, sizes, sizes.table_chunk, compressor, len(arrays))
-        arrays.extend(added)
-        places.extend(found)
-    return tuple(
-        TableSpec(at, len(labels), tuple(labels.names), labels.digest)
-        for at, labels in zip(places, tables.labels, strict=True)
     )
 
 

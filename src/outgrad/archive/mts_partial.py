@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from outgrad.errors import ArchiveExistsError, ArchiveNotFoundError
 
@@ -44,9 +47,17 @@ class PartialFile:
                 f"cannot write {str(self.target)!r}: its folder does not exist. Create it first."
             )
 
-    def create(self) -> None:
-        """Create the file; another one of this name is never opened."""
+    @contextmanager
+    def create(self) -> Iterator[BinaryIO]:
+        """Create the file and open it; if the block fails, it is removed again."""
+        # Exclusive: another file of this name, or a link, is never opened.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            with naming(self.path), open(self.path, "r+b") as stream:  # noqa: PTH123
+                yield stream
+        except BaseException:
+            self.discard()
+            raise
 
     def publish(self) -> None:
         """Put the file in the place of its target, in one step."""
@@ -82,9 +93,21 @@ class PartialFile:
         )
 
 
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Add the path to an error of the system that has none, such as a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
+
+
 def _flush(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

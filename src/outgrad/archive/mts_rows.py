@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.archive.mts_partial import naming
 from outgrad.archive.npy import DTYPES
 from outgrad.errors import UnfinishedArchiveError
 from outgrad.kernels.chunk import Array, Chunk
@@ -119,12 +120,10 @@ def path_crc(path: tuple[str, ...]) -> int:
 def write_at(descriptor: int, content: memoryview | bytes, offset: int, path: str) -> None:
     """Write bytes at a position; an error names the file."""
     remaining = memoryview(content)
-    try:
+    with naming(path):
         while len(remaining):
             count = os.pwrite(descriptor, remaining, offset)
             remaining, offset = remaining[count:], offset + count
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from None
 
 
 def _open(path: str) -> int:

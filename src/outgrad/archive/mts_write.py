@@ -110,17 +110,12 @@ class MtsWriter:
     def start(self) -> None:
         """Lay out the file beside the target: headers and label tables, with room for values."""
         self._file.require_free()
-        self._file.create()
-        try:
-            with open(self._file.path, "r+b") as stream:  # noqa: PTH123  the path is a str for the tasks
-                for entry, member in zip(self._entries, self._members, strict=True):
-                    self._start_member(stream, entry, member)
-                stream.seek(self._places_at)
-                places, firsts = self._places()
-                stream.write(places.tobytes() + firsts.tobytes())
-        except BaseException:
-            self.abort()
-            raise
+        with self._file.create() as stream:
+            for entry, member in zip(self._entries, self._members, strict=True):
+                self._start_member(stream, entry, member)
+            stream.seek(self._places_at)
+            places, firsts = self._places()
+            stream.write(places.tobytes() + firsts.tobytes())
 
     def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> WrittenRows:
         """Write one chunk for each request; see :meth:`RowWriter.write`."""
@@ -242,11 +237,10 @@ def write_labels(
     """
     file = PartialFile(path, overwrite, durable)
     header = _table(str(path), "labels", labels).header
-    file.create()
+    with file.create() as stream:
+        stream.write(header)
+        _write_rows(stream, labels, 0)
     try:
-        with open(file.path, "r+b") as stream:  # noqa: PTH123
-            stream.write(header)
-            _write_rows(stream, labels, 0)
         file.publish()
     except BaseException:
         file.discard()

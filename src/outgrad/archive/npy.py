@@ -142,17 +142,18 @@ def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int
 @lru_cache(maxsize=256)
 def _literal(text: str) -> Any:
     """Evaluate literals, names and calls excluded; many blocks have the same few headers."""
-    return ast.literal_eval(text.strip())
+    return ast.literal_eval(text)
 
 
 def _text(start: bytes, nbytes: int, where: str) -> str:
     if len(start) < nbytes:
         raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
     text = start[10 if start[6] == 1 else 12 : nbytes]
+    shown = text.decode("latin-1").strip(" \n")
     # Neither writer needs an escape, and an escape makes Python's parser warn.
-    if not text.isascii() or b"\\" in text:
+    if not shown.isascii() or not shown.isprintable() or "\\" in shown:
         raise file_error(where, "its .npy header has characters that no metatensor file has")
-    return text.decode("ascii")
+    return shown
 
 
 def _element(descr: Any, where: str) -> np.dtype[Any]:

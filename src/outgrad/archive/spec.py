@@ -34,6 +34,14 @@ COMPRESSORS: dict[str, Compressor | None] = {
 }
 DEFAULT_COMPRESSOR = "lz4"
 
+
+def find_compressor(name: str) -> Compressor | None:
+    """Look a compressor up by the name that users give."""
+    if name not in COMPRESSORS:
+        raise ValueError(f"save: compressor {name!r} is unknown; use one of {', '.join(COMPRESSORS)}")
+    return COMPRESSORS[name]
+
+
 DTYPES = frozenset(
     np.dtype(kind).name
     for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
@@ -130,8 +138,11 @@ class ArraySpec:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
     def chunk_key(self, number: int) -> str:
-        """Path of a storage chunk below the segment."""
-        return "/".join((self.path, "c", str(number), *("0" for _ in self.shape[1:])))
+        """Path of a storage chunk below the segment.
+
+        With dots: all chunks of an array lie in one folder, where slashes would make several folders a chunk.
+        """
+        return f"{self.path}/c.{number}{'.0' * (len(self.shape) - 1)}"
 
     def chunk_range(self, number: int) -> tuple[int, int]:
         """The rows of a storage chunk."""

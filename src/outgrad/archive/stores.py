@@ -57,9 +57,10 @@ class ByteStore:
             found = sync(self._store.get(key, self._prototype))
         return None if found is None else found.as_numpy_array().view(np.uint8)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes | Bytes) -> None:
         """Write an object as a whole."""
-        buffer = self._prototype.buffer.from_bytes(data)
+        stored = np.frombuffer(data, dtype=np.uint8)
+        buffer = self._prototype.buffer.from_array_like(stored)
         if self._is_direct:
             self._store.set_sync(key, buffer)  # type: ignore[attr-defined]
         else:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from outgrad.archive import commits
-from outgrad.archive.draft import Description, Draft, missing_chunks
-from outgrad.archive.edges import slices
-from outgrad.archive.layout import key_values, lay_out
-from outgrad.archive.offsets import OffsetWriter
+from outgrad.archive.draft import Description, Draft, chunk_checksums
+from outgrad.archive.layout import lay_out
 from outgrad.archive.seams import (
     Array,
     Rows,
@@ -23,18 +21,19 @@ from outgrad.archive.seams import (
     owned,
     stretches,
 )
+from outgrad.archive.segment import ChunkChecksums, write_segment
 from outgrad.archive.spec import (
-    COMPRESSORS,
     DEFAULT_COMPRESSOR,
+    PLAN,
     SEGMENTS,
     ArraySpec,
     BlockSpec,
     Kind,
     SegmentSpec,
     Sizes,
+    find_compressor,
 )
-from outgrad.archive.stores import ByteStore, RowSink, SegmentStore
-from outgrad.errors import ArchiveError
+from outgrad.archive.stores import ByteStore, SegmentStore
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
@@ -83,7 +82,7 @@ class TaskWriter:
 @lru_cache(maxsize=8)
 def _open_plan(root: str, segment_name: str) -> tuple[SegmentSpec, SegmentStore]:
     draft_store = SegmentStore(ByteStore.local(Path(root), read_only=False), f"{SEGMENTS}/{segment_name}/")
-    return commits.read_plan(Path(root) / SEGMENTS / segment_name / "plan.json"), draft_store
+    return commits.read_plan(Path(root) / SEGMENTS / segment_name / PLAN), draft_store
 
 
 def _pieces(
@@ -96,7 +95,7 @@ def _pieces(
             values = chunk.at(path).values
             spec = segment.arrays[block.values.array]
             expected = (stop - start, *spec.shape[1:])
-            assert (values.shape, values.dtype) == (expected, spec.dtype), (
+            assert (values.shape, values.dtype.newbyteorder("<")) == (expected, spec.dtype), (
                 f"the chunk of block {request.block} at {path} has {values.shape=} {values.dtype=}, "
                 f"not {expected} {spec.dtype}"
             )
@@ -158,12 +157,11 @@ class ZarrWriter:
         self._draft = Draft(path, overwrite=overwrite)
         self._metadata = tuple(metadata)
         self._outlines = tuple(outlines)
-        self._keys = keys
         self._sizes = sizes or Sizes()
         self._compressor = find_compressor(compressor)
         self._layout = lay_out(keys, metadata, outlines, self._sizes, self._compressor)
         self._segment: SegmentSpec | None = None
-        self._checksums: dict[tuple[int, int], int] = {}
+        self._checksums: ChunkChecksums = {}
 
     def start(self) -> None:
         """Claim the path, write label tables and offsets, and leave the plan for the tasks.
@@ -176,41 +174,17 @@ class ZarrWriter:
             If it exists and is no archive.
         """
         self._draft.begin()
-        store = self._draft.store()
-        self._write_tables(store)
-        offsets = OffsetWriter(store, self._metadata, self._sizes, self._compressor, len(self._layout.arrays))
-        blocks = self._finish_blocks(offsets)
-        arrays, checksums = offsets.close()
-        for number, own in enumerate(checksums, start=len(self._layout.arrays)):
-            self._record(number, own)
-        self._segment = SegmentSpec(
-            name=self._draft.segment_name,
-            arrays=(*self._layout.arrays, *arrays),
-            tables=self._layout.tables,
-            blocks=blocks,
-            keys=self._layout.keys,
-            key_values=key_values(self._keys, self._description.kind != "labels"),
+        self._segment, self._checksums = write_segment(
+            self._draft.store(),
+            self._draft.segment_name,
+            self._description.kind,
+            self._layout,
+            self._metadata,
+            self._outlines,
+            self._sizes,
+            self._compressor,
         )
         commits.write_plan(self._draft.plan_path, self._segment)
-
-    def _write_tables(self, store: SegmentStore) -> None:
-        sinks: dict[int, RowSink] = {}
-        for spec, labels in zip(self._layout.tables, self._layout.labels, strict=True):
-            number = spec.place.array
-            sink = sinks.setdefault(number, RowSink(store, self._layout.arrays[number]))
-            assert sink.rows == spec.place.first, "tables are written in the order of their places"
-            for rows in slices(labels):
-                sink.append(rows)
-        for number, sink in sinks.items():
-            sink.close()
-            self._record(number, sink.checksums)
-
-    def _finish_blocks(self, offsets: OffsetWriter) -> tuple[BlockSpec, ...]:
-        each = zip(self._layout.blocks, self._metadata, self._outlines, strict=True)
-        return tuple(offsets.finish(number, *block) for number, block in enumerate(each))
-
-    def _record(self, array: int, checksums: Sequence[int]) -> None:
-        self._checksums.update(((array, chunk), checksum) for chunk, checksum in enumerate(checksums))
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
         """List the storage chunks whose rows come from several parts. No file is touched."""
@@ -244,17 +218,7 @@ class ZarrWriter:
         assert self._segment is not None, "start() comes before commit()"
         for receipt in receipts:
             self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
-        missing = missing_chunks(self._segment, self._checksums)
-        if missing:
-            listed = ", ".join(f"{array.path} chunk {chunk}" for array, chunk in missing[:5])
-            raise ArchiveError(
-                f"save {self._draft.root}: {len(missing)} storage chunk(s) were not written: {listed}"
-                f"{', …' if len(missing) > 5 else ''}; nothing was changed: run the writing tasks again"
-            )
-        checksums = [
-            [self._checksums[number, chunk] for chunk in range(array.chunk_count)]
-            for number, array in enumerate(self._segment.arrays)
-        ]
+        checksums = chunk_checksums(self._draft.root, self._segment, self._checksums)
         self._draft.publish(self._description, self._segment, checksums, self._sizes)
 
     def abort(self) -> None:
@@ -268,10 +232,3 @@ def _rows(blocks: Sequence[BlockSpec], part: Sequence[Request]) -> Iterator[Rows
         for (_, block), (start, stop) in walked:
             first = block.values.first
             yield Rows(block.values.array, first + start, first + stop)
-
-
-def find_compressor(name: str) -> Any:
-    """Look a compressor up by the name that users give."""
-    if name not in COMPRESSORS:
-        raise ValueError(f"save: compressor {name!r} is unknown; use one of {', '.join(COMPRESSORS)}")
-    return COMPRESSORS[name]

@@ -10,7 +10,6 @@ from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.typing import Key
 
-from outgrad.errors import ValidationError
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
@@ -41,11 +40,6 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
 
 def from_dask(array: da.Array) -> LazyBlocks:
     """Take a Dask array as the values of one block; only rows stay chunked."""
-    if any(np.isnan(size) for sizes in array.chunks for size in sizes):
-        raise ValidationError(
-            f"the values are a Dask array of unknown chunk sizes, shape {array.shape}; "
-            "call array.compute_chunk_sizes() first"
-        )
     if any(len(sizes) > 1 for sizes in array.chunks[1:]):
         array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
     edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)

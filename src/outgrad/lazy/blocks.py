@@ -13,6 +13,12 @@ from outgrad.kernels.chunk import Chunk
 from outgrad.plan.outline import Outline, Part, Piece
 
 
+def top_layers(graph: HighLevelGraph) -> tuple[str, ...]:
+    """Names of the layers on which no other layer of ``graph`` builds; Dask keeps them in any order."""
+    below = set().union(*graph.dependencies.values())
+    return tuple(name for name in graph.layers if name not in below)
+
+
 @dataclass(frozen=True)
 class LazyBlocks:
     """Blocks whose chunks are computed by tasks, one task a *part*.
@@ -35,9 +41,9 @@ class LazyBlocks:
         }
 
     @property
-    def top_layer(self) -> str:
-        """Name of the layer that holds the keys."""
-        return list(self.graph.layers)[-1]
+    def top_layers(self) -> tuple[str, ...]:
+        """Names of the layers on which no other layer builds: here, those that hold the keys."""
+        return top_layers(self.graph)
 
     @property
     def nbytes(self) -> int:

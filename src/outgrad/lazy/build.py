@@ -14,7 +14,7 @@ from dask.typing import Key
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks, top_layers
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.recut import Source, sources
@@ -32,7 +32,7 @@ def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGr
     for parent in parents:
         layers.update(parent.layers)
         dependencies.update(parent.dependencies)
-        tops.add(list(parent.layers)[-1])
+        tops.update(top_layers(parent))
     layers[name] = MaterializedLayer(dict(layer))
     dependencies[name] = tops - {name}
     return HighLevelGraph(layers, dependencies)

@@ -79,7 +79,7 @@ class LazyCollection(DaskMethodsMixin):
 
     def __dask_layers__(self) -> tuple[str, ...]:
         blocks = self._lazy_blocks()
-        return () if blocks is None else (blocks.top_layer,)
+        return () if blocks is None else blocks.top_layers
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._finalize, ()

@@ -10,7 +10,7 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_layer
+from outgrad.lazy.build import add_layer, refs
 from outgrad.plan.outline import Outline, Piece
 
 
@@ -20,9 +20,9 @@ def with_whole(rule: str, blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple
     keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
     layer: dict[Key, Any] = {}
     for own, key, part in zip(keys, blocks.keys, blocks.parts, strict=True):
-        needed = list(dict.fromkeys(piece.block for piece in part))
-        numbers = [needed.index(piece.block) for piece in part]
-        others = [TaskRef(whole.places[Piece(block, 0)][0]) for block in needed]
-        layer[own] = Task(own, tasks.run_with_whole, rule, numbers, TaskRef(key), *others)
+        places = [whole.places[Piece(piece.block, 0)] for piece in part]
+        numbers, used = refs(places)
+        others = [(numbers[of], place) for of, place in places]
+        layer[own] = Task(own, tasks.run_with_whole, rule, others, TaskRef(key), *used)
     graph = add_layer(name, layer, [blocks.graph, whole.graph])
     return LazyBlocks(graph, tuple(keys), blocks.parts, outlines)

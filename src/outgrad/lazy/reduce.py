@@ -11,7 +11,7 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, refs
+from outgrad.lazy.build import Place, add_layer, outlines_token, refs
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
 
@@ -32,7 +32,9 @@ def combine(
 
     A block whose entry is None is final already: its chunks pass through.
     """
-    name = f"combine-{tokenize(blocks.keys[:1], [None if g is None else len(g) for g in groups])}"
+    parts = pack(outlines, target_bytes)
+    crossing = [group is not None for group in groups]
+    name = f"combine-{tokenize(blocks.keys[:1], crossing, outlines_token(outlines, parts))}"
     layer: dict[Key, Any] = {}
     sums: list[list[list[Partial]]] = []
     for number, own in enumerate(groups):
@@ -42,7 +44,6 @@ def combine(
         else:
             partials = list(zip(places, own, strict=True))
             sums.append([_tree(layer, f"{name}-tree-{number}", partials)])
-    parts = pack(outlines, target_bytes)
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
         layer[key] = _combine_task(key, [sums[piece.block][piece.chunk] for piece in part])

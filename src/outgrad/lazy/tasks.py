@@ -82,9 +82,11 @@ def take_samples(indices: Sequence[Index], part: ChunkList) -> ChunkList:
     return [take(chunk, index) for index, chunk in zip(indices, part, strict=True)]
 
 
-def run_with_whole(rule: str, numbers: Sequence[int], part: ChunkList, *whole: ChunkList) -> ChunkList:
-    """Run a rule on each piece and a whole block: for piece n the only chunk of ``whole[numbers[n]]``."""
-    return [run(rule, [chunk, whole[n][0]]) for chunk, n in zip(part, numbers, strict=True)]
+def run_with_whole(
+    rule: str, others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList
+) -> ChunkList:
+    """Run a rule on each piece and a whole block, given by its part and its place in that part."""
+    return [run(rule, [chunk, whole[n][place]]) for chunk, (n, place) in zip(part, others, strict=True)]
 
 
 def combine(recipes: Sequence[Sequence[tuple[int, int, Any]]], *parts: ChunkList) -> ChunkList:

@@ -67,6 +67,8 @@ def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
 
 def coarsen(outline: Outline, target_bytes: int) -> Outline:
     """Merge neighbouring chunks of ``outline`` up to ``target_bytes`` each."""
+    if outline.chunk_count == 1:
+        return outline
     cumulative = np.concatenate([[0], np.cumsum(outline.chunk_bytes)])
     picks = cut(cumulative, np.arange(len(outline.edges), dtype=np.int64), target_bytes)
     return at_samples(outline, picks)

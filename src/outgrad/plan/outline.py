@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Outline:
         """Number of rows of each chunk, as dask writes chunks."""
         return tuple(int(rows) for rows in np.diff(self.edges))
 
-    @property
+    @cached_property
     def chunk_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk, gradients included."""
         own = np.diff(self.edges) * self.row_bytes

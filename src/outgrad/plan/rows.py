@@ -7,16 +7,44 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.labels.tables import unique_rows
+from outgrad.labels.tables import is_sorted_rows, unique_rows
 
 Index = npt.NDArray[np.integer]
 Table = npt.NDArray[np.int32]
 
 
 def merge(tables: Sequence[Table]) -> tuple[Table, list[Index]]:
-    """Unite tables of rows: the sorted union, and where each row of each table lies in it."""
+    """Unite tables of rows: the union, and where each row of each table lies in it.
+
+    Rows are sorted, except that those of a parent on which all tables agree keep their order. So the rows
+    of one parent do not depend on other parents, and chunks that are united one by one agree with the whole.
+    """
     union, inverse = unique_rows(np.concatenate(tables))
-    return union, np.split(inverse, np.cumsum([len(table) for table in tables])[:-1])
+    places: list[Index] = list(np.split(inverse, np.cumsum([len(table) for table in tables])[:-1]))
+    if all(is_sorted_rows(table) for table in tables):
+        return union, places
+    order = _agreed_order(tables, union, places)
+    moved = np.empty_like(order)
+    moved[order] = np.arange(len(order))
+    return union[order], [moved[place] for place in places]
+
+
+def _agreed_order(tables: Sequence[Table], union: Table, places: Sequence[Index]) -> Index:
+    """Order of the sorted union in which a parent whose rows are the same in all tables keeps theirs."""
+    parents = union[:, 0]
+    size = int(parents.max(initial=-1)) + 1
+    counts = [np.bincount(table[:, 0], minlength=size) for table in tables]
+    agreed = np.all([count == np.bincount(parents, minlength=size) for count in counts], axis=0)
+    by_parent = [np.argsort(table[:, 0], kind="stable") for table in tables]
+    kept = [
+        place[rows[agreed[table[rows, 0]]]]
+        for table, place, rows in zip(tables, places, by_parent, strict=True)
+    ]
+    differs = np.any([other != kept[0] for other in kept], axis=0)
+    agreed[parents[kept[0][differs]]] = False
+    order = np.arange(len(union))
+    order[agreed[parents]] = kept[0][agreed[parents[kept[0]]]]
+    return order
 
 
 def renumber(table: Table, where: Index) -> Table:

@@ -13,6 +13,7 @@ the rule of ``multiply`` does the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,24 +33,39 @@ def apply(rule: Rule, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
     """Apply ``rule`` to the values of ``chunks`` and carry all their gradients through it."""
     values = rule.value(*(chunk.values for chunk in chunks), *constants)
     parameters = dict.fromkeys(name for chunk in chunks for name in chunk.gradients)
-    gradients = {name: _gradient(rule, chunks, constants, name) for name in parameters}
+    gradients = {name: _astype(_gradient(rule, chunks, constants, name), values.dtype) for name in parameters}
     return Chunk(values, gradients, chunks[0].table)
 
 
+def _astype(gradient: Chunk, dtype: np.dtype[Any]) -> Chunk:
+    """A constant may widen the values but not the gradients: ``integers + 0.5``."""
+    if gradient.values.dtype == dtype:
+        return gradient
+    return map_arrays(gradient, lambda array: array.astype(dtype))
+
+
 def _gradient(rule: Rule, chunks: Sequence[Chunk], constants: Sequence[Any], parameter: str) -> Chunk:
-    present = [number for number, chunk in enumerate(chunks) if parameter in chunk.gradients]
-    nested = dict.fromkeys(q for number in present for q in chunks[number].gradients[parameter].gradients)
-    # A weight only needs the gradients by which this gradient is differentiated again: mostly none.
-    arguments = [_only(chunk, tuple(nested)) for chunk in chunks]
-    terms = rule.terms(*arguments, *constants)
-    pushed = [(chunks[number].gradients[parameter], terms[number]) for number in present]
+    found = [chunk.gradients.get(parameter) for chunk in chunks]
+    present = [gradient for gradient in found if gradient is not None]
+    terms = rule.terms(*(_only(chunk, present) for chunk in chunks), *constants)
+    pushed = [(gradient, term) for gradient, term in zip(found, terms, strict=True) if gradient is not None]
     if _same_rows(pushed):
         return _sum_in_place(pushed)
     return unite([push(gradient, term) for gradient, term in pushed])
 
 
-def _only(chunk: Chunk, parameters: tuple[str, ...]) -> Chunk:
-    return Chunk(chunk.values, {q: chunk.gradients[q] for q in parameters if q in chunk.gradients})
+def _only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
+    """Leave the gradients that ``pattern`` has, at every depth.
+
+    A weight only needs the gradients by which the gradient that it multiplies is differentiated again:
+    mostly none. More would give a product gradients of an order that the other factor does not have.
+    """
+    gradients = {}
+    for name, gradient in chunk.gradients.items():
+        below = [other.gradients[name] for other in pattern if name in other.gradients]
+        if below:
+            gradients[name] = replace(_only(gradient, below), table=gradient.table)
+    return Chunk(chunk.values, gradients)
 
 
 def _same_rows(pushed: Sequence[Pushed]) -> bool:
@@ -92,13 +108,21 @@ def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
         if isinstance(weight, np.ndarray):
             return product(gather(Chunk(weight), row), gradient)
         return map_arrays(gradient, lambda array: array * weight)
-    missing = [q for q in gradient.gradients if q not in weight.gradients]
+    missing = _missing(gradient, weight)
     if missing:
         raise ValidationError(
             f"the gradient is itself differentiated with respect to {missing}, but the values have no such "
             f"gradient, and a nonlinear operation needs it; add the gradient {missing[0]!r} to the block"
         )
     return product(gather(weight, row), gradient)
+
+
+def _missing(gradient: Chunk, weight: Chunk) -> list[str]:
+    return [
+        name
+        for name, below in gradient.gradients.items()
+        if name not in weight.gradients or _missing(below, weight.gradients[name])
+    ]
 
 
 def product(weight: Chunk, gradient: Chunk) -> Chunk:

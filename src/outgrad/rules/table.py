@@ -40,22 +40,29 @@ def _power(x: Chunk, n: Number) -> Terms:
 
 
 def _inverse(x: Chunk, c: Number) -> Terms:
-    """∂(c/x)/∂x = −c/x²."""
-    return [Term(apply(INVERSE, [apply(PRODUCT, [x, x])], -c))]
+    """∂(c/x)/∂x = −(c/x)(1/x), where integers do not overflow as in x²."""
+    return [Term(apply(PRODUCT, [apply(INVERSE, [x], -c), apply(INVERSE, [x], 1.0)]))]
 
 
 def _exponential(x: Chunk, c: Number) -> Terms:
     """∂cˣ/∂x = ln(c) cˣ."""
-    return [Term(apply(SCALE, [apply(EXPONENTIAL, [x], c)], float(np.log(c))))]
+    return [Term(apply(SCALE, [apply(EXPONENTIAL, [x], c)], np.log(c).item()))]
 
 
 def _absolute(x: Chunk) -> Terms:
     """d|z| = Re(z̄/|z| dz), which is sign(x) dx for real x; at 0 the derivative is taken as 0.
 
-    The sign is constant almost everywhere, so its own derivative is zero.
+    The sign of real numbers is constant almost everywhere, so its own derivative is zero.
     """
-    columns = np.real if np.iscomplexobj(x.values) else None
-    return [Term(np.conj(np.sign(x.values)), columns=columns)]
+    weight = np.conj(np.sign(x.values))
+    if not np.iscomplexobj(weight):
+        return [Term(weight)]
+    if x.gradients:
+        raise NotImplementedError(
+            f"abs: the values are {x.values.dtype} and have gradients of gradients, whose phase is not "
+            "differentiated; remove_gradients(…) drops them"
+        )
+    return [Term(Chunk(weight), columns=np.real)]
 
 
 # ---- linear maps of the last axis ----

@@ -22,8 +22,8 @@ _LEAKED = ("PYTHONHASHSEED",)
 
 
 @contextmanager
-def connect(where: Where) -> Iterator[Client]:
-    """Yield a client of the cluster; a cluster that was started here is closed at the end.
+def connect(where: Where | Client) -> Iterator[Client]:
+    """Yield a client of the cluster; what was started here is closed at the end.
 
     Raises
     ------
@@ -37,8 +37,10 @@ def connect(where: Where) -> Iterator[Client]:
             stack.enter_context(_settings(where))
             cluster = stack.enter_context(_started(where))
             yield stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]
-        else:
+        elif isinstance(where, SchedulerAddress):
             yield stack.enter_context(_reached(where))
+        else:
+            yield where
 
 
 def wait_for_worker(client: Client, where: Where) -> None:

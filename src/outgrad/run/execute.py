@@ -1,39 +1,61 @@
-"""Run a job: build it, project its memory, compute all outputs at once, and make them visible or remove them."""
+"""Run a job: build it, project its memory, compute all outputs at once, and commit them or remove them."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, as_completed
-from distributed.comm import CommClosedError
-from distributed.scheduler import KilledWorker
+from dask.typing import Key
+from distributed import Client, Future, Worker, as_completed
 from rich.console import Console
 
-from outgrad.archive import Store, plan_save
+from outgrad.archive import Store, commit_all, merged, plan_save
 from outgrad.errors import ClusterError
 from outgrad.lazy.collection import optimize
 from outgrad.plan.requests import Written
-from outgrad.run import watch
+from outgrad.run import memory, watch
 from outgrad.run.cluster import connect, wait_for_worker
-from outgrad.run.jobs import build, read_job
-from outgrad.run.report import Projection, Summary, explain
+from outgrad.run.jobs import Job, build_all, read_job
+from outgrad.run.report import Projection, Summary, explain, is_lost
 from outgrad.run.spec import ClusterSpec, Where, read_where
 
 DRAIN_SECONDS = 30.0
 """How long to wait for tasks that still run when a job is stopped: they write files that must be removed."""
 
-Advance = Callable[[int, str], None]
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that is ready to run."""
+
+    stores: tuple[Store, ...]
+    graph: Mapping[Key, Any]
+    projection: Projection
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        return tuple(store.path for store in self.stores)
+
+    @property
+    def keys(self) -> list[Key]:
+        return [key for store in self.stores for key in store.keys]
+
+    @property
+    def bytes_by_key(self) -> dict[Key, int]:
+        """Bytes that are written when a key is done."""
+        return {
+            key: nbytes
+            for store in self.stores
+            for key, nbytes in zip(store.keys, store.tasks.nbytes, strict=True)
+        }
 
 
 def run_job(
     path: str | Path,
-    cluster: str | Path | Where | None = None,
+    cluster: str | Path | Where | Client | None = None,
     *,
     dry_run: bool = False,
     overwrite: bool = False,
@@ -41,18 +63,18 @@ def run_job(
 ) -> Summary:
     """Run a job file.
 
-    All outputs are computed together, so that shared steps run once. They become visible when all of them
-    are whole; if anything fails, nothing is left of any of them.
+    All outputs are computed together, so that shared steps run once. They are made visible when all of them
+    are whole; if anything fails before, nothing is left of any of them.
 
     Parameters
     ----------
     path
         The job file.
     cluster
-        A specification file, the address of a running scheduler, its scheduler file, or what
-        :func:`outgrad.run.embedded` returns; by default two processes on this machine.
+        A specification file, the address of a running scheduler, its scheduler file, what
+        :func:`outgrad.run.embedded` returns, or a client; by default two processes on this machine.
     dry_run
-        Only tell the plan; nothing is written and no cluster is started.
+        Only plan: nothing is written and no cluster is started.
     overwrite
         Replace outputs that exist. They stay until the new ones are whole.
     console
@@ -61,26 +83,134 @@ def run_job(
     Returns
     -------
     Summary
-        Wall time, bytes, and the peak memory of each worker; for a dry run the plan alone.
+        Wall time, bytes, and the peak memory of each worker; of a dry run the plan alone.
 
     Raises
     ------
     JobError
         If the job file or the specification cannot be used.
     MemoryLimitError
-        If the workers would not have enough memory; nothing was started.
+        If the workers have not enough memory for the plan; no task was started.
     ClusterError
         If the cluster does not start, or was lost while the job ran.
     """
-    where = cluster if isinstance(cluster, Where) else read_where(cluster)
-    job = read_job(path)
-    maps = build(job)
-    stores = [plan_save(output.path, maps[output.name], overwrite=overwrite) for output in job.outputs]
-    paths = tuple(output.path for output in job.outputs)
-    graph, keys = _merged(stores)
-    projection = _projection(stores, len(graph), where)
+    where = read_where(cluster) if cluster is None or isinstance(cluster, str | Path) else cluster
+    plan = plan_job(read_job(path), where, overwrite=overwrite)
     if dry_run:
-        return Summary(projection, paths, 0.0, (), (), is_dry=True)
+        return Summary(plan.projection, plan.outputs)
+    plan.projection.check()
+    with _removed_on_failure(plan.stores), connect(where) as client:
+        return _run(client, where, plan, console)
+
+
+def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
+    """Build everything that a job does, and project its memory; nothing is computed or written."""
+    maps = build_all(job)
+    stores = tuple(plan_save(file.path, maps[file.name], overwrite=overwrite) for file in job.outputs)
+    graph = dict(merged(stores))
+    keys = [key for store in stores for key in store.keys]
+    needed = memory.needed_tasks(graph, keys)
+    known = memory.part_sizes(maps.values())
+    sizes = memory.result_sizes(needed, known)
+    fused = optimize(graph, keys)
+    inputs = memory.part_sizes(maps[file.name] for file in job.inputs)
+    projection = Projection(
+        tasks=len(fused),
+        read_bytes=sum(nbytes for key, nbytes in inputs.items() if key in needed),
+        written_bytes=sum(store.nbytes for store in stores),
+        task_bytes=memory.task_bytes(needed, sizes),
+        waiting_bytes=memory.waiting_bytes(fused, sizes),
+    )
+    return Plan(stores, fused, _limited(projection, where))
+
+
+def _limited(projection: Projection, where: Where | Client) -> Projection:
+    """Add what a specification tells of the workers."""
+    if not isinstance(where, ClusterSpec):
+        return projection
+    limit, threads = where.limits
+    return replace(projection, limit_bytes=limit, threads=threads)
+
+
+def _run(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> Summary:
+    if console is not None:
+        console.print(f"dashboard: {client.dashboard_link}", soft_wrap=True, highlight=False)
+    if not isinstance(where, Client):
+        wait_for_worker(client, where)
+    baseline = watch.worker_states(client)
+    watch.check_versions(baseline)
+    projection = _measured(plan.projection, client, baseline)
     projection.check()
-    with connect(where) as client:
-        return _run(client, where, stores, graph, paths, projection, console)
+    start = time.perf_counter()
+    receipts = _compute(client, where, plan, console)
+    commit_all(plan.stores, receipts)
+    wall_seconds = time.perf_counter() - start
+    return Summary(
+        projection, plan.outputs, wall_seconds, tuple(watch.worker_states(client)), tuple(baseline)
+    )
+
+
+def _measured(projection: Projection, client: Client, states: Sequence[watch.WorkerState]) -> Projection:
+    """Replace what was assumed of the workers by what they are."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
+    return replace(
+        projection,
+        threads=max((worker["nthreads"] for worker in workers), default=1),
+        limit_bytes=min(limits, default=None),
+        base_bytes=max((state.resident_bytes for state in states), default=projection.base_bytes),
+    )
+
+
+def _compute(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> list[Written]:
+    """Submit everything at once, and take the receipts as they come."""
+    for store in plan.stores:
+        store.start()
+    futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
+    try:
+        received = _receive(client, futures, plan, console)
+    except BaseException as error:
+        if not isinstance(where, ClusterSpec):  # closing our own cluster ends its tasks
+            _stop(client, futures, frozenset(plan.graph))
+        if is_lost(error):
+            raise ClusterError(explain(error)) from error
+        raise
+    return [received[key] for key in plan.keys]
+
+
+def _receive(
+    client: Client, futures: Sequence[Future[Any]], plan: Plan, console: Console | None
+) -> dict[Key, Written]:
+    received: dict[Key, Written] = {}
+    nbytes = plan.bytes_by_key
+    with watch.progress_bar(console, sum(nbytes.values()), client) as advance:
+        for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
+            received[future.key] = receipt
+            future.release()
+            advance(nbytes[future.key])
+    return received
+
+
+def _stop(client: Client, futures: Sequence[Future[Any]], keys: frozenset[Key]) -> None:
+    """Cancel tasks and wait for those that run: what they write must not appear after it was removed."""
+    with suppress(Exception):  # the scheduler may be what failed
+        client.cancel(futures, force=True)  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while any(client.run(_runs, keys).values()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _runs(keys: frozenset[Key], dask_worker: Worker) -> bool:
+    """Whether a worker still runs one of these tasks; a cancelled one goes on until its function returns."""
+    return any(task.key in keys for task in dask_worker.state.all_running_tasks)
+
+
+@contextmanager
+def _removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
+    """Leave nothing of unfinished outputs; entered before the cluster, whose tasks have ended by then."""
+    try:
+        yield
+    except BaseException:
+        for store in stores:
+            store.abort()
+        raise

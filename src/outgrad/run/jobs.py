@@ -206,23 +206,36 @@ def _check_apart(document: Document, output: File, role: str, others: tuple[File
 
 
 def build(job: Job) -> dict[str, TensorMap]:
-    """Open the inputs of ``job`` and apply its steps lazily: the map of each output, nothing computed.
+    """Open the inputs of ``job`` and apply its steps lazily; nothing is computed.
+
+    Returns
+    -------
+    dict of str to TensorMap
+        The map of each output, by its name in the job.
 
     Raises
     ------
     OutgradError
         If an input cannot be opened or an operation refuses its arguments; with the line in the job file.
     """
+    maps = build_all(job)
+    return {output.name: maps[output.name] for output in job.outputs}
+
+
+def build_all(job: Job) -> dict[str, TensorMap]:
+    """The same as :func:`build`, with every input and step."""
     maps: dict[str, TensorMap] = {}
     for file in job.inputs:
-        maps[file.name] = _located(job, file.line, f"input {file.name!r}", open_path, file.path)
+        place = f"input {file.name!r}"
+        opened = _located(job, file.line, place, open_path, file.path)
+        maps[file.name] = _checked(job, file.line, f"{place}: {file.path.name} holds", opened)
     for step in job.steps:
         args = [_value(argument, maps) for argument in step.args]
         kwargs = {key: _value(argument, maps) for key, argument in step.kwargs.items()}
         place = f"step {step.name!r}"
-        maps[step.name] = _located(job, step.line, place, step.operation.function, *args, **kwargs)
-        _check_result(job, step, maps[step.name])
-    return {output.name: maps[output.name] for output in job.outputs}
+        result = _located(job, step.line, place, step.operation.function, *args, **kwargs)
+        maps[step.name] = _checked(job, step.line, f"{place}: {step.operation.name} gave", result)
+    return maps
 
 
 def _located(job: Job, line: int, place: str, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -247,9 +260,8 @@ def _value(argument: Any, maps: Mapping[str, TensorMap]) -> Any:
     return argument
 
 
-def _check_result(job: Job, step: Step, result: Any) -> None:
+def _checked(job: Job, line: int, found: str, result: Any) -> TensorMap:
     if not isinstance(result, TensorMap):
-        found = f"{step.operation.name} gave {type(result).__name__}"
-        raise JobError(
-            f"{job.path.name}:{step.line}: step {step.name!r}: {found}; a step must give a TensorMap"
-        )
+        what = f"a {type(result).__name__}; a job works on TensorMaps"
+        raise JobError(f"{job.path.name}:{line}: {found} {what}")
+    return result

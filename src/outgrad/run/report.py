@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dask.utils import format_bytes
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from outgrad.errors import MemoryLimitError
+from outgrad.run.memory import STORAGE_BYTES
 from outgrad.run.watch import WorkerState
 
-BASE_BYTES = 160 * 2**20
-"""A worker that has imported everything and holds no data yet."""
+BASE_BYTES = 120 * 2**20
+"""A worker that has imported everything and holds no data yet: 98 MiB and what the first task loads."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Projection:
     written_bytes: int
     task_bytes: int
     """The most that one task holds."""
+    waiting_bytes: int = 0
+    """The largest result that waits in a worker for the next task."""
     threads: int = 1
     """Tasks that a worker runs at once."""
     base_bytes: int = BASE_BYTES
@@ -36,7 +39,8 @@ class Projection:
     @property
     def worker_bytes(self) -> int:
         """Peak memory of a worker."""
-        return self.base_bytes + self.threads * self.task_bytes
+        data = self.threads * self.task_bytes + (self.threads + 1) * self.waiting_bytes
+        return self.base_bytes + STORAGE_BYTES + data
 
     @property
     def fits(self) -> bool:
@@ -53,14 +57,11 @@ class Projection:
         if self.limit_bytes is None or self.fits:
             return
         tasks = "a task" if self.threads == 1 else f"{self.threads} tasks at once"
-        needed = f"{format_bytes(self.worker_bytes)} ({self.worker_bytes} bytes)"
-        allowed = f"{format_bytes(self.limit_bytes)} ({self.limit_bytes} bytes)"
-        smaller = format_bytes(max(2**20, (self.limit_bytes - self.base_bytes) // self.threads))
+        needed, allowed = format_bytes(self.worker_bytes), format_bytes(self.limit_bytes)
         raise MemoryLimitError(
-            f"the job needs {needed} of memory in each worker, {format_bytes(self.base_bytes)} of them for the "
-            f"process and {format_bytes(self.task_bytes)} for {tasks}; a worker may use {allowed}. Give workers "
-            f"more memory (--memory-limit), or fewer threads, or save the inputs in chunks that need less than "
-            f"{smaller} a task"
+            f"the job needs {needed} of memory in each worker, {format_bytes(self.base_bytes)} for the "
+            f"process and the rest for {tasks}; a worker may use {allowed}. Give workers more memory "
+            "(--memory-limit) or fewer threads, or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES)"
         )
 
     def lines(self) -> list[tuple[str, str]]:
@@ -81,19 +82,18 @@ class Summary:
 
     projection: Projection
     outputs: tuple[Path, ...]
-    wall_seconds: float
-    """From the first task to the last commit; starting the cluster is not counted."""
-    workers: tuple[WorkerState, ...]
+    wall_seconds: float | None = None
+    """From the first task to the last commit, without the start of the cluster; None of a dry run."""
+    workers: tuple[WorkerState, ...] = ()
     """As they were at the end."""
-    baseline: tuple[WorkerState, ...]
+    baseline: tuple[WorkerState, ...] = ()
     """As they were before the first task."""
-    is_dry: bool = False
 
     @property
     def throughput(self) -> float:
         """Bytes read and written, a second."""
         done = self.projection.read_bytes + self.projection.written_bytes
-        return done / self.wall_seconds if self.wall_seconds > 0 else 0.0
+        return done / self.wall_seconds if self.wall_seconds else 0.0
 
     @property
     def peak_bytes(self) -> int:
@@ -102,11 +102,12 @@ class Summary:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts of a table."""
-        if self.is_dry:
+        if self.wall_seconds is None:
             return self.projection.lines()
         before = {state.address: state.peak_bytes for state in self.baseline}
         peaks = [
-            (f"peak memory of {state.address}", _peak(state, before.get(state.address))) for state in self.workers
+            (f"peak memory of {state.address}", _peak(state, before.get(state.address)))
+            for state in self.workers
         ]
         return [
             *((f"written {path.name}", str(path)) for path in self.outputs),
@@ -123,13 +124,18 @@ def _peak(state: WorkerState, before: int | None) -> str:
     return f"{format_bytes(state.peak_bytes)} ({started})"
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether the cluster failed, and not the job."""
+    return isinstance(error, KilledWorker | asyncio.CancelledError | CommClosedError)
+
+
 def explain(error: BaseException) -> str:
     """Say in one line what went wrong and what to do."""
     if isinstance(error, KilledWorker):
         return (
-            f"{error.allowed_failures + 1} workers died while they ran the task {error.task!r}, the last was "
-            f"{error.last_worker.address}; most often they exceeded their memory limit: read the log above, and "
-            "give workers more memory, or save the inputs in smaller chunks; nothing was written"
+            f"{error.allowed_failures + 1} workers died while they ran the task {error.task!r}, the last at "
+            f"{error.last_worker.address}; mostly they exceed their memory limit: read the log above, and "
+            "give workers more memory or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES); nothing was written"
         )
     if isinstance(error, asyncio.CancelledError | CommClosedError):
         return "the scheduler was lost while the job ran; nothing was written: run the job again"

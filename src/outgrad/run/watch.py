@@ -17,10 +17,13 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from outgrad.errors import ClusterError
 
@@ -95,22 +98,33 @@ def used_memory(client: Client) -> str:
     return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
 
 
+class _MemoryColumn(ProgressColumn):
+    """The memory of the workers, asked for at most twice a second."""
+
+    max_refresh = 0.5
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def render(self, task: Task) -> Text:
+        return Text(used_memory(self._client))
+
+
 @contextmanager
-def progress_bar(console: Console | None, total_bytes: int) -> Iterator[Callable[[int, str], None]]:
-    """Yield ``advance(nbytes, text)`` of a bar; without a console or a terminal it shows nothing."""
+def progress_bar(
+    console: Console | None, total_bytes: int, client: Client
+) -> Iterator[Callable[[int], None]]:
+    """Yield ``advance(nbytes)`` of a bar; without a console or a terminal it shows nothing."""
     columns = (
         TextColumn("writing"),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        _MemoryColumn(client),
     )
     shown = console is not None and console.is_terminal
     with Progress(*columns, console=console, disable=not shown) as progress:
-        bar = progress.add_task("writing", total=total_bytes, text="")
-
-        def advance(nbytes: int, text: str) -> None:
-            progress.update(bar, advance=nbytes, text=text)
-
-        yield advance
+        bar = progress.add_task("writing", total=total_bytes)
+        yield lambda nbytes: progress.advance(bar, nbytes)

@@ -27,6 +27,11 @@ def array(values: Any) -> None:
             f"TensorBlock: values must be numbers or booleans, got dtype {values.dtype}; "
             "convert with values.astype(…)"
         )
+    if any(np.isnan(size) for size in values.shape):
+        raise ValidationError(
+            f"TensorBlock: the values are a Dask array of unknown chunk sizes, shape {values.shape}; "
+            "call array.compute_chunk_sizes() first"
+        )
 
 
 def labels(name: str, given: Any) -> None:

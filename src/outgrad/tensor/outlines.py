@@ -57,9 +57,11 @@ def _outline(metadata: BlockMetadata, dtype: DType, edges: Edges) -> Outline | N
     gradients = {}
     for name, gradient in metadata.gradients.items():
         below = gradient_edges(sample_column(gradient), edges)
-        found = None if below is None else _outline(gradient, dtype, below)
-        if found is None:
+        if below is None:
             _warn_unsorted(name)
+            return None
+        found = _outline(gradient, dtype, below)
+        if found is None:
             return None
         gradients[name] = found
     return Outline(edges, metadata.trailing, dtype, gradients)

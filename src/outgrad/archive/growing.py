@@ -1,0 +1,208 @@
+"""A block whose rows arrive piece by piece: every array is written in whole storage chunks as they fill."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.archive.codecs import Compressor
+from outgrad.archive.edges import slices
+from outgrad.archive.layout import array_spec, check_dtype
+from outgrad.archive.spec import LABEL_DTYPE, ArraySpec, Place, Sizes, path_in_block
+from outgrad.archive.stores import RowSink, SegmentStore
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.labels.tables import Table
+from outgrad.plan.outline import Outline
+from outgrad.tensor.metadata import BlockMetadata
+
+Hashes = npt.NDArray[np.uint64]
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_LAST_ROW = 2**31
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where growing arrays are written, and how."""
+
+    store: SegmentStore
+    sizes: Sizes
+    compressor: Compressor | None
+
+    def values(self, path: str, chunk: Chunk) -> RowSink:
+        check_dtype(chunk.values.dtype, path)
+        return self._sink(path, chunk.values.dtype, chunk.values.shape[1:], self.sizes.storage_chunk)
+
+    def table(self, path: str, width: int) -> RowSink:
+        return self._sink(path, LABEL_DTYPE, (width,), self.sizes.table_chunk)
+
+    def _sink(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], chunk_bytes: int) -> RowSink:
+        one_row = array_spec(path, dtype, (1, *trailing), chunk_bytes, self.compressor)
+        rows = max(1, chunk_bytes // max(1, one_row.row_bytes))
+        return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), chunk_bytes, self.compressor))
+
+
+class GrowingBlock:
+    """A block or a gradient that grows.
+
+    Components and properties stay those of the first piece. ``hashes`` keeps 8 bytes a sample, to find
+    samples that occur in two pieces.
+    """
+
+    def __init__(self, target: Target, path: str, metadata: BlockMetadata, chunk: Chunk) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.dtype = chunk.values.dtype
+        self.values = target.values(f"{path}values", chunk)
+        self.samples = target.table(f"{path}samples", len(metadata.samples.names))
+        self.hashes: list[Hashes] = []
+        self.gradients = {
+            parameter: GrowingBlock(
+                target, f"{path}{path_in_block((parameter,))}", gradient, chunk.gradients[parameter]
+            )
+            for parameter, gradient in metadata.gradients.items()
+        }
+
+    def append(self, metadata: BlockMetadata, chunk: Chunk, parent_rows: int | None = None) -> None:
+        """Add the rows of a checked piece; ``parent_rows`` is how many rows the parent had before it."""
+        own_rows = self.values.rows
+        for rows in slices(metadata.samples):
+            self.samples.append(rows if parent_rows is None else _shifted(rows, parent_rows, self.path))
+            if parent_rows is None:
+                self.hashes.append(row_hashes(rows))
+        self.values.append(chunk.values)
+        for parameter, gradient in self.gradients.items():
+            gradient.append(metadata.gradients[parameter], chunk.gradients[parameter], own_rows)
+
+    def check(self, metadata: BlockMetadata, chunk: Chunk) -> None:
+        """Refuse a piece that does not continue this block, before any of it is written."""
+        same = (
+            self.metadata.components == metadata.components
+            and self.metadata.properties == metadata.properties
+            and self.metadata.samples.names == metadata.samples.names
+            and self.metadata.gradients.keys() == metadata.gradients.keys()
+        )
+        if not same:
+            raise ValidationError(
+                f"append: {self.path.rstrip('/')} has other sample names, components, properties or "
+                "gradients than in the pieces before; give each block the same ones in every piece"
+            )
+        if chunk.values.shape != metadata.shape or chunk.values.dtype != self.dtype:
+            raise ValidationError(
+                f"append: {self.path.rstrip('/')} has values of shape {chunk.values.shape} and dtype "
+                f"{chunk.values.dtype}, where its labels and the pieces before ask for {metadata.shape} and "
+                f"{self.dtype}"
+            )
+        for parameter, gradient in self.gradients.items():
+            gradient.check(metadata.gradients[parameter], chunk.gradients[parameter])
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """What all blocks of a map have in common: names, dtype, and those of the gradients."""
+        names = (self.metadata.samples, *self.metadata.components, self.metadata.properties)
+        gradients = tuple((p, gradient.signature) for p, gradient in sorted(self.gradients.items()))
+        return (*(tuple(labels.names) for labels in names), self.dtype.name, *gradients)
+
+    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], GrowingBlock]]:
+        """Yield ``(path, block)`` for the block and every gradient below it."""
+        yield path, self
+        for parameter, gradient in self.gradients.items():
+            yield from gradient.walk((*path, parameter))
+
+
+def _shifted(rows: Table, by: int, path: str) -> Table:
+    if by + int(rows[:, 0].max(initial=0)) >= _LAST_ROW:
+        raise ValidationError(
+            f"append: the parent of {path.rstrip('/')} has more than {_LAST_ROW} rows, which 32-bit labels "
+            "cannot number; write several archives"
+        )
+    shifted = rows.copy()
+    shifted[:, 0] += by
+    return shifted
+
+
+def row_hashes(table: Table) -> Hashes:
+    """64 bits for each row of a table (n, d): equal rows have equal ones."""
+    hashes = np.zeros(len(table), dtype=np.uint64)
+    for column in table.T:
+        hashes ^= column.astype(np.uint32)
+        hashes *= _MIX
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A source of labels that were just written."""
+
+    store: SegmentStore
+    array: ArraySpec
+    checksums: Sequence[int]
+
+    def read(self, start: int, stop: int) -> Table:
+        """Return the rows [start, stop)."""
+        return self.store.read_rows(self.array, self.checksums, start, stop)
+
+    def labels(self, names: Sequence[str]) -> Labels:
+        """The labels of the whole table; it is read once in slices, for its digest."""
+        rows = self.array.shape[0]
+        return Labels.from_source(names, rows, self._digest(names, rows), self)
+
+    def _digest(self, names: Sequence[str], rows: int) -> str:
+        """The same as ``labels.tables.table_digest``, from slices."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update("\0".join(names).encode() + b"\0")
+        digest.update(np.asarray((rows, len(names)), dtype="<i8").tobytes())
+        for start in range(0, rows, self.array.chunk_rows):
+            digest.update(self.read(start, min(start + self.array.chunk_rows, rows)).data)
+        return digest.hexdigest()
+
+
+class GrownArrays:
+    """The arrays of growing blocks, closed one after the other."""
+
+    def __init__(self, store: SegmentStore) -> None:
+        self.arrays: list[ArraySpec] = []
+        self.checksums: list[list[int]] = []
+        self.value_places: list[Place] = []
+        self.sample_places: list[tuple[Labels, Place]] = []
+        self._store = store
+
+    def close(self, block: GrowingBlock) -> tuple[BlockMetadata, Outline]:
+        """Write what is left of a block and its gradients; return their labels and shapes."""
+        self.value_places.append(self._add(block.values))
+        place = self._add(block.samples)
+        table = WrittenTable(self._store, self.arrays[-1], self.checksums[-1])
+        samples = table.labels(block.metadata.samples.names)
+        self.sample_places.append((samples, place))
+        children = {parameter: self.close(gradient) for parameter, gradient in block.gradients.items()}
+        metadata = replace(
+            block.metadata, samples=samples, gradients={p: own for p, (own, _) in children.items()}
+        )
+        edges = np.array([0, len(samples)], dtype=np.int64)
+        outlines = {parameter: outline for parameter, (_, outline) in children.items()}
+        return metadata, Outline(edges, metadata.trailing, block.dtype, outlines)
+
+    def _add(self, sink: RowSink) -> Place:
+        self.arrays.append(sink.close())
+        self.checksums.append(sink.checksums)
+        return Place(len(self.arrays) - 1, 0)
+
+
+def repeated_rows(block: GrowingBlock, samples: Labels) -> tuple[int, int] | None:
+    """Two rows of a block's samples that are equal, or None: hashes find candidates, the rows decide."""
+    hashes = np.concatenate([*block.hashes, np.zeros(0, dtype=np.uint64)])
+    order = np.argsort(hashes, kind="stable")
+    candidates = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    for at in candidates.tolist():
+        first, second = int(order[at]), int(order[at + 1])
+        if np.array_equal(samples.read(first, first + 1), samples.read(second, second + 1)):
+            return first, second
+    return None

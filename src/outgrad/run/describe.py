@@ -1,0 +1,106 @@
+"""Tell what a file holds without reading its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from outgrad.archive import open as open_path
+from outgrad.archive.read import open_archive
+from outgrad.archive.spec import FORMAT_VERSION
+from outgrad.labels import Labels
+from outgrad.lazy import LazyBlocks
+from outgrad.plan.outline import Outline
+from outgrad.tensor import BlockMetadata, TensorMap
+
+Json = dict[str, Any]
+
+
+def describe(path: str | Path) -> Json:
+    """Describe an archive or file as data that JSON can hold.
+
+    Parameters
+    ----------
+    path
+        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+
+    Returns
+    -------
+    dict
+        ``path``, ``kind``, ``bytes_on_disk``, ``versions`` (of an archive), and by kind: ``keys``, ``blocks``,
+        ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in bytes.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be opened.
+    """
+    path = Path(path)
+    opened = open_path(path)
+    out: Json = {"path": str(path), "kind": _kind(opened), "bytes_on_disk": _bytes_on_disk(path)}
+    if path.is_dir():
+        out["versions"] = _versions(path)
+    if isinstance(opened, Labels):
+        return {**out, "names": list(opened.names), "rows": len(opened)}
+    blocks = opened._blocks()
+    assert blocks.lazy is not None, "what is opened is lazy"
+    if isinstance(opened, TensorMap):
+        values = opened.keys.values.tolist()
+        out |= {"keys": {"names": list(opened.keys.names), "values": values}, "info": opened.info()}
+    return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.lazy)}
+
+
+def _kind(opened: Any) -> str:
+    return "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
+
+
+def _bytes_on_disk(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _versions(path: Path) -> Json:
+    found = open_archive(path)
+    return {
+        "format": FORMAT_VERSION,
+        "archive": found.version,
+        "created": found.created,
+        "software": found.software,
+        "provenance": found.provenance,
+    }
+
+
+def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
+    return [
+        {
+            **_array(own, outline),
+            "chunk_rows": list(outline.chunk_rows),
+            "largest_chunk_bytes": int(outline.chunk_bytes.max(initial=0)),
+        }
+        for own, outline in zip(metadata, lazy.outlines, strict=True)
+    ]
+
+
+def _array(metadata: BlockMetadata, outline: Outline) -> Json:
+    """Values or a gradient: ``bytes`` are with the gradients below."""
+    return {
+        "shape": list(outline.shape),
+        "dtype": outline.dtype.name,
+        "bytes": outline.nbytes,
+        "samples": list(metadata.samples.names),
+        "components": [name for component in metadata.components for name in component.names],
+        "properties": list(metadata.properties.names),
+        "gradients": {
+            name: _array(metadata.gradients[name], gradient) for name, gradient in outline.gradients.items()
+        },
+    }
+
+
+def gradients_text(gradients: Mapping[str, Json]) -> str:
+    """Gradients in one cell of a table: ``positions (4, 3, 8)``, nested ones in brackets."""
+    return ", ".join(
+        f"{name} {tuple(gradient['shape'])}"
+        + (f" [{gradients_text(gradient['gradients'])}]" if gradient["gradients"] else "")
+        for name, gradient in gradients.items()
+    )
