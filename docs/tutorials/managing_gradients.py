@@ -16,15 +16,15 @@ from pathlib import Path
 import outgrad as og
 from outgrad import TensorBlock, TensorMap
 
-DATA = Path(__file__).parents[2] / "examples" / "data"
+DATA = Path("../../examples/data")  # from docs/tutorials, where this script is
 
 # %%
 # Where the gradients are
 # -----------------------
 #
-# A :class:`~outgrad.TensorMap` is a set of blocks, and each block has a key. In the radial spectrum the keys
-# are pairs of elements: what surrounds an atom of the type ``center_type``, as far as it is of the type
-# ``neighbor_type``. :func:`outgrad.load` brings everything into memory.
+# A :class:`~outgrad.TensorMap` is a set of blocks, and each block has a key. In the radial spectrum the
+# keys are pairs of elements: what surrounds an atom of the type ``center_type``, as far as it is of the
+# type ``neighbor_type``. :func:`outgrad.load` brings everything into memory.
 
 radial_spectrum = og.load(DATA / "radial-spectrum.mts")
 print(radial_spectrum)
@@ -45,8 +45,8 @@ gradient = block.gradient("positions")
 print(gradient)
 
 # %%
-# What differs most are the samples. The first dimension is always ``sample``: it counts the rows of the values,
-# and says which of them is differentiated. The other dimensions say by what.
+# What differs most are the samples. The first dimension is always ``sample``: it counts the rows of the
+# values, and says which of them is differentiated. The other dimensions say by what.
 
 print(gradient.samples)
 
@@ -56,16 +56,16 @@ print(gradient.samples)
 print(block.samples)
 
 # %%
-# so they are, with :math:`\rho_i` for the spectrum of atom :math:`i` and :math:`\nabla_j` for the derivative
-# with respect to the position of atom :math:`j`:
+# so they are, with :math:`\rho_i` for the spectrum of atom :math:`i` and :math:`\nabla_j` for the
+# derivative with respect to the position of atom :math:`j`:
 #
 # * row 0: :math:`\nabla_4 \rho_4`,
 # * row 1: :math:`\nabla_5 \rho_4`,
 # * row 2: :math:`\nabla_4 \rho_5`,
 # * row 3: :math:`\nabla_5 \rho_5`.
 #
-# There is no row for :math:`\nabla_0 \rho_4`: atom 0 is far away, this derivative is zero, and zeros are not
-# stored. **A row that is missing is zero.** Every operation of Outgrad goes by this rule.
+# There is no row for :math:`\nabla_0 \rho_4`: atom 0 is far away, this derivative is zero, and zeros
+# are not stored. **A row that is missing is zero.** Every operation of Outgrad goes by this rule.
 #
 # A gradient can have components of its own. A position has three coordinates, so here it has one:
 
@@ -77,7 +77,8 @@ print(gradient.components)
 print(block.properties == gradient.properties)
 
 # %%
-# And these are the numbers. The molecule lies along x, so nothing changes, to first order, along y and z.
+# And these are the numbers. The molecule lies along x, so nothing changes, to first order, along y and
+# z.
 
 print(gradient.values)
 
@@ -107,8 +108,8 @@ print("first set of components:", gradient.components[0])
 print("second set of components:", gradient.components[1])
 
 # %%
-# So the shapes are always ``(samples, *components, properties)`` for values and
-# ``(rows, *own components, *components, properties)`` for a gradient.
+# So the shapes are always ``(samples, *components, properties)`` for values and ``(rows, *own
+# components, *components, properties)`` for a gradient.
 #
 # Computing with gradients, by hand
 # ---------------------------------
@@ -117,8 +118,8 @@ print("second set of components:", gradient.components[1])
 #
 # .. math:: \nabla h = 2 \, \rho \, \nabla \rho .
 #
-# The two factors on the right have different shapes: ``rho`` has a row for each atom, its gradient has one for
-# each pair. The column ``sample`` says which row goes with which,
+# The two factors on the right have different shapes: ``rho`` has a row for each atom, its gradient has
+# one for each pair. The column ``sample`` says which row goes with which,
 
 gradient = radial_spectrum.block(2).gradient("positions")
 print(gradient.samples["sample"])
@@ -177,8 +178,8 @@ print("square gradient:", squared_block.gradient("positions").values[:, 0])
 # Computing with gradients, by an operation
 # -----------------------------------------
 #
-# All this is what :func:`outgrad.multiply` and :func:`outgrad.pow` do, for any components, any number of
-# gradients, and gradients of gradients:
+# All this is what :func:`outgrad.multiply` and :func:`outgrad.pow` do, for any components, any number
+# of gradients, and gradients of gradients:
 
 squared_operations = og.multiply(radial_spectrum, radial_spectrum)
 print(og.equal(squared_operations, squared))
@@ -191,9 +192,9 @@ print(og.equal(og.pow(radial_spectrum, 2), squared))
 # The same, without loading
 # -------------------------
 #
-# :func:`outgrad.open` reads only what describes the data. Values are then Dask arrays, cut along the samples;
-# a gradient is cut where its samples are, so that a chunk of values and the gradient rows that belong to it stay
-# together. Printing a block reads no values.
+# :func:`outgrad.open` reads only what describes the data. Values are then Dask arrays, cut along the
+# samples; a gradient is cut where its samples are, so that a chunk of values and the gradient rows that
+# belong to it stay together. Printing a block reads no values.
 
 lazy = og.open(DATA / "radial-spectrum.mts")
 lazy_block = lazy.block(center_type=7, neighbor_type=7)
@@ -210,8 +211,8 @@ lazy
 print(lazy_block.gradient("positions").values[:, 0].compute())
 
 # %%
-# ``compute_square`` from above, which was written for NumPy arrays, needs no change. What it returns is lazy too,
-# as is what an operation returns:
+# ``compute_square`` from above, which was written for NumPy arrays, needs no change. What it returns is
+# lazy too, as is what an operation returns:
 
 lazy_blocks = [compute_square(block) for block in lazy.blocks()]
 lazy_squared = TensorMap(keys=lazy.keys, blocks=lazy_blocks)
@@ -224,5 +225,5 @@ print(og.equal(lazy_squared, og.multiply(lazy, lazy)))
 print(og.equal(lazy_squared.compute(), squared))
 
 # %%
-# These data fit into memory many times over. :doc:`larger_than_memory` shows what changes when they do not:
-# very little.
+# These data fit into memory many times over. :doc:`larger_than_memory` shows what changes when they do
+# not: very little.

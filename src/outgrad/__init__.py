@@ -1,6 +1,6 @@
 """Labelled, block-sparse tensors with gradients, larger than memory."""
 
-from outgrad.archive import load, open, save, save_all, verify
+from outgrad.archive import ArchiveWriter, load, open, save, save_all, verify
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
 from outgrad.interop.metatensor import from_metatensor, to_metatensor
 from outgrad.labels import Labels, LabelsEntry
@@ -30,8 +30,10 @@ from outgrad.ops.reduce import (
 )
 from outgrad.ops.select import slice, slice_block
 from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.testing.gradient import check_gradient
 
 __all__ = [
+    "ArchiveWriter",
     "Labels",
     "LabelsEntry",
     "MetatensorError",
@@ -47,6 +49,7 @@ __all__ = [
     "allclose_block_raise",
     "allclose_raise",
     "block_from_array",
+    "check_gradient",
     "divide",
     "dot",
     "equal",

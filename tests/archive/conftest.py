@@ -110,14 +110,13 @@ def model(blocks: Sequence[tuple[BlockMetadata, Chunk]]) -> Model:
 
 
 def typical(rng: np.random.Generator, blocks: int = 3, samples: int = 20, rows: int = 60) -> Model:
-    """Blocks with components and a gradient each; one gradient of a gradient."""
+    """Blocks with components, a gradient, and a gradient of that."""
     made = []
     for number in range(blocks):
         one = block(rng, samples + number, components=(2,), properties=4)
         positions = gradient(rng, one, rows + number)
         attach(one, "positions", positions)
-        if number == 0:
-            attach(positions, "strain", gradient(rng, positions, 2 * rows, (3, 3), prefix="abc"))
+        attach(positions, "strain", gradient(rng, positions, 2 * rows, (3, 3), prefix="abc"))
         made.append(one)
     return model(made)
 

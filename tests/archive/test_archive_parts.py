@@ -43,7 +43,7 @@ def build(tools, seed, drawn):
     repeat=st.booleans(),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_partition_gives_the_same_archive(tools, drawn, seed, chunk, share, repeat, data):
     made = build(tools, seed, drawn)
     pieces = []

@@ -15,7 +15,7 @@ from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.errors import FileFormatError
 
 SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 METHOD = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 INTERESTING = st.sampled_from(

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from outgrad.archive import mts_read
+from outgrad.archive import mts_members, mts_read
 from outgrad.archive.mts_file import Limits
 from outgrad.archive.mts_members import Inflater
 from outgrad.archive.mts_read import open_mts, verify_mts
@@ -26,8 +26,9 @@ METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEF
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    """Cut after every system, so that a small file has many chunks."""
+    """Cut after every sample and keep many inflaters, as in a large file."""
     monkeypatch.setattr(mts_read, "FINE_BYTES", 1)
+    monkeypatch.setattr(mts_members, "PIECE_BYTES", 64)
 
 
 def test_labels_info_and_kind_are_known(files):
@@ -189,9 +190,7 @@ def test_few_files_stay_open(files):
 def test_a_file_written_in_place_is_an_error(files):
     path = files.map()
     opened = open_mts(path)
-    with path.open("r+b") as stream:
-        stream.write(b"PK")
-    os.utime(path, ns=(1, 1))
+    os.truncate(path, 1000)
     with pytest.raises(DamagedArchiveError, match=r"changed after it was opened\. Open it again"):
         opened.reader.read(files.requests(opened)[:1])
 
@@ -261,6 +260,13 @@ def test_consecutive_chunks_inflate_the_member_once(deflated, monkeypatch):
         (chunk,) = deflated.reader.read([Request(0, ((start, start + (1 << 13)),))])
         assert chunk.values[0, 0] == start
     assert sum(inflated) < 1.1 * (64 << 20)
+
+
+def test_a_chunk_is_read_again_from_where_the_one_before_ended(deflated):
+    first, second = (Request(0, ((start, start + 3000),)) for start in (0, 3000))
+    for each in (first, second, second, first):
+        (chunk,) = deflated.reader.read([each])
+        assert chunk.values[:, 0].tolist() == list(range(*each.ranges[0]))
 
 
 def test_damage_is_found_when_a_whole_array_is_read(files):

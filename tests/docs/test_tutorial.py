@@ -7,7 +7,6 @@ import io
 import re
 import runpy
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ KINDS = {"numpy": ("load", ""), "dask": ("open", ".compute()")}
 
 
 class Step(NamedTuple):
-    """Lines of the text and what they print. ``{load}`` opens a file, ``{now}`` brings lazy values into memory."""
+    """Lines of the text and what they print; ``{load}`` opens a file, ``{now}`` computes lazy values."""
 
     name: str
     code: str
@@ -49,7 +48,7 @@ TensorBlock
     gradients: ['positions']
 """
 
-COMPUTE_SQUARE = '''\
+COMPUTE_SQUARE = """\
 def compute_square(block: TensorBlock) -> TensorBlock:
     # compute the new values
     new_values = block.values**2
@@ -83,7 +82,7 @@ def compute_square(block: TensorBlock) -> TensorBlock:
     new_block.add_gradient("positions", new_gradient)
 
     return new_block
-'''
+"""
 
 STEPS = [
     Step("import", "import outgrad\nfrom outgrad import TensorBlock, TensorMap"),
@@ -381,23 +380,21 @@ def test_blocks_can_be_used_again(runs: dict[str, Run]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of its own, in which a script can write."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    for step in [name for name in __import__("sys").modules if name == "__main__"]:
-        assert step
+def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TUTORIALS)
 
 
+@pytest.mark.usefixtures("beside_the_scripts")
 @pytest.mark.parametrize("script", sorted(path.name for path in TUTORIALS.glob("*.py")))
-def test_the_script_runs(script: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_runs(script: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path.name for path in DATA.iterdir())
     runpy.run_path(str(TUTORIALS / script), run_name="__main__")
     assert capsys.readouterr().out.count("TensorMap with") >= 1
     assert sorted(path.name for path in DATA.iterdir()) == before
 
 
-def test_the_script_prints_what_the_text_prints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("beside_the_scripts")
+def test_the_script_prints_what_the_text_prints(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(TUTORIALS / "managing_gradients.py"), run_name="__main__")
     printed = capsys.readouterr().out
     missing = [step.name for step in STEPS if step.printed not in printed]

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import outgrad as og
+
 metatensor = pytest.importorskip("metatensor")
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
@@ -212,6 +214,17 @@ class TestMakeLarge:
         assert script.count_bytes(tensor) >= 12_000_000
         assert tensor.block(0).samples.names == ["system", "atom"]
         assert len(np.unique(tensor.block(0).samples["system"])) > 6
+
+    def test_it_writes_an_archive_piece_by_piece(self, tmp_path: Path) -> None:
+        script = import_script("make_large")
+        path = tmp_path / "soap.zarr"
+        arguments = ["--size", "8MB", "--output", str(path), "--systems-per-piece", "5"]
+        result = CliRunner().invoke(script.main, arguments, catch_exceptions=False)
+        assert result.exit_code == 0
+        count = int(result.output.splitlines()[-1].split()[0])
+        systems = [script.make_system(script.molecules(), number, seed=0) for number in range(count)]
+        expected = og.from_metatensor(script.compute(systems, 0, "float64"))
+        og.allclose_raise(og.load(path), expected, rtol=1e-9, atol=1e-12)
 
     @pytest.mark.parametrize(
         ("name", "message"), [("soap.npz", "neither .zarr nor .mts"), ("old.zarr", "exists already")]

@@ -2,8 +2,10 @@
 
 from outgrad.archive.api import load, open, save, save_all, verify
 from outgrad.archive.store import Store, commit_all, execute, merged, plan_save
+from outgrad.archive.streaming import ArchiveWriter
 
 __all__ = [
+    "ArchiveWriter",
     "Store",
     "commit_all",
     "execute",

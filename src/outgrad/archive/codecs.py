@@ -81,7 +81,7 @@ def chain_from_json(codecs: list[Any]) -> Compressor | None:
 
 
 def _configuration(codec: Any) -> Json:
-    found = codec.get("configuration", {})
+    found = codec.get("configuration") if isinstance(codec, dict) else None
     return found if isinstance(found, dict) else {}
 
 
@@ -89,7 +89,7 @@ def _compressor(name: Any, found: Json) -> Compressor:
     if name == "zstd" and isinstance(found.get("level"), int):
         return Compressor("zstd", found["level"])
     cname, shuffle, level = found.get("cname"), found.get("shuffle"), found.get("clevel")
-    is_known = cname in BLOSC_COMPRESSORS.values() and shuffle in BLOSC_SHUFFLES
+    is_known = cname in BLOSC_COMPRESSORS.values() and shuffle in list(BLOSC_SHUFFLES)
     if name == "blosc" and is_known and isinstance(level, int):
         return Compressor("blosc", level, str(cname), str(shuffle))
     detail = f" with {cname!r}" if name == "blosc" else ""

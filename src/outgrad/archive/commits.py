@@ -185,11 +185,11 @@ def publish(root: Path, commit: Commit) -> None:
     """
     target = commit_path(root, commit.version)
     partial = target.with_name(f".{target.name}.{commit.writer}.partial")
-    with partial.open("wb") as file:
-        file.write(_wrap(commit_to_json(commit)))
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with partial.open("wb") as file:
+            file.write(_wrap(commit_to_json(commit)))
+            file.flush()
+            os.fsync(file.fileno())
         _move_if_absent(partial, target)
     except FileExistsError as error:
         raise ArchiveError(

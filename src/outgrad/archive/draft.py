@@ -65,6 +65,9 @@ class Draft:
         self._is_new = False
         self._is_begun = False
         self._base_version = 0
+        if self.root.exists():
+            # Also at the start, where it counts; here it saves planning and computing in vain.
+            self._check_existing()
 
     @property
     def folder(self) -> Path:
@@ -95,6 +98,13 @@ class Draft:
             self._check_existing()
         self._is_begun = True
         self._base_version = max(commits.versions(self.root), default=0)
+        try:
+            self._make_folders()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _make_folders(self) -> None:
         if self._is_new:
             (self.root / "zarr.json").write_bytes(serialize(commits.root_document()))
         (self.root / COMMITS).mkdir(exist_ok=True)

@@ -147,6 +147,11 @@ def lay_out(
     compressor: Compressor | None,
 ) -> Layout:
     """Decide where everything goes but offsets, which depend on what is in the tables."""
+    for block, outline in zip(metadata, outlines, strict=True):
+        shapes = [(path, own.shape) for path, own in block.walk()]
+        assert shapes == [(path, own.shape) for path, own in outline.walk()], (
+            "labels and values fit each other"
+        )
     wishes = [
         _values_wish(number, path, array)
         for number, outline in enumerate(outlines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from weakref import finalize
 
 from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
 
@@ -44,19 +44,17 @@ class MtsFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._require_regular()
-        self._file = Path(self.path).open("rb", buffering=0)  # noqa: SIM115  closed with its last user
-        status = os.fstat(self._file.fileno())
-        self.size = status.st_size
-        self.modified_ns = status.st_mtime_ns
-
-    def _require_regular(self) -> None:
         try:
-            mode = Path(self.path).stat().st_mode
+            # A pipe would otherwise be waited for.
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise ArchiveNotFoundError(f"cannot read {self.path!r}: there is no such file") from None
-        if not stat.S_ISREG(mode):
+        finalize(self, os.close, self._descriptor)  # when its last user is gone
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise file_error(repr(self.path), "it is not a file", "Give the path of an .mts or .npz file")
+        self.size = status.st_size
+        self.modified_ns = status.st_mtime_ns
 
     def where(self, member: str) -> str:
         """Name a member in an error message; a file that is no ZIP file has one, without a name."""
@@ -67,9 +65,8 @@ class MtsFile:
 
     def read_into(self, target: memoryview, offset: int) -> None:
         """Fill ``target`` with the bytes at ``offset``."""
-        descriptor = self._file.fileno()
         while len(target):
-            count = os.preadv(descriptor, [target], offset)
+            count = os.preadv(self._descriptor, [target], offset)
             if count == 0:
                 raise file_error(repr(self.path), f"it ends at byte {offset}, inside a member")
             target = target[count:]
@@ -81,7 +78,7 @@ class MtsFile:
             raise file_error(
                 repr(self.path), f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
             )
-        found = os.pread(self._file.fileno(), nbytes, offset)
+        found = os.pread(self._descriptor, nbytes, offset)
         if len(found) == nbytes:
             return found
         target = bytearray(nbytes)  # one call returns at most 2 GiB
@@ -90,7 +87,7 @@ class MtsFile:
 
     def require_unchanged(self) -> None:
         """Raise if the file was written to since it was opened."""
-        status = os.fstat(self._file.fileno())
+        status = os.fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns):
             raise changed(self.path)
 

@@ -24,6 +24,8 @@ from outgrad.archive.spec import (
     SegmentSpec,
     TableSpec,
 )
+from outgrad.errors import ValidationError
+from outgrad.labels.check import normalize_names
 
 MAXIMUM_BYTES = 2**62
 MAXIMUM_DEPTH = 16
@@ -126,7 +128,7 @@ def commit_from_json(data: Any) -> Commit:
     kind = root.get("kind")
     if kind.value not in KINDS:
         raise kind.wrong(f"one of {', '.join(KINDS)}")
-    segments = tuple(segment_from_json(node) for node in root.get("segments").items())
+    segments = tuple(_committed(node) for node in root.get("segments").items())
     if not segments:
         raise root.get("segments").wrong("at least one segment")
     return Commit(
@@ -141,6 +143,13 @@ def commit_from_json(data: Any) -> Commit:
         provenance=root.get("provenance").dict(),
         segments=segments,
     )
+
+
+def _committed(node: Node) -> SegmentSpec:
+    segment = segment_from_json(node)
+    if segment.manifest is None:
+        raise ParseError(f"{node.where} has no checksums")
+    return segment
 
 
 def segment_from_json(node: Node) -> SegmentSpec:
@@ -168,7 +177,10 @@ def segment_from_json(node: Node) -> SegmentSpec:
 
 
 def _column_names(node: Node) -> tuple[str, ...]:
-    return tuple(item.text() for item in node.items())
+    try:
+        return normalize_names([item.text() for item in node.items()])
+    except ValidationError as error:
+        raise ParseError(f"{node.where}: {error}") from error
 
 
 def _chain(node: Node) -> Compressor | None:

@@ -18,7 +18,13 @@ from outgrad.archive.layout import users
 from outgrad.archive.seams import Array, Rows, merge_rows
 from outgrad.archive.spec import ArraySpec, BlockSpec, Commit, Kind, SegmentSpec
 from outgrad.archive.stores import ByteStore, Checksums, ChunkCache, ChunkError, SegmentStore
-from outgrad.errors import ArchiveError, DamagedArchiveError, NewerFormatError
+from outgrad.errors import (
+    ArchiveError,
+    ArchiveNotFoundError,
+    DamagedArchiveError,
+    NewerFormatError,
+    ValidationError,
+)
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.labels.tables import Table
@@ -120,6 +126,8 @@ def only_segment(root: Path, commit: Commit) -> SegmentSpec:
 
 
 def overwritten(root: Path) -> ArchiveError:
+    if not root.exists():
+        return ArchiveNotFoundError(f"read {root}: the archive was removed since it was opened")
     return ArchiveError(f"read {root}: the archive was overwritten since it was opened; open it again")
 
 
@@ -315,6 +323,7 @@ class _Labels:
 
     def __init__(self, segment: SegmentSpec, reader: ZarrReader) -> None:
         self._segment = segment
+        self._reader = reader
         self._all = [
             Labels.from_source(table.names, table.rows, table.digest, TableSource(reader, number))
             for number, table in enumerate(segment.tables)
@@ -328,7 +337,10 @@ class _Labels:
         if self._segment.key_values is None:
             return self._all[self._segment.keys]
         values = np.array(self._segment.key_values, dtype=np.int32).reshape(table.rows, len(table.names))
-        return Labels(table.names, values)
+        try:
+            return Labels(table.names, values)
+        except ValidationError as error:
+            raise DamagedArchiveError(f"open {self._reader.path}: the keys are not valid: {error}") from error
 
 
 def _metadata(block: BlockSpec, labels: _Labels) -> BlockMetadata:

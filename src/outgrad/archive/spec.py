@@ -30,7 +30,7 @@ MIB = 2**20
 COMPRESSORS: dict[str, Compressor | None] = {
     "none": None,
     "lz4": Compressor("blosc", level=5, cname="lz4"),
-    "zstd": Compressor("blosc", level=3, cname="zstd"),
+    "zstd": Compressor("zstd", level=-1),
 }
 DEFAULT_COMPRESSOR = "lz4"
 

@@ -51,10 +51,13 @@ class ByteStore:
 
     def get(self, key: str) -> Bytes | None:
         """The bytes of an object; None if there is none."""
-        if self._is_direct:
-            found = self._store.get_sync(key, prototype=self._prototype)  # type: ignore[attr-defined]
-        else:
-            found = sync(self._store.get(key, self._prototype))
+        try:
+            if self._is_direct:
+                found = self._store.get_sync(key, prototype=self._prototype)  # type: ignore[attr-defined]
+            else:
+                found = sync(self._store.get(key, self._prototype))
+        except FileNotFoundError:  # the whole store is gone
+            return None
         return None if found is None else found.as_numpy_array().view(np.uint8)
 
     def put(self, key: str, data: bytes | Bytes) -> None:

@@ -18,6 +18,8 @@ from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.labels.check import row_text
+from outgrad.tensor import TensorMap
+from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 
 Key = tuple[int, ...]
@@ -83,6 +85,27 @@ class ArchiveWriter:
             self.close()
         else:
             self.abort()
+
+    def append(self, tensor: TensorMap) -> None:
+        """Add the rows of one map; a lazy one is computed first.
+
+        Parameters
+        ----------
+        tensor : TensorMap
+            Its samples are not in any map before; gradients count samples from the start of its blocks.
+
+        Raises
+        ------
+        ValidationError
+            If names, components, properties, gradients or dtypes are not those of the maps before.
+        TypeError
+            If it is no map.
+        """
+        if not isinstance(tensor, TensorMap):
+            raise TypeError(f"append: a TensorMap is needed, got {type(tensor).__name__}")
+        content: Blocks = tensor.compute()._blocks()  # type: ignore[no-untyped-call]
+        chunks = [content.chunk(number) for number in range(len(content))]
+        self.append_pieces(tensor.keys, content.metadata, chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
         """Add the rows of one map.

@@ -152,7 +152,6 @@ class ZarrWriter:
         provenance: dict[str, Any] | None = None,
         sizes: Sizes | None = None,
     ) -> None:
-        assert len(metadata) == len(outlines), "each block has metadata and an outline"
         self._description = Description(kind, dict(info or {}), dict(provenance or {}))
         self._draft = Draft(path, overwrite=overwrite)
         self._metadata = tuple(metadata)

@@ -18,6 +18,9 @@ STR_ENTRIES = 4
 HTML_ENTRIES = 10
 """Entries that a notebook shows."""
 
+TABLE_STYLE = "text-align: left; border-spacing: 0.8em 0.1em"
+CAPTION_STYLE = "text-align: left; white-space: nowrap; padding: 0 0.8em"
+
 UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
@@ -108,7 +111,7 @@ def labels_html(names: Sequence[str], count: int, head: Table, tail: Table | Non
         rows.append(f'<tr><td colspan="{len(names)}" style="text-align: center">…</td></tr>')
         rows.extend(_html_row(row, "td") for row in tail.tolist())
     return (
-        f'<table class="outgrad-labels"><caption>{caption}</caption>'
+        f'<table class="outgrad-labels" style="{TABLE_STYLE}"><caption style="{CAPTION_STYLE}">{caption}</caption>'
         f"<thead>{_html_row(names, 'th')}</thead><tbody>{''.join(rows)}</tbody></table>"
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
+from outgrad.kernels.scatter import accumulator
 from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks, rowwise, tasks
 from outgrad.lazy.reduce import combine
@@ -19,6 +20,7 @@ from outgrad.plan.groups import Groups, group_edges, group_rows
 from outgrad.plan.outline import Edges, Outline, Piece
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.convert import converted
 from outgrad.tensor.metadata import BlockMetadata
 
 Names = str | Sequence[str]
@@ -153,6 +155,18 @@ class _LocalGroups:
 
 
 def _sum_lazily(blocks: Blocks, grouped: Sequence[_Grouped]) -> Blocks:
+    aligned = [
+        group_edges(g.groups.target, o.edges, g.groups.size)
+        for g, o in zip(grouped, lazy_of(blocks).outlines, strict=True)
+    ]
+    if all(edges is not None for edges in aligned):
+        return _sum_chunks(blocks, grouped, aligned)
+    dtype = blocks.dtype(0)  # partial sums are kept in the wider dtype in which they are added
+    wide = converted(blocks, accumulator(dtype), None, None)
+    return converted(_sum_chunks(wide, grouped, aligned), dtype, None, None)
+
+
+def _sum_chunks(blocks: Blocks, grouped: Sequence[_Grouped], aligned: Sequence[Edges | None]) -> Blocks:
     """Sum every chunk by its own groups; where groups cross chunks, add up what the chunks give."""
     lazy = lazy_of(blocks)
     results = [shadows("sum_rows", [blocks], n, g.constants) for n, g in enumerate(grouped)]
@@ -160,10 +174,6 @@ def _sum_lazily(blocks: Blocks, grouped: Sequence[_Grouped]) -> Blocks:
         relabel.relabelled(m, result, replace(m, samples=g.labels))
         for m, result, g in zip(blocks.metadata, results, grouped, strict=True)
     )
-    aligned = [
-        group_edges(g.groups.target, o.edges, g.groups.size)
-        for g, o in zip(grouped, lazy.outlines, strict=True)
-    ]
     trailing = [m.trailing for m in blocks.metadata]
     cuts = tuple(
         relabel.new_cuts(_whole(g.groups.size) if edges is None else edges, result, own)

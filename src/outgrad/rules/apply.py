@@ -20,7 +20,7 @@ import numpy as np
 
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Array, Chunk
-from outgrad.kernels.push import Weighted, weighted_sum
+from outgrad.kernels.push import Weighted, align, weighted_sum
 from outgrad.kernels.scatter import Index, scatter_rows
 from outgrad.plan.rows import group, lift, merge, renumber
 from outgrad.rules.term import Rows, Rule, Term
@@ -103,10 +103,9 @@ def push(gradient: Chunk, term: Term) -> Chunk:
 
 
 def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
-    row = gradient.rows[:, 0]
+    if isinstance(weight, np.ndarray):
+        return _times_constant(gradient, weight)
     if not isinstance(weight, Chunk):
-        if isinstance(weight, np.ndarray):
-            return product(gather(Chunk(weight), row), gradient)
         return map_arrays(gradient, lambda array: array * weight)
     missing = _missing(gradient, weight)
     if missing:
@@ -114,7 +113,14 @@ def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
             f"the gradient is itself differentiated with respect to {missing}, but the values have no such "
             f"gradient, and a nonlinear operation needs it; add the gradient {missing[0]!r} to the block"
         )
-    return product(gather(weight, row), gradient)
+    return product(gather(weight, gradient.rows[:, 0]), gradient)
+
+
+def _times_constant(gradient: Chunk, weight: Array) -> Chunk:
+    """Multiply a gradient, and all gradients of it, by a weight that has none."""
+    lifted = align(weight, gradient.rows[:, 0], gradient.values.ndim)
+    below = {name: _times_constant(g, lifted) for name, g in gradient.gradients.items()}
+    return Chunk(lifted * gradient.values, below, gradient.table)
 
 
 def _missing(gradient: Chunk, weight: Chunk) -> list[str]:

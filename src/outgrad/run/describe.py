@@ -28,7 +28,7 @@ def describe(path: str | Path) -> Json:
     Returns
     -------
     dict
-        ``path``, ``kind``, ``bytes_on_disk``, ``versions`` (of an archive), and by kind: ``keys``, ``blocks``,
+        ``path``, ``kind``, ``bytes_on_disk``, ``versions`` (of an archive) and by kind ``keys``, ``blocks``,
         ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in bytes.
 
     Raises

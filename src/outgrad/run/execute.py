@@ -14,7 +14,7 @@ from distributed import Client, Future, Worker, as_completed
 from rich.console import Console
 
 from outgrad.archive import Store, commit_all, merged, plan_save
-from outgrad.errors import ClusterError
+from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.lazy.collection import optimize
 from outgrad.plan.requests import Written
 from outgrad.run import memory, watch
@@ -89,6 +89,8 @@ def run_job(
     ------
     JobError
         If the job file or the specification cannot be used.
+    ArchiveExistsError
+        If an output exists and ``overwrite`` is not set.
     MemoryLimitError
         If the workers have not enough memory for the plan; no task was started.
     ClusterError
@@ -105,6 +107,7 @@ def run_job(
 
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
+    _refuse_existing(job, overwrite)
     maps = build_all(job)
     stores = tuple(plan_save(file.path, maps[file.name], overwrite=overwrite) for file in job.outputs)
     graph = dict(merged(stores))
@@ -122,6 +125,14 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         waiting_bytes=memory.waiting_bytes(fused, sizes),
     )
     return Plan(stores, fused, _limited(projection, where))
+
+
+def _refuse_existing(job: Job, overwrite: bool) -> None:
+    """Tell before a cluster is started, and not when the output is begun."""
+    for file in job.outputs:
+        if file.path.exists() and not overwrite:
+            found = f"{job.path.name}:{file.line}: output {file.name!r}: {file.path.name} exists"
+            raise ArchiveExistsError(f"{found}; choose another path, or pass overwrite=True to replace it")
 
 
 def _limited(projection: Projection, where: Where | Client) -> Projection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import errno
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,9 +125,12 @@ def _peak(state: WorkerState, before: int | None) -> str:
     return f"{format_bytes(state.peak_bytes)} ({started})"
 
 
+_SCHEDULER_LOST = (asyncio.CancelledError, concurrent.futures.CancelledError, CommClosedError)
+
+
 def is_lost(error: BaseException) -> bool:
     """Whether the cluster failed, and not the job."""
-    return isinstance(error, KilledWorker | asyncio.CancelledError | CommClosedError)
+    return isinstance(error, (KilledWorker, *_SCHEDULER_LOST))
 
 
 def explain(error: BaseException) -> str:
@@ -137,7 +141,7 @@ def explain(error: BaseException) -> str:
             f"{error.last_worker.address}; mostly they exceed their memory limit: read the log above, and "
             "give workers more memory or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES); nothing was written"
         )
-    if isinstance(error, asyncio.CancelledError | CommClosedError):
+    if isinstance(error, _SCHEDULER_LOST):
         return "the scheduler was lost while the job ran; nothing was written: run the job again"
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was written"

@@ -199,4 +199,6 @@ def _seconds(document: Document, value: Value | None) -> float:
     try:
         return float(parse_timedelta(value.data, default="s"))
     except (TypeError, ValueError, KeyError, AttributeError):
-        raise document.error(value.line, f"wait must be a time like '10 min', found {shown(value)}") from None
+        raise document.error(
+            value.line, f"wait must be a time like '10 minutes', found {shown(value)}"
+        ) from None

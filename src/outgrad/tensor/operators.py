@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Self
 
 Operation = Callable[[Any, Any], Any]
@@ -57,7 +58,7 @@ class Operators:
         return self._operate("multiply", -1)  # type: ignore[no-any-return]
 
     def __pos__(self) -> Self:
-        return self._operate("multiply", 1)  # type: ignore[no-any-return]
+        return copy(self)
 
     def __abs__(self) -> Self:
         return self._operate("abs", None)  # type: ignore[no-any-return]

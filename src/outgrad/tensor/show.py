@@ -15,7 +15,7 @@ from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 
 MAX_KEYS = 20
-STYLE = "text-align:left;padding:0.2em 0.8em 0.2em 0"
+STYLE = "text-align:left;vertical-align:top;white-space:nowrap;padding:0.2em 0.8em 0.2em 0"
 
 
 def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
@@ -35,8 +35,11 @@ def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
 
 def map_text(keys: Labels, max_keys: int) -> str:
     """Number of blocks and table of keys."""
-    count = f"{len(keys)} block" + ("" if len(keys) == 1 else "s")
-    return f"TensorMap with {count}\nkeys:" + keys.print(max_keys, indent=5)
+    return f"TensorMap with {_count(len(keys), 'block')}\nkeys:" + keys.print(max_keys, indent=5)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def block_html(
@@ -67,24 +70,34 @@ def _own_count(metadata: BlockMetadata, gradient: BlockMetadata) -> int:
 
 
 def chunks_text(chunks: Sequence[int] | None) -> str:
-    """Say how rows are chunked, or that they are in memory."""
+    """Say how samples are chunked, or that they are in memory."""
     if chunks is None:
         return "in memory (NumPy)"
+    return _count(len(chunks), "chunk") + _sizes(chunks) + " (Dask)"
+
+
+def _sizes(chunks: Sequence[int]) -> str:
+    """Sizes of chunks, where there is more than one; the size of one is seen in the shape."""
     if len(chunks) == 1:
-        return f"1 chunk of {chunks[0]} samples (Dask)"
-    return f"{len(chunks)} chunks of {min(chunks)} to {max(chunks)} samples (Dask)"
+        return ""
+    least, most = min(chunks), max(chunks)
+    return f" of {_count(most, 'sample') if least == most else f'{least} to {most} samples'}"
 
 
 def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
     """A table of the blocks with their shapes, sizes and chunks."""
     lazy = blocks.lazy
-    place = "in memory (NumPy)" if lazy is None else f"{len(lazy.parts)} tasks (Dask)"
-    title = f"TensorMap with {len(keys)} block{'' if len(keys) == 1 else 's'}"
-    head = [*keys.names, "shape", "gradients", "size", "chunks"]
+    place = "in memory (NumPy)" if lazy is None else f"{_count(len(lazy.parts), 'task')} (Dask)"
+    title = f"TensorMap with {_count(len(keys), 'block')}"
+    head = [*keys.names, "values", "gradients", "size", *([] if lazy is None else ["chunks"])]
     body = [_map_row(keys, blocks, number) for number in _shown(len(keys))]
     cells = "".join(f"<th style='{STYLE}'>{escape(name)}</th>" for name in head)
     more = len(keys) - len(body)
-    tail = f"<tr><td colspan='{len(head)}'>… {more} more blocks</td></tr>" if more else ""
+    tail = (
+        f"<tr><td colspan='{len(head)}' style='{STYLE}'>… {_count(more, 'more block')}</td></tr>"
+        if more
+        else ""
+    )
     notes = f"<p>{format_bytes(blocks.nbytes)}, {place}{_info(info)}</p>"
     return f"<div><b>{title}</b>{notes}<table><tr>{cells}</tr>{''.join(body)}{tail}</table></div>"
 
@@ -101,15 +114,16 @@ def _map_row(keys: Labels, blocks: Blocks, number: int) -> str:
     metadata = blocks.metadata[number]
     nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
     lazy = blocks.lazy
-    chunks = None if lazy is None else lazy.outlines[number].chunk_rows
+    chunks = () if lazy is None else lazy.outlines[number].chunk_rows
     cells = [
         *(str(value) for value in keys.entry(number).values),
         str(metadata.shape),
-        ", ".join(f"{name} {gradient.shape}" for name, gradient in metadata.gradients.items()),
+        "\n".join(f"{name} {gradient.shape}" for name, gradient in metadata.gradients.items()),
         format_bytes(nbytes),
-        chunks_text(chunks),
+        *([f"{len(chunks)}{_sizes(chunks)}"] if chunks else []),
     ]
-    return "<tr>" + "".join(f"<td style='{STYLE}'>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    shown = [escape(cell).replace("\n", "<br>") for cell in cells]
+    return "<tr>" + "".join(f"<td style='{STYLE}'>{cell}</td>" for cell in shown) + "</tr>"
 
 
 def _axis(labels: Labels) -> str:
@@ -117,7 +131,9 @@ def _axis(labels: Labels) -> str:
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"<tr><th style='{STYLE}'>{name}</th><td>{text}</td></tr>" for name, text in rows)
+    lines = "".join(
+        f"<tr><th style='{STYLE}'>{name}</th><td style='{STYLE}'>{text}</td></tr>" for name, text in rows
+    )
     return f"<div><b>{title}</b><table>{lines}</table></div>"
 
 

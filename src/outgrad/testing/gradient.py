@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,12 +89,8 @@ def check_gradient(
         given = like(map, _moved(start, direction, by))
         return _in_memory("the result of function", function(given))
 
-    rng = np.random.default_rng(seed)
-    for parameter in dict.fromkeys(path[-1] for path in _paths(start)):
-        found = [*_differentiated(start, parameter), *_differentiated(result, parameter)]
-        for _ in range(directions):
-            direction = _Direction.random(rng, parameter, found)
-            comparison.run(direction, moved(direction, step), moved(direction, -step))
+    for direction in _directions(start, result, directions, np.random.default_rng(seed)):
+        comparison.run(direction, moved(direction, step), moved(direction, -step))
 
 
 def _in_memory(name: str, given: Any) -> Blocks:
@@ -160,11 +157,12 @@ class _Direction(NamedTuple):
         gradients = [node.metadata.gradients[parameter] for node in found]
         own = [_own_components(node.metadata, parameter) for node in found]
         columns = {len(gradient.samples.names) for gradient in gradients}
-        if len(columns) > 1 or len({len(each) for each in own}) > 1:
+        axes = {len(each) for each in own}
+        if len(columns) > 1 or len(axes) > 1:
             raise ValueError(
-                f"check_gradient: gradients {parameter!r} of the map and of the result have sample "
-                f"dimensions {[gradient.samples.names for gradient in gradients]} and {[len(each) for each in own]} "
-                "components of their own; they must agree, or targets cannot be told apart"
+                f"check_gradient: gradients {parameter!r} of map and result have different numbers "
+                f"of sample dimensions {sorted(columns)} or own components {sorted(axes)}; they must agree, "
+                "or targets cannot be told apart"
             )
         targets, _ = unique_rows(np.concatenate([gradient.samples.values[:, 1:] for gradient in gradients]))
         components = [
@@ -181,11 +179,19 @@ class _Direction(NamedTuple):
         places = [find_rows(self.targets, table[:, 1:])]
         for known, labels in zip(self.components, _own_components(metadata, self.parameter), strict=True):
             places.append(np.searchsorted(known, labels.values[:, 0]))
-        u = self.u[np.ix_(*places)].reshape(len(table), -1)
-        along = np.einsum("rk,rkx->rx", u, values.reshape(*u.shape, int(np.prod(chunk.values.shape[1:]))))
+        trailing = chunk.values.shape[1:]
+        u = self.u[np.ix_(*places)].reshape(len(table), prod(self.u.shape[1:]))
+        along = np.einsum("rk,rkx->rx", u, values.reshape(*u.shape, prod(trailing)))
         out = np.zeros(chunk.values.shape, values.dtype)
-        np.add.at(out, table[:, 0], along.reshape(len(table), *chunk.values.shape[1:]))
+        np.add.at(out, table[:, 0], along.reshape(len(table), *trailing))
         return out
+
+
+def _directions(start: Blocks, result: Blocks, count: int, rng: np.random.Generator) -> Iterator[_Direction]:
+    for parameter in dict.fromkeys(path[-1] for path in _paths(start)):
+        found = [*_differentiated(start, parameter), *_differentiated(result, parameter)]
+        for _ in range(count):
+            yield _Direction.random(rng, parameter, found)
 
 
 def _own_components(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]:
@@ -236,8 +242,8 @@ class _Comparison(NamedTuple):
         sample = node.metadata.samples.entry(worst[0]).print()
         return (
             f"check_gradient: the gradient {path!r} of {self.block_names[node.block]} deviates from the "
-            f"finite difference: along a random direction it is {gradient:.8g}, the difference is {difference:.8g}, "
-            f"{abs(difference - gradient):.3g} apart, at sample {sample}, "
+            f"finite difference: along a random direction it is {gradient:.8g}, the difference is "
+            f"{difference:.8g}, {abs(difference - gradient):.3g} apart, at sample {sample}, "
             f"index {tuple(int(place) for place in worst)} of the values"
         )
 

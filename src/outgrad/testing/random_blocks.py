@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from outgrad.labels import Labels
 from outgrad.tensor import TensorBlock
 
 Array = npt.NDArray[Any]
+Order = Literal["sorted", "samples", "any"]
 
 TARGETS = Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
 """What samples are differentiated with respect to, unless a caller says otherwise."""
@@ -76,7 +77,7 @@ def random_block(
     sparsity: float = 0.5,
     targets: Labels = TARGETS,
     dtype: npt.DTypeLike = "float64",
-    shuffle: bool = False,
+    order: Order = "sorted",
 ) -> TensorBlock:
     """Make a block of :func:`random_values` with random gradient rows.
 
@@ -96,8 +97,8 @@ def random_block(
         What samples may be differentiated with respect to: the gradient's sample dimensions but ``sample``.
     dtype : dtype
         Of values and gradients.
-    shuffle : bool
-        Whether gradient rows are in random order; otherwise they are sorted.
+    order : {"sorted", "samples", "any"}
+        Gradient rows are sorted, or only sorted by ``sample``, or not sorted.
 
     Returns
     -------
@@ -118,23 +119,27 @@ def random_block(
     for name, parameter in (parameters or {}).items():
         gradient = random_block(
             rng,
-            _rows(rng, len(samples), targets, sparsity, shuffle),
+            _rows(rng, len(samples), targets, sparsity, order),
             [*_own_components(name, parameter.shape, len(components)), *components],
             properties,
             parameter.gradients,
             sparsity=sparsity,
             targets=targets,
             dtype=dtype,
-            shuffle=shuffle,
+            order=order,
         )
         block.add_gradient(name, gradient)
     return block
 
 
-def _rows(rng: np.random.Generator, parents: int, targets: Labels, sparsity: float, shuffle: bool) -> Labels:
+def _rows(rng: np.random.Generator, parents: int, targets: Labels, sparsity: float, order: Order) -> Labels:
     parent, target = np.nonzero(rng.random((parents, len(targets))) < sparsity)
     table = np.column_stack([parent, targets.values[target]])
-    return Labels(["sample", *targets.names], rng.permutation(table) if shuffle else table)
+    if order != "sorted":
+        table = rng.permutation(table)
+    if order == "samples":
+        table = table[np.argsort(table[:, 0], kind="stable")]
+    return Labels(["sample", *targets.names], table)
 
 
 def _own_components(name: str, shape: Sequence[int], inner: int) -> list[Labels]:

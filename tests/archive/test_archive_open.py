@@ -1,0 +1,192 @@
+"""Opening reads one file; handles are small; neighbours on disk are read at once."""
+
+import pickle
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from outgrad.archive.spec import Sizes
+from outgrad.archive.stores import ByteStore, ChunkCache
+from outgrad.errors import ArchiveNotFoundError
+from outgrad.labels import Labels
+from outgrad.plan.requests import Request
+
+
+def many(tools, rng, blocks):
+    made = []
+    for _ in range(blocks):
+        one = tools.block(rng, 3, (2,), 4)
+        tools.attach(one, "positions", tools.gradient(rng, one, 5))
+        made.append(one)
+    return tools.model(made)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often each object of a store was read."""
+    reads: Counter[str] = Counter()
+    original = ByteStore.get
+
+    def get(self, key):
+        reads[key.split("/", 2)[-1]] += 1
+        return original(self, key)
+
+    monkeypatch.setattr(ByteStore, "get", get)
+    return reads
+
+
+def test_opening_2000_blocks_reads_only_the_commit(tools, rng, tmp_path, counted):
+    path = tmp_path / "a.zarr"
+    made = many(tools, rng, 2000)
+    tools.save(path, made)
+    shutil.rmtree(path / "segments")
+    (path / "zarr.json").unlink()
+    opened = tools.open(path)
+    assert not counted
+    assert opened.keys == made.keys
+    assert len(opened.metadata) == len(opened.outlines) == 2000
+    for own, other in zip(made.metadata, opened.metadata, strict=True):
+        assert own.samples == other.samples
+        assert own.gradients["positions"].components == other.gradients["positions"].components
+        assert not other.samples.is_loaded
+    assert not counted
+
+
+def test_handles_pickle_small(tools, rng, tmp_path):
+    tools.save(tmp_path / "a.zarr", many(tools, rng, 50))
+    opened = tools.open(tmp_path / "a.zarr")
+    assert len(pickle.dumps(opened.reader)) < 1000
+    assert len(pickle.dumps(opened.metadata[0].samples)) < 1000
+    assert opened.reader.token == opened.token
+    assert len(opened.token) == 32
+
+
+def test_equal_content_saved_twice_has_another_token(tools, rng, tmp_path):
+    made = many(tools, rng, 2)
+    tools.save(tmp_path / "a.zarr", made)
+    tools.save(tmp_path / "b.zarr", made)
+    assert tools.open(tmp_path / "a.zarr").token != tools.open(tmp_path / "b.zarr").token
+
+
+def test_neighbours_are_read_at_once(tools, rng, tmp_path, counted):
+    made = many(tools, rng, 100)
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    opened.reader.read(tools.requests_of(opened.outlines))
+    assert counted == {
+        "checksums/c.0": 1,
+        "shared/values/0/c.0.0.0": 1,
+        "shared/gradients/positions/values/0/c.0.0.0.0": 1,
+        "shared/labels/0/c.0.0": 1,
+    }
+
+
+def test_small_tables_are_decoded_once(tools, rng, tmp_path, counted):
+    made = many(tools, rng, 100)
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    for own, other in zip(made.metadata, opened.metadata, strict=True):
+        np.testing.assert_array_equal(
+            other.gradients["positions"].samples.values, own.gradients["positions"].samples.values
+        )
+    assert counted == {"checksums/c.0": 1, "shared/labels/0/c.0.0": 1}
+
+
+def test_what_is_read_is_new_memory(tools, rng, tmp_path):
+    made = many(tools, rng, 3)
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    requests = tools.requests_of(opened.outlines)
+    (first, *_) = opened.reader.read(requests)
+    first.values[:] = -1
+    first.gradients["positions"].table[:] = -1
+    for a, b in zip(opened.reader.read(requests), made.chunks, strict=True):
+        tools.assert_chunks_equal(a, b)
+    samples = opened.metadata[0].samples.values
+    assert samples.base is None or not samples.base.flags.writeable
+    assert samples.nbytes < 100
+
+
+def test_requests_in_any_order_and_twice(tools, rng, tmp_path):
+    made = many(tools, rng, 5)
+    tools.save(tmp_path / "a.zarr", made, sizes=Sizes(storage_chunk=200))
+    opened = tools.open(tmp_path / "a.zarr")
+    requests = tools.requests_of(opened.outlines)
+    order = [3, 0, 3, 4]
+    for number, found in zip(order, opened.reader.read([requests[n] for n in order]), strict=True):
+        tools.assert_chunks_equal(found, made.chunks[number])
+
+
+def test_tables_shared_by_blocks_are_numbered_for_each_request(tools, rng, tmp_path):
+    one = tools.block(rng, 6)
+    tools.attach(one, "positions", tools.gradient(rng, one, 30))
+    made = tools.model([one, one])
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    (_, late), (early, _) = tools.split(one[1], 0, [3]), tools.split(one[1], 1, [3])
+    found = opened.reader.read([late, early])
+    table = one[1].gradients["positions"].table
+    half = int((table[:, 0] < 3).sum())
+    np.testing.assert_array_equal(found[0].gradients["positions"].table, table[half:] - [3, 0])
+    np.testing.assert_array_equal(found[1].gradients["positions"].table, table[:half])
+
+
+def test_rows_of_no_chunk(tools, rng, tmp_path):
+    made = many(tools, rng, 1)
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    (found,) = opened.reader.read([Request(0, ((2, 2), (5, 5)))])
+    assert found.values.shape == (0, 2, 4)
+    assert found.gradients["positions"].table.shape == (0, 2)
+
+
+def test_many_keys_are_read_from_their_array(tools, tmp_path, monkeypatch):
+    monkeypatch.setattr("outgrad.archive.layout.KEYS_INLINE", 3)
+    keys = Labels.range("n", 4)
+    tools.save(tmp_path / "a.zarr", tools.Model(keys, [], []))
+    opened = tools.open(tmp_path / "a.zarr")
+    assert not opened.keys.is_loaded
+    np.testing.assert_array_equal(opened.keys.values, keys.values)
+
+
+def test_an_archive_that_was_removed(tools, rng, tmp_path):
+    made = many(tools, rng, 1)
+    tools.save(tmp_path / "a.zarr", made)
+    opened = tools.open(tmp_path / "a.zarr")
+    shutil.rmtree(tmp_path / "a.zarr")
+    with pytest.raises(ArchiveNotFoundError, match="the archive was removed since it was opened"):
+        opened.reader.read(tools.requests_of(opened.outlines))
+
+
+def test_a_store_without_synchronous_methods(tools, rng, tmp_path, monkeypatch):
+    original = ByteStore.__init__
+
+    def init(self, store):
+        original(self, store)
+        self._is_direct = False
+
+    monkeypatch.setattr(ByteStore, "__init__", init)
+    made = many(tools, rng, 3)
+    tools.save(tmp_path / "a.zarr", made)
+    tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
+
+
+def test_the_cache_forgets_the_oldest():
+    cache = ChunkCache(limit=2)
+    for number in range(3):
+        cache.put("a", number, np.full(1, number))
+        cache.get("a", 0)
+    assert [cache.get("a", number) is None for number in range(3)] == [False, True, False]
+
+
+def test_archives_are_forgotten(tools, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("outgrad.archive.read.KEPT_ARCHIVES", 2)
+    made = many(tools, rng, 1)
+    opened = []
+    for number in range(4):
+        tools.save(tmp_path / f"{number}.zarr", made)
+        opened.append(tools.open(tmp_path / f"{number}.zarr"))
+    for each in opened:
+        tools.assert_same(each, made)

@@ -1,0 +1,253 @@
+"""Maps appended one after the other are the map of all their rows."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from outgrad.archive.growing import GrowingBlock, row_hashes
+from outgrad.archive.spec import Sizes
+from outgrad.archive.streaming import ArchiveWriter
+from outgrad.archive.verify import verify
+from outgrad.errors import ArchiveExistsError, ValidationError
+from outgrad.kernels.pieces import cut
+from outgrad.labels import Labels
+from outgrad.tensor.metadata import BlockMetadata
+
+SIZES = Sizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
+
+
+def piece_of(metadata, chunk, request):
+    """A part of a block as a block of its own: gradients count samples from its start."""
+    ranges = iter(request.ranges)
+
+    def labels(own, part, is_gradient):
+        start, stop = next(ranges)
+        table = part.table if is_gradient else own.samples.read(start, stop)
+        gradients = {name: labels(g, part.gradients[name], True) for name, g in own.gradients.items()}
+        return BlockMetadata(Labels(own.samples.names, table), own.components, own.properties, gradients)
+
+    part = cut(chunk, request.ranges)
+    return labels(metadata, part, False), part
+
+
+def append(tools, writer, made, cuts):
+    """Append a map in pieces; a block that has no rows in a piece is left out of it."""
+    pieces = [tools.split(chunk, n, cuts) for n, chunk in enumerate(made.chunks)]
+    for each in zip(*pieces, strict=True):
+        present = [n for n, request in enumerate(each) if request.ranges[0][0] < request.ranges[0][1]]
+        content = [piece_of(made.metadata[n], made.chunks[n], each[n]) for n in present]
+        keys = Labels(made.keys.names, made.keys.values[present].reshape(-1, 2))
+        writer.append_pieces(keys, [own for own, _ in content], [part for _, part in content])
+
+
+def stream(tools, path, made, cuts, **options):
+    with ArchiveWriter(path, **{"sizes": SIZES, **options}) as writer:
+        append(tools, writer, made, cuts)
+
+
+@pytest.mark.parametrize("cuts", [(), (5,), (1, 2, 3, 20), (7, 7, 19)])
+@pytest.mark.parametrize("sizes", [SIZES, Sizes()], ids=["small", "default"])
+def test_pieces_become_one_map(tools, rng, tmp_path, cuts, sizes):
+    made = tools.typical(rng)
+    stream(tools, tmp_path / "a.zarr", made, cuts, sizes=sizes, info={"units": "eV"})
+    opened = tools.open(tmp_path / "a.zarr")
+    tools.assert_same(opened, made)
+    assert (opened.kind, opened.info) == ("map", {"units": "eV"})
+    assert verify(tmp_path / "a.zarr") == []
+
+
+@given(st.integers(0, 2**16), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([40, 300, 5000]))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_pieces(tools, tmp_path_factory, seed, cuts, chunk):
+    made = tools.typical(np.random.default_rng(seed), blocks=2, samples=40)
+    path = tmp_path_factory.mktemp("pieces") / "a.zarr"
+    stream(
+        tools, path, made, [min(cut, 40) for cut in cuts], sizes=Sizes(storage_chunk=chunk, fine_chunk=500)
+    )
+    tools.assert_same(tools.open(path), made)
+
+
+def test_the_result_is_that_of_one_save_but_for_places(tools, rng, tmp_path):
+    made = tools.typical(rng, samples=60, rows=200)
+    tools.save(tmp_path / "a.zarr", made, sizes=SIZES)
+    stream(tools, tmp_path / "b.zarr", made, (20, 31))
+    a, b = tools.open(tmp_path / "a.zarr"), tools.open(tmp_path / "b.zarr")
+    for one, other in zip(a.outlines, b.outlines, strict=True):
+        for (_, x), (_, y) in zip(one.walk(), other.walk(), strict=True):
+            assert x.edges.tolist() == y.edges.tolist()
+    assert a.outlines[0].chunk_count > 5
+    assert [m.samples.digest for m in a.metadata] == [m.samples.digest for m in b.metadata]
+
+
+def test_blocks_may_come_later_and_keys_keep_their_first_order(tools, rng, tmp_path):
+    first, second = tools.block(rng, 4), tools.block(rng, 5)
+    keys = [Labels(["k"], [[7]]), Labels(["k"], [[3], [9]])]
+    with ArchiveWriter(tmp_path / "a.zarr") as writer:
+        writer.append_pieces(keys[0], [first[0]], [first[1]])
+        writer.append_pieces(keys[1], [second[0], first[0]], [second[1], first[1]])
+    opened = tools.open(tmp_path / "a.zarr")
+    tools.assert_same(
+        opened,
+        tools.Model(
+            Labels(["k"], [[7], [3], [9]]), [first[0], second[0], first[0]], [first[1], second[1], first[1]]
+        ),
+    )
+
+
+def test_memory_is_a_storage_chunk_an_array(tools, rng, tmp_path):
+    writer = ArchiveWriter(tmp_path / "a.zarr", sizes=SIZES)
+    made = tools.typical(rng, samples=80, rows=240)
+    append(tools, writer, made, range(3, 80, 3))
+    (block, *_) = writer._blocks.values()
+    for _, each in block.walk():
+        for sink in (each.values, each.samples):
+            assert sum(rows.nbytes for rows in sink._pending) < max(SIZES.storage_chunk, sink.array.row_bytes)
+    writer.close()
+    tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
+
+
+def test_samples_that_occur_twice(tools, rng, tmp_path):
+    made = tools.typical(rng)
+    writer = ArchiveWriter(tmp_path / "a.zarr", sizes=SIZES)
+    append(tools, writer, made, (5,))
+    parts = [tools.split(chunk, n, (3, 8))[1] for n, chunk in enumerate(made.chunks)]
+    again = [piece_of(*each) for each in zip(made.metadata, made.chunks, parts, strict=True)]
+    writer.append_pieces(made.keys, [own for own, _ in again], [part for _, part in again])
+    with pytest.raises(
+        ValidationError,
+        match=r"sample \(system=\d, atom=\d\) of block \(0, 0\) was appended twice, as rows \d and 2\d; n",
+    ):
+        writer.close()
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_equal_hashes_are_not_equal_rows(tools, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("outgrad.archive.growing.row_hashes", lambda table: np.zeros(len(table), np.uint64))
+    made = tools.typical(rng)
+    stream(tools, tmp_path / "a.zarr", made, (5,))
+    tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
+
+
+def test_hashes_tell_rows_apart(rng):
+    table = np.unique(rng.integers(-5, 5, size=(20000, 4)), axis=0).astype(np.int32)
+    assert len(np.unique(row_hashes(table))) == len(table)
+    np.testing.assert_array_equal(row_hashes(table[:9]), row_hashes(table)[:9])
+
+
+def other(tools, rng, what):
+    metadata, chunk = one = tools.block(rng, 4, (2,), 3)
+    tools.attach(one, "positions", tools.gradient(rng, one, 5))
+    if what == "components":
+        return tools.block(rng, 4, (3,), 3)
+    if what == "gradients":
+        return tools.block(rng, 4, (2,), 3)
+    if what == "dtype":
+        return metadata, type(chunk)(chunk.values.astype("f4"), chunk.gradients)
+    if what == "shape":
+        return metadata, type(chunk)(chunk.values[:3], chunk.gradients)
+    if what == "gradient shape":
+        own = chunk.gradients["positions"]
+        return metadata, type(chunk)(chunk.values, {"positions": type(own)(own.values[1:], {}, own.table)})
+    return one
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        (
+            "components",
+            "blocks/0 has other sample names, components, properties or gradients than in the pieces",
+        ),
+        ("gradients", "blocks/0 has other sample names, components, properties or gradients"),
+        ("dtype", r"values of shape \(4, 2, 3\) and dtype float32, where .* \(4, 2, 3\) and float64"),
+        ("shape", r"blocks/0 has values of shape \(3, 2, 3\)"),
+        ("gradient shape", r"blocks/0/gradients/positions has values of shape \(4, 3, 2, 3\)"),
+    ],
+)
+def test_pieces_that_do_not_fit(tools, rng, tmp_path, what, text):
+    keys = Labels.range("k", 1)
+    metadata, chunk = other(tools, rng, "same")
+    with ArchiveWriter(tmp_path / "a.zarr") as writer:
+        writer.append_pieces(keys, [metadata], [chunk])
+        bad = other(tools, rng, what)
+        with pytest.raises(ValidationError, match=text):
+            writer.append_pieces(keys, [bad[0]], [bad[1]])
+    assert len(tools.open(tmp_path / "a.zarr").metadata[0].samples) == 4
+
+
+def test_blocks_and_keys_that_do_not_fit(tools, rng, tmp_path):
+    metadata, chunk = other(tools, rng, "same")
+    bare = tools.block(rng, 4, (2,), 3)
+    with ArchiveWriter(tmp_path / "a.zarr") as writer:
+        writer.append_pieces(Labels.range("k", 1), [metadata], [chunk])
+        with pytest.raises(ValidationError, match=r"names \['j'\], and those of the maps before \['k'\]"):
+            writer.append_pieces(Labels.range("j", 1), [metadata], [chunk])
+        with pytest.raises(
+            ValidationError, match="blocks of a map have equal names, dtypes and gradients, found"
+        ):
+            writer.append_pieces(Labels(["k"], [[5]]), [bare[0]], [bare[1]])
+    assert len(tools.open(tmp_path / "a.zarr").keys) == 1
+
+
+def test_too_many_rows_for_labels(tools, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("outgrad.archive.growing._LAST_ROW", 25)
+    made = tools.typical(rng)
+    with pytest.raises(
+        ValidationError, match=r"parent of blocks/0/gradients/positions/gradients/strain has more than"
+    ):
+        stream(tools, tmp_path / "a.zarr", made, (5, 12))
+
+
+def test_an_exception_leaves_nothing_or_the_old_archive(tools, rng, tmp_path):
+    made = tools.typical(rng)
+    path = tmp_path / "a.zarr"
+
+    def fail(**options):
+        with ArchiveWriter(path, **options) as writer:
+            append(tools, writer, made, (5,))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not path.exists()
+    stream(tools, path, made, ())
+    with pytest.raises(ArchiveExistsError, match="overwrite=True"):
+        ArchiveWriter(path)
+    with pytest.raises(KeyboardInterrupt):
+        fail(overwrite=True)
+    tools.assert_same(tools.open(path), made)
+    assert [file.name for file in (path / "commits").iterdir()] == ["0000000001.json"]
+    stream(tools, path, made, (3,), overwrite=True)
+    assert tools.open(path).version == 2
+
+
+def test_nothing_appended(tmp_path):
+    with pytest.raises(
+        ValidationError, match="nothing was appended; append at least one map, which may be empty"
+    ):
+        ArchiveWriter(tmp_path / "a.zarr").close()
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_a_map_without_blocks(tools, tmp_path):
+    with ArchiveWriter(tmp_path / "a.zarr") as writer:
+        writer.append_pieces(Labels.empty(["k"]), [], [])
+    assert tools.open(tmp_path / "a.zarr").keys.shape == (0, 1)
+
+
+def test_unsorted_pieces(tools, rng, tmp_path):
+    one = tools.block(rng, 10)
+    tools.attach(one, "positions", tools.gradient(rng, one, 30, is_sorted=False))
+    made = tools.model([one])
+    stream(tools, tmp_path / "a.zarr", made, ())
+    tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
+
+
+def test_growing_blocks_walk_like_chunks(tools, rng, tmp_path):
+    made = tools.typical(rng)
+    with ArchiveWriter(tmp_path / "a.zarr") as writer:
+        append(tools, writer, made, ())
+        block = next(iter(writer._blocks.values()))
+        assert isinstance(block, GrowingBlock)
+        assert [path for path, _ in block.walk()] == [path for path, _ in made.chunks[0].walk()]

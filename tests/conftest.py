@@ -1,0 +1,33 @@
+"""What all tests share: the switch for slow ones, the effort of hypothesis, and the folder of helpers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # `from helpers import …`, `from ops.cases import …`
+
+SLOW_MACHINE = [HealthCheck.too_slow, HealthCheck.differing_executors]
+settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=SLOW_MACHINE)
+settings.register_profile("night", max_examples=2000, deadline=None, suppress_health_check=SLOW_MACHINE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--hypothesis-profile", None) is None:
+        settings.load_profile("default")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--runslow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --runslow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
