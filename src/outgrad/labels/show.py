@@ -111,7 +111,8 @@ def labels_html(names: Sequence[str], count: int, head: Table, tail: Table | Non
         rows.append(f'<tr><td colspan="{len(names)}" style="text-align: center">…</td></tr>')
         rows.extend(_html_row(row, "td") for row in tail.tolist())
     return (
-        f'<table class="outgrad-labels" style="{TABLE_STYLE}"><caption style="{CAPTION_STYLE}">{caption}</caption>'
+        f'<table class="outgrad-labels" style="{TABLE_STYLE}">'
+        f'<caption style="{CAPTION_STYLE}">{caption}</caption>'
         f"<thead>{_html_row(names, 'th')}</thead><tbody>{''.join(rows)}</tbody></table>"
     )
 

@@ -8,8 +8,8 @@ from typing import Any
 from outgrad.errors import NotEqualError
 from outgrad.kernels.compare import Tolerance, difference
 from outgrad.lazy.compare import first_difference
-from outgrad.ops.operands import T, block_twin, content, key_order
-from outgrad.tensor import TensorMap
+from outgrad.ops.operands import T, block_twin, pair
+from outgrad.tensor import TensorBlock, TensorMap
 from outgrad.tensor.blocks import Blocks, alike
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -198,12 +198,9 @@ def _holds(check: Callable[..., None], *arguments: Any) -> bool:
 
 
 def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
-    a, b = content(call, "tensor_1", first), content(call, "tensor_2", second)
-    if isinstance(first, TensorMap) != isinstance(second, TensorMap):
+    if {type(first), type(second)} == {TensorMap, TensorBlock}:
         raise NotEqualError(f"inputs to '{call}' should be of one kind; found a map and a block")
-    if isinstance(first, TensorMap) and isinstance(second, TensorMap):
-        b = b.select(key_order(call, first.keys, second.keys))
-    return [a, b]
+    return pair(call, first, second, ("tensor_1", "tensor_2"))
 
 
 def _axes(check: Check) -> Sequence[str]:

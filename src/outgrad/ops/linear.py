@@ -52,7 +52,7 @@ def dot(tensor_1: T, tensor_2: T) -> T:
     >>> og.dot(block, block).values
     array([[5.]])
     """
-    first, second = pair("dot", tensor_1, tensor_2)
+    first, second = pair("dot", tensor_1, tensor_2, ("tensor_1", "tensor_2"))
     for a, b in zip(first.metadata, second.metadata, strict=True):
         _check(a, b)
 

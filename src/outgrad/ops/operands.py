@@ -43,11 +43,11 @@ def number(given: Any) -> float | complex:
     return plain if isinstance(plain, complex) else float(plain)
 
 
-def pair(call: str, A: T, B: T) -> list[Blocks]:
+def pair(call: str, A: T, B: T, names: tuple[str, str] = ("A", "B")) -> list[Blocks]:
     """Two operands of one kind; the second map in the order of the keys of the first."""
-    first, second = content(call, "A", A), content(call, "B", B)
+    first, second = content(call, names[0], A), content(call, names[1], B)
     if isinstance(A, TensorMap) != isinstance(B, TensorMap):
-        raise TypeError(f"{call}: A is a {type(A).__name__}, but B is a {type(B).__name__}")
+        raise TypeError(f"{call}: {names[0]} is a {type(A).__name__}, but {names[1]} is a {type(B).__name__}")
     if isinstance(A, TensorMap) and isinstance(B, TensorMap):
         second = second.select(key_order(call, A.keys, B.keys))
     return [first, second]
@@ -90,6 +90,10 @@ def _check(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
             f"inputs to '{call}' should have the same components, in the same order; in {where} found "
             f"{[c.names for c in a.components]} and {[c.names for c in b.components]}"
         )
+    _check_gradients(call, a, b, where)
+
+
+def _check_gradients(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
     if a.gradients.keys() != b.gradients.keys():
         raise NotEqualError(
             f"inputs to '{call}' should have the same gradients; in {where} found "
@@ -106,13 +110,7 @@ def _check_gradient(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -
             f"{a.samples.names}, {[c.names for c in a.components]} and "
             f"{b.samples.names}, {[c.names for c in b.components]}"
         )
-    if a.gradients.keys() != b.gradients.keys():
-        raise NotEqualError(
-            f"inputs to '{call}' should have the same gradients; in {where} found "
-            f"{list(a.gradients)} and {list(b.gradients)}"
-        )
-    for name in a.gradients:
-        _check_gradient(call, a.gradients[name], b.gradients[name], f"gradient {name!r} of {where}")
+    _check_gradients(call, a, b, where)
 
 
 def names_of(call: str, argument: str, given: Any) -> list[str]:

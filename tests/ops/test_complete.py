@@ -1,0 +1,40 @@
+"""Every public operation is in the table of cases, and has all its forms."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import outgrad as og
+from ops.cases import CASES
+from outgrad.ops import PUBLIC, compare, create, public_operations
+
+NAMES = [name for module, names in PUBLIC.items() if module not in (compare, create) for name in names]
+
+
+def test_every_operation_has_a_case() -> None:
+    assert {case.operation for case in CASES} == set(NAMES)
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_jobs_can_use_every_operation() -> None:
+    assert set(public_operations()) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", [name for names in PUBLIC.values() for name in names])
+def test_public_names_are_exported_and_described(name: str) -> None:
+    function = getattr(og, name)
+    assert name in og.__all__
+    description = inspect.getdoc(function)
+    assert description is not None
+    for section in ("Parameters\n---", "Examples\n---"):
+        assert section in description
+    assert description.splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name in dir(og) if name.endswith(("_block", "_block_raise"))])
+def test_block_twins_have_the_signature_of_the_original(name: str) -> None:
+    original = getattr(og, name.replace("_block", ""))
+    renamed = [parameter.replace("tensor", "block") for parameter in inspect.signature(original).parameters]
+    assert list(inspect.signature(getattr(og, name)).parameters) == renamed
