@@ -21,7 +21,7 @@ FOLDER = Path(tempfile.mkdtemp())
 # ---------------------------
 #
 # The input is a SOAP power spectrum with gradients with respect to positions and strain. Opening it
-# reads the table of contents of the file and no values.
+# reads the labels, and no values.
 
 rho = og.open(DATA / "molecules-power-spectrum.mts")
 print(rho)
@@ -47,7 +47,7 @@ rho
 # read all of them. To see more than that, ask for chunks of 8 kB:
 
 rho = rho.chunk(target_bytes="8 kB")
-rho
+rho.block(0)
 
 # %%
 # The chunks of the values are seen by Dask, too; the gradient is cut where the samples are:

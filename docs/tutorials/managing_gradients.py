@@ -118,8 +118,8 @@ print("second set of components:", gradient.components[1])
 #
 # .. math:: \nabla h = 2 \, \rho \, \nabla \rho .
 #
-# The two factors on the right have different shapes: ``rho`` has a row for each atom, its gradient has
-# one for each pair. The column ``sample`` says which row goes with which,
+# The two factors on the right have different shapes: :math:`\rho` has a row for each atom, its gradient
+# has one for each pair. The column ``sample`` says which row goes with which,
 
 gradient = radial_spectrum.block(2).gradient("positions")
 print(gradient.samples["sample"])

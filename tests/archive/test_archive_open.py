@@ -125,12 +125,13 @@ def test_tables_shared_by_blocks_are_numbered_for_each_request(tools, rng, tmp_p
     made = tools.model([one, one])
     tools.save(tmp_path / "a.zarr", made)
     opened = tools.open(tmp_path / "a.zarr")
-    (_, late), (early, _) = tools.split(one[1], 0, [3]), tools.split(one[1], 1, [3])
-    found = opened.reader.read([late, early])
+    (_, late), (early, again) = tools.split(one[1], 0, [3]), tools.split(one[1], 1, [3])
+    found = opened.reader.read([late, early, again])
     table = one[1].gradients["positions"].table
     half = int((table[:, 0] < 3).sum())
     np.testing.assert_array_equal(found[0].gradients["positions"].table, table[half:] - [3, 0])
     np.testing.assert_array_equal(found[1].gradients["positions"].table, table[:half])
+    np.testing.assert_array_equal(found[2].gradients["positions"].table, table[half:] - [3, 0])
 
 
 def test_rows_of_no_chunk(tools, rng, tmp_path):

@@ -149,6 +149,16 @@ def test_abort_of_what_was_not_begun_touches_nothing(tools, rng, tmp_path):
     tools.assert_same(tools.open(path), made)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_abort_after_the_commit_changes_nothing(tools, rng, tmp_path, overwrite):
+    path = tmp_path / "a.zarr"
+    made = tools.typical(rng)
+    if overwrite:
+        tools.save(path, made)
+    tools.save(path, made, overwrite=overwrite).abort()
+    tools.assert_same(tools.open(path), made)
+
+
 @pytest.mark.parametrize("ending", ["abort", "commit"])
 def test_overwriting_keeps_the_old_archive_until_the_new_one_is_whole(tools, rng, tmp_path, ending):
     path = tmp_path / "a.zarr"
@@ -204,19 +214,35 @@ def test_an_overwritten_archive_that_is_damaged(tools, rng, tmp_path):
     tools.assert_same(tools.open(path), made)
 
 
-def test_two_writers_one_commits(tools, rng, tmp_path):
+@pytest.mark.parametrize("others", [1, 2])
+def test_two_writers_one_commits(tools, rng, tmp_path, others):
     path = tmp_path / "a.zarr"
     first, second = tools.typical(rng, 2), tools.typical(rng, 3)
     tools.save(path, first)
     slow = begin(second, path, overwrite=True)
-    tools.save(path, first, overwrite=True)
-    shutil.copytree(path / "segments", tmp_path / "kept")
-    with pytest.raises(
-        ArchiveError, match=r"plan.json is missing|another writer has finished version 2 since this"
-    ):
-        finish(tools, slow, second)
+    written = [slow.write(second.whole(), second.chunks)]
+    for _ in range(others):
+        tools.save(path, first, overwrite=True)
+    text = (
+        f"another writer has finished version {1 + others} since this save began; its archive is there, and"
+    )
+    with pytest.raises(ArchiveError, match=text):
+        slow.commit(written)
     slow.abort()
     tools.assert_same(tools.open(path), first)
+    assert commits_of(path) == [f"{1 + others:010d}.json"]
+
+
+def test_a_writer_whose_segment_was_removed(tools, rng, tmp_path):
+    path = tmp_path / "a.zarr"
+    made = tools.typical(rng)
+    tools.save(path, made)
+    slow = begin(made, path, overwrite=True)
+    tools.save(path, made, overwrite=True)
+    with pytest.raises(ArchiveError, match=r"plan.json is missing or no plan"):
+        slow.write(made.whole(), made.chunks)
+    slow.abort()
+    tools.assert_same(tools.open(path), made)
 
 
 def test_a_commit_never_replaces_another(tools, rng, tmp_path):

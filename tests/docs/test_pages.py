@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import outgrad
 from outgrad.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,12 @@ def test_the_job_of_the_readme_runs(checkout: Path) -> None:
         "squared.zarr",
         "total.mts",
     }
+
+
+def test_the_reference_lists_every_public_name() -> None:
+    pages = (ROOT / "docs" / "reference").glob("*.rst")
+    listed = set(re.findall(r"[A-Za-z_]\w*", " ".join(page.read_text(encoding="utf-8") for page in pages)))
+    assert set(outgrad.__all__) - listed == set()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

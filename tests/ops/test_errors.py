@@ -76,7 +76,7 @@ def test_maps_and_blocks_do_not_mix(name: str) -> None:
 
 def test_arguments_of_other_operations() -> None:
     fails(TypeError, "abs: A must be a TensorMap or a TensorBlock, got float", lambda: og.abs(1.0))  # type: ignore[type-var]
-    fails(TypeError, "dot: A must be a TensorMap or", lambda: og.dot(1, 2))  # type: ignore[type-var]
+    fails(TypeError, "dot: tensor_1 must be a TensorMap or", lambda: og.dot(1, 2))  # type: ignore[type-var]
     for name in ("sum_over_samples", "sum_over_properties"):
         fails(
             TypeError, f"{name}: tensor must be a TensorMap or", lambda name=name: getattr(og, name)(1, "n")
@@ -119,7 +119,7 @@ def test_block_twins_name_their_argument_as_upstream() -> None:
     assert og.equal_block(block_1=BLOCK, block_2=BLOCK)
     fails(
         TypeError,
-        "unexpected keyword argument",
+        "missing a required argument: 'block'",
         lambda: og.sum_over_samples_block(tensor=BLOCK, sample_names="a"),
     )
     assert og.equal_block_raise.__name__ == "equal_block_raise"
@@ -177,7 +177,7 @@ def test_the_block_is_named() -> None:
 
 def test_gradients_must_be_the_same() -> None:
     other = relabelled(parameters={"cell": Parameter()})
-    match = r"'add' should have the same gradients; in the blocks found \['cell', 'positions', 'strain'\] and \['cell"
+    match = r"'add' should have the same gradients; in the blocks found \['cell', 'positions', 'strain'\] and"
     fails(NotEqualError, match, lambda: og.add(BLOCK, other))
 
 
@@ -212,7 +212,7 @@ def test_dot_needs_the_same_properties() -> None:
 
 
 def test_the_right_side_of_dot_is_plain() -> None:
-    match = r"dot: tensor_2 must have no components and no gradients, found 1 component\(s\) and gradients \['cell"
+    match = r"dot: tensor_2 must have no components and no gradients, found 1 component\(s\) and gradients"
     fails(ValidationError, match, lambda: og.dot(BLOCK, BLOCK))
     plain = relabelled(components=[], parameters={"cell": Parameter()})
     match = r"found 0 component\(s\) and gradients \['cell'\]; remove_gradients\(tensor_2\) drops them"

@@ -97,7 +97,7 @@ def test_plus_keeps_integers() -> None:
 def test_matrix_product(form: Any) -> None:
     assert_identical(form(A) @ weights(A), og.dot(A, weights(A)))
     assert_identical(form(A).block(0) @ weights(A).block(0), og.dot(A.block(0), weights(A).block(0)))
-    with pytest.raises(TypeError, match="dot: B must be a TensorMap or a TensorBlock, got float"):
+    with pytest.raises(TypeError, match="dot: tensor_2 must be a TensorMap or a TensorBlock, got float"):
         A @ 2.0
     with pytest.raises(TypeError, match="unsupported operand type"):
         2.0 @ A

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from io import StringIO
 from pathlib import Path
 
 import dask
 import psutil
 import pytest
 import zarr
+from dask.utils import format_bytes
 from distributed import Client
+from rich.console import Console
 
 import outgrad as og
 from outgrad.errors import (
@@ -22,7 +26,7 @@ from outgrad.errors import (
     NotEqualError,
 )
 from outgrad.run import SchedulerAddress, build, embedded, read_job, run_job
-from outgrad.run.execute import plan_job
+from outgrad.run.execute import _runs, _stop, plan_job
 from outgrad.run.watch import worker_states
 
 MIB = 2**20
@@ -238,6 +242,29 @@ def test_a_failure_leaves_the_outputs_of_before(client: Client, folder: Path, rh
         run_job(folder / "job.yaml", SchedulerAddress(client.scheduler.address), overwrite=True)
     assert names(folder) == before
     check_results(folder, rho)
+
+
+@pytest.mark.cluster
+def test_progress_tells_bytes_rate_and_memory(client: Client, folder: Path) -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=150)
+    run_job(folder / "job.yaml", client, console=console)
+    shown = console.file.getvalue()
+    assert shown.startswith(f"dashboard: {client.dashboard_link}")
+    total = format_bytes(og.open(folder / "squared.zarr").nbytes + og.open(folder / "total.mts").nbytes)
+    assert f"/{total.split('.')[0]}." in shown.replace("\x1b[0m", "")
+    assert "B/s" in shown
+    assert "2 workers, largest " in shown
+
+
+@pytest.mark.cluster
+def test_tasks_have_ended_when_a_job_is_stopped(client: Client) -> None:
+    slow = client.submit(time.sleep, 1.5, key="slow")
+    keys = frozenset({"slow"})
+    while not any(client.run(_runs, keys).values()):
+        time.sleep(0.02)
+    _stop(client, [slow], keys)
+    assert slow.cancelled()
+    assert not any(client.run(_runs, keys).values())
 
 
 @pytest.mark.cluster

@@ -91,7 +91,7 @@ def test_the_summary_counts_bytes_both_ways() -> None:
         ("bytes written", "100.00 MiB"),
         ("throughput", "200.00 MiB/s"),
         ("peak memory of tcp://a", "200.00 MiB (80.00 MiB before the job)"),
-        ("peak memory of tcp://b", "150.00 MiB (restarted while the job ran)"),
+        ("peak memory of tcp://b", "150.00 MiB (started while the job ran)"),
     ]
 
 

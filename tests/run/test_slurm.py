@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """A job through a real SLURM of one node on loopback, with the specification of the repository."""
 
 from __future__ import annotations

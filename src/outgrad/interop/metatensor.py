@@ -108,9 +108,9 @@ def to_metatensor(data: Any) -> Any:
     if isinstance(data, Labels):
         return _labels_out(metatensor, data)
     if isinstance(data, TensorBlock):
-        return _block_out(metatensor, data.compute())
+        return _block_out(metatensor, data.compute())  # type: ignore[no-untyped-call]
     if isinstance(data, TensorMap):
-        computed = data.compute()
+        computed = data.compute()  # type: ignore[no-untyped-call]
         blocks = [_block_out(metatensor, block) for block in computed]
         converted = metatensor.TensorMap(_labels_out(metatensor, data.keys), blocks)
         for key, value in data.info().items():

@@ -16,6 +16,29 @@ from outgrad.lazy.build import add_layer
 from outgrad.plan.outline import Outline, Piece
 
 
+class RowArray(da.Array):
+    """A Dask array that takes rows and inserts axes in one index, ``values[row, None, :]``.
+
+    Dask inserts axes into the tasks that take the rows and fails where these are no plain slices
+    (dask/dask#11993), so the two are done one after the other.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        inserts = any(part is None for part in parts)
+        if not (inserts and any(isinstance(part, (list, np.ndarray)) for part in parts)):
+            return super().__getitem__(index)  # type: ignore[no-untyped-call]
+        taken = super().__getitem__(tuple(part for part in parts if part is not None))  # type: ignore[no-untyped-call]
+        return taken[tuple(_kept(part) for part in parts if not isinstance(part, (int, np.integer)))]
+
+
+def _kept(part: Any) -> Any:
+    """An inserted axis, or all of an axis that was indexed before."""
+    return part if part is None or part is Ellipsis else slice(None)
+
+
 def is_lazy(array: Any) -> bool:
     """Whether ``array`` is a Dask array."""
     return isinstance(array, da.Array)
@@ -33,7 +56,7 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
         layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
-    return da.Array(  # type: ignore[no-untyped-call]
+    return RowArray(  # type: ignore[no-untyped-call]
         add_layer(name, layer, [blocks.graph]), name, chunks, meta=meta
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from graphlib import TopologicalSorter
 from typing import Any
 
 from dask import threaded
@@ -19,8 +20,14 @@ def optimize(graph: Any, keys: Iterable[Any]) -> dict[Key, Any]:
     """Drop what is not asked for, and fuse chains: reading, working and writing become one task."""
     wanted = list(_flat(keys))
     tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
-    fused: dict[Key, Any] = fuse_linear_task_spec(cull(tasks, wanted), wanted)  # type: ignore[no-untyped-call]
+    fused: dict[Key, Any] = fuse_linear_task_spec(_bottom_up(cull(tasks, wanted)), wanted)  # type: ignore[no-untyped-call]
     return fused
+
+
+def _bottom_up(tasks: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Order tasks before those that need them: fusion that meets a later task first breaks its chain."""
+    order = TopologicalSorter({key: task.dependencies for key, task in tasks.items()}).static_order()
+    return {key: tasks[key] for key in order if key in tasks}
 
 
 def compute_keys(graph: Any, keys: list[Key]) -> list[Any]:

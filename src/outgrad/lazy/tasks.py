@@ -22,7 +22,10 @@ ChunkList = list[Chunk]
 class Reader(Protocol):
     """A light handle on stored blocks: it travels in tasks, and opens what it needs once a process."""
 
-    token: str
+    @property
+    def token(self) -> str:
+        """Name of the content and version."""
+        ...
 
     def read(self, requests: Sequence[Request]) -> ChunkList:
         """Read the chunks asked for."""

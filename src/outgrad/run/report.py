@@ -121,7 +121,7 @@ class Summary:
 
 
 def _peak(state: WorkerState, before: int | None) -> str:
-    started = "restarted while the job ran" if before is None else f"{format_bytes(before)} before the job"
+    started = "started while the job ran" if before is None else f"{format_bytes(before)} before the job"
     return f"{format_bytes(state.peak_bytes)} ({started})"
 
 

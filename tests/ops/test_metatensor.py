@@ -1,0 +1,117 @@
+"""Parity with metatensor-operations, on random maps and on real ones; finite differences come first.
+
+What upstream does otherwise is listed in ``DIFFERENT``, and a test shows that it still does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import outgrad as og
+from helpers import cut_at
+from ops.cases import FLAT, operand, weights
+from ops.test_chunking import ACROSS_SYSTEMS
+from outgrad.testing import assert_identical
+
+upstream = pytest.importorskip("metatensor")
+pytest.importorskip("metatensor.operations")
+interop = pytest.importorskip("outgrad.interop.metatensor")
+
+FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
+Call = Callable[[Any, Any], Any]
+
+def first_value(module: Any, labels: Any) -> Any:
+    """Labels that select the entries which agree with the first one in the first dimension."""
+    return module.Labels(list(labels.names[:1]), np.array(labels.values[:1, :1]))
+
+
+OPERATIONS: dict[str, Call] = {
+    "add": lambda m, A: m.add(A, A),
+    "add number": lambda m, A: m.add(A, 2),
+    "subtract": lambda m, A: m.subtract(A, m.multiply(A, 0.5)),
+    "subtract number": lambda m, A: m.subtract(A, 0.25),
+    "multiply": lambda m, A: m.multiply(A, A),
+    "multiply number": lambda m, A: m.multiply(A, -3),
+    "divide": lambda m, A: m.divide(A, m.add(m.multiply(A, A), 1)),
+    "divide number": lambda m, A: m.divide(A, 7),
+    "pow 2": lambda m, A: m.pow(A, 2),
+    "pow -1": lambda m, A: m.pow(m.add(m.multiply(A, A), 1), -1),
+    "abs": lambda m, A: m.abs(A),
+    "remove gradients": lambda m, A: m.remove_gradients(A),
+    "slice samples": lambda m, A: m.slice(A, "samples", m.Labels(["system"], np.array([[0], [3]], np.int32))),
+    "slice properties": lambda m, A: m.slice(A, "properties", first_value(m, A.block(0).properties)),
+    "sum over atoms": lambda m, A: m.sum_over_samples(A, ["atom"]),
+    "sum over all": lambda m, A: m.sum_over_samples(A, ["system", "atom"]),
+    "sum over properties": lambda m, A: m.sum_over_properties(A, A.property_names[:1]),
+    "sum over all properties": lambda m, A: m.sum_over_properties(A, A.property_names),
+}
+
+
+def agree(ours: og.TensorMap, theirs: Any) -> None:
+    assert og.equal_metadata(ours, interop.from_metatensor(theirs))
+    assert og.allclose(ours, interop.from_metatensor(theirs), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("sparsity", [0.0, 0.4, 1.0])
+def test_random_maps(name: str, sparsity: float) -> None:
+    map = without_empty_blocks(operand(0, sparsity=sparsity))
+    theirs = OPERATIONS[name](upstream, interop.to_metatensor(map))
+    agree(OPERATIONS[name](og, map), theirs)
+
+
+def without_empty_blocks(map: og.TensorMap) -> og.TensorMap:
+    """Upstream's reductions refuse or mistreat blocks without samples."""
+    return og.TensorMap(og.Labels(map.keys.names, map.keys.values[:2]), map.blocks()[:2])
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_real_maps(name: str, file: Path) -> None:
+    given = upstream.load(str(file))
+    ours = interop.from_metatensor(given)
+    agree(OPERATIONS[name](og, ours), OPERATIONS[name](upstream, given))
+    agree(OPERATIONS[name](og, ours.chunk(target_bytes=20_000)), OPERATIONS[name](upstream, given))
+
+
+def test_dot() -> None:
+    map = without_empty_blocks(operand(0))
+    theirs = upstream.dot(interop.to_metatensor(map), interop.to_metatensor(weights(map)))
+    agree(og.dot(map, weights(map)), theirs)
+
+
+def test_dtypes_of_integers_with_numbers() -> None:
+    map = without_empty_blocks(operand(0, dtype="int64", parameters={}))
+    for call in (lambda m, A: m.add(A, 1), lambda m, A: m.multiply(A, 2), lambda m, A: m.pow(A, -2)):
+        theirs = call(upstream, interop.to_metatensor(map))
+        assert call(og, map).block(0).dtype == theirs.block(0).dtype == np.float64
+
+
+def test_conversion_keeps_everything() -> None:
+    map = operand(0, parameters=FLAT)
+    assert_identical(interop.from_metatensor(interop.to_metatensor(map)), map)
+    assert_identical(interop.from_metatensor(interop.to_metatensor(cut_at(map, ACROSS_SYSTEMS))), map)
+
+
+DIFFERENT: dict[str, tuple[str, Call]] = {
+    "gradient of x⁰ at 0": ("0 · 0⁻¹ is NaN upstream", lambda m, A: m.pow(m.multiply(A, 0), 0)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_known_differences_are_still_there(name: str) -> None:
+    map = without_empty_blocks(operand(0, sparsity=1.0))
+    call = DIFFERENT[name][1]
+    assert not og.equal(call(og, map), interop.from_metatensor(call(upstream, interop.to_metatensor(map))))
+
+
+def test_info_is_kept_here_and_dropped_upstream() -> None:
+    map = operand(0)
+    assert (map + 1).info() == {"source": "seed 0"}
+    assert upstream.add(interop.to_metatensor(map), 1).info() == {}
