@@ -120,7 +120,7 @@ def test_plain_zarr_reads_every_array(tools, rng, tmp_path, sizes):
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")[f"segments/{segment['id']}"]
     arrays = [group[array["path"]] for array in segment["arrays"]]
     for array, spec in zip(arrays, segment["arrays"], strict=True):
-        assert (array.shape, array.dtype.name) == (tuple(spec["shape"]), spec["dtype"])
+        assert (array.shape, array.dtype.name, array.fill_value) == (tuple(spec["shape"]), spec["dtype"], 0)
 
     def table(number):
         array, first, rows, names, _ = segment["tables"][number]

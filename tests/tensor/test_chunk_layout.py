@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import dask
 import numpy as np
 import pytest
@@ -32,7 +30,7 @@ def block(systems: list[int], name: str = "system", **settings: float) -> Tensor
         ([0, 0, 1, 1, 2, 2], 32, (4, 2)),
         ([0, 0, 1, 1, 2, 2], 48, (6,)),
         ([0, 0, 0, 0, 1, 2], 16, (2, 2, 2)),  # a system larger than the target is cut at its samples
-        ([0, 0, 0, 1], 16, (2, 1, 1)),
+        ([0, 0, 0, 1], 16, (2, 2)),
         ([0, 0, 0, 1], 1, (1, 1, 1, 1)),
         ([2, 0, 1, 0], 16, (2, 2)),  # not sorted by system: every sample is an edge
         ([4], 1, (1,)),
@@ -107,11 +105,9 @@ def test_chunks_hold_whole_samples_and_keep_to_the_target(map: TensorMap, target
     for outline in lazy.outlines:
         sizes = outline.chunk_bytes.tolist()
         assert sum(sizes) == outline.nbytes
-        rows = outline.chunk_rows
-        assert all(size <= target or count == 1 for size, count in zip(sizes, rows, strict=True))
-        # Systems of these maps are not sorted in general, so neighbours could not have been one chunk.
-        if not (np.diff(outline.edges) == 0).any() and all(count == 1 for count in rows):
-            assert all(first + second > target or len(rows) > 1 for first, second in pairwise(sizes))
+        assert all(
+            size <= target or count == 1 for size, count in zip(sizes, outline.chunk_rows, strict=True)
+        )
     assert all(
         size <= target or len(part) == 1 for size, part in zip(lazy.part_bytes, lazy.parts, strict=True)
     )

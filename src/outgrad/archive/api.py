@@ -128,8 +128,8 @@ def open(path: str | Path, *, target_bytes: int | str | None = None) -> Any:
         A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
     target_bytes : int or str, optional
         Bytes of values and gradients a task holds, such as ``"64 MiB"``; the default is the configuration
-        ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; for smaller ones call
-        ``chunk``.
+        ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; ``chunk`` makes
+        smaller ones.
 
     Returns
     -------

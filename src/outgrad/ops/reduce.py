@@ -32,8 +32,8 @@ def sum_over_samples(tensor: T, sample_names: Names) -> T:
     .. math:: h_g = \sum_{i \in g} X_i, \qquad \nabla h_g = \sum_{i \in g} \nabla X_i
 
     The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are summed
-    where all labels but ``sample`` agree. Floating-point sums are taken in float64 and stored in the dtype of the map; integers
-    are summed in their own dtype, and can overflow.
+    where all labels but ``sample`` agree. Floating-point sums are taken in float64 and stored in the dtype of
+    the map; integers are summed in their own dtype, and can overflow.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ from distributed import Client
 from distributed.deploy.cluster import Cluster
 
 from outgrad.errors import ClusterError, JobError
+from outgrad.run.signals import interrupt_after
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where
 
 CONNECT_SECONDS = 15
@@ -84,6 +85,13 @@ def cluster_class(spec: ClusterSpec) -> type:
 @contextmanager
 def _started(spec: ClusterSpec) -> Iterator[Any]:
     factory = cluster_class(spec)
+    with ExitStack() as stack:
+        with interrupt_after():
+            cluster = stack.enter_context(_new(spec, factory))
+        yield cluster
+
+
+def _new(spec: ClusterSpec, factory: type) -> Any:
     try:
         cluster = factory(*spec.args, **spec.kwargs)
         if spec.adapt:
@@ -91,8 +99,7 @@ def _started(spec: ClusterSpec) -> Iterator[Any]:
     except Exception as error:
         cause = error.__cause__ or error
         raise ClusterError(f"{spec.source}: {spec.class_name} did not start: {cause}") from error
-    with cluster:
-        yield cluster
+    return cluster
 
 
 @contextmanager

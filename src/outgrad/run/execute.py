@@ -156,9 +156,15 @@ def _run(client: Client, where: Where | Client, plan: Plan, console: Console | N
     receipts = _compute(client, where, plan, console)
     commit_all(plan.stores, receipts)
     wall_seconds = time.perf_counter() - start
-    return Summary(
-        projection, plan.outputs, wall_seconds, tuple(watch.worker_states(client)), tuple(baseline)
-    )
+    return Summary(projection, plan.outputs, wall_seconds, _last_states(client), tuple(baseline))
+
+
+def _last_states(client: Client) -> tuple[watch.WorkerState, ...]:
+    """The outputs are there: a cluster that fails now must not make the job fail."""
+    try:
+        return tuple(watch.worker_states(client))
+    except Exception:
+        return ()
 
 
 def _measured(projection: Projection, client: Client, states: Sequence[watch.WorkerState]) -> Projection:
@@ -181,7 +187,7 @@ def _compute(client: Client, where: Where | Client, plan: Plan, console: Console
     try:
         received = _receive(client, futures, plan, console)
     except BaseException as error:
-        if not isinstance(where, ClusterSpec):  # closing our own cluster ends its tasks
+        if not (isinstance(where, ClusterSpec) and where.is_local):
             _stop(client, futures, frozenset(plan.graph))
         if is_lost(error):
             raise ClusterError(explain(error)) from error

@@ -30,7 +30,7 @@ class Projection:
     task_bytes: int
     """The most that one task holds."""
     waiting_bytes: int = 0
-    """The largest result that waits in a worker for the next task."""
+    """The largest result that waits in a worker for the next task: one for each thread."""
     threads: int = 1
     """Tasks that a worker runs at once."""
     base_bytes: int = BASE_BYTES
@@ -40,7 +40,7 @@ class Projection:
     @property
     def worker_bytes(self) -> int:
         """Peak memory of a worker."""
-        data = self.threads * self.task_bytes + (self.threads + 1) * self.waiting_bytes
+        data = self.threads * (self.task_bytes + self.waiting_bytes)
         return self.base_bytes + STORAGE_BYTES + data
 
     @property

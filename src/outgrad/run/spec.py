@@ -41,6 +41,11 @@ class ClusterSpec:
     wait_seconds: float = DEFAULT_WAIT_SECONDS
 
     @property
+    def is_local(self) -> bool:
+        """Whether closing the cluster ends its processes at once; batch jobs go on for a moment."""
+        return self.class_name == "LocalCluster"
+
+    @property
     def limits(self) -> tuple[int | None, int]:
         """Memory limit of a worker in bytes and its number of threads, as far as the file tells.
 
