@@ -92,10 +92,9 @@ def test_dask_arrays_of_the_result_are_chunks_of_it(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", ALL)
-@pytest.mark.parametrize("target", [1, 300, "1 GiB"])
-def test_automatic_chunks_give_the_same_bits(case: Case, target: int | str) -> None:
+def test_automatic_chunks_give_the_same_bits(case: Case) -> None:
     maps = operands(case)
-    result = case.call(*(map.chunk(target_bytes=target) for map in maps))
+    result = case.call(*(map.chunk(target_bytes=300) for map in maps))
     check_layout(result)
     assert_identical(result, case.call(*maps))
 

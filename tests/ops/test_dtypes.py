@@ -15,7 +15,7 @@ from ops.test_values import check_values
 from outgrad.testing import assert_identical, check_gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")
-DTYPES = ["float32", "complex64", "complex128", "int64", "int32", "uint8", "bool"]
+DTYPES = ["float32", "complex64", "complex128", "int64", "uint8", "bool"]
 
 
 def allowed(case: Case, dtype: str) -> bool:
@@ -40,7 +40,7 @@ def test_values_have_the_dtype_of_numpy(case: Case, dtype: str) -> None:
         np.testing.assert_allclose(np.asarray(block.values), expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64", "int64", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "int64"])
 @pytest.mark.parametrize("case", ALL)
 def test_gradients_have_the_dtype_of_the_values(case: Case, dtype: str) -> None:
     maps = operands(case, dtype=dtype)

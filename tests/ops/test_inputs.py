@@ -26,8 +26,7 @@ def bytes_of(map: TensorMap) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("nested", "chunked"), [(False, False), (True, True)])
 @pytest.mark.parametrize("case", ALL)
 def test_operands_are_untouched(case: Case, nested: bool, chunked: bool) -> None:
     settings: dict[str, Any] = {"parameters": CLOSED} if nested else {}

@@ -25,6 +25,7 @@ interop = pytest.importorskip("outgrad.interop.metatensor")
 FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 Call = Callable[[Any, Any], Any]
 
+
 def first_value(module: Any, labels: Any) -> Any:
     """Labels that select the entries which agree with the first one in the first dimension."""
     return module.Labels(list(labels.names[:1]), np.array(labels.values[:1, :1]))
