@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from io import StringIO
 from pathlib import Path
 
+import cloudpickle
 import dask
 import psutil
 import pytest
@@ -30,6 +32,9 @@ from outgrad.run.execute import _runs, _stop, plan_job
 from outgrad.run.watch import worker_states
 
 MIB = 2**20
+
+# Workers cannot import this file: the functions that they run travel by their code.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def names(folder: Path) -> set[str]:

@@ -68,6 +68,10 @@ def test_values_cannot_be_exchanged_but_written() -> None:
     assert (made.values == 7).all()
 
 
+def test_components_may_come_from_an_iterator() -> None:
+    assert block(components=iter([M])) == block()
+
+
 def test_components_cannot_be_changed_from_outside() -> None:
     made = block()
     made.components.clear()

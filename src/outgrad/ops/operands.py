@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from outgrad.errors import NotEqualError
@@ -115,7 +115,7 @@ def _check_gradient(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -
 
 def names_of(call: str, argument: str, given: Any) -> list[str]:
     """One name or several, as a list."""
-    found = [given] if isinstance(given, str) else list(given)
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not all(isinstance(name, str) for name in found):
         raise TypeError(f"{call}: {argument} must be a str or a list of str, got {given!r}")
     return found
