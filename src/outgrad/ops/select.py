@@ -157,7 +157,8 @@ def _samples_lazily(blocks: Blocks, chosen: list[Index]) -> Blocks:
         for part in lazy.parts
     ]
     token = [own.tobytes() for own in chosen]
-    return Blocks(metadata, rowwise("slice", tasks.take_samples, configs, [lazy], cuts, token))
+    sliced = rowwise("slice", tasks.take_samples, configs, [lazy], cuts, token)
+    return Blocks(metadata, sliced.without_empty_parts())
 
 
 def _kept_edges(positions: Index, edges: Edges) -> Edges:
