@@ -162,3 +162,15 @@ def test_rows_of_one_chunk_do_not_depend_on_other_chunks() -> None:
     whole = a + b
     assert whole.gradient("x").samples.values.tolist() == [[0, 5], [0, 4], [1, 1], [1, 2], [1, 3], [2, 9]]
     assert_identical(cut_at(a, [[0, 1, 2, 3]]) + b, whole)
+
+
+def test_empty_blocks_on_the_right_of_dot_share_a_task() -> None:
+    """Blocks of no bytes are packed into one part; each has properties of its own."""
+
+    def map(rows: int) -> TensorMap:
+        blocks = [og.block_from_array(np.ones((rows, width))) for width in (2, 3)]
+        return TensorMap(og.Labels.range("k", 2), blocks)
+
+    result = og.dot(map(4).chunk(), map(0).chunk())
+    assert [block.shape for block in result] == [(4, 0), (4, 0)]
+    assert_identical(result, og.dot(map(4), map(0)))

@@ -50,10 +50,4 @@ def group_edges(target: Index, edges: Edges, size: int) -> Edges | None:
         if int(own.min()) != at[-1]:
             return None
         at.append(int(own.max()) + 1)
-    return np.array(at, dtype=np.int64) if at[-1] == size and _disjoint(target, edges, at) else None
-
-
-def _disjoint(target: Index, edges: Edges, at: Sequence[int]) -> bool:
-    """Whether no row lies in a group of a chunk before its own."""
-    first = np.repeat(np.array(at[:-1]), np.diff(edges))
-    return bool((target >= first).all())
+    return np.array(at, dtype=np.int64) if at[-1] == size else None
