@@ -125,3 +125,29 @@ def test_only_the_cpu(tensor: Any, wrong: dict[str, str]) -> None:
         ValueError, match=r"to\(device=.*arrays=.*\): data are on the CPU, as 'numpy' or 'dask' arrays"
     ):
         tensor.to(**wrong)
+
+
+def test_to_takes_dtype_and_device_by_position_as_metatensor_does() -> None:
+    for given in (operand(0), operand(0).block(0)):
+        assert given.to(np.float32, "cpu").dtype == np.float32
+        assert given.to("cpu", np.dtype("float32"), non_blocking=True).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (
+            (np.float32, np.float64),
+            {},
+            ValueError,
+            "^to: two dtypes are given, .*float32.* and .*float64.*; give one$",
+        ),
+        ((np.float32,), {"dtype": "float64"}, ValueError, "^to: two dtypes are given"),
+        (("cpu", "cpu"), {}, ValueError, "^to: two devices are given, 'cpu' and 'cpu'; give one$"),
+        ((3,), {}, TypeError, "^to: a dtype or a device is needed, got int$"),
+        (("float32",), {}, ValueError, r"^to\(device='float32', arrays=None\): data are on the CPU"),
+    ],
+)
+def test_to_refuses_what_it_does_not_know(arguments, options, error, message) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error, match=message):
+        operand(0).to(*arguments, **options)

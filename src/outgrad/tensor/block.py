@@ -14,9 +14,10 @@ from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks, dask_array, from_dask, is_lazy
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
-from outgrad.tensor.attach import attach_gradient, gradient_blocks
+from outgrad.tensor.attach import attach_gradient
 from outgrad.tensor.blocks import Blocks, computed, rechunk
-from outgrad.tensor.convert import converted, copied
+from outgrad.tensor.convert import conversion, converted, copied
+from outgrad.tensor.join import single
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.operators import Operators
 
@@ -98,10 +99,7 @@ class TensorBlock(Operators, LazyCollection):
 
     def _blocks(self) -> Blocks:
         """This block alone, as operations take it."""
-        source = self._source.select([self._number])
-        for parameter in self._path:
-            source = gradient_blocks(source, parameter)
-        return source
+        return single(self._source, self._number, self._path)
 
     # ---- data and labels ----
     @property
@@ -171,11 +169,28 @@ class TensorBlock(Operators, LazyCollection):
 
     # ---- gradients ----
     def gradients_list(self) -> list[str]:
-        """Return the parameters that have a gradient, in the order in which they were added."""
+        """Return the parameters that have a gradient, in the order in which they were added.
+
+        Returns
+        -------
+        list of str
+            Their names.
+        """
         return list(self._metadata.gradients)
 
     def has_gradient(self, parameter: str) -> bool:
-        """Return whether there is a gradient with respect to ``parameter``."""
+        """Tell whether there is a gradient with respect to ``parameter``.
+
+        Parameters
+        ----------
+        parameter : str
+            Name of the gradient.
+
+        Returns
+        -------
+        bool
+            True if there is one.
+        """
         return parameter in self._metadata.gradients
 
     def gradient(self, parameter: str) -> TensorBlock:
@@ -203,7 +218,13 @@ class TensorBlock(Operators, LazyCollection):
         return TensorBlock._of(self._source, self._number, (*self._path, parameter))
 
     def gradients(self) -> Iterator[tuple[str, TensorBlock]]:
-        """Yield ``(parameter, gradient)`` for every gradient."""
+        """Yield ``(parameter, gradient)`` for every gradient.
+
+        Yields
+        ------
+        (str, TensorBlock)
+            Name and gradient, in the order in which they were added.
+        """
         for parameter in self.gradients_list():
             yield parameter, self.gradient(parameter)
 
@@ -226,6 +247,16 @@ class TensorBlock(Operators, LazyCollection):
             If there is such a gradient already, or the labels do not fit those of the values.
         TypeError
             If ``gradient`` is no block.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 2)
+        >>> block = og.TensorBlock(np.array([[1.0, 2.0]]), og.Labels.range("atom", 1), [], n)
+        >>> rows = og.Labels(["sample", "atom"], [[0, 0], [0, 1]])
+        >>> block.add_gradient("positions", og.TensorBlock(np.ones((2, 2)), rows, [], n))
+        >>> block.gradient("positions").samples["atom"]
+        array([0, 1], dtype=int32)
         """
         if not isinstance(gradient, TensorBlock):
             raise TypeError(
@@ -237,7 +268,25 @@ class TensorBlock(Operators, LazyCollection):
 
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorBlock:
-        """Return a copy; with ``deep=False`` it shares the values. Labels are always shared."""
+        """Return a copy. Labels and lazy data never change, and are shared in any case.
+
+        Parameters
+        ----------
+        deep : bool
+            Copy the arrays, of gradients too; otherwise they are shared.
+
+        Returns
+        -------
+        TensorBlock
+            The copy.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> block = og.block_from_array(np.ones((1, 2)))
+        >>> block.copy().values is block.values, block.copy(deep=False).values is block.values
+        (False, True)
+        """
         return TensorBlock._of(copied(self._blocks()) if deep else self._blocks())
 
     def __copy__(self) -> TensorBlock:
@@ -246,11 +295,49 @@ class TensorBlock(Operators, LazyCollection):
     def __deepcopy__(self, memo: Any) -> TensorBlock:
         return self.copy()
 
-    def to(self, *, dtype: Any = None, device: str | None = None, arrays: str | None = None) -> TensorBlock:
-        """Return a block of another ``dtype``, or with ``arrays="numpy"`` or ``"dask"``.
+    def to(
+        self,
+        *arguments: Any,
+        dtype: Any = None,
+        device: str | None = None,
+        arrays: str | None = None,
+        non_blocking: bool = False,
+    ) -> TensorBlock:
+        """Return the same data with another dtype, or as other arrays; without change they are shared.
 
-        Without change the arrays are shared.
+        Parameters
+        ----------
+        *arguments : dtype, type or str
+            A dtype such as ``numpy.float32``, or a device; a str is a device.
+        dtype : dtype or str, optional
+            Dtype of values and gradients.
+        device : str, optional
+            "cpu"; there is no other.
+        arrays : {"numpy", "dask"}, optional
+            ``"dask"`` makes lazy chunks; ``"numpy"`` is for data in memory already.
+        non_blocking : bool
+            Has no effect.
+
+        Returns
+        -------
+        TensorBlock
+            The same labels and gradients.
+
+        Raises
+        ------
+        ValueError
+            If something else is asked for, or a dtype or a device is given twice.
+        TypeError
+            If an argument is neither dtype nor device.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> block = og.block_from_array(np.ones((1, 2)))
+        >>> block.to(np.float32).dtype
+        dtype('float32')
         """
+        dtype, device = conversion(arguments, dtype, device)
         return TensorBlock._of(converted(self._blocks(), dtype, device, arrays))
 
     # ---- chunks and Dask ----
@@ -264,6 +351,17 @@ class TensorBlock(Operators, LazyCollection):
         ----------
         target_bytes : int or str, optional
             Such as ``"64 MiB"``; the default is the configuration ``outgrad.chunk-bytes``.
+
+        Returns
+        -------
+        TensorBlock
+            The same labels, with Dask arrays as values.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> og.block_from_array(np.ones((4, 3))).chunk(target_bytes=48).chunks
+        (2, 2)
         """
         return TensorBlock._of(rechunk(self._blocks(), chunk_bytes(target_bytes)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,22 @@ def copied(blocks: Blocks) -> Blocks:
     if isinstance(blocks.data, LazyBlocks):
         return blocks
     return Blocks(blocks.metadata, tuple(map_arrays(chunk, np.array) for chunk in blocks.data))
+
+
+def conversion(positional: Sequence[Any], dtype: Any, device: str | None) -> tuple[Any, str | None]:
+    """Sort positional arguments as metatensor does: a str is a device, a dtype or a type is a dtype."""
+    for given in positional:
+        if isinstance(given, str):
+            if device is not None:
+                raise ValueError(f"to: two devices are given, {device!r} and {given!r}; give one")
+            device = given
+        elif isinstance(given, (np.dtype, type)):
+            if dtype is not None:
+                raise ValueError(f"to: two dtypes are given, {dtype!r} and {given!r}; give one")
+            dtype = given
+        else:
+            raise TypeError(f"to: a dtype or a device is needed, got {type(given).__name__}")
+    return dtype, device
 
 
 def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None) -> Blocks:

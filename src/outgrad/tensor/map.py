@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, SupportsIndex, final
 
@@ -11,19 +10,20 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
-from outgrad.lazy import LazyBlocks, collect
+from outgrad.lazy import LazyBlocks
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, computed, rechunk, to_lazy
-from outgrad.tensor.convert import converted, copied
+from outgrad.tensor.blocks import Blocks, computed, rechunk
+from outgrad.tensor.convert import conversion, converted, copied
+from outgrad.tensor.info import Info
+from outgrad.tensor.join import joined
 from outgrad.tensor.operators import Operators
-
-Selection = int | Labels | LabelsEntry | Mapping[str, int]
+from outgrad.tensor.select import Selection, number_of, select, shown
 
 
 @final
-class TensorMap(Operators, LazyCollection):
+class TensorMap(Operators, Info, LazyCollection):
     """Blocks, each with a key; all have the same names, gradients and dtype.
 
     The blocks are not consumed and can be used again. If one of them is lazy, all become lazy.
@@ -54,7 +54,6 @@ class TensorMap(Operators, LazyCollection):
 
     _keys: Labels
     _content: Blocks
-    _info: dict[str, str]
 
     def __init__(self, keys: Labels, blocks: Sequence[TensorBlock]) -> None:
         if not isinstance(keys, Labels):
@@ -69,7 +68,11 @@ class TensorMap(Operators, LazyCollection):
             raise ValidationError(
                 f"TensorMap: there are {len(keys)} keys, but {len(blocks)} blocks; give one block a key"
             )
-        self._keys, self._content, self._info = keys, _joined(blocks), {}
+        self._keys, self._content, self._info = (
+            keys,
+            joined([(b._source, b._number, b._path) for b in blocks]),
+            {},
+        )
         check.same_names(self._content.metadata, map(self._content.dtype, range(len(blocks))))
 
     @classmethod
@@ -94,7 +97,21 @@ class TensorMap(Operators, LazyCollection):
         return (self.block_by_id(number) for number in range(len(self)))
 
     def items(self) -> Iterator[tuple[LabelsEntry, TensorBlock]]:
-        """Yield ``(key, block)`` for every block."""
+        """Yield ``(key, block)`` for every block.
+
+        Yields
+        ------
+        (LabelsEntry, TensorBlock)
+            In the order of the keys.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels.range("key", 2), blocks)
+        >>> [(key["key"], block.shape) for key, block in map.items()]
+        [(0, (1, 2)), (1, (3, 2))]
+        """
         return zip(self._keys, self, strict=True)
 
     def block(self, selection: Selection | None = None, **keys: int) -> TensorBlock:
@@ -119,11 +136,11 @@ class TensorMap(Operators, LazyCollection):
         IndexError
             If there is no block of this number.
         """
-        numbers = self._select("block", selection, keys)
+        numbers = select("block", self._keys, selection, keys)
         if len(numbers) != 1:
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
-                f"block({_shown(selection, keys)}): {found} selected, one is needed; "
+                f"block({shown(selection, keys)}): {found} selected, one is needed; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )
@@ -137,49 +154,56 @@ class TensorMap(Operators, LazyCollection):
         ValueError
             If a selection fits no block.
         """
-        numbers = self._select("blocks", selection, keys)
+        numbers = select("blocks", self._keys, selection, keys)
         if len(numbers) == 0 and len(self) > 0:
             raise ValidationError(
-                f"blocks({_shown(selection, keys)}): no block is selected; "
+                f"blocks({shown(selection, keys)}): no block is selected; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
             )
         return [self.block_by_id(int(number)) for number in numbers]
 
     def block_by_id(self, index: SupportsIndex) -> TensorBlock:
-        """Return the block of this number; negative ones count from the end."""
-        number = operator.index(index)
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"block_by_id({number}): the map has {len(self)} blocks, numbered from 0")
-        return TensorBlock._of(self._content, number % len(self))
+        """Return the block of this number.
+
+        Parameters
+        ----------
+        index : int
+            From 0; negative ones count from the end.
+
+        Returns
+        -------
+        TensorBlock
+            The block, sharing the arrays of the map.
+
+        Raises
+        ------
+        IndexError
+            If there is no such block.
+        """
+        return TensorBlock._of(self._content, number_of("block_by_id", self._keys, index))
 
     def blocks_by_id(self, indices: Sequence[int]) -> list[TensorBlock]:
-        """Return the blocks of these numbers."""
+        """Return the blocks of these numbers.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            From 0; negative ones count from the end.
+
+        Returns
+        -------
+        list of TensorBlock
+            The blocks.
+
+        Raises
+        ------
+        IndexError
+            If there is no such block.
+        """
         return [self.block_by_id(index) for index in indices]
 
     def __getitem__(self, selection: Selection) -> TensorBlock:
         return self.block(selection)
-
-    def _select(self, call: str, selection: Any, keys: Mapping[str, int]) -> Sequence[int]:
-        if selection is not None and keys:
-            raise TypeError(f"{call}: give a selection or keyword arguments, not both")
-        chosen = keys if selection is None else selection
-        if isinstance(chosen, (Labels, LabelsEntry, Mapping)):
-            return self._by_key(call, chosen)
-        try:
-            return [self.block_by_id(chosen)._number]
-        except TypeError:
-            raise TypeError(
-                f"{call}: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, "
-                f"got {type(chosen).__name__}"
-            ) from None
-
-    def _by_key(self, call: str, chosen: Labels | LabelsEntry | Mapping[str, int]) -> Sequence[int]:
-        if isinstance(chosen, Mapping):
-            if not chosen:
-                return range(len(self))
-            values = [_key_value(call, name, value) for name, value in chosen.items()]
-            chosen = Labels(list(chosen), np.array([values]))
-        return [int(number) for number in self._keys.select(chosen)]
 
     # ---- names ----
     @property
@@ -217,24 +241,20 @@ class TensorMap(Operators, LazyCollection):
         """Always False: maps own their blocks."""
         return False
 
-    # ---- info ----
-    def set_info(self, key: str, value: str) -> None:
-        """Keep a text with the map; it survives operations and storage."""
-        if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"set_info({key!r}, {value!r}): both must be str")
-        self._info[key] = value
-
-    def get_info(self, key: str) -> str | None:
-        """Return the text kept under ``key``, or None."""
-        return self._info.get(key)
-
-    def info(self) -> dict[str, str]:
-        """Return all texts kept with the map."""
-        return dict(self._info)
-
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorMap:
-        """Return a copy; with ``deep=False`` it shares the values. Labels are always shared."""
+        """Return a copy with the same keys and info. Labels and lazy data are shared in any case.
+
+        Parameters
+        ----------
+        deep : bool
+            Copy the arrays, of gradients too; otherwise they are shared.
+
+        Returns
+        -------
+        TensorMap
+            The copy.
+        """
         return TensorMap._of(self._keys, copied(self._content) if deep else self._content, self._info)
 
     def __copy__(self) -> TensorMap:
@@ -243,8 +263,49 @@ class TensorMap(Operators, LazyCollection):
     def __deepcopy__(self, memo: Any) -> TensorMap:
         return self.copy()
 
-    def to(self, *, dtype: Any = None, device: str | None = None, arrays: str | None = None) -> TensorMap:
-        """Return a map of another ``dtype``, or with ``arrays="numpy"`` or ``"dask"``."""
+    def to(
+        self,
+        *arguments: Any,
+        dtype: Any = None,
+        device: str | None = None,
+        arrays: str | None = None,
+        non_blocking: bool = False,
+    ) -> TensorMap:
+        """Return the same data with another dtype, or as other arrays; without change they are shared.
+
+        Parameters
+        ----------
+        *arguments : dtype, type or str
+            A dtype such as ``numpy.float32``, or a device; a str is a device.
+        dtype : dtype or str, optional
+            Dtype of values and gradients.
+        device : str, optional
+            "cpu"; there is no other.
+        arrays : {"numpy", "dask"}, optional
+            ``"dask"`` makes lazy chunks; ``"numpy"`` is for data in memory already.
+        non_blocking : bool
+            Has no effect.
+
+        Returns
+        -------
+        TensorMap
+            The same labels and gradients.
+
+        Raises
+        ------
+        ValueError
+            If something else is asked for, or a dtype or a device is given twice.
+        TypeError
+            If an argument is neither dtype nor device.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> block = og.block_from_array(np.ones((1, 2)))
+        >>> og.TensorMap(og.Labels.single(), [block]).to(np.float32).dtype
+        dtype('float32')
+        """
+        dtype, device = conversion(arguments, dtype, device)
         return TensorMap._of(self._keys, converted(self._content, dtype, device, arrays), self._info)
 
     # ---- chunks and Dask ----
@@ -299,38 +360,3 @@ class TensorMap(Operators, LazyCollection):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorMap._of, (self._keys, self._content, self._info)
-
-
-def _key_value(call: str, name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{call}: the value of {name!r} must be an int, got {value!r}") from None
-
-
-def _shown(selection: Any, keys: Mapping[str, int]) -> str:
-    if selection is None:
-        return ", ".join(f"{name}={value}" for name, value in keys.items())
-    return repr(selection)
-
-
-def _joined(blocks: Sequence[TensorBlock]) -> Blocks:
-    """The content of several blocks as one; lazy as soon as one of them is lazy."""
-    whole = _whole_content(blocks)
-    if whole is not None:
-        return whole
-    single = [block._blocks() for block in blocks]
-    metadata = tuple(content.metadata[0] for content in single)
-    if all(content.lazy is None for content in single):
-        return Blocks(metadata, tuple(content.chunk(0) for content in single))
-    target = chunk_bytes()
-    lazies = [to_lazy(content, target).lazy for content in single]
-    return Blocks(metadata, collect([(lazy, 0) for lazy in lazies if lazy is not None], target))
-
-
-def _whole_content(blocks: Sequence[TensorBlock]) -> Blocks | None:
-    """The common source, if these are all its blocks in order, or a choice of its lazy blocks."""
-    sources = {id(block._source) for block in blocks}
-    if len(sources) != 1 or any(block._path for block in blocks):
-        return None
-    return blocks[0]._source.select([block._number for block in blocks])
