@@ -33,7 +33,7 @@ HOMES = {
     "hypothesis": {"testing"},
     "distributed": {"run", "archive"},
     "dask_jobqueue": {"run"},
-    "dask.highlevelgraph": {"lazy", "archive"},  # archive only merges graphs that lazy has built
+    "dask.highlevelgraph": {"lazy"},
     "dask.highlevelgraph.MaterializedLayer": {"lazy"},
     "dask._task_spec": {"lazy"},
     "dask.delayed": {"lazy"},

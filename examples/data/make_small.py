@@ -4,7 +4,7 @@
 `molecules-power-spectrum.mts` has two gradients and several systems, for tests.
 
     python examples/data/make_small.py                      # into this directory
-    python examples/data/make_small.py --directory /tmp/x
+    python examples/data/make_small.py --directory FOLDER
 
 The files of the repository were written once by this script. On another machine values may differ in the
 last digits.

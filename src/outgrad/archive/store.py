@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.archive.mts_write import MtsWriter
@@ -19,6 +18,7 @@ from outgrad.errors import ArchiveError
 from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks, StoreGraph, store_blocks
 from outgrad.lazy.collection import compute_keys
+from outgrad.lazy.store import Graph, merge_graphs
 from outgrad.lazy.tasks import Writer
 from outgrad.plan.requests import Written
 from outgrad.tensor import TensorBlock, TensorMap
@@ -41,7 +41,7 @@ class Store:
     blocks: LazyBlocks
 
     @property
-    def graph(self) -> HighLevelGraph:
+    def graph(self) -> Graph:
         return self.tasks.graph
 
     @property
@@ -139,9 +139,9 @@ def execute(stores: Sequence[Store]) -> None:
         raise
 
 
-def merged(stores: Sequence[Store]) -> HighLevelGraph:
+def merged(stores: Sequence[Store]) -> Graph:
     """The graphs of all outputs as one."""
-    return HighLevelGraph.merge(*(store.graph for store in stores))
+    return merge_graphs([store.graph for store in stores])
 
 
 def commit_all(stores: Sequence[Store], receipts: Sequence[Written]) -> None:

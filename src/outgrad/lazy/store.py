@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,13 @@ from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
 from outgrad.plan.requests import request
+
+Graph = HighLevelGraph
+
+
+def merge_graphs(graphs: Sequence[Graph]) -> Graph:
+    """Several graphs as one: what they have in common is in it once."""
+    return HighLevelGraph.merge(*graphs)
 
 
 @dataclass(frozen=True)

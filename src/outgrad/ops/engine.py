@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks, rowwise, tasks
-from outgrad.plan.outline import Edges, Outline
+from outgrad.plan.outline import Outline
 from outgrad.rules.table import RULES, run
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
@@ -95,17 +94,7 @@ def _same_rows(a: BlockMetadata, b: BlockMetadata) -> bool:
     )
 
 
-def with_metadata(blocks: Blocks, metadata: Sequence[BlockMetadata]) -> Blocks:
-    """The same data under other labels."""
-    return replace(blocks, metadata=tuple(metadata))
-
-
 def lazy_of(blocks: Blocks) -> LazyBlocks:
     """The lazy data of blocks that are known to be lazy."""
     assert blocks.lazy is not None, "the blocks are in memory"
     return blocks.lazy
-
-
-def edges_of(blocks: Blocks, number: int) -> Edges:
-    """Chunk edges of a lazy block."""
-    return lazy_of(blocks).outlines[number].edges

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
-
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, check_same_labels, content, is_number, like, number, pair
 from outgrad.tensor import TensorBlock, TensorMap
@@ -252,5 +250,4 @@ def _with_number(call: str, A: T, B: Any, rule: str) -> T:
     if not is_number(B):
         raise TypeError(f"{call}: a number is needed, got {type(B).__name__}")
     constant = number(B)
-    with np.errstate(divide="ignore", invalid="ignore") if constant == 0 else np.errstate():
-        return like(A, run_rule(rule, [blocks], lambda n: (constant,)))
+    return like(A, run_rule(rule, [blocks], lambda n: (constant,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,3 @@ class Rule:
     terms: Callable[..., Sequence[Term]]
     linear: bool = False
     """Whether weights are constant: then a gradient of a gradient needs nothing but itself."""
-
-    def __call__(self, *arguments: Any) -> Array:
-        return self.value(*arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from outgrad.labels import Labels
 
@@ -40,8 +40,3 @@ class BlockMetadata:
         for parameter in path:
             metadata = metadata.gradients[parameter]
         return metadata
-
-    def with_properties(self, properties: Labels) -> BlockMetadata:
-        """Exchange the properties, of the gradients too."""
-        gradients = {name: g.with_properties(properties) for name, g in self.gradients.items()}
-        return replace(self, properties=properties, gradients=gradients)
