@@ -16,7 +16,20 @@ SOURCE = Path(outgrad.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = [
-    *("errors", "config", "labels", "kernels", "plan", "rules", "lazy", "tensor", "ops", "archive", "run"),
+    *(
+        "errors",
+        "_types",
+        "config",
+        "labels",
+        "kernels",
+        "plan",
+        "rules",
+        "lazy",
+        "tensor",
+        "ops",
+        "archive",
+        "run",
+    ),
     *("interop", "testing", "cli"),
 ]
 """Lowest first: a room imports itself and what stands before it."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from outgrad.archive.spec import Sizes
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
-from outgrad.plan.chunks import SYSTEM_NAMES, cut
+from outgrad.plan.chunks import SYSTEM_NAMES, cut_samples
 from outgrad.plan.outline import Edges, Outline
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -69,8 +69,8 @@ def fine_edges(
     if outline.nbytes <= sizes.fine_chunk or any(offsets[path] is None for path in paths[1:]):
         return {path: np.array([0, array.shape[0]], dtype=np.int64) for path, array in outline.walk()}
     cumulative = _cumulative_bytes(outline, offsets)
-    allowed = _allowed_edges(metadata.samples, cumulative, sizes.whole_system)
-    edges = cut(cumulative[allowed], allowed, sizes.fine_chunk)
+    systems = _system_starts(metadata.samples)
+    edges = cut_samples(cumulative, systems, sizes.fine_chunk, sizes.whole_system)
     return {path: _rows_before(edges, path, offsets) for path in paths}
 
 
@@ -92,27 +92,19 @@ def _cumulative_bytes(outline: Outline, offsets: Mapping[Path, Offsets | None]) 
     return total
 
 
-def _allowed_edges(samples: Labels, cumulative: Offsets, whole_system: int) -> Edges:
-    systems = _system_starts(samples)
-    if systems is None:
-        return np.arange(len(samples) + 1, dtype=np.int64)
-    large = np.flatnonzero(np.diff(cumulative[systems]) > whole_system)
-    inside = [np.arange(systems[at], systems[at + 1], dtype=np.int64) for at in large]
-    return np.unique(np.concatenate([systems, *inside]))
-
-
-def _system_starts(samples: Labels) -> Edges | None:
-    """Rows at which a system starts, and the number of rows; None if samples are not sorted by system."""
+def _system_starts(samples: Labels) -> Edges:
+    """Rows at which a system starts, and the number of rows; every row if they are not sorted by system."""
+    every_row = np.arange(len(samples) + 1, dtype=np.int64)
     named = [at for at, name in enumerate(samples.names) if name in SYSTEM_NAMES]
     if not named or len(samples) == 0:
-        return None
+        return every_row
     starts = [np.zeros(1, dtype=np.int64)]
     row, last = 0, None
     for rows in slices(samples):
         column = rows[:, named[0]].astype(np.int64)
         steps = np.diff(column, prepend=column[0] if last is None else last)
         if (steps < 0).any():
-            return None
+            return every_row
         starts.append(np.flatnonzero(steps) + row)
         row, last = row + len(column), column[-1]
     return np.concatenate([*starts, np.array([row], dtype=np.int64)])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._types import Nested
 from outgrad.archive.codecs import Compressor
 from outgrad.archive.edges import slices
 from outgrad.archive.layout import array_spec, check_dtype
@@ -18,7 +18,7 @@ from outgrad.archive.stores import RowSink, SegmentStore
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
-from outgrad.labels.tables import Table
+from outgrad.labels.tables import Table, sliced_digest
 from outgrad.plan.outline import Outline
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -49,7 +49,7 @@ class Target:
         return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), chunk_bytes, self.compressor))
 
 
-class GrowingBlock:
+class GrowingBlock(Nested):
     """A block or a gradient that grows.
 
     Components and properties stay those of the first piece. ``hashes`` keeps 8 bytes a sample, to find
@@ -110,12 +110,6 @@ class GrowingBlock:
         gradients = tuple((p, gradient.signature) for p, gradient in sorted(self.gradients.items()))
         return (*(tuple(labels.names) for labels in names), self.dtype.name, *gradients)
 
-    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], GrowingBlock]]:
-        """Yield ``(path, block)`` for the block and every gradient below it."""
-        yield path, self
-        for parameter, gradient in self.gradients.items():
-            yield from gradient.walk((*path, parameter))
-
 
 def _shifted(rows: Table, by: int, path: str) -> Table:
     if by + int(rows[:, 0].max(initial=0)) >= _LAST_ROW:
@@ -153,16 +147,9 @@ class WrittenTable:
     def labels(self, names: Sequence[str]) -> Labels:
         """The labels of the whole table; it is read once in slices, for its digest."""
         rows = self.array.shape[0]
-        return Labels.from_source(names, rows, self._digest(names, rows), self)
-
-    def _digest(self, names: Sequence[str], rows: int) -> str:
-        """The same as ``labels.tables.table_digest``, from slices."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update("\0".join(names).encode() + b"\0")
-        digest.update(np.asarray((rows, len(names)), dtype="<i8").tobytes())
-        for start in range(0, rows, self.array.chunk_rows):
-            digest.update(self.read(start, min(start + self.array.chunk_rows, rows)).data)
-        return digest.hexdigest()
+        step = self.array.chunk_rows
+        pieces = (self.read(start, min(start + step, rows)) for start in range(0, rows, step))
+        return Labels.from_source(names, rows, sliced_digest(names, rows, pieces), self)
 
 
 class GrownArrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -12,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from outgrad._types import Nested
 from outgrad.archive.codecs import Compressor, chain_to_json
 
 FORMAT = "outgrad-archive"
@@ -170,7 +170,7 @@ class TableSpec(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockSpec:
+class BlockSpec(Nested):
     """A block or a gradient: places of its arrays, numbers of its tables, and its chunk edges.
 
     ``edges`` are rows at which a reader may cut: on whole samples, the same number in values and gradients.
@@ -183,12 +183,6 @@ class BlockSpec:
     edges: tuple[int, ...]
     offsets: Place | None = None
     gradients: dict[str, BlockSpec] = field(default_factory=dict)
-
-    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], BlockSpec]]:
-        """Yield ``(path, spec)`` for the values and every gradient below them."""
-        yield path, self
-        for parameter, gradient in self.gradients.items():
-            yield from gradient.walk((*path, parameter))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._types import Nested
+
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Nested):
     """Values of some consecutive samples with all their gradient rows.
 
     ``values`` is (S, *C, P). A gradient is a chunk again, of values (R, *K, *C, P), whose ``table``
@@ -37,16 +38,3 @@ class Chunk:
         """Bytes of values, tables and gradients."""
         own = self.values.nbytes + (0 if self.table is None else self.table.nbytes)
         return own + sum(gradient.nbytes for gradient in self.gradients.values())
-
-    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Chunk]]:
-        """Yield ``(path, chunk)`` for this chunk and every gradient below it."""
-        yield path, self
-        for parameter, gradient in self.gradients.items():
-            yield from gradient.walk((*path, parameter))
-
-    def at(self, path: tuple[str, ...]) -> Chunk:
-        """The gradient found by following ``path``; the chunk itself for ``()``."""
-        chunk = self
-        for parameter in path:
-            chunk = chunk.gradients[parameter]
-        return chunk

@@ -7,7 +7,7 @@ makes sorting and searching rows as fast as sorting and searching integers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -277,10 +277,16 @@ def unique_rows(table: Table) -> tuple[Table, Positions]:
     return table[first], inverse
 
 
-def table_digest(names: Iterable[str], table: Table) -> str:
+def table_digest(names: Sequence[str], table: Table) -> str:
     """Return 32 hex characters that name this content: names, shape and values."""
+    return sliced_digest(names, len(table), [table])
+
+
+def sliced_digest(names: Sequence[str], count: int, slices: Iterable[Table]) -> str:
+    """Return the digest of a table of ``count`` rows that comes in slices, and is never held as a whole."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update("\0".join(names).encode() + b"\0")
-    digest.update(np.asarray(table.shape, dtype="<i8").tobytes())
-    digest.update(np.ascontiguousarray(table, dtype="<i4").data)
+    digest.update(np.asarray((count, len(names)), dtype="<i8").tobytes())
+    for rows in slices:
+        digest.update(np.ascontiguousarray(rows, dtype="<i4").data)
     return digest.hexdigest()

@@ -44,16 +44,21 @@ def system_edges(column: npt.NDArray[np.integer]) -> Edges:
     return np.concatenate([[0], np.flatnonzero(steps) + 1, [len(column)]]).astype(np.int64)
 
 
-def cut_samples(cumulative_bytes: npt.NDArray[np.integer], starts: Edges, target_bytes: int) -> Edges:
+def cut_samples(
+    cumulative_bytes: npt.NDArray[np.integer],
+    starts: Edges,
+    target_bytes: int,
+    whole_bytes: int | None = None,
+) -> Edges:
     """Choose sample edges by bytes, on ``starts`` (whole systems) as far as possible.
 
-    ``cumulative_bytes`` (S + 1,) are the bytes before each sample. A system larger than the target is cut
-    at its samples, since memory must stay bounded.
+    ``cumulative_bytes`` (S + 1,) are the bytes before each sample. A system larger than ``whole_bytes``, by
+    default the target, is cut at its samples, since memory must stay bounded.
     """
     allowed = np.zeros(len(cumulative_bytes), dtype=bool)
     allowed[starts] = True
-    sizes = np.diff(cumulative_bytes[starts])
-    for first, last in zip(starts[:-1][sizes > target_bytes], starts[1:][sizes > target_bytes], strict=True):
+    large = np.diff(cumulative_bytes[starts]) > (target_bytes if whole_bytes is None else whole_bytes)
+    for first, last in zip(starts[:-1][large], starts[1:][large], strict=True):
         allowed[first:last] = True
     edges = np.flatnonzero(allowed).astype(np.int64)
     return cut(cumulative_bytes[edges], edges, target_bytes)

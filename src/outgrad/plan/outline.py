@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from outgrad._types import Nested
 
 Edges = npt.NDArray[np.int64]
 
@@ -25,7 +26,7 @@ Part = tuple[Piece, ...]
 
 
 @dataclass(frozen=True)
-class Outline:
+class Outline(Nested):
     """Shape, dtype and chunk edges of a block's values, and the same for each gradient.
 
     Chunk ``i`` holds rows ``edges[i]:edges[i + 1]`` of the values and of every gradient: co-chunked.
@@ -63,16 +64,3 @@ class Outline:
     @property
     def nbytes(self) -> int:
         return int(self.edges[-1]) * self.row_bytes + sum(g.nbytes for g in self.gradients.values())
-
-    def walk(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Outline]]:
-        """Yield ``(path, outline)`` for the values and every gradient below them."""
-        yield path, self
-        for parameter, gradient in self.gradients.items():
-            yield from gradient.walk((*path, parameter))
-
-    def at(self, path: tuple[str, ...]) -> Outline:
-        """The outline found by following ``path``; itself for ``()``."""
-        outline = self
-        for parameter in path:
-            outline = outline.gradients[parameter]
-        return outline

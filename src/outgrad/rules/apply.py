@@ -187,12 +187,9 @@ def sum_rows(chunk: Chunk, target: Index, size: int) -> Chunk:
 
 
 def _summed(chunk: Chunk, target: Index, size: int) -> tuple[Array, dict[str, Chunk]]:
-    gradients = {name: push(gradient, _moved(target, size)) for name, gradient in chunk.gradients.items()}
+    term = Term(rows=Rows(target, size))
+    gradients = {name: push(gradient, term) for name, gradient in chunk.gradients.items()}
     return scatter_rows(chunk.values, target, size), gradients
-
-
-def _moved(target: Index, size: int) -> Term:
-    return Term(rows=Rows(target, size))
 
 
 def unite(pieces: Sequence[Chunk]) -> Chunk:
