@@ -14,7 +14,8 @@ import pytest
 
 import outgrad as og
 from helpers import cut_at
-from ops.cases import FLAT, operand, weights
+from ops.cases import FLAT, operand
+from ops.cases_basic import weights
 from ops.test_chunking import ACROSS_SYSTEMS
 from outgrad.testing import assert_identical
 

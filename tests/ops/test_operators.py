@@ -11,7 +11,8 @@ import pytest
 
 import outgrad as og
 from helpers import cut_at
-from ops.cases import operand, weights
+from ops.cases import operand
+from ops.cases_basic import weights
 from ops.test_chunking import ACROSS_SYSTEMS
 from outgrad import TensorBlock, TensorMap
 from outgrad.testing import assert_identical

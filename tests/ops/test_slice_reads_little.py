@@ -35,7 +35,7 @@ def test_parts_without_the_samples_are_left_out(archive: Path, system: int) -> N
     lazy = whole.chunk(target_bytes=96)
     assert len(lazy._blocks().lazy.parts) == 2 * SYSTEMS
     sliced = og.slice(lazy, "samples", og.Labels("system", [[system]]))
-    assert len(sliced._blocks().lazy.parts) == 2
+    assert len(sliced._blocks().lazy.parts) <= 2
     assert og.equal(sliced, og.slice(whole, "samples", og.Labels("system", [[system]])))
     assert sliced.block(0).chunks == (ATOMS,)
 

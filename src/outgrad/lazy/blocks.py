@@ -11,7 +11,6 @@ from dask.typing import Key
 
 from outgrad.kernels.chunk import Chunk
 from outgrad.plan.outline import Outline, Part, Piece
-from outgrad.plan.parts import parts_with_rows, renumbered
 
 
 def top_layers(graph: HighLevelGraph) -> tuple[str, ...]:
@@ -56,14 +55,6 @@ class LazyBlocks:
         """Bytes of the result of each part."""
         sizes = [outline.chunk_bytes for outline in self.outlines]
         return [sum(int(sizes[block][chunk]) for block, chunk in part) for part in self.parts]
-
-    def without_empty_parts(self) -> LazyBlocks:
-        """Leave out parts that hold no rows: their tasks, and what only they read, are not run."""
-        kept = parts_with_rows(self.outlines, self.parts)
-        if len(kept) == len(self.parts):
-            return self
-        outlines, parts = renumbered(self.outlines, [self.parts[number] for number in kept])
-        return LazyBlocks(self.graph, tuple(self.keys[number] for number in kept), parts, outlines)
 
     def chunks_of(self, block: int) -> Iterator[tuple[Key, int]]:
         """Yield the place of each chunk of ``block``, in order."""

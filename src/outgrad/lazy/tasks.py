@@ -12,11 +12,19 @@ from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.compare import difference
 from outgrad.kernels.pieces import Range, cut, join
 from outgrad.kernels.scatter import Index
+from outgrad.plan.frame import Frame
 from outgrad.plan.requests import Request, Seam, Written
-from outgrad.rules.apply import sum_rows, take
+from outgrad.rules.apply import sum_rows
+from outgrad.rules.place import Order, Patch, place, take
 from outgrad.rules.table import run
 
 ChunkList = list[Chunk]
+
+Span = Index | tuple[int, int] | None
+"""Positions: all of them, or neighbours as ``(start, stop)``; None for every position."""
+
+Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], Order, complex | float]
+"""A chunk to be put together: frame, rows, and ``(part, place, taken, placed, columns)`` of each source."""
 
 
 class Reader(Protocol):
@@ -80,9 +88,30 @@ def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkLis
     ]
 
 
-def take_samples(indices: Sequence[Index], part: ChunkList) -> ChunkList:
-    """Take rows of each piece, with their gradient rows."""
-    return [take(chunk, index) for index, chunk in zip(indices, part, strict=True)]
+def place_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are put together from rows and columns of other chunks."""
+    return [
+        place(frame, size, [_patch(parts[number], *rest) for number, *rest in sources], order, fill)
+        for frame, size, sources, order, fill in recipes
+    ]
+
+
+def _patch(part: ChunkList, at: int, taken: Span, placed: Span, columns: Span) -> Patch:
+    chunk, target = part[at], _positions(placed)
+    if taken is not None:
+        rows = np.full(len(chunk.values), -1, dtype=np.int32)
+        rows[_positions(taken)] = target
+        target = rows
+    return Patch(chunk, target, None if columns is None else _positions(columns))
+
+
+def _positions(span: Any) -> Index:
+    return np.arange(*span) if isinstance(span, tuple) else span
+
+
+def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:
+    """Cut the rows out of one chunk that another one needs."""
+    return [take(part[at], _positions(taken))]
 
 
 def run_with_whole(

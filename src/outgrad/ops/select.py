@@ -10,17 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
-from outgrad.lazy import recut, rowwise, tasks
-from outgrad.ops.engine import lazy_of, run_rule
+from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
-from outgrad.plan.chunks import pack
-from outgrad.plan.outline import Edges
-from outgrad.rules.apply import take
-from outgrad.tensor import outlines, relabel
-from outgrad.tensor.blocks import Blocks, with_tables, without_tables
+from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tensor.moving import Origin, Target, moved
 
 Index = npt.NDArray[np.int64]
 Selection = Labels | Sequence[int] | npt.NDArray[Any]
@@ -117,67 +112,18 @@ def _chosen(labels: Labels, positions: Index) -> Labels:
 
 
 def _samples(blocks: Blocks, chosen: list[Index]) -> Blocks:
-    if blocks.lazy is not None:
-        return _samples_lazily(blocks, chosen)
-    results = [
-        take(with_tables(blocks.chunk(n), metadata), chosen[n]) for n, metadata in enumerate(blocks.metadata)
+    targets = [
+        Target(replace(m, samples=_chosen(m.samples, own)), (Origin(n, _places(own, len(m.samples))),))
+        for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
     ]
-    metadata = _labels(blocks, chosen, results)
-    return Blocks(metadata, tuple(without_tables(result) for result in results))
+    return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)
 
 
-def _labels(blocks: Blocks, chosen: list[Index], results: Sequence[Chunk]) -> tuple[BlockMetadata, ...]:
-    return tuple(
-        relabel.relabelled(metadata, result, replace(metadata, samples=_chosen(metadata.samples, own)))
-        for metadata, result, own in zip(blocks.metadata, results, chosen, strict=True)
-    )
-
-
-def _samples_lazily(blocks: Blocks, chosen: list[Index]) -> Blocks:
-    blocks = _uncut_where_reordered(blocks, chosen)
-    lazy = lazy_of(blocks)
-    results = [
-        take(relabel.without_properties(metadata, blocks.dtype(n)), chosen[n])
-        for n, metadata in enumerate(blocks.metadata)
-    ]
-    metadata = _labels(blocks, chosen, results)
-    edges = [_kept_edges(own, lazy.outlines[n].edges) for n, own in enumerate(chosen)]
-    cuts = tuple(
-        relabel.new_cuts(own, result, m.trailing) if len(own) > 2 else outlines.whole(m, blocks.dtype(n))
-        for n, (own, result, m) in enumerate(zip(edges, results, metadata, strict=True))
-    )
-    configs = [
-        (
-            [
-                chosen[block][edges[block][chunk] : edges[block][chunk + 1]]
-                - lazy.outlines[block].edges[chunk]
-                for block, chunk in part
-            ],
-        )
-        for part in lazy.parts
-    ]
-    token = [own.tobytes() for own in chosen]
-    sliced = rowwise("slice", tasks.take_samples, configs, [lazy], cuts, token)
-    return Blocks(metadata, sliced.without_empty_parts())
-
-
-def _kept_edges(positions: Index, edges: Edges) -> Edges:
-    if len(edges) == 2:
-        return np.array([0, len(positions)], dtype=np.int64)
-    return np.searchsorted(positions, edges, side="left").astype(np.int64)
-
-
-def _uncut_where_reordered(blocks: Blocks, chosen: list[Index]) -> Blocks:
-    """Bring blocks whose samples change order into one chunk: rows would move between chunks."""
-    lazy = lazy_of(blocks)
-    moved = [bool((np.diff(own) < 0).any()) for own in chosen]
-    if not any(moved):
-        return blocks
-    cuts = tuple(
-        outlines.whole(m, blocks.dtype(n)) if moved[n] else lazy.outlines[n]
-        for n, m in enumerate(blocks.metadata)
-    )
-    return Blocks(blocks.metadata, recut(lazy, cuts, pack(cuts, 1)))
+def _places(chosen: Index, count: int) -> Index:
+    """The new position of each entry, −1 for those that are not chosen."""
+    places = np.full(count, -1, dtype=np.int64)
+    places[chosen] = np.arange(len(chosen))
+    return places
 
 
 slice_block = block_twin(slice)

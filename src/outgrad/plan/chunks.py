@@ -85,9 +85,14 @@ def pack(outlines: Sequence[Outline], target_bytes: int) -> tuple[Part, ...]:
     Chunks of one block stay apart: they were cut by bytes already, and a part of several small blocks
     saves the cost of a task for each.
     """
+    return pack_by([outline.chunk_bytes.tolist() for outline in outlines], target_bytes)
+
+
+def pack_by(costs: Sequence[Sequence[int]], target_bytes: int) -> tuple[Part, ...]:
+    """The same by the bytes that each chunk of each block stands for."""
     parts: list[list[Piece]] = []
     filled = target_bytes
-    for piece, nbytes in _pieces(outlines):
+    for piece, nbytes in _pieces(costs):
         follows_own = bool(parts) and bool(parts[-1]) and parts[-1][-1].block == piece.block
         if not parts or follows_own or filled + nbytes > target_bytes:
             parts.append([])
@@ -97,9 +102,9 @@ def pack(outlines: Sequence[Outline], target_bytes: int) -> tuple[Part, ...]:
     return tuple(tuple(part) for part in parts)
 
 
-def _pieces(outlines: Sequence[Outline]) -> Iterable[tuple[Piece, int]]:
-    for block, outline in enumerate(outlines):
-        for chunk, nbytes in enumerate(outline.chunk_bytes.tolist()):
+def _pieces(costs: Sequence[Sequence[int]]) -> Iterable[tuple[Piece, int]]:
+    for block, own in enumerate(costs):
+        for chunk, nbytes in enumerate(own):
             yield Piece(block, chunk), nbytes
 
 

@@ -169,18 +169,6 @@ def gather(chunk: Chunk, index: Index) -> Chunk:
     return Chunk(chunk.values[index], gradients)
 
 
-def take(chunk: Chunk, index: Index) -> Chunk:
-    """Take rows ``index`` of a chunk, each at most once; gradient rows that stay keep their order."""
-    place = np.full(len(chunk.values), -1, dtype=np.int32)
-    place[index] = np.arange(len(index), dtype=np.int32)
-    gradients = {}
-    for name, gradient in chunk.gradients.items():
-        kept = np.flatnonzero(place[gradient.rows[:, 0]] >= 0)
-        below = take(gradient, kept)
-        gradients[name] = Chunk(below.values, below.gradients, renumber(gradient.rows[kept], place))
-    return Chunk(chunk.values[index], gradients)
-
-
 def sum_rows(chunk: Chunk, target: Index, size: int) -> Chunk:
     """Add row i of a chunk to row ``target[i]`` of ``size``, gradients too."""
     return Chunk(*_summed(chunk, target, size))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from outgrad.errors import UnsortedGradientWarning
 from outgrad.labels import Labels
 from outgrad.plan.chunks import SYSTEM_NAMES, cut_samples, gradient_edges, system_edges
+from outgrad.plan.frame import Frame
 from outgrad.plan.outline import Edges, Outline
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -51,6 +52,15 @@ def whole(metadata: BlockMetadata, dtype: DType) -> Outline:
     gradients = {name: whole(gradient, dtype) for name, gradient in metadata.gradients.items()}
     edges = np.array([0, len(metadata.samples)], dtype=np.int64)
     return Outline(edges, metadata.trailing, dtype, gradients)
+
+
+def frame(metadata: BlockMetadata, dtype: DType, dimensions: int = 0) -> Frame:
+    """The shapes of a block and its gradients apart from rows."""
+    gradients = {
+        name: frame(gradient, dtype, len(gradient.samples.names))
+        for name, gradient in metadata.gradients.items()
+    }
+    return Frame(metadata.trailing, dtype, dimensions, gradients)
 
 
 def _outline(metadata: BlockMetadata, dtype: DType, edges: Edges) -> Outline | None:

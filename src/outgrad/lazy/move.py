@@ -1,0 +1,157 @@
+"""Moves of rows between chunks and blocks: the graph of everything that puts blocks together anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+from dask.typing import Key
+
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.plan.chunks import pack_by
+from outgrad.plan.frame import Frame
+from outgrad.plan.moves import Index, Origin, Pair, pairs
+from outgrad.plan.outline import Outline, Part, Piece
+from outgrad.rules.place import Order
+
+Input = tuple[LazyBlocks, int]
+"""A block: some lazy blocks, and its number."""
+
+DIRECT_CHUNKS = 4
+"""A task may be given parts of so many times the target size; beyond, other tasks cut the rows out first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """New blocks: the blocks that they are put together from, where rows go, and how they are cut."""
+
+    inputs: Sequence[Input]
+    origins: Sequence[Sequence[Origin]]
+    outlines: tuple[Outline, ...]
+    frames: Sequence[Frame]
+    orders: Sequence[Order]
+    fill: complex | float = 0
+
+    @cached_property
+    def places(self) -> list[list[Place]]:
+        """Where each chunk of each input is."""
+        return [list(blocks.chunks_of(number)) for blocks, number in self.inputs]
+
+    @cached_property
+    def needed(self) -> dict[Piece, list[Pair]]:
+        """What each new chunk takes from which chunk."""
+        found: dict[Piece, list[Pair]] = {
+            Piece(block, chunk): []
+            for block, outline in enumerate(self.outlines)
+            for chunk in range(outline.chunk_count)
+        }
+        for block, (own, outline) in enumerate(zip(self.origins, self.outlines, strict=True)):
+            for pair in self._pairs(own, outline):
+                found[Piece(block, pair.target)].append(pair)
+        return found
+
+    def _pairs(self, origins: Sequence[Origin], outline: Outline) -> list[Pair]:
+        found = []
+        for number, origin in enumerate(origins):
+            edges = self._source(origin).edges
+            rows = np.arange(int(edges[-1])) if origin.rows is None else origin.rows
+            found += pairs(number, rows, edges, outline.edges)
+        return found
+
+    def _source(self, origin: Origin) -> Outline:
+        blocks, number = self.inputs[origin.block]
+        return blocks.outlines[number]
+
+    def place_of(self, piece: Piece, pair: Pair) -> Place:
+        """Where the chunk is that a pair takes rows from."""
+        return self.places[self.origins[piece.block][pair.origin].block][pair.source]
+
+    def costs(self) -> list[list[int]]:
+        """Bytes of each new chunk or, if that is more, of the chunks that it is made of."""
+        costs = [outline.chunk_bytes.tolist() for outline in self.outlines]
+        for piece, own in self.needed.items():
+            given = sum(
+                int(self._source(self.origins[piece.block][pair.origin]).chunk_bytes[pair.source])
+                for pair in own
+            )
+            costs[piece.block][piece.chunk] = max(costs[piece.block][piece.chunk], given)
+        return costs
+
+    def token(self, parts: Sequence[Part]) -> str:
+        """Name what is put where."""
+        moves = [[(o.block, o.rows, o.columns) for o in own] for own in self.origins]
+        orders = [order.value for order in self.orders]
+        return str(tokenize(self.places, moves, orders, self.fill, outlines_token(self.outlines, parts)))
+
+
+def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
+    """Put blocks together anew, one task a part; each task is given only the chunks that it needs.
+
+    Where these would be too much for one task, other tasks cut the rows out of each chunk first, so that
+    no task holds more than a few chunks whatever goes where.
+    """
+    parts = pack_by(move.costs(), target_bytes)
+    name = f"{label}-{move.token(parts)}"
+    sources = {id(blocks): blocks for blocks, _ in move.inputs}.values()
+    sizes = {
+        key: size for blocks in sources for key, size in zip(blocks.keys, blocks.part_bytes, strict=True)
+    }
+    layer: dict[Key, Any] = {}
+    used: set[Key] = set()
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    for key, part in zip(keys, parts, strict=True):
+        given = {move.place_of(piece, pair)[0] for piece in part for pair in move.needed[piece]}
+        used |= given
+        direct = sum(sizes[other] for other in given) <= DIRECT_CHUNKS * target_bytes or len(given) <= 1
+        layer[key] = _task(key, move, part, layer, direct)
+    graph = add_layer(name, layer, [b.graph for b in sources if not used.isdisjoint(b.keys)])
+    return LazyBlocks(graph, tuple(keys), parts, move.outlines)
+
+
+def _task(key: Key, move: Move, part: Part, layer: dict[Key, Any], direct: bool) -> Task:
+    found: list[list[tuple[Place, Any, Any, Any]]] = []
+    for piece in part:
+        found.append([])
+        for pair in move.needed[piece]:
+            place, taken = move.place_of(piece, pair), _span(pair.taken)
+            if not direct:
+                place, taken = _cut_out(key, layer, place, taken), None
+            columns = move.origins[piece.block][pair.origin].columns
+            found[-1].append((place, taken, _span(pair.placed), _span(columns)))
+    numbers, used = refs(place for own in found for place, *_ in own)
+    recipes = [
+        (
+            move.frames[piece.block],
+            move.outlines[piece.block].chunk_rows[piece.chunk],
+            [(numbers[k], place, *rest) for (k, place), *rest in own],
+            move.orders[piece.block],
+            move.fill,
+        )
+        for piece, own in zip(part, found, strict=True)
+    ]
+    return Task(key, tasks.place_part, recipes, *used)
+
+
+def _cut_out(key: Key, layer: dict[Key, Any], place: Place, taken: Any) -> Place:
+    """Add a task that cuts rows out of a chunk; its part holds this one chunk."""
+    assert isinstance(key, tuple), "keys of parts are (name, number)"
+    own = (f"{key[0]}-rows", len(layer))
+    layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
+    return own, 0
+
+
+def _span(index: Index | None) -> Index | tuple[int, int] | None:
+    """Neighbouring positions as ``(start, stop)``: they pickle small."""
+    if index is None or len(index) == 0:
+        return None if index is None else (0, 0)
+    first, last = int(index[0]), int(index[-1])
+    if last - first == len(index) - 1 and (np.diff(index) == 1).all():
+        return first, last + 1
+    return index.astype(np.int32, copy=False)

@@ -1,0 +1,168 @@
+"""The one place where rows and columns move: chunks are put into a larger or smaller array, gradients too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.labels.tables import unique_rows
+from outgrad.plan.frame import Frame
+from outgrad.plan.rows import merge, renumber
+
+Index = npt.NDArray[np.integer]
+
+
+class Order(Enum):
+    """How the gradient rows of a result are ordered."""
+
+    KEPT = "kept"
+    """As they come: for rows that keep their order, and are put behind each other."""
+    FOLLOWING = "following"
+    """After their samples; the rows of one sample keep their order."""
+    MERGED = "merged"
+    """Rows that agree are one; sorted, except where all patches agree."""
+    SORTED = "sorted"
+    """Rows that agree are one; all are sorted."""
+    DESCENDING = "descending"
+    """After their samples; the rows of one sample from the largest to the smallest."""
+
+
+class Patch(NamedTuple):
+    """A chunk, the row of the result for each of its rows (−1: none), and the columns; None means all."""
+
+    chunk: Chunk
+    rows: Index | None = None
+    columns: Index | None = None
+
+
+def place(
+    frame: Frame, size: int, patches: Sequence[Patch], order: Order, fill: complex | float = 0
+) -> Chunk:
+    """Put patches into a chunk of ``size`` rows; what no patch covers is ``fill``.
+
+    Patches do not overlap. A gradient row goes where its sample goes, and its columns with those of the
+    values; its own gradients follow by the same function.
+    """
+    gradients = {
+        name: _gradient(name, below, [p for p in patches if name in p.chunk.gradients], order, fill)
+        for name, below in frame.gradients.items()
+    }
+    return Chunk(_values(frame, size, patches, fill), gradients)
+
+
+def take(chunk: Chunk, index: Index) -> Chunk:
+    """Take rows ``index`` of a chunk, each at most once; gradient rows go with their samples."""
+    where = np.full(len(chunk.values), -1, dtype=np.int32)
+    where[index] = np.arange(len(index), dtype=np.int32)
+    order = Order.KEPT if (np.diff(index) > 0).all() else Order.FOLLOWING
+    return place(frame_of(chunk), len(index), [Patch(chunk, where)], order)
+
+
+def frame_of(chunk: Chunk) -> Frame:
+    """The shape of a chunk apart from its rows."""
+    dimensions = 0 if chunk.table is None else chunk.table.shape[1]
+    gradients = {name: frame_of(gradient) for name, gradient in chunk.gradients.items()}
+    return Frame(chunk.values.shape[1:], chunk.values.dtype, dimensions, gradients)
+
+
+def _gradient(
+    name: str, frame: Frame, patches: Sequence[Patch], order: Order, fill: complex | float
+) -> Chunk:
+    tables, kept = [], []
+    for patch in patches:
+        table = patch.chunk.gradients[name].rows
+        if patch.rows is not None:
+            table = renumber(table, patch.rows)
+        stays = table[:, 0] >= 0
+        kept.append(None if stays.all() else stays)
+        tables.append(table if kept[-1] is None else table[stays])
+    union, places = _ordered(tables or [np.zeros((0, frame.dimensions), np.int32)], order)
+    below = [
+        Patch(p.chunk.gradients[name], _spread(where, stays), p.columns)
+        for p, where, stays in zip(patches, places, kept, strict=False)
+    ]
+    placed = place(frame, len(union), below, order, fill)
+    return Chunk(placed.values, placed.gradients, union)
+
+
+def _spread(where: Index, stays: npt.NDArray[np.bool_] | None) -> Index:
+    """Places of all rows, when ``where`` holds those of the rows that stay."""
+    if stays is None:
+        return where
+    spread = np.full(len(stays), -1, dtype=np.int64)
+    spread[stays] = where
+    return spread
+
+
+def _ordered(tables: Sequence[Table], order: Order) -> tuple[Table, list[Index]]:
+    """The rows of the result, and where each row of each table lies among them."""
+    if order is Order.MERGED:
+        if all(np.array_equal(table, tables[0]) for table in tables[1:]):
+            return tables[0], [np.arange(len(tables[0]))] * len(tables)
+        return merge(tables)
+    table = tables[0] if len(tables) == 1 else np.concatenate(tables)
+    if order is Order.SORTED:
+        ordered, where = unique_rows(table)
+    else:
+        ordered, where = _behind(table, order)
+    return ordered, list(np.split(where, np.cumsum([len(own) for own in tables])[:-1]))
+
+
+def _behind(table: Table, order: Order) -> tuple[Table, npt.NDArray[np.int64]]:
+    if order is Order.DESCENDING:
+        picks = np.lexsort((*(-table[:, :0:-1].T.astype(np.int64)), table[:, 0]))
+    elif order is Order.FOLLOWING and (np.diff(table[:, 0]) < 0).any():
+        picks = np.argsort(table[:, 0], kind="stable")
+    else:
+        return table, np.arange(len(table))
+    where = np.empty(len(picks), dtype=np.int64)
+    where[picks] = np.arange(len(picks))
+    return table[picks], where
+
+
+def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | float) -> Array:
+    shape = (size, *frame.trailing)
+    width = frame.trailing[-1]
+    kept = [_kept(patch, width) for patch in patches]
+    covered = sum(rows.size * columns.size for _, rows, columns in kept)
+    out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
+    for patch, (source, rows, columns) in zip(patches, kept, strict=True):
+        values = patch.chunk.values if source is None else patch.chunk.values[source]
+        _write(out, values, rows, columns)
+    return out
+
+
+def _kept(patch: Patch, width: int) -> tuple[Index | None, Index, Index]:
+    """Which rows of a patch are used (None: all), where they go, and where columns go."""
+    columns = np.arange(width) if patch.columns is None else patch.columns
+    if patch.rows is None:
+        return None, np.arange(len(patch.chunk.values)), columns
+    stays = patch.rows >= 0
+    if stays.all():
+        return None, patch.rows, columns
+    source = np.flatnonzero(stays)
+    return source, patch.rows[source], columns
+
+
+def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:
+    at_rows, at_columns = _as_slice(rows), _as_slice(columns)
+    if isinstance(at_columns, slice) or isinstance(at_rows, slice):
+        out[at_rows, ..., at_columns] = values
+    else:  # two lists of positions have to stand side by side to span a grid
+        grid = np.moveaxis(out, -1, 1)
+        grid[at_rows[:, None], at_columns[None, :]] = np.moveaxis(values, -1, 1)
+
+
+def _as_slice(index: Index) -> Index | slice:
+    """Neighbouring positions as a slice, which is copied much faster."""
+    if len(index) == 0:
+        return slice(0, 0)
+    first = int(index[0])
+    if int(index[-1]) - first == len(index) - 1 and (np.diff(index) == 1).all():
+        return slice(first, first + len(index))
+    return index

@@ -1,0 +1,109 @@
+"""What a row of the table of operations is, and the operands that every row is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad import Labels, TensorBlock, TensorMap
+from outgrad.testing import Parameter, random_block
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation with its arguments, and plain NumPy that gives the values of each block."""
+
+    name: str
+    operation: str
+    call: Callable[..., TensorMap]
+    oracle: Callable[..., Array]
+    operands: int = 1
+    differentiable: bool = True
+    linear: bool = True
+    """Whether gradients of gradients need nothing but themselves."""
+    tasks: Callable[[int], int] = lambda parts: parts
+    """Most tasks that the operation may add to operands of so many parts."""
+    complex: bool = True
+    """Whether it is defined for complex numbers."""
+
+
+# ---- oracles: blocks in memory → values ----
+def value(function: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *blocks: function(*(block.values for block in blocks))
+
+
+def groups(labels: Labels, summed: Sequence[str]) -> list[tuple[int, ...]]:
+    kept = [place for place, name in enumerate(labels.names) if name not in summed]
+    return [tuple(int(row[place]) for place in kept) for row in labels.values]
+
+
+def sum_samples(*names: str) -> Callable[..., Array]:
+    def oracle(block: TensorBlock) -> Array:
+        own = groups(block.samples, names)
+        rows = [
+            sum(x for x, g in zip(block.values, own, strict=True) if g == group) for group in sorted({*own})
+        ]
+        return np.array(rows, block.dtype).reshape(len(rows), *block.shape[1:])
+
+    return oracle
+
+
+def sum_properties(*names: str) -> Callable[..., Array]:
+    def oracle(block: TensorBlock) -> Array:
+        own = groups(block.properties, names)
+        columns = [
+            sum(block.values[..., place] for place, g in enumerate(own) if g == group)
+            for group in sorted({*own})
+        ]
+        return (
+            np.array(columns, block.dtype)
+            .reshape(len(columns), *block.shape[:-1])
+            .transpose(*range(1, len(block.shape)), 0)
+        )
+
+    return oracle
+
+
+# ---- operands: sorted samples, samples in any order, no samples; lengths differ between blocks ----
+KEYS = Labels(["center_type"], [[6], [1], [8]])
+SAMPLES = [
+    Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0], [1, 2], [1, 3], [3, 0], [3, 1]]),
+    Labels(["system", "atom"], [[2, 1], [0, 1], [0, 0], [2, 0]]),
+    Labels.empty(["system", "atom"]),
+]
+COMPONENTS = [Labels.range("m", 3), Labels.range("m", 1), Labels.range("m", 2)]
+PROPERTIES = [
+    Labels(["n", "l"], [[0, 0], [0, 1], [2, 1], [1, 0]]),
+    Labels(["n", "l"], [[4, 0], [4, 1]]),
+    Labels(["n", "l"], [[4, 0]]),
+]
+
+FLAT = {"cell": Parameter(), "positions": Parameter((3,)), "strain": Parameter((3, 3))}
+
+
+def operand(
+    seed: int,
+    parameters: Mapping[str, Parameter] = FLAT,
+    sparsity: float = 0.3,
+    dtype: npt.DTypeLike = "float64",
+    order: Any = "sorted",
+) -> TensorMap:
+    """One map of the shape that the cases expect; gradient rows differ from seed to seed."""
+    rng = np.random.default_rng(seed)
+    blocks = [
+        random_block(rng, s, [c], p, parameters, sparsity=sparsity, dtype=dtype, order=order)
+        for s, c, p in zip(SAMPLES, COMPONENTS, PROPERTIES, strict=True)
+    ]
+    map = TensorMap(KEYS, blocks)
+    map.set_info("source", f"seed {seed}")
+    return map
+
+
+def operands(case: Case, **settings: Any) -> list[TensorMap]:
+    return [operand(seed, **settings) for seed in range(case.operands)]
