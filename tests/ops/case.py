@@ -31,6 +31,18 @@ class Case:
     """Most tasks that the operation may add to operands of so many parts."""
     complex: bool = True
     """Whether it is defined for complex numbers."""
+    whole: bool = False
+    """Whether keys or the number of blocks change: then the oracle takes maps, and gives one array a block."""
+    uniform: bool = False
+    """Whether all blocks must have the same components and properties: operands are then made so."""
+    rtol: float = 1e-15
+    """How close values are to those of the oracle; more than rounding where the order of sums differs."""
+
+    def expected(self, maps: Sequence[TensorMap]) -> list[Array]:
+        """Values of every block of the result, by plain NumPy."""
+        if self.whole:
+            return list(self.oracle(*maps))
+        return [self.oracle(*(map[number] for map in maps)) for number in range(len(maps[0]))]
 
 
 # ---- oracles: blocks in memory → values ----
@@ -84,6 +96,11 @@ PROPERTIES = [
     Labels(["n", "l"], [[4, 0]]),
 ]
 
+UNIFORM_KEYS = Labels(["center_type", "neighbor_type"], [[6, 1], [1, 8], [6, 8]])
+"""Keys, components and properties of operands whose blocks can be merged; samples are those of ``SAMPLES``."""
+UNIFORM_COMPONENT = Labels.range("m", 3)
+UNIFORM_PROPERTIES = Labels(["n", "l"], [[0, 0], [2, 1], [0, 1]])
+
 FLAT = {"cell": Parameter(), "positions": Parameter((3,)), "strain": Parameter((3, 3))}
 
 
@@ -93,17 +110,20 @@ def operand(
     sparsity: float = 0.3,
     dtype: npt.DTypeLike = "float64",
     order: Any = "sorted",
+    uniform: bool = False,
 ) -> TensorMap:
     """One map of the shape that the cases expect; gradient rows differ from seed to seed."""
     rng = np.random.default_rng(seed)
+    components = [UNIFORM_COMPONENT] * len(SAMPLES) if uniform else COMPONENTS
+    properties = [UNIFORM_PROPERTIES] * len(SAMPLES) if uniform else PROPERTIES
     blocks = [
         random_block(rng, s, [c], p, parameters, sparsity=sparsity, dtype=dtype, order=order)
-        for s, c, p in zip(SAMPLES, COMPONENTS, PROPERTIES, strict=True)
+        for s, c, p in zip(SAMPLES, components, properties, strict=True)
     ]
-    map = TensorMap(KEYS, blocks)
+    map = TensorMap(UNIFORM_KEYS if uniform else KEYS, blocks)
     map.set_info("source", f"seed {seed}")
     return map
 
 
 def operands(case: Case, **settings: Any) -> list[TensorMap]:
-    return [operand(seed, **settings) for seed in range(case.operands)]
+    return [operand(seed, uniform=case.uniform, **settings) for seed in range(case.operands)]

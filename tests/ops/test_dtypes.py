@@ -23,9 +23,15 @@ def allowed(case: Case, dtype: str) -> bool:
     return not (dtype == "bool" and case.name == "subtract maps")
 
 
+def check_dtypes(case: Case, dtype: str) -> None:
+    if dtype.startswith("complex") and not case.complex:
+        pytest.skip("not defined for complex numbers")
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ALL)
 def test_values_have_the_dtype_of_numpy(case: Case, dtype: str) -> None:
+    check_dtypes(case, dtype)
     maps = operands(case, dtype=dtype, parameters={})
     if not allowed(case, dtype):
         with pytest.raises(TypeError, match="boolean subtract"):
@@ -34,8 +40,7 @@ def test_values_have_the_dtype_of_numpy(case: Case, dtype: str) -> None:
     result = case.call(*maps)
     if np.dtype(dtype).itemsize >= 8:
         check_values(case, maps, result)
-    for number, block in enumerate(result):
-        expected = case.oracle(*(map[number] for map in maps))
+    for block, expected in zip(result, case.expected(maps), strict=True):
         assert block.dtype == block.values.dtype == expected.dtype
         np.testing.assert_allclose(np.asarray(block.values), expected, rtol=1e-6, atol=1e-6)
 
@@ -43,6 +48,7 @@ def test_values_have_the_dtype_of_numpy(case: Case, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "int64"])
 @pytest.mark.parametrize("case", ALL)
 def test_gradients_have_the_dtype_of_the_values(case: Case, dtype: str) -> None:
+    check_dtypes(case, dtype)
     maps = operands(case, dtype=dtype)
     result = case.call(*maps).compute()
     for block in result:
