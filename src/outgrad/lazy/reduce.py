@@ -1,69 +1,138 @@
-"""Sums over chunks: partial sums of each chunk, then a tree."""
+"""Reductions of groups that may cross chunks: what each chunk contributes, then a tree for each new chunk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dask._task_spec import Task
+import numpy as np
+from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.typing import Key
 
+from outgrad.kernels.scatter import Index
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_layer, outlines_token, refs
 from outgrad.plan.chunks import pack
-from outgrad.plan.outline import Outline
+from outgrad.plan.outline import Outline, Part, Piece
 
 SPLIT_EVERY = 16
-"""Partial sums that one task adds up."""
+"""Most contributions that one task merges; fewer where they are large."""
 
-Partial = tuple[Place, Any]
-"""A partial sum, and its ``(target, size)``: the groups its rows belong to; None if they are final."""
+DIRECT_CHUNKS = 4
+"""Contributions of one task together have at most about this many times the target size."""
 
 
-def combine(
-    blocks: LazyBlocks,
-    groups: Sequence[Sequence[Any] | None],
-    outlines: tuple[Outline, ...],
-    target_bytes: int,
-) -> LazyBlocks:
-    """Add the chunks of each block into one, where ``groups`` says which groups they hold.
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """What is reduced, and into which chunks.
 
-    A block whose entry is None is final already: its chunks pass through.
+    ``local`` holds for each part the constants of its pieces, which give the groups of each row;
+    ``present`` for each chunk of each block the numbers of its groups, increasing.
     """
-    parts = pack(outlines, target_bytes)
-    crossing = [group is not None for group in groups]
-    name = f"combine-{tokenize(blocks.keys[:1], crossing, outlines_token(outlines, parts))}"
+
+    kind: str
+    blocks: LazyBlocks
+    local: Sequence[Sequence[Any]]
+    present: Sequence[Sequence[Index]]
+    outlines: tuple[Outline, ...]
+    target_bytes: int
+
+    def name(self, parts: Sequence[Part]) -> str:
+        token = tokenize(self.blocks.keys[:1], self.present, outlines_token(self.outlines, parts))
+        return f"{self.kind}-{token}"
+
+
+class Source:
+    """A contribution to a new chunk: where it is, which of its groups are used, and their new numbers."""
+
+    __slots__ = ("place", "rows", "where")
+
+    def __init__(self, place: Place, rows: tuple[int, int] | None, where: Any) -> None:
+        self.place, self.rows, self.where = place, rows, where
+
+
+def reduce_blocks(reduction: Reduction) -> LazyBlocks:
+    """Reduce every chunk by its own groups, and merge what belongs to the same new chunk."""
+    parts = pack(reduction.outlines, reduction.target_bytes)
+    name = reduction.name(parts)
+    blocks = reduction.blocks
     layer: dict[Key, Any] = {}
-    sums: list[list[list[Partial]]] = []
-    for number, own in enumerate(groups):
-        places = list(blocks.chunks_of(number))
-        if own is None:
-            sums.append([[(place, None)] for place in places])
-        else:
-            partials = list(zip(places, own, strict=True))
-            sums.append([_tree(layer, f"{name}-tree-{number}", partials)])
+    partial: dict[Key, Key] = {}
+    for number, (key, local) in enumerate(zip(blocks.keys, reduction.local, strict=True)):
+        partial[key] = (f"partial-{name}", number)
+        layer[partial[key]] = Task(partial[key], tasks.partial, reduction.kind, local, TaskRef(key))
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
-        layer[key] = _combine_task(key, [sums[piece.block][piece.chunk] for piece in part])
-    return LazyBlocks(add_layer(name, layer, [blocks.graph]), tuple(keys), parts, outlines)
+        sources = [
+            _tree(layer, name, reduction, piece, _sources(reduction, partial, piece)) for piece in part
+        ]
+        layer[key] = _merge_task(key, reduction, part, sources, final=True)
+    return LazyBlocks(add_layer(name, layer, [blocks.graph]), tuple(keys), parts, reduction.outlines)
 
 
-def _tree(layer: dict[Key, Any], name: str, partials: list[Partial]) -> list[Partial]:
-    """Add up to ``SPLIT_EVERY`` partial sums a task until as few are left for the last task."""
+def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> list[Source]:
+    """What contributes to a new chunk: each chunk's groups are increasing, so a stretch of them does."""
+    start, stop = map(int, reduction.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
+    found = []
+    places = reduction.blocks.chunks_of(piece.block)
+    for (key, place), present in zip(places, reduction.present[piece.block], strict=True):
+        first, last = np.searchsorted(present, [start, stop]).tolist()
+        if first < last or stop == start:
+            rows = None if last - first == len(present) else (first, last)
+            found.append(Source((partial[key], place), rows, _span(present[first:last] - start)))
+    return found[:1] if stop == start else found
+
+
+def _span(where: Index) -> Index | tuple[int, int]:
+    """Neighbouring groups as ``(start, stop)``: they pickle small."""
+    if len(where) and int(where[-1] - where[0]) == len(where) - 1:
+        return int(where[0]), int(where[-1]) + 1
+    return where.astype(np.int32, copy=False)
+
+
+def _tree(
+    layer: dict[Key, Any], name: str, reduction: Reduction, piece: Piece, sources: list[Source]
+) -> list[Source]:
+    """Merge a few contributions a task until as few are left for the last task."""
+    outline = reduction.outlines[piece.block]
+    nbytes = max(1, int(outline.chunk_bytes[piece.chunk]))
+    width = min(SPLIT_EVERY, max(2, DIRECT_CHUNKS * reduction.target_bytes // nbytes))
+    size = outline.chunk_rows[piece.chunk]
     level = 0
-    while len(partials) > SPLIT_EVERY:
-        following: list[Partial] = []
-        for start in range(0, len(partials), SPLIT_EVERY):
-            key = (f"{name}-{level}", start // SPLIT_EVERY)
-            layer[key] = _combine_task(key, [partials[start : start + SPLIT_EVERY]])
-            following.append(((key, 0), None))
-        partials, level = following, level + 1
-    return partials
+    sources = [_cut_out(layer, name, piece, source) for source in sources]
+    while len(sources) > width:
+        following = []
+        for start in range(0, len(sources), width):
+            key = (f"{name}-tree-{piece.block}-{piece.chunk}-{level}", start // width)
+            layer[key] = _merge_task(key, reduction, (piece,), [sources[start : start + width]], final=False)
+            following.append(Source((key, 0), None, (0, size)))
+        sources, level = following, level + 1
+    return sources
 
 
-def _combine_task(key: Key, sums: Sequence[Sequence[Partial]]) -> Task:
-    numbers, used = refs(place for own in sums for place, _ in own)
-    recipe = [[(numbers[k], place, groups) for (k, place), groups in own] for own in sums]
-    return Task(key, tasks.combine, recipe, *used)
+def _cut_out(layer: dict[Key, Any], name: str, piece: Piece, source: Source) -> Source:
+    """Let a task of its own cut out the groups of one new chunk, so that no other task gets them all."""
+    if source.rows is None:
+        return source
+    key, place = source.place
+    own = (f"{name}-rows-{piece.block}-{piece.chunk}", len(layer))
+    layer[own] = Task(own, tasks.cut_partial, place, source.rows, TaskRef(key))
+    return Source((own, 0), None, source.where)
+
+
+def _merge_task(
+    key: Key, reduction: Reduction, part: Part, sources: Sequence[Sequence[Source]], final: bool
+) -> Task:
+    numbers, used = refs(source.place for own in sources for source in own)
+    recipes = [
+        (
+            reduction.outlines[piece.block].chunk_rows[piece.chunk],
+            [(numbers[source.place[0]], source.place[1], source.where) for source in own],
+            reduction.outlines[piece.block].dtype,
+        )
+        for piece, own in zip(part, sources, strict=True)
+    ]
+    return Task(key, tasks.merge_partials, reduction.kind, final, recipes, *used)

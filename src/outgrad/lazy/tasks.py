@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +13,9 @@ from outgrad.kernels.pieces import Range, cut, join
 from outgrad.kernels.scatter import Index
 from outgrad.plan.frame import Frame
 from outgrad.plan.requests import Request, Seam, Written
-from outgrad.rules.apply import sum_rows
+from outgrad.rules.moments import Groups, Moments, finished, merged, moments
+from outgrad.rules.named import run
 from outgrad.rules.place import Order, Patch, place, take
-from outgrad.rules.table import run
 
 ChunkList = list[Chunk]
 
@@ -121,18 +120,29 @@ def run_with_whole(
     return [run(rule, [chunk, whole[n][place]]) for chunk, (n, place) in zip(part, others, strict=True)]
 
 
-def combine(recipes: Sequence[Sequence[tuple[int, int, Any]]], *parts: ChunkList) -> ChunkList:
-    """Build a part whose chunks are sums of partial sums: part, place, and the groups they belong to."""
-    return [reduce(_add, (_partial(parts, *source) for source in sources)) for sources in recipes]
+def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
+    """What each piece contributes to the groups of its rows."""
+    out = []
+    for own, chunk in zip(local, part, strict=True):
+        target, size = own if isinstance(own, tuple) else own.resolve()
+        out.append(moments(kind, chunk, Groups(target, size, 0)))
+    return out
 
 
-def _partial(parts: Sequence[ChunkList], number: int, place: int, groups: Any) -> Chunk:
-    chunk = parts[number][place]
-    return chunk if groups is None else sum_rows(chunk, *groups)
+def cut_partial(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
+    """Take some groups out of a contribution."""
+    return [part[place].rows(*rows)]
 
 
-def _add(a: Chunk, b: Chunk) -> Chunk:
-    return run("add", [a, b])
+def merge_partials(
+    kind: str, final: bool, recipes: Sequence[tuple[int, Any, Any]], *parts: Sequence[Moments]
+) -> list[Any]:
+    """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""
+    out = []
+    for size, sources, dtype in recipes:
+        own = merged([(parts[n][place], _positions(where)) for n, place, where in sources], size)
+        out.append(finished(kind, own, dtype) if final else own)
+    return out
 
 
 def compare(settings: Any, *parts: ChunkList) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks, rowwise, tasks
 from outgrad.plan.outline import Outline
-from outgrad.rules.table import RULES, run
+from outgrad.rules.named import RULES, run
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
 from outgrad.tensor.metadata import BlockMetadata

@@ -1,38 +1,21 @@
-"""Sums over samples and over properties."""
+"""Sums, means, variances and standard deviations over samples and over properties."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
-
-from outgrad.config import chunk_bytes
-from outgrad.errors import ValidationError
-from outgrad.kernels.scatter import accumulator
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks, rowwise, tasks
-from outgrad.lazy.reduce import combine
-from outgrad.ops.engine import lazy_of, run_eagerly, run_rule, shadows
-from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.plan.groups import Groups, group_edges, group_rows
-from outgrad.plan.outline import Edges, Outline, Piece
-from outgrad.tensor import relabel
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.convert import converted
-from outgrad.tensor.metadata import BlockMetadata
-
-Names = str | Sequence[str]
+from outgrad.ops.grouping import Names, reduce_groups
+from outgrad.ops.operands import T, block_twin
 
 
-def sum_over_samples(tensor: T, sample_names: Names) -> T:
+def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
     r"""Sum the samples that differ only in the dimensions ``sample_names``.
 
-    .. math:: h_g = \sum_{i \in g} X_i, \qquad \nabla h_g = \sum_{i \in g} \nabla X_i
+    .. math::
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are summed
-    where all labels but ``sample`` agree. Floating-point sums are taken in float64 and stored in the dtype of
+        h_g = \sum_{i \in g} X_i, \qquad \nabla h_g = \sum_{i \in g} \nabla X_i
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
+    where all labels but ``sample`` agree.
+    Floating-point sums are taken in float64 and stored in the dtype of
     the map; integers are summed in their own dtype, and can overflow.
 
     Parameters
@@ -40,7 +23,9 @@ def sum_over_samples(tensor: T, sample_names: Names) -> T:
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     sample_names : str or list of str
-        Dimensions of the samples to sum over; without any left, the result has the one sample ``_ = 0``.
+        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+    by : str or list of str
+        Instead of ``sample_names``: the dimensions that stay.
 
     Returns
     -------
@@ -50,7 +35,7 @@ def sum_over_samples(tensor: T, sample_names: Names) -> T:
     Raises
     ------
     ValidationError
-        If there is no sample dimension of such a name.
+        If there is no sample dimension of such a name, or not exactly one of the two arguments is given.
 
     Examples
     --------
@@ -61,32 +46,159 @@ def sum_over_samples(tensor: T, sample_names: Names) -> T:
     array([[3.],
            [4.]])
     """
-    call = "sum_over_samples"
-    blocks = content(call, "tensor", tensor)
-    names = names_of(call, "sample_names", sample_names)
-    grouped = [_Grouped.of(call, "samples", metadata.samples, names) for metadata in blocks.metadata]
-    if blocks.lazy is not None:
-        return like(tensor, _sum_lazily(blocks, grouped))
-
-    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        return replace(metadata, samples=grouped[n].labels)
-
-    return like(tensor, run_eagerly("sum_rows", [blocks], lambda n: grouped[n].constants, top))
+    return reduce_groups("sum_over_samples", tensor, "samples", sample_names, by)
 
 
-def sum_over_properties(tensor: T, property_names: Names) -> T:
+def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Average the samples that differ only in the dimensions ``sample_names``.
+
+    .. math::
+
+        h_g = \frac{1}{N_g} \sum_{i \in g} X_i, \qquad \nabla h_g = \frac{1}{N_g} \sum_{i \in g} \nabla X_i
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
+    where all labels but ``sample`` agree.
+    N is the number of samples of the group, whether or not they have a
+    gradient row: a missing row is zero.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    sample_names : str or list of str
+        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+    by : str or list of str
+        Instead of ``sample_names``: the dimensions that stay.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (G, \*C, P) for G groups; integers become float64.
+
+    Raises
+    ------
+    ValidationError
+        If there is no sample dimension of such a name, or not exactly one of the two arguments is given.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> samples = og.Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
+    >>> block = og.TensorBlock(np.array([[1.0], [2.0], [4.0]]), samples, [], og.Labels.range("n", 1))
+    >>> og.mean_over_samples(block, "atom").values
+    array([[1.5],
+           [4. ]])
+    """
+    return reduce_groups("mean_over_samples", tensor, "samples", sample_names, by)
+
+
+def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Take the variance of the samples that differ only in the dimensions ``sample_names``.
+
+    .. math::
+
+        h_g = \frac{1}{N_g} \sum_{i \in g} (X_i - \mu_g)^2, \qquad
+        \nabla h_g = \frac{2}{N_g} \sum_{i \in g} (X_i - \mu_g) \nabla X_i
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
+    where all labels but ``sample`` agree.
+    N is the number of samples of the group and μ their mean; there is no
+    correction for N - 1. A missing gradient row is zero.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    sample_names : str or list of str
+        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+    by : str or list of str
+        Instead of ``sample_names``: the dimensions that stay.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (G, \*C, P) for G groups; integers become float64.
+
+    Raises
+    ------
+    ValidationError
+        If there is no sample dimension of such a name, if not exactly one of the two arguments is given, or
+        if the values are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> samples = og.Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
+    >>> block = og.TensorBlock(np.array([[1.0], [2.0], [4.0]]), samples, [], og.Labels.range("n", 1))
+    >>> og.var_over_samples(block, "atom").values
+    array([[0.25],
+           [0.  ]])
+    """
+    return reduce_groups("var_over_samples", tensor, "samples", sample_names, by)
+
+
+def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Take the standard deviation of the samples that differ only in the dimensions ``sample_names``.
+
+    .. math::
+
+        h_g = \sqrt{\mathrm{var}_g}, \qquad \nabla h_g = \frac{\nabla \mathrm{var}_g}{2 h_g}
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
+    where all labels but ``sample`` agree.
+    The variance is that of :func:`var_over_samples`. Where it is 0 the
+    gradient is 0.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    sample_names : str or list of str
+        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+    by : str or list of str
+        Instead of ``sample_names``: the dimensions that stay.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (G, \*C, P) for G groups; integers become float64.
+
+    Raises
+    ------
+    ValidationError
+        If there is no sample dimension of such a name, if not exactly one of the two arguments is given, or
+        if the values are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> samples = og.Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
+    >>> block = og.TensorBlock(np.array([[1.0], [2.0], [4.0]]), samples, [], og.Labels.range("n", 1))
+    >>> og.std_over_samples(block, "atom").values
+    array([[0.5],
+           [0. ]])
+    """
+    return reduce_groups("std_over_samples", tensor, "samples", sample_names, by)
+
+
+def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
     r"""Sum the properties that differ only in the dimensions ``property_names``.
 
-    .. math:: h_g = \sum_{p \in g} X_p, \qquad \nabla h_g = \sum_{p \in g} \nabla X_p
+    .. math::
 
-    The groups g are the distinct values of the remaining dimensions, sorted.
+        h_g = \sum_{p \in g} X_p, \qquad \nabla h_g = \sum_{p \in g} \nabla X_p
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
+    as they are.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     property_names : str or list of str
-        Dimensions of the properties to sum over; without any left, the result has the one property ``_ = 0``.
+        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+    by : str or list of str
+        Instead of ``property_names``: the dimensions that stay.
 
     Returns
     -------
@@ -96,7 +208,7 @@ def sum_over_properties(tensor: T, property_names: Names) -> T:
     Raises
     ------
     ValidationError
-        If there is no property dimension of such a name.
+        If there is no property dimension of such a name, or not exactly one of the two arguments is given.
 
     Examples
     --------
@@ -105,123 +217,139 @@ def sum_over_properties(tensor: T, property_names: Names) -> T:
     >>> og.sum_over_properties(block, "property").values
     array([[7.]])
     """
-    call = "sum_over_properties"
-    blocks = content(call, "tensor", tensor)
-    names = names_of(call, "property_names", property_names)
-    grouped = [_Grouped.of(call, "properties", metadata.properties, names) for metadata in blocks.metadata]
-
-    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        return replace(metadata, properties=grouped[n].labels)
-
-    return like(tensor, run_rule("sum_columns", [blocks], lambda n: grouped[n].constants, top))
+    return reduce_groups("sum_over_properties", tensor, "properties", property_names, by)
 
 
-@dataclass(frozen=True)
-class _Grouped:
-    """Labels of the groups, and the group of each entry."""
+def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Average the properties that differ only in the dimensions ``property_names``.
 
-    labels: Labels
-    groups: Groups
-    columns: tuple[int, ...]
+    .. math::
 
-    @property
-    def constants(self) -> tuple[Any, ...]:
-        return self.groups.target, self.groups.size
+        h_g = \frac{1}{N_g} \sum_{p \in g} X_p, \qquad \nabla h_g = \frac{1}{N_g} \sum_{p \in g} \nabla X_p
 
-    @classmethod
-    def of(cls, call: str, axis: str, labels: Labels, names: Sequence[str]) -> _Grouped:
-        unknown = [name for name in names if name not in labels.names]
-        if unknown:
-            raise ValidationError(
-                f"{call}: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
-            )
-        kept = [name for name in labels.names if name not in names]
-        columns = tuple(labels.names.index(name) for name in kept)
-        groups = group_rows(labels.values, columns)
-        return cls(Labels(kept or ["_"], groups.rows, assume_unique=True), groups, columns)
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
+    as they are.
+    N is the number of properties of the group.
 
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    property_names : str or list of str
+        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+    by : str or list of str
+        Instead of ``property_names``: the dimensions that stay.
 
-@dataclass(frozen=True)
-class _LocalGroups:
-    """Groups of the samples of one chunk: the task reads these labels and groups them itself."""
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (S, \*C, G) for G groups; integers become float64.
 
-    samples: Labels
-    start: int
-    stop: int
-    columns: tuple[int, ...]
+    Raises
+    ------
+    ValidationError
+        If there is no property dimension of such a name, or not exactly one of the two arguments is given.
 
-    def resolve(self) -> tuple[Any, ...]:
-        groups = group_rows(self.samples.read(self.start, self.stop), self.columns)
-        return groups.target, groups.size
-
-
-def _sum_lazily(blocks: Blocks, grouped: Sequence[_Grouped]) -> Blocks:
-    aligned = [
-        group_edges(g.groups.target, o.edges, g.groups.size)
-        for g, o in zip(grouped, lazy_of(blocks).outlines, strict=True)
-    ]
-    if all(edges is not None for edges in aligned):
-        return _sum_chunks(blocks, grouped, aligned)
-    dtype = blocks.dtype(0)  # partial sums are kept in the wider dtype in which they are added
-    wide = converted(blocks, accumulator(dtype), None, None)
-    return converted(_sum_chunks(wide, grouped, aligned), dtype, None, None)
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[1.0, 2.0, 3.0]]))
+    >>> og.mean_over_properties(block, "property").values
+    array([[2.]])
+    """
+    return reduce_groups("mean_over_properties", tensor, "properties", property_names, by)
 
 
-def _sum_chunks(blocks: Blocks, grouped: Sequence[_Grouped], aligned: Sequence[Edges | None]) -> Blocks:
-    """Sum every chunk by its own groups; where groups cross chunks, add up what the chunks give."""
-    lazy = lazy_of(blocks)
-    results = [shadows("sum_rows", [blocks], n, g.constants) for n, g in enumerate(grouped)]
-    metadata = tuple(
-        relabel.relabelled(m, result, replace(m, samples=g.labels))
-        for m, result, g in zip(blocks.metadata, results, grouped, strict=True)
-    )
-    trailing = [m.trailing for m in blocks.metadata]
-    cuts = tuple(
-        relabel.new_cuts(_whole(g.groups.size) if edges is None else edges, result, own)
-        for edges, g, result, own in zip(aligned, grouped, results, trailing, strict=True)
-    )
-    partial = _partial_sums(blocks, lazy, grouped, cuts)
-    if all(edges is not None for edges in aligned):
-        return Blocks(metadata, partial)
-    crossing = [
-        None if edges is not None else _crossing(g, o)
-        for edges, g, o in zip(aligned, grouped, lazy.outlines, strict=True)
-    ]
-    return Blocks(metadata, combine(partial, crossing, cuts, chunk_bytes()))
+def var_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Take the variance of the properties that differ only in the dimensions ``property_names``.
+
+    .. math::
+
+        h_g = \frac{1}{N_g} \sum_{p \in g} (X_p - \mu_g)^2, \qquad
+        \nabla h_g = \frac{2}{N_g} \sum_{p \in g} (X_p - \mu_g) \nabla X_p
+
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
+    as they are.
+    N is the number of properties of the group and μ their mean; there
+    is no correction for N - 1.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    property_names : str or list of str
+        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+    by : str or list of str
+        Instead of ``property_names``: the dimensions that stay.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (S, \*C, G) for G groups; integers become float64.
+
+    Raises
+    ------
+    ValidationError
+        If there is no property dimension of such a name, if not exactly one of the two arguments is given, or
+        if the values are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[1.0, 1.0, 4.0, 4.0]]))
+    >>> og.var_over_properties(block, "property").values
+    array([[2.25]])
+    """
+    return reduce_groups("var_over_properties", tensor, "properties", property_names, by)
 
 
-def _whole(size: int) -> Edges:
-    return np.array([0, size], dtype=np.int64)
+def std_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
+    r"""Take the standard deviation of the properties that differ only in the dimensions ``property_names``.
 
+    .. math::
 
-def _partial_sums(
-    blocks: Blocks, lazy: LazyBlocks, grouped: Sequence[_Grouped], cuts: tuple[Outline, ...]
-) -> LazyBlocks:
-    configs = [("sum_rows", [_local(blocks, lazy, grouped, piece) for piece in part]) for part in lazy.parts]
-    # Where groups cross chunks the partial sums are cut like the samples; their rows are not asked for.
-    rough = tuple(
-        cut if cut.chunk_count == own.chunk_count else own
-        for cut, own in zip(cuts, lazy.outlines, strict=True)
-    )
-    token = [(g.columns, m.samples.digest) for g, m in zip(grouped, blocks.metadata, strict=True)]
-    return rowwise("sum_rows", tasks.run_rule, configs, [lazy], rough, token)
+        h_g = \sqrt{\mathrm{var}_g}, \qquad \nabla h_g = \frac{\nabla \mathrm{var}_g}{2 h_g}
 
+    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
+    as they are.
+    The variance is that of :func:`var_over_properties`. Where it is 0 the
+    gradient is 0.
 
-def _local(blocks: Blocks, lazy: LazyBlocks, grouped: Sequence[_Grouped], piece: Piece) -> Any:
-    samples, own = blocks.metadata[piece.block].samples, grouped[piece.block]
-    start, stop = map(int, lazy.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
-    if samples.is_stored:
-        return _LocalGroups(samples, start, stop, own.columns)
-    distinct, target = np.unique(own.groups.target[start:stop], return_inverse=True)
-    return target, len(distinct)
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    property_names : str or list of str
+        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+    by : str or list of str
+        Instead of ``property_names``: the dimensions that stay.
 
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (S, \*C, G) for G groups; integers become float64.
 
-def _crossing(grouped: _Grouped, outline: Outline) -> list[Any]:
-    """For every chunk: where its own groups lie among all groups."""
-    target = grouped.groups.target
-    pairs = zip(outline.edges[:-1].tolist(), outline.edges[1:].tolist(), strict=True)
-    return [(np.unique(target[start:stop]), grouped.groups.size) for start, stop in pairs]
+    Raises
+    ------
+    ValidationError
+        If there is no property dimension of such a name, if not exactly one of the two arguments is given, or
+        if the values are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[1.0, 1.0, 5.0, 5.0]]))
+    >>> og.std_over_properties(block, "property").values
+    array([[2.]])
+    """
+    return reduce_groups("std_over_properties", tensor, "properties", property_names, by)
 
 
 sum_over_samples_block = block_twin(sum_over_samples)
+mean_over_samples_block = block_twin(mean_over_samples)
+var_over_samples_block = block_twin(var_over_samples)
+std_over_samples_block = block_twin(std_over_samples)
 sum_over_properties_block = block_twin(sum_over_properties)
+mean_over_properties_block = block_twin(mean_over_properties)
+var_over_properties_block = block_twin(var_over_properties)
+std_over_properties_block = block_twin(std_over_properties)

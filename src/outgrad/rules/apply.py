@@ -23,7 +23,7 @@ from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.push import Weighted, align, weighted_sum
 from outgrad.kernels.scatter import Index, scatter_rows
 from outgrad.plan.rows import group, lift, merge, renumber
-from outgrad.rules.term import Rows, Rule, Term
+from outgrad.rules.term import Rule, Term
 
 Pushed = tuple[Chunk, Term]
 """A gradient of one argument, and the term of this argument."""
@@ -95,8 +95,7 @@ def push(gradient: Chunk, term: Term) -> Chunk:
     if term.weight is not None:
         gradient = _weigh(gradient, term.weight)
     if term.rows is not None:
-        table, where = group(gradient.rows, term.rows.target)
-        gradient = Chunk(*_summed(gradient, where, len(table)), table)
+        gradient = _grouped(gradient, term.rows.target, None)
     if term.columns is not None:
         gradient = map_arrays(gradient, term.columns)
     return gradient
@@ -104,7 +103,7 @@ def push(gradient: Chunk, term: Term) -> Chunk:
 
 def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
     if isinstance(weight, np.ndarray):
-        return _times_constant(gradient, weight)
+        return times_array(gradient, align(weight, gradient.rows[:, 0], gradient.values.ndim))
     if not isinstance(weight, Chunk):
         return map_arrays(gradient, lambda array: array * weight)
     missing = _missing(gradient, weight)
@@ -116,11 +115,16 @@ def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
     return product(gather(weight, gradient.rows[:, 0]), gradient)
 
 
-def _times_constant(gradient: Chunk, weight: Array) -> Chunk:
-    """Multiply a gradient, and all gradients of it, by a weight that has none."""
-    lifted = align(weight, gradient.rows[:, 0], gradient.values.ndim)
-    below = {name: _times_constant(g, lifted) for name, g in gradient.gradients.items()}
-    return Chunk(lifted * gradient.values, below, gradient.table)
+def times_array(chunk: Chunk, weight: Array) -> Chunk:
+    """Multiply a chunk by an array (S, *C, P) without gradients: they are weighed row by row."""
+    return Chunk(chunk.values * weight, _weighed(chunk, weight), chunk.table)
+
+
+def _weighed(chunk: Chunk, weight: Array) -> dict[str, Chunk]:
+    return {
+        name: times_array(gradient, align(weight, gradient.rows[:, 0], gradient.values.ndim))
+        for name, gradient in chunk.gradients.items()
+    }
 
 
 def _missing(gradient: Chunk, weight: Chunk) -> list[str]:
@@ -169,15 +173,21 @@ def gather(chunk: Chunk, index: Index) -> Chunk:
     return Chunk(chunk.values[index], gradients)
 
 
-def sum_rows(chunk: Chunk, target: Index, size: int) -> Chunk:
-    """Add row i of a chunk to row ``target[i]`` of ``size``, gradients too."""
-    return Chunk(*_summed(chunk, target, size))
+def sum_rows(chunk: Chunk, target: Index, size: int, dtype: np.dtype[Any] | None = None) -> Chunk:
+    """Add row i of a chunk to row ``target[i]`` of ``size``, gradients too; in ``dtype`` or their own."""
+    return Chunk(*_summed(chunk, target, size, dtype))
 
 
-def _summed(chunk: Chunk, target: Index, size: int) -> tuple[Array, dict[str, Chunk]]:
-    term = Term(rows=Rows(target, size))
-    gradients = {name: push(gradient, term) for name, gradient in chunk.gradients.items()}
-    return scatter_rows(chunk.values, target, size), gradients
+def _summed(
+    chunk: Chunk, target: Index, size: int, dtype: np.dtype[Any] | None = None
+) -> tuple[Array, dict[str, Chunk]]:
+    gradients = {name: _grouped(gradient, target, dtype) for name, gradient in chunk.gradients.items()}
+    return scatter_rows(chunk.values, target, size, dtype), gradients
+
+
+def _grouped(gradient: Chunk, target: Index, dtype: np.dtype[Any] | None) -> Chunk:
+    table, where = group(gradient.rows, target)
+    return Chunk(*_summed(gradient, where, len(table), dtype), table)
 
 
 def unite(pieces: Sequence[Chunk]) -> Chunk:

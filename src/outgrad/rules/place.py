@@ -33,7 +33,10 @@ class Order(Enum):
 
 
 class Patch(NamedTuple):
-    """A chunk, the row of the result for each of its rows (−1: none), and the columns; None means all."""
+    """A chunk; the row of the result for each of its rows, and the column for each column.
+
+    −1 stands for a row or column that is left out, None for all in their order.
+    """
 
     chunk: Chunk
     rows: Index | None = None
@@ -81,7 +84,9 @@ def _gradient(
         stays = table[:, 0] >= 0
         kept.append(None if stays.all() else stays)
         tables.append(table if kept[-1] is None else table[stays])
-    union, places = _ordered(tables or [np.zeros((0, frame.dimensions), np.int32)], order)
+    if not tables:
+        tables = [np.zeros((0, frame.dimensions), np.int32)]
+    union, places = _ordered(tables, order, [patch.rows for patch in patches] or [None])
     below = [
         Patch(p.chunk.gradients[name], _spread(where, stays), p.columns)
         for p, where, stays in zip(patches, places, kept, strict=False)
@@ -99,12 +104,14 @@ def _spread(where: Index, stays: npt.NDArray[np.bool_] | None) -> Index:
     return spread
 
 
-def _ordered(tables: Sequence[Table], order: Order) -> tuple[Table, list[Index]]:
+def _ordered(
+    tables: Sequence[Table], order: Order, parents: Sequence[Index | None]
+) -> tuple[Table, list[Index]]:
     """The rows of the result, and where each row of each table lies among them."""
     if order is Order.MERGED:
         if all(np.array_equal(table, tables[0]) for table in tables[1:]):
             return tables[0], [np.arange(len(tables[0]))] * len(tables)
-        return merge(tables)
+        return merge(tables, parents)
     table = tables[0] if len(tables) == 1 else np.concatenate(tables)
     if order is Order.SORTED:
         ordered, where = unique_rows(table)
@@ -128,25 +135,25 @@ def _behind(table: Table, order: Order) -> tuple[Table, npt.NDArray[np.int64]]:
 def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | float) -> Array:
     shape = (size, *frame.trailing)
     width = frame.trailing[-1]
-    kept = [_kept(patch, width) for patch in patches]
-    covered = sum(rows.size * columns.size for _, rows, columns in kept)
+    rows = [_used(patch.rows, len(patch.chunk.values)) for patch in patches]
+    columns = [_used(patch.columns, width) for patch in patches]
+    covered = sum(r.size * c.size for (_, r), (_, c) in zip(rows, columns, strict=True))
     out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
-    for patch, (source, rows, columns) in zip(patches, kept, strict=True):
+    for patch, (source, to_rows), (picks, to_columns) in zip(patches, rows, columns, strict=True):
         values = patch.chunk.values if source is None else patch.chunk.values[source]
-        _write(out, values, rows, columns)
+        _write(out, values if picks is None else values[..., picks], to_rows, to_columns)
     return out
 
 
-def _kept(patch: Patch, width: int) -> tuple[Index | None, Index, Index]:
-    """Which rows of a patch are used (None: all), where they go, and where columns go."""
-    columns = np.arange(width) if patch.columns is None else patch.columns
-    if patch.rows is None:
-        return None, np.arange(len(patch.chunk.values)), columns
-    stays = patch.rows >= 0
+def _used(where: Index | None, count: int) -> tuple[Index | None, Index]:
+    """Which of ``count`` rows or columns are used (None: all), and where these go."""
+    if where is None:
+        return None, np.arange(count)
+    stays = where >= 0
     if stays.all():
-        return None, patch.rows, columns
+        return None, where
     source = np.flatnonzero(stays)
-    return source, patch.rows[source], columns
+    return source, where[source]
 
 
 def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:

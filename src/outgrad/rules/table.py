@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from outgrad.kernels.chunk import Array, Chunk
-from outgrad.kernels.scatter import Index, scatter_columns, scatter_rows
+from outgrad.kernels.components import permute_components, sum_components
+from outgrad.kernels.fold import fold_axes
 from outgrad.rules.apply import PRODUCT, apply
-from outgrad.rules.term import Columns, Rows, Rule, Term
+from outgrad.rules.term import Columns, Rule, Term
 
 Terms = Sequence[Term]
 Number = complex | float
@@ -65,9 +66,9 @@ def _absolute(x: Chunk) -> Terms:
     return [Term(Chunk(weight), columns=np.real)]
 
 
-# ---- linear maps of the last axis ----
+# ---- linear maps of the last axes ----
 def _columns(name: str, value: Any) -> Rule:
-    """Rule of a map that is linear in the last axis: gradients are mapped like the values."""
+    """Rule of a map that is linear in the last axes: gradients are mapped like the values."""
 
     def terms(x: Chunk, *constants: Any) -> Terms:
         return [Term(columns=lambda array: value(array, *constants))]
@@ -84,9 +85,19 @@ def _dot_terms(x: Chunk, y: Chunk) -> Terms:
     return [Term(columns=columns), Term()]
 
 
-# ---- sums of rows ----
-def _sum_terms(x: Chunk, target: Index, size: int) -> Terms:
-    return [Term(rows=Rows(target, size))]
+# ---- square roots, where no derivative is infinite ----
+def _root(x: Chunk) -> Terms:
+    """∂√x/∂x = 1/(2√x), and 0 where x = 0: of a standard deviation that is 0, all entries are the same."""
+    return [Term(apply(SCALE, [apply(INVERSE_OR_ZERO, [apply(ROOT, [x])])], 0.5))]
+
+
+def _inverse_or_zero(x: Chunk) -> Terms:
+    inverse = apply(INVERSE_OR_ZERO, [x])
+    return [Term(apply(SCALE, [apply(PRODUCT, [inverse, inverse])], -1.0))]
+
+
+def _inverse_value(x: Array) -> Array:
+    return np.divide(1, x, out=np.zeros_like(x), where=x != 0)
 
 
 ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()], linear=True)
@@ -101,20 +112,18 @@ INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
 EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
 ABSOLUTE = Rule("absolute", np.abs, _absolute, linear=True)
 DOT = Rule("dot", _dot, _dot_terms, linear=True)
-SUM_ROWS = Rule("sum_rows", scatter_rows, _sum_terms, linear=True)
-SUM_COLUMNS = _columns("sum_columns", scatter_columns)
+ROOT = Rule("root", np.sqrt, _root)
+INVERSE_OR_ZERO = Rule("inverse_or_zero", _inverse_value, _inverse_or_zero)
 TAKE_COLUMNS = _columns("take_columns", lambda x, index: x[..., index])
+PERMUTE_COMPONENTS = _columns("permute_components", permute_components)
+SUM_COMPONENTS = _columns("sum_components", sum_components)
+FOLD_AXES = _columns("fold_axes", fold_axes)
 
 RULES = {
     rule.name: rule
     for rule in (
         *(ADD, SUBTRACT, PRODUCT, DIVIDE, SHIFT, SHIFT_FROM, SCALE, OVER, POWER, INVERSE, EXPONENTIAL),
-        *(ABSOLUTE, DOT, SUM_ROWS, SUM_COLUMNS, TAKE_COLUMNS),
+        *(ABSOLUTE, DOT, TAKE_COLUMNS, FOLD_AXES, ROOT, INVERSE_OR_ZERO, PERMUTE_COMPONENTS, SUM_COMPONENTS),
     )
 }
-"""All rules by name: a task carries the name, not the functions."""
-
-
-def run(name: str, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
-    """Apply the rule called ``name``."""
-    return apply(RULES[name], chunks, *constants)
+"""The rules of this file; :mod:`outgrad.rules.named` has all."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from outgrad.kernels.chunk import Array, Chunk
 
 Columns = Callable[[Array], Array]
-"""A linear map of the last axis: it commutes with everything that is done to rows."""
+"""A linear map of the last axes, properties and components: it commutes with what is done to rows."""
 
 
 class Rows(NamedTuple):
@@ -43,3 +43,12 @@ class Rule:
     terms: Callable[..., Sequence[Term]]
     linear: bool = False
     """Whether weights are constant: then a gradient of a gradient needs nothing but itself."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """An operation that is put together from rules: a function of chunks."""
+
+    name: str
+    function: Callable[..., Chunk]
+    linear: bool = False
