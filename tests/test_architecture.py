@@ -27,12 +27,17 @@ ROOMS = [
         "lazy",
         "tensor",
         "ops",
+        "operations",
         "archive",
+        "io",
         "run",
     ),
     *("interop", "testing", "cli"),
 ]
-"""Lowest first: a room imports itself and what stands before it."""
+"""Lowest first: a room imports itself and what stands before it.
+
+``operations`` and ``io`` are doors: they name again what ``ops`` and ``archive`` have, as metatensor does.
+"""
 
 HOMES = {
     "zarr": {"archive"},

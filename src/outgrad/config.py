@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import dask.config
 from dask.utils import parse_bytes
 
-DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB"}}
+UNSAFE = os.environ.get("OUTGRAD_UNSAFE_DISABLE_CHECKS", "").lower() in ("true", "1", "yes", "on")
+DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB", "checks": not UNSAFE}}
 
 dask.config.update_defaults(DEFAULTS)
 
@@ -23,3 +26,17 @@ def chunk_bytes(given: int | str | None = None) -> int:
             f"target_bytes={given!r} leaves no room for a row; give a positive size, like '32 MiB'"
         )
     return size
+
+
+def checks() -> bool:
+    """Whether operations of two maps compare labels.
+
+    >>> checks()
+    True
+    """
+    return bool(dask.config.get("outgrad.checks"))
+
+
+def set_checks(state: bool) -> None:
+    """Set the configuration ``outgrad.checks``, until it is set again."""
+    dask.config.set({"outgrad.checks": state})

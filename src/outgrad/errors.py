@@ -6,6 +6,8 @@ A message says what was called, what was found and what to do. All classes deriv
 
 from __future__ import annotations
 
+from numpy.linalg import LinAlgError
+
 
 class OutgradError(Exception):
     """Base of all errors that Outgrad raises on purpose."""
@@ -25,6 +27,10 @@ class NotEqualError(OutgradError, ValueError):
 
 class GradientError(OutgradError, AssertionError):
     """An explicit gradient does not agree with finite differences."""
+
+
+class LinearSystemError(OutgradError, LinAlgError):
+    """Equations without a unique solution, or whose numbers are not finite."""
 
 
 class UnsortedGradientWarning(UserWarning):

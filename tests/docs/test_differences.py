@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -106,11 +108,33 @@ def power_zero(lib: Library) -> bool:
     return bool(np.isnan(powered.gradient("positions").values[0, 0]))
 
 
+def power_by_a_map(lib: Library) -> Any:
+    return lib.pow(map_of(lib, values_block(lib)), map_of(lib, values_block(lib))).block(0).values.tolist()
+
+
 def complex_absolute(lib: Library) -> Any:
     block = values_block(lib, [[3 + 4j, 1], [1, 1]])
     block.add_gradient("positions", gradient_block(lib, rows=((0, 0),), values=1j))
     found = lib.abs(map_of(lib, block)).block(0)
     return found.dtype.kind, np.round(found.gradient("positions").values[0, 0], 12).item()
+
+
+def sparse_mean(lib: Library) -> Any:
+    tensor = rho(lib, rows=((0, 0),), values=3.0)
+    return lib.mean_over_samples(tensor, "system").block(0).gradient("positions").values.tolist()
+
+
+def narrow_mean(lib: Library) -> str:
+    tensor = rho(lib).to(np.float32)
+    return str(lib.mean_over_samples(tensor, "system").block(0).gradient("positions").dtype)
+
+
+def mean_with_components(lib: Library) -> Any:
+    properties = lib.Labels(["n", "l"], np.array([[0, 0], [0, 1], [1, 0]]))
+    block = lib.TensorBlock(
+        np.ones((1, 2, 3)), lib.Labels.range("system", 1), [lib.Labels.range("m", 2)], properties
+    )
+    return lib.mean_over_properties_block(block, "l").values[0].tolist()
 
 
 def number_on_the_left(lib: Library) -> Any:
@@ -134,6 +158,37 @@ def sliced(axis: str, selection: Any) -> Callable[[Library], Any]:
         return getattr(block, axis).values[:, 0].tolist()
 
     return run
+
+
+def rows_of_slice(lib: Library) -> Any:
+    gradient = lib.slice(rho(lib), "samples", [1, 0]).block(0).gradient("positions")
+    return gradient.samples.values[:, 0].tolist()
+
+
+def parts_are_views(lib: Library) -> bool:
+    tensor = rho(lib)
+    return bool(
+        np.shares_memory(lib.split(tensor, "samples", [[1]])[0].block(0).values, tensor.block(0).values)
+    )
+
+
+def split_by_system(lib: Library) -> Any:
+    return {system: len(part.block(0)) for system, part in lib.split_by(rho(lib), "system").items()}
+
+
+def sorted_without_rows(lib: Library) -> Any:
+    return lib.sort(rho(lib, rows=np.zeros((0, 2), np.int32))).block(0).gradient("positions").shape
+
+
+def axes_after_sort(lib: Library) -> list[str]:
+    axes = ["keys", "samples"]
+    lib.sort(rho(lib), axes)
+    return axes
+
+
+def rows_descending(lib: Library) -> Any:
+    gradient = lib.sort(rho(lib), "samples", descending=True).block(0).gradient("positions")
+    return gradient.samples.values[:, 0].tolist()
 
 
 def removed(lib: Library) -> list[str]:
@@ -184,6 +239,187 @@ def slash(lib: Library) -> list[str]:
     path = f"{lib.__name__}-slash" + (".zarr" if lib is outgrad else ".mts")
     lib.save(path, map_of(lib, block_with(lib, "cell/strain")))
     return lib.load(path).block(0).gradients_list()
+
+
+def moved_component(lib: Library) -> Any:
+    names = ("a", "b", "c")
+    components = [lib.Labels.range(name, 2) for name in names]
+    values = np.arange(8.0).reshape(1, 2, 2, 2, 1)
+    block = lib.TensorBlock(values, lib.Labels.range("s", 1), components, lib.Labels.range("p", 1))
+    return map_of(lib, block).components_to_properties("a").block(0).values[0, 0].tolist()
+
+
+def no_component(lib: Library) -> Any:
+    return rho(lib).components_to_properties([]).block(0).shape
+
+
+def merged_components(lib: Library) -> list[int]:
+    blocks = []
+    for direction in (0, 1):
+        xyz = lib.Labels(["xyz"], np.array([[direction]]))
+        rows, properties = lib.Labels(["sample"], np.array([[0]])), lib.Labels.range("n", 2)
+        blocks.append(values_block(lib))
+        blocks[-1].add_gradient("positions", lib.TensorBlock(np.ones((1, 1, 2)), rows, [xyz], properties))
+    merged = map_of(lib, *blocks).keys_to_samples("center_type").block(0)
+    return merged.gradient("positions").components[0].values[:, 0].tolist()  # type: ignore[no-any-return]
+
+
+def filled_integers(lib: Library) -> int:
+    blocks = [values_block(lib, [[1] * columns]) for columns in (1, 2)]
+    merged = map_of(lib, *blocks).keys_to_samples("center_type", fill_value=2.5).block(0)
+    return int(merged.values[0, 1])
+
+
+def moving_function(lib: Library) -> list[str]:
+    names: list[str] = lib.keys_to_samples(rho(lib), "center_type").sample_names
+    return names
+
+
+def appended_by_block(lib: Library) -> Any:
+    pair = map_of(lib, values_block(lib), values_block(lib, [[1.0, 2.0]]))
+    column = [np.array([5, 6]), np.array([7])]
+    return lib.append_dimension(pair, "samples", "atom", column).block(1).samples["atom"].tolist()
+
+
+def permuted_components(lib: Library) -> Any:
+    tensor = map_of(lib, lib.block_from_array(np.ones((1, 2, 3, 4))))
+    return tuple(lib.permute_dimensions(tensor, "components", [1, 0]).block(0).values.shape)
+
+
+def appended_to_nested(lib: Library) -> list[str]:
+    changed = lib.append_dimension(map_of(lib, nested_block(lib)), "samples", "atom", 0)
+    return changed.block(0).gradient("positions").gradients_list()
+
+
+def renamed_sample(lib: Library) -> list[str]:
+    block = lib.block_from_array(np.ones((2, 2)), property_names=["n"])
+    block.add_gradient("positions", gradient_block(lib))
+    changed = lib.rename_dimension(map_of(lib, block), "samples", "sample", "atom_")
+    return list(changed.block(0).gradient("positions").samples.names)
+
+
+def renamed_component(lib: Library) -> int:
+    return len(lib.rename_dimension(rho(lib), "components", "m", "mu"))
+
+
+def random_values(lib: Library) -> bool:
+    np.random.seed(0)
+    expected = np.random.rand(2, 2)
+    np.random.seed(0)
+    return bool((lib.random_uniform_like(rho(lib), []).block(0).values == expected).all())
+
+
+def warnings_of_zeros(lib: Library) -> int:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lib.zeros_like(rho(lib), requires_grad=True)
+    return len(caught)
+
+
+def nothing_to_list(lib: Library) -> int:
+    return len(lib.unique_metadata(lib.TensorMap(lib.Labels.empty(["a"]), []), "samples", "system"))
+
+
+def sum_without_checks(lib: Library) -> Any:
+    block = values_block(lib)
+    shifted = lib.TensorBlock(
+        block.values, lib.Labels(["system"], np.array([[5], [6]])), [], block.properties
+    )
+    with lib.unsafe_disable_checks():
+        return lib.add(map_of(lib, block), map_of(lib, shifted)).block(0).samples["system"].tolist()
+
+
+def dot_on_the_right(lib: Library) -> Any:
+    return lib.dot(rho(lib), rho(lib)).block(0).gradient("positions").values.tolist()
+
+
+def solved_with_gradients(lib: Library) -> Any:
+    return np.round(np.abs(lib.solve(rho(lib), rho(lib)).block(0).values), 12).tolist()
+
+
+def solved_with_other_rows(lib: Library) -> Any:
+    return lib.lstsq(rho(lib), rho(lib, rows=((0, 0),)), 1e-9).block(0).shape
+
+
+def nested_equations(lib: Library) -> bool:
+    """Whether equations below the gradients matter: they contradict the others."""
+    maps = [map_of(lib, nested_block(lib, values)) for values in (1.0, 100.0)]
+    weights = lib.lstsq(maps[0], maps[1], 1e-9).block(0).values
+    return not np.allclose(weights, np.eye(2))
+
+
+def singular(lib: Library) -> int:
+    tensor = map_of(lib, values_block(lib, ((0.1, 0.7), (0.3, 2.1))))
+    return len(lib.solve(tensor, tensor).block(0).values)
+
+
+def warned(lib: Library) -> int:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lib.lstsq(rho(lib), rho(lib), None)
+    return len(caught)
+
+
+def rank(lib: Library) -> Any:
+    text = lib.lstsq(rho(lib), rho(lib), 1e-9).get_info("lstsq")
+    return text and json.loads(text)[0]["rank"]
+
+
+def in_another_order(lib: Library) -> Any:
+    values, n = np.array([[4.0], [1.0]]), lib.Labels.range("n", 1)
+    first, second = (
+        map_of(lib, lib.TensorBlock(values, lib.Labels(["system"], np.array(rows)), [], n))
+        for rows in ([[0], [1]], [[1], [0]])
+    )
+    return lib.add(first, second).block(0).values[:, 0].tolist()
+
+
+def all_samples(lib: Library) -> Any:
+    values, n = np.array([[4.0], [1.0]]), lib.Labels.range("n", 1)
+    first, second = (
+        map_of(lib, lib.TensorBlock(values, lib.Labels(["system"], np.array(rows)), [], n))
+        for rows in ([[0], [1]], [[1], [2]])
+    )
+    return lib.add(first, second, align="outer").block(0).values[:, 0].tolist()
+
+
+def joined_keys(lib: Library) -> list[list[int]]:
+    found: list[list[int]] = lib.join([rho(lib), rho(lib)], "keys", add_dimension="part").keys.values.tolist()
+    return found
+
+
+def joined_samples(lib: Library) -> Any:
+    tables = [(["a", "b"], [[0, 7]]), (["b", "a"], [[8, 1]])]
+    labels = [lib.Labels(names, np.array(rows)) for names, rows in tables]
+    blocks = [lib.TensorBlock(np.ones((1, 2)), own, [], lib.Labels.range("n", 2)) for own in labels]
+    return lib.join([map_of(lib, block) for block in blocks], "samples").block(0).samples.values.tolist()
+
+
+def joined_dtype(lib: Library) -> str:
+    narrow = map_of(lib, values_block(lib).to(dtype=np.float32))
+    return str(lib.join([narrow, rho_plain(lib)], "samples", add_dimension="part").block(0).dtype)
+
+
+def rho_plain(lib: Library) -> Any:
+    return map_of(lib, values_block(lib))
+
+
+def joined_gradient_names(lib: Library) -> list[str]:
+    other = values_block(lib)
+    rows, values = lib.Labels(["sample", "cell"], np.array([[0, 0]])), np.ones((1, 2))
+    other.add_gradient("positions", lib.TensorBlock(values, rows, [], lib.Labels.range("n", 2)))
+    joined = lib.join([rho(lib), map_of(lib, other)], "samples", add_dimension="part")
+    return list(joined.block(0).gradient("positions").samples.names)
+
+
+def joined_rows(lib: Library) -> Any:
+    maps = [rho(lib, rows=rows) for rows in (((1, 0),), ((0, 0),))]
+    joined = lib.join(maps, "properties", add_dimension="part")
+    return joined.block(0).gradient("positions").samples.values[:, 0].tolist()
+
+
+def joined_alone(lib: Library) -> list[str]:
+    return list(lib.join([rho(lib)], "samples", add_dimension="part").block(0).samples.names)
 
 
 METATENSOR_ERROR = metatensor.MetatensorError
@@ -247,12 +483,139 @@ CASES = [
     ),
     Case("`slice` refuses a repeated position", sliced("samples", [1, 1]), [1, 1], outgrad.ValidationError),
     Case("`slice` takes boolean masks", sliced("samples", np.array([False, True])), ValueError, [1]),
+    Case(
+        "A mean divides the gradient by the number of samples.",
+        sparse_mean,
+        [[3.0, 3.0]],
+        [[1.5, 1.5]],
+    ),
+    Case(
+        "Means, variances and standard deviations of float32 keep it.",
+        narrow_mean,
+        METATENSOR_ERROR,
+        "float32",
+    ),
+    Case(
+        "Means, variances and standard deviations over properties may have components.",
+        mean_with_components,
+        [[1.0, 0.5], [2.0, 1.0]],
+        [[1.0, 1.0], [1.0, 1.0]],
+    ),
+    Case(
+        "Reductions can be asked for by the dimensions that stay.",
+        lambda lib: lib.sum_over_samples(rho(lib), by=[]).block(0).values.tolist(),
+        TypeError,
+        [[3.0, 6.0]],
+    ),
+    Case("Gradient rows of a slice come in the order of their samples", rows_of_slice, [1, 0], [0, 1]),
+    Case("Parts are views.", parts_are_views, False, True),
+    Case(
+        "`split_by` divides a map by the values of a dimension",
+        split_by_system,
+        AttributeError,
+        {0: 1, 1: 1},
+    ),
+    Case(
+        "`sort` takes gradients without rows and maps without blocks", sorted_without_rows, IndexError, (0, 2)
+    ),
+    Case("`sort` leaves the list of axes alone", axes_after_sort, ["samples"], ["keys", "samples"]),
+    Case("Descending, gradient rows stay in the order of their samples", rows_descending, [1, 0], [0, 1]),
     Case("A text is one name.", removed, [], ["pos"]),
     Case(
         "The functions for blocks check names.",
         lambda lib: len(lib.sum_over_samples_block(values_block(lib), "atom")),
         2,
         outgrad.ValidationError,
+    ),
+    Case(
+        "`components_to_properties` is right for any number of components.",
+        moved_component,
+        [[0.0, 4.0], [2.0, 6.0]],
+        [[0.0, 4.0], [1.0, 5.0]],
+    ),
+    Case("`components_to_properties` without names changes nothing.", no_component, METATENSOR_ERROR, (2, 2)),
+    Case(
+        "Components of gradients are compared before blocks are merged.",
+        merged_components,
+        [0],
+        outgrad.ValidationError,
+    ),
+    Case("A fill value fits the dtype.", filled_integers, 2, outgrad.ValidationError),
+    Case(
+        "The methods that move keys and components are functions, too",
+        moving_function,
+        AttributeError,
+        ["system", "center_type"],
+    ),
+    Case("The values of a new dimension may differ from block to block.", appended_by_block, Exception, [7]),
+    Case("`permute_dimensions` permutes components", permuted_components, (1, 2, 3, 4), (1, 3, 2, 4)),
+    Case("Gradients of gradients stay when labels change.", appended_to_nested, [], ["cell"]),
+    Case(
+        "`rename_dimension` leaves the dimension `sample` of gradients",
+        renamed_sample,
+        METATENSOR_ERROR,
+        ["sample", "atom"],
+    ),
+    Case("A component that does not exist cannot be renamed.", renamed_component, 1, outgrad.ValidationError),
+    Case("Random numbers do not depend on chunks.", random_values, True, False),
+    Case("`requires_grad=True` warns wherever it has no effect.", warnings_of_zeros, 0, 1),
+    Case("Maps without blocks have no labels to list", nothing_to_list, IndexError, 0),
+    Case(
+        "`unsafe_disable_checks` does what it says",
+        sum_without_checks,
+        metatensor.operations.NotEqualError,
+        [0, 1],
+    ),
+    Case("`dot` takes gradients on the right, too.", dot_on_the_right, ValueError, [[4.0, 9.0], [9.0, 14.0]]),
+    Case(
+        "`solve` works with gradients",
+        solved_with_gradients,
+        np.linalg.LinAlgError,
+        [[1.0, 0.0], [0.0, 1.0]],
+    ),
+    Case(
+        "Gradient rows of the two sides of a system may differ.",
+        solved_with_other_rows,
+        metatensor.operations.NotEqualError,
+        (2, 2),
+    ),
+    Case("`lstsq` counts gradients of gradients as equations.", nested_equations, False, True),
+    Case("Singular systems are an error", singular, 2, outgrad.errors.LinearSystemError),
+    Case("`rcond=None` is NumPy's default, without a warning.", warned, 1, 0),
+    Case("Solutions say how good they are.", rank, None, 2),
+    Case("`pow` takes a map as exponent.", power_by_a_map, TypeError, [[1.0, 4.0], [27.0, 256.0]]),
+    Case(
+        "Samples of two operands may come in another order.",
+        in_another_order,
+        metatensor.operations.NotEqualError,
+        [5.0, 5.0],
+    ),
+    Case(
+        "Keys and samples of two operands may differ, if `align` says how.",
+        all_samples,
+        TypeError,
+        [4.0, 5.0, 1.0],
+    ),
+    Case("Maps can be joined along keys", joined_keys, ValueError, [[0, 0], [0, 1]]),
+    Case(
+        "`join` along samples puts their dimensions into the order of the first map.",
+        joined_samples,
+        [[0, 7], [8, 1]],
+        [[0, 7], [1, 8]],
+    ),
+    Case("`join` promotes dtypes.", joined_dtype, "float32", "float64"),
+    Case(
+        "`join` refuses gradients whose sample names differ.",
+        joined_gradient_names,
+        ["sample", "atom"],
+        outgrad.NotEqualError,
+    ),
+    Case("`join` along properties sorts gradient rows that not all maps have.", joined_rows, [1, 0], [0, 1]),
+    Case(
+        "`join` of one map adds the dimension that is asked for.",
+        joined_alone,
+        ["system"],
+        ["system", "part"],
     ),
     Case(
         "Values outside 32 bits are an error.",

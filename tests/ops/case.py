@@ -42,6 +42,12 @@ class Case:
     exact: bool = True
     """Whether any chunking gives the same bits; otherwise the same up to rounding."""
 
+    refuses_nan: bool = False
+    """Whether NaN and infinities are an error."""
+
+    notes: tuple[str, ...] = ()
+    """What the operation adds to ``info``."""
+
     distinct: bool = False
     """Whether no two values may be equal: a standard deviation of 0 has no second derivative."""
 
@@ -50,6 +56,7 @@ class Case:
         if self.exact:
             assert_identical(result, expected)
             return
+        result, expected = result.compute(), expected.compute()
         assert result.dtype == expected.dtype
         assert result.info() == expected.info()
         assert result.keys == expected.keys
@@ -143,8 +150,8 @@ def operand(
     return map
 
 
-def operands(case: Case, **settings: Any) -> list[TensorMap]:
-    maps = [operand(seed, uniform=case.uniform, **settings) for seed in range(case.operands)]
+def operands(case: Case, first_seed: int = 0, **settings: Any) -> list[TensorMap]:
+    maps = [operand(first_seed + n, uniform=case.uniform, **settings) for n in range(case.operands)]
     if case.distinct and maps[0].dtype != np.bool_:
         for block in (block for map in maps for block in map):
             block.values[:] += 4 * np.arange(block.values.size).reshape(block.shape).astype(block.dtype)

@@ -8,10 +8,28 @@ from __future__ import annotations
 
 import pytest
 
-from ops import cases_basic
+from ops import (
+    cases_basic,
+    cases_combine,
+    cases_dimensions,
+    cases_functions,
+    cases_keys,
+    cases_linear,
+    cases_order,
+    cases_reduce,
+)
 from ops.case import COMPONENTS, FLAT, KEYS, PROPERTIES, SAMPLES, Case, operand, operands
 
-CASES = [*cases_basic.CASES]
+CASES = [
+    *cases_basic.CASES,
+    *cases_functions.CASES,
+    *cases_reduce.CASES,
+    *cases_linear.CASES,
+    *cases_keys.CASES,
+    *cases_order.CASES,
+    *cases_dimensions.CASES,
+    *cases_combine.CASES,
+]
 
 ALL = [pytest.param(case, id=case.name) for case in CASES]
 DIFFERENTIABLE = [pytest.param(case, id=case.name) for case in CASES if case.differentiable]

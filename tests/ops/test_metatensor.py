@@ -54,6 +54,24 @@ OPERATIONS: dict[str, Call] = {
 }
 
 
+DENSE: dict[str, Call] = {
+    **{
+        f"{kind} of {names}": lambda m, A, kind=kind, names=names: getattr(m, f"{kind}_over_samples")(
+            A, names
+        )
+        for kind in ("mean", "var", "std")
+        for names in (["atom"], ["system", "atom"])
+    },
+    **{
+        f"{kind} over properties": lambda m, A, kind=kind: getattr(m, f"{kind}_over_properties")(
+            A, A.property_names[:1]
+        )
+        for kind in ("mean", "var", "std")
+    },
+}
+"""Reductions whose gradients agree where no gradient row is missing."""
+
+
 def agree(ours: og.TensorMap, theirs: Any) -> None:
     assert og.equal_metadata(ours, interop.from_metatensor(theirs))
     assert og.allclose(ours, interop.from_metatensor(theirs), rtol=1e-12, atol=1e-13)
@@ -65,6 +83,31 @@ def test_random_maps(name: str, sparsity: float) -> None:
     map = without_empty_blocks(operand(0, sparsity=sparsity))
     theirs = OPERATIONS[name](upstream, interop.to_metatensor(map))
     agree(OPERATIONS[name](og, map), theirs)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_reductions_of_dense_gradients(name: str) -> None:
+    map = dense_map()
+    ours = DENSE[name](og, map)
+    theirs = DENSE[name](upstream, interop.to_metatensor(map))
+    assert og.equal_metadata(ours, interop.from_metatensor(theirs))
+    assert og.allclose(ours, interop.from_metatensor(theirs), rtol=1e-10, atol=1e-11)
+    assert og.allclose(DENSE[name](og, cut_at(map, [[0, 2, 2, 5, 9]])), ours, rtol=1e-10, atol=1e-11)
+
+
+def dense_map() -> og.TensorMap:
+    """A block without components (upstream's reductions over properties do not take them), all rows present.
+
+    A target of one sample is one of no other sample, so every group of targets must have rows of all samples.
+    """
+    rng = np.random.default_rng(3)
+    samples = og.Labels(["system", "atom"], [[s, a] for s in (0, 1, 4) for a in range(3)])
+    properties = og.Labels(["n", "l"], [[0, 0], [0, 1], [1, 0], [1, 1]])
+    block = og.TensorBlock(rng.normal(size=(9, 4)), samples, [], properties)
+    rows = og.Labels(["sample", "target"], [[r, t] for r in range(9) for t in range(2)])
+    xyz = og.Labels.range("xyz", 3)
+    block.add_gradient("positions", og.TensorBlock(rng.normal(size=(18, 3, 4)), rows, [xyz], properties))
+    return og.TensorMap(og.Labels.single(), [block])
 
 
 def without_empty_blocks(map: og.TensorMap) -> og.TensorMap:

@@ -64,6 +64,25 @@ def test_rows_of_one_parent_do_not_depend_on_other_parents(given_: list[list[tup
         assert np.array_equal(union[union[:, 0] == parent], alone)
 
 
+def test_a_table_has_no_say_in_parents_that_it_does_not_cover() -> None:
+    pieces = [table([[0, 5], [0, 4]]), table([[1, 3], [1, 2]]), table([[0, 5], [0, 4], [1, 2], [1, 3]])]
+    union, places = merge(pieces, [np.array([0, -1]), np.array([1]), None])
+    assert union.tolist() == [[0, 5], [0, 4], [1, 2], [1, 3]]
+    assert [place.tolist() for place in places] == [[0, 1], [3, 2], [0, 1, 2, 3]]
+    assert merge(pieces)[0].tolist() == [[0, 4], [0, 5], [1, 2], [1, 3]]
+
+
+@given(st.lists(rows, min_size=2, max_size=3), st.integers(0, 4))
+def test_tables_in_pieces_give_the_same_union(given_: list[list[tuple[int, int]]], at: int) -> None:
+    tables = [table(own)[np.argsort(table(own)[:, 0], kind="stable")] for own in given_]
+    pieces, covered = [], []
+    for own in tables:
+        first = own[:, 0] < at
+        pieces += [own[first], own[~first]]
+        covered += [np.arange(at), np.arange(at, 4)]
+    assert np.array_equal(merge(pieces, covered)[0], merge(tables)[0])
+
+
 def test_renumber() -> None:
     found = renumber(table([[0, 7], [2, 8], [0, 9]]), np.array([5, 6, 1]))
     assert found.tolist() == [[5, 7], [1, 8], [5, 9]]

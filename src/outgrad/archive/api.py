@@ -1,18 +1,19 @@
-"""Saving and opening archives and files."""
+"""Saving, opening and verifying archives and files."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import dask
-
+from outgrad.archive.buffers import write_stream
 from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.archive.mts_write import write_labels
 from outgrad.archive.read import open_archive
 from outgrad.archive.spec import DEFAULT_COMPRESSOR
-from outgrad.archive.store import ZARR_SUFFIX, check_suffix, execute, plan_save
+from outgrad.archive.store import ZARR_SUFFIX, Data, check_suffix, execute, plan_save, require_data
 from outgrad.archive.verify import verify as verify_archive
 from outgrad.archive.write import ZarrWriter
 from outgrad.config import chunk_bytes
@@ -23,12 +24,11 @@ from outgrad.plan.chunks import coarsen, pack
 from outgrad.tensor import TensorBlock, TensorMap
 from outgrad.tensor.blocks import Blocks
 
-Data = TensorMap | TensorBlock | Labels
-
 
 def save(
-    path: str | Path,
+    file: str | PathLike[str] | BinaryIO,
     data: Data,
+    use_numpy: bool = False,
     *,
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
@@ -37,16 +37,19 @@ def save(
     """Write a map, a block or labels; lazy data are computed chunk by chunk on the way.
 
     With a ``distributed.Client`` the tasks run on its workers, which must see the same path. The result
-    appears when it is whole: if anything fails, what was at ``path`` before is still there.
+    appears when it is whole: if anything fails, what was at the path before is still there.
 
     Parameters
     ----------
-    path : str or Path
-        ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file.
+    file : str, Path or binary file
+        ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
+        ``.mts`` is added, with a warning. A file that is open for writing gets the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
+    use_numpy : bool
+        Has no effect; metatensor has two writers.
     overwrite : bool
-        Replace what is at ``path``; it stays readable until the new data are whole.
+        Replace what is at the path; it stays readable until the new data are whole.
     compressor : {"lz4", "zstd", "none"}
         How the chunks of an archive are compressed.
     provenance : dict, optional
@@ -55,9 +58,9 @@ def save(
     Raises
     ------
     ArchiveExistsError
-        If ``path`` exists and ``overwrite`` is not set.
+        If the path exists and ``overwrite`` is not set.
     ArchiveError
-        If the suffix names no format, or ``path`` is a directory that is no archive.
+        If the suffix names no format, or the path is a directory that is no archive.
 
     Examples
     --------
@@ -68,16 +71,25 @@ def save(
     array([[1., 1., 1.],
            [1., 1., 1.]])
     """
-    if isinstance(data, Labels):
-        _save_labels(Path(path), data, overwrite)
+    require_data("save", data)
+    if not isinstance(file, (str, PathLike)):
+        write_stream(file, data)
         return
-    if not isinstance(data, (TensorMap, TensorBlock)):
-        raise TypeError(
-            f"save: data must be a TensorMap, a TensorBlock or Labels, got {type(data).__name__}; "
-            "the path comes first"
-        )
+    path = _with_suffix(Path(file))
+    if isinstance(data, Labels):
+        _save_labels(path, data, overwrite)
+        return
     plan = plan_save(path, data, overwrite=overwrite, compressor=compressor, provenance=provenance)
     execute([plan])
+
+
+def _with_suffix(path: Path) -> Path:
+    """Add ``.mts`` where there is no suffix, as metatensor does; another suffix is another format's."""
+    if path.suffix:
+        return path
+    named = path.with_name(f"{path.name}.mts")
+    warnings.warn(f"adding '.mts' extension, the file will be saved at '{named}'", UserWarning, stacklevel=3)
+    return named
 
 
 def save_all(outputs: Mapping[str | Path, TensorMap | TensorBlock], *, overwrite: bool = False) -> None:
@@ -162,40 +174,6 @@ def open(path: str | Path, *, target_bytes: int | str | None = None) -> Any:
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)
-
-
-def load(path: str | Path) -> Any:
-    """Open a map, a block or labels and bring it into memory, with NumPy arrays as values.
-
-    Parameters
-    ----------
-    path : str or Path
-        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
-
-    Returns
-    -------
-    TensorMap, TensorBlock or Labels
-        What was saved.
-
-    Raises
-    ------
-    ArchiveNotFoundError
-        If there is nothing at ``path``.
-    ArchiveError
-        If it is no archive, unfinished, damaged, or of a newer format version.
-
-    Examples
-    --------
-    >>> import numpy as np, outgrad as og
-    >>> og.save("block.mts", og.block_from_array(np.ones((1, 2))))
-    >>> og.load("block.mts").values
-    array([[1., 1.]])
-    """
-    opened = open(path)
-    if isinstance(opened, Labels):
-        return opened
-    with dask.config.set(scheduler="threads"):  # through workers the data would travel twice
-        return opened.compute()
 
 
 def verify(path: str | Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""One file on disk, read at given positions, that must stay as it was when it was opened."""
+"""One file, read at given positions, that must stay as it was when it was opened; or its bytes in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ FRESH_COPY = "The file is damaged, or was not written by metatensor or Outgrad: 
 PIECE_BYTES = 1 << 20
 """How much of a file is in memory while it is only passed through."""
 LONGEST_SHOWN = 200
+BUFFER = "<buffer>"
+"""Stands for the path in messages about bytes in memory."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,7 @@ class MtsFile:
     def read(self, offset: int, nbytes: int) -> bytes:
         """Return ``nbytes`` bytes at ``offset``; they must be in the file before memory is taken."""
         if offset < 0 or offset + nbytes > self.size:
-            raise file_error(
-                repr(self.path), f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
-            )
+            raise self._outside(offset, nbytes)
         found = os.pread(self._descriptor, nbytes, offset)
         if len(found) == nbytes:
             return found
@@ -85,11 +85,51 @@ class MtsFile:
         self.read_into(memoryview(target), offset)
         return bytes(target)
 
+    def _outside(self, offset: int, nbytes: int) -> FileFormatError:
+        return file_error(repr(self.path), f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes")
+
     def require_unchanged(self) -> None:
         """Raise if the file was written to since it was opened."""
         status = os.fstat(self._descriptor)
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns):
             raise changed(self.path)
+
+
+class MtsBytes(MtsFile):
+    """The bytes of such a file in memory, read in the same way.
+
+    Parameters
+    ----------
+    content : bytes, bytearray or memoryview
+        Not copied; it must not change while it is read.
+    """
+
+    def __init__(self, content: bytes | bytearray | memoryview) -> None:
+        self.path = BUFFER
+        try:
+            self._content = memoryview(content).cast("B")
+        except TypeError:
+            raise TypeError(
+                f"a buffer must be bytes, bytearray or memoryview, got {type(content).__name__}; "
+                "for a path or an open file use load(file)"
+            ) from None
+        self.size, self.modified_ns = self._content.nbytes, 0
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        """Fill ``target`` with the bytes at ``offset``."""
+        target[:] = self._piece(offset, len(target))
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Return ``nbytes`` bytes at ``offset``."""
+        return bytes(self._piece(offset, nbytes))
+
+    def require_unchanged(self) -> None:
+        """Do nothing: the bytes belong to the caller, who waits."""
+
+    def _piece(self, offset: int, nbytes: int) -> memoryview:
+        if offset < 0 or offset + nbytes > self.size:
+            raise self._outside(offset, nbytes)
+        return self._content[offset : offset + nbytes]
 
 
 def changed(path: str) -> DamagedArchiveError:

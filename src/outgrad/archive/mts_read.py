@@ -8,18 +8,20 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from outgrad.archive.mts_content import MtsContent, labels_of, token_of
-from outgrad.archive.mts_file import Limits, MtsFile, changed
+from outgrad.archive.mts_file import Limits, MtsBytes, MtsFile, changed, file_error
 from outgrad.archive.mts_layout import Kind
 from outgrad.archive.mts_members import MemberBytes
 from outgrad.archive.npy import MAGIC
 from outgrad.archive.zipfiles import STORED, Member, read_directory
-from outgrad.errors import FileFormatError
+from outgrad.errors import FileFormatError, ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
+from outgrad.tensor import check
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.outlines import automatic
 
@@ -86,6 +88,16 @@ class OpenedMts:
     reader: MtsReader
 
 
+class ReadMts(NamedTuple):
+    """All that a file holds: as :class:`OpenedMts`, with one whole chunk for each block."""
+
+    kind: Kind
+    info: dict[str, str]
+    keys: Labels
+    metadata: tuple[BlockMetadata, ...]
+    chunks: tuple[Chunk, ...]
+
+
 def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedMts:
     """Open a file that metatensor or Outgrad has written; no values are read.
 
@@ -119,6 +131,39 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
     reader = MtsReader(file.path, content.token)
     _keep(reader, content)
     return OpenedMts(content.kind, info, keys, metadata, outlines, reader)
+
+
+def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = None) -> ReadMts:
+    """Read the bytes of a file, values included, under the same rules as a file.
+
+    Parameters
+    ----------
+    buffer : bytes, bytearray or memoryview
+        What an ``.mts`` file holds.
+    limits : Limits, optional
+        What the bytes may ask for.
+
+    Returns
+    -------
+    ReadMts
+        Labels and arrays, in memory of their own.
+
+    Raises
+    ------
+    FileFormatError
+        If the bytes break the format or the limits; the message names the member.
+    """
+    file = MtsBytes(buffer)
+    if _is_labels(file):
+        return ReadMts("labels", {}, _bare_labels(file), (), ())
+    content = MtsContent(file, limits or Limits())
+    keys, info, metadata = _described(content)
+    chunks = tuple(content.chunk(_whole(number, block)) for number, block in enumerate(metadata))
+    return ReadMts(content.kind, info, keys, metadata, chunks)
+
+
+def _whole(number: int, block: BlockMetadata) -> Request:
+    return Request(number, tuple((0, len(labels.samples)) for _, labels in block.walk()))
 
 
 def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> list[str]:
@@ -162,6 +207,10 @@ def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[Block
     keys, info = content.keys(), content.info()
     metadata = tuple(content.metadata(number) for number in range(content.block_count))
     content.require_nothing_left()
+    try:
+        check.same_names(metadata, [content.dtype(number) for number in range(len(metadata))])
+    except ValidationError as error:
+        raise file_error(repr(content.file.path), str(error)) from None
     return keys, info, metadata
 
 

@@ -26,6 +26,16 @@ from outgrad.tensor.blocks import Blocks, to_lazy
 
 ZARR_SUFFIX = ".zarr"
 MTS_SUFFIXES = (".mts", ".npz")
+Data = TensorMap | TensorBlock | Labels
+
+
+def require_data(call: str, data: Any) -> None:
+    """Only maps, blocks and labels are written."""
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not {type(data)}; "
+            "the file comes first"
+        )
 
 
 @dataclass(frozen=True)
@@ -73,13 +83,17 @@ def plan_save(
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
     provenance: dict[str, Any] | None = None,
+    durable: bool = True,
 ) -> Store:
-    """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused."""
+    """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
+
+    ``durable=False`` is for temporary files: they are not flushed to disk.
+    """
     path = Path(path)
     blocks = to_lazy(data._blocks(), chunk_bytes())
     lazy = blocks.lazy
     assert lazy is not None, "it was made lazy"
-    writer = _writer(path, data, blocks, lazy, overwrite, compressor, provenance)
+    writer = _writer(path, data, blocks, lazy, overwrite, compressor, provenance, durable)
     return Store(path, writer, store_blocks(lazy, writer, uuid.uuid4().hex), lazy)
 
 
@@ -91,6 +105,7 @@ def _writer(
     overwrite: bool,
     compressor: str,
     provenance: dict[str, Any] | None,
+    durable: bool,
 ) -> Writer:
     is_map = isinstance(data, TensorMap)
     keys = data.keys if isinstance(data, TensorMap) else Labels.single()
@@ -109,7 +124,16 @@ def _writer(
             provenance=provenance,
         )
     check_suffix("save", path)
-    return MtsWriter(path, keys, blocks.metadata, lazy.outlines, info=info, overwrite=overwrite, kind=kind)
+    return MtsWriter(
+        path,
+        keys,
+        blocks.metadata,
+        lazy.outlines,
+        info=info,
+        overwrite=overwrite,
+        kind=kind,
+        durable=durable,
+    )
 
 
 def check_suffix(call: str, path: Path) -> None:

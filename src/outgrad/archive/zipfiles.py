@@ -240,8 +240,8 @@ def _encode_name(member: Member) -> bytes:
 
 def _check_overlaps(file: MtsFile, members: Iterable[Member], directory_offset: int) -> None:
     ordered = sorted(members, key=lambda member: member.header_offset)
-    following = [member.header_offset for member in ordered[1:]] + [directory_offset]
-    for member, limit in zip(ordered, following, strict=True):
+    starts = [*(member.header_offset for member in ordered), directory_offset]
+    for member, limit in zip(ordered, starts[1:], strict=True):
         if member.start + member.compressed_bytes > limit:
             raise file_error(
                 file.where(member.name), f"it overlaps what starts at byte {limit} or leaves the file"

@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex, final
 import numpy as np
 
 from outgrad.errors import ValidationError
+from outgrad.labels import show
 from outgrad.labels.check import as_int32, frozen, normalize_names, row_text
 from outgrad.labels.tables import Table
 
@@ -115,6 +116,9 @@ class LabelsEntry:
 
     def __repr__(self) -> str:
         return "LabelsEntry" + self.print()
+
+    def _repr_html_(self) -> str:
+        return show.entry_html(self._names, self._values)
 
 
 def column_index(names: tuple[str, ...], name: str) -> int:

@@ -14,12 +14,13 @@ from outgrad.labels import show
 from outgrad.labels.check import check_unique, normalize_names, normalize_values
 from outgrad.labels.columns import LabelColumns
 from outgrad.labels.entry import LabelsEntry, column_index
+from outgrad.labels.saving import Saving
 from outgrad.labels.sets import LabelSets
 from outgrad.labels.tables import RowIndex, Table
 
 
 @final
-class Labels(LabelSets, LabelColumns):
+class Labels(LabelSets, LabelColumns, Saving):
     """A list of unique entries, each an integer for every named dimension.
 
     Labels do not change; whatever changes them returns new ones. Two labels are equal if they have

@@ -110,6 +110,15 @@ def labels_html(names: Sequence[str], count: int, head: Table, tail: Table | Non
     if tail is not None:
         rows.append(f'<tr><td colspan="{len(names)}" style="text-align: center">…</td></tr>')
         rows.extend(_html_row(row, "td") for row in tail.tolist())
+    return _html_table(names, caption, rows)
+
+
+def entry_html(names: Sequence[str], row: Table) -> str:
+    """Return an HTML table of one entry."""
+    return _html_table(names, "LabelsEntry", [_html_row(row.tolist(), "td")])
+
+
+def _html_table(names: Sequence[str], caption: str, rows: Sequence[str]) -> str:
     return (
         f'<table class="outgrad-labels" style="{TABLE_STYLE}">'
         f'<caption style="{CAPTION_STYLE}">{caption}</caption>'

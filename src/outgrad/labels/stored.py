@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -178,6 +178,33 @@ class StoredLabels:
         if self._values is not None:
             return self._values[start:stop]
         return self._read(start, stop)
+
+    def slices(self, starts: Sequence[int], stops: Sequence[int]) -> list[Self]:
+        """Return the rows [start, stop) of every pair as labels: many at once, which read all values.
+
+        Parameters
+        ----------
+        starts, stops : sequence of int
+            The rows of each; they are not checked.
+
+        Returns
+        -------
+        list of Labels
+            They share the values.
+
+        Examples
+        --------
+        >>> from outgrad.labels import Labels
+        >>> [labels.values.tolist() for labels in Labels.range("atom", 3).slices([0, 1], [1, 3])]
+        [[[0]], [[1], [2]]]
+        """
+        kind, names, values = type(self), self._names, self.values
+        found = []
+        for start, stop in zip(starts, stops, strict=True):
+            labels = object.__new__(kind)
+            labels._fill(names, stop - start, values[start:stop])
+            found.append(labels)
+        return found
 
     def _read(self, start: int, stop: int) -> Table:
         assert self._source is not None, "labels have values or a source"

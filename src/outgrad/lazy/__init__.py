@@ -2,7 +2,7 @@
 
 from outgrad.lazy.arrays import dask_array, from_dask, is_lazy
 from outgrad.lazy.blocks import LazyBlocks, gather_chunks
-from outgrad.lazy.build import collect, from_chunks, read_blocks, recut, rowwise
+from outgrad.lazy.build import collect, from_chunks, made_blocks, read_blocks, recut, rowwise
 from outgrad.lazy.store import StoreGraph, store_blocks
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "from_dask",
     "gather_chunks",
     "is_lazy",
+    "made_blocks",
     "read_blocks",
     "recut",
     "rowwise",

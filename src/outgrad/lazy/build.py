@@ -33,9 +33,16 @@ def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGr
         layers.update(parent.layers)
         dependencies.update(parent.dependencies)
         tops.update(top_layers(parent))
+    used = _used_names(layer)
     layers[name] = MaterializedLayer(dict(layer))
-    dependencies[name] = tops - {name}
+    dependencies[name] = (used if used <= layers.keys() else tops) - {name}
     return HighLevelGraph(layers, dependencies)
+
+
+def _used_names(layer: Mapping[Key, Any]) -> set[Any]:
+    """Names of the keys on which a layer builds: mostly, but not after persisting, those of their layers."""
+    used = {key for task in layer.values() for key in task.dependencies if key not in layer}
+    return {key[0] if isinstance(key, tuple) else key for key in used}
 
 
 def outlines_token(outlines: Sequence[Outline], parts: Sequence[Part]) -> str:
@@ -56,6 +63,21 @@ def read_blocks(reader: tasks.Reader, outlines: tuple[Outline, ...], parts: tupl
         key: Task(key, tasks.read_part, reader, tuple(request(outlines, piece) for piece in part))
         for key, part in zip(keys, parts, strict=True)
     }
+    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+
+
+def made_blocks(
+    label: str,
+    function: Function,
+    configs: Sequence[tuple[Any, ...]],
+    outlines: tuple[Outline, ...],
+    parts: tuple[Part, ...],
+    token: Any,
+) -> LazyBlocks:
+    """Make blocks of nothing but ``configs``: the n-th part is ``function(*configs[n])``."""
+    name = f"{label}-{tokenize(token, outlines_token(outlines, parts))}"
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    layer = {key: Task(key, function, *config) for key, config in zip(keys, configs, strict=True)}
     return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
 
 
@@ -83,7 +105,7 @@ def rowwise(
     """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike."""
     first = operands[0]
     assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
-    name = f"{label}-{tokenize(token, [operand.keys[:1] for operand in operands])}"
+    name = f"{label}-{tokenize(token, [operand.identity for operand in operands])}"
     keys: list[Key] = [(name, number) for number in range(len(first.parts))]
     layer = {
         key: Task(key, function, *config, *(TaskRef(operand.keys[number]) for operand in operands))
@@ -125,7 +147,7 @@ def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, 
     """Cut the same blocks at other rows, in other parts."""
     if blocks.parts == parts and all(map(_cut_alike, blocks.outlines, outlines)):
         return blocks
-    name = f"recut-{tokenize(blocks.keys[:1], outlines_token(outlines, parts))}"
+    name = f"recut-{tokenize(blocks.identity, outlines_token(outlines, parts))}"
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     layer = {
         key: _recut_task(key, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)

@@ -19,7 +19,7 @@ def first_difference(
     first: LazyBlocks, second: LazyBlocks, tolerance: Tolerance
 ) -> tuple[int, tuple[str, ...]] | None:
     """Compute two blocks that are cut alike, and return block and path of the first array that differs."""
-    name = f"compare-{tokenize(first.keys[:1], second.keys[:1], tolerance)}"
+    name = f"compare-{tokenize(first.identity, second.identity, tolerance)}"
     layer: dict[Key, Any] = {
         (name, n): Task((name, n), tasks.compare, tolerance, TaskRef(a), TaskRef(b))
         for n, (a, b) in enumerate(zip(first.keys, second.keys, strict=True))

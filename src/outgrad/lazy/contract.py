@@ -1,4 +1,4 @@
-"""Operations of each chunk with the whole of another block."""
+"""Products of each chunk with the whole of another block."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_layer, refs
+from outgrad.lazy.build import add_layer, outlines_token, refs
 from outgrad.plan.outline import Outline, Piece
 
 
-def with_whole(rule: str, blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
-    """Run ``rule`` on every chunk together with the block of the same number in ``whole``, uncut."""
-    name = f"{rule}-{tokenize(blocks.keys[:1], whole.keys[:1])}"
-    keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
+def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
+    """Multiply every chunk with the block of the same number in ``whole``, which is uncut.
+
+    Gradients of ``whole`` are made dense once, by a task for each of its parts.
+    """
+    name = f"dot-{tokenize(blocks.identity, whole.identity, outlines_token(outlines, blocks.parts))}"
     layer: dict[Key, Any] = {}
+    dense: dict[Key, Key] = {key: (f"dense-{name}", number) for number, key in enumerate(whole.keys)}
+    for key, own in dense.items():
+        layer[own] = Task(own, tasks.dense, TaskRef(key))
+    keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
     for own, key, part in zip(keys, blocks.keys, blocks.parts, strict=True):
         places = [whole.places[Piece(piece.block, 0)] for piece in part]
-        numbers, used = refs(places)
-        others = [(numbers[of], place) for of, place in places]
-        layer[own] = Task(own, tasks.run_with_whole, rule, others, TaskRef(key), *used)
+        numbers, used = refs((dense[of], place) for of, place in places)
+        others = [(numbers[dense[of]], place) for of, place in places]
+        layer[own] = Task(own, tasks.multiply_rows, others, TaskRef(key), *used)
     graph = add_layer(name, layer, [blocks.graph, whole.graph])
     return LazyBlocks(graph, tuple(keys), blocks.parts, outlines)

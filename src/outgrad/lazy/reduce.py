@@ -41,7 +41,7 @@ class Reduction:
     target_bytes: int
 
     def name(self, parts: Sequence[Part]) -> str:
-        token = tokenize(self.blocks.keys[:1], self.present, outlines_token(self.outlines, parts))
+        token = tokenize(self.blocks.identity, self.present, outlines_token(self.outlines, parts))
         return f"{self.kind}-{token}"
 
 

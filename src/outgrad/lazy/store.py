@@ -38,7 +38,7 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreG
     """Write every part by one task, and storage chunks shared by parts by seam tasks of their own."""
     requests = [tuple(request(blocks.outlines, piece) for piece in part) for part in blocks.parts]
     seams = writer.seams(requests)
-    name = f"write-{tokenize(token, blocks.keys[:1])}"
+    name = f"write-{tokenize(token, blocks.identity)}"
     layer: dict[Key, Any] = {}
     shared = {part for seam in seams for part in seam.parts}
     keys: list[Key] = []

@@ -7,12 +7,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from outgrad.kernels import axes
+from outgrad.kernels.axes import AxisOrders
 from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.compare import difference
+from outgrad.kernels.factor import Factor, stack
 from outgrad.kernels.pieces import Range, cut, join
 from outgrad.kernels.scatter import Index
 from outgrad.plan.frame import Frame
 from outgrad.plan.requests import Request, Seam, Written
+from outgrad.rules import dot
+from outgrad.rules.equations import System, factored, solved
 from outgrad.rules.moments import Groups, Moments, finished, merged, moments
 from outgrad.rules.named import run
 from outgrad.rules.place import Order, Patch, place, take
@@ -113,11 +118,29 @@ def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:
     return [take(part[at], _positions(taken))]
 
 
-def run_with_whole(
-    rule: str, others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList
-) -> ChunkList:
-    """Run a rule on each piece and a whole block, given by its part and its place in that part."""
-    return [run(rule, [chunk, whole[n][place]]) for chunk, (n, place) in zip(part, others, strict=True)]
+def dense(part: ChunkList) -> ChunkList:
+    """Bring whole blocks into the form that every chunk is multiplied with."""
+    return [dot.dense(chunk) for chunk in part]
+
+
+def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList) -> ChunkList:
+    """Multiply each piece with a whole block in dense form, given by its part and its place in that part."""
+    return [dot.outer(chunk, whole[n][place]) for chunk, (n, place) in zip(part, others, strict=True)]
+
+
+def factor(x: ChunkList, y: ChunkList) -> list[Factor]:
+    """Factor the equations of each piece."""
+    return [factored(a, b) for a, b in zip(x, y, strict=True)]
+
+
+def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) -> list[Factor]:
+    """Join factors of chunks of one block."""
+    return [stack([parts[number][place] for number, place in sources])]
+
+
+def solve(recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]) -> ChunkList:
+    """Solve the equations of some blocks, given by the factors of their chunks."""
+    return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]
 
 
 def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
@@ -158,6 +181,22 @@ def collect(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
 def recut(pieces: Sequence[Sequence[tuple[int, int, Sequence[Range]]]], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are put together from rows of other chunks."""
     return [join([cut(parts[n][place], ranges) for n, place, ranges in sources]) for sources in pieces]
+
+
+def permute_entries(orders: Sequence[AxisOrders | None], part: ChunkList) -> ChunkList:
+    """Take components and properties in other orders; None leaves a piece as it is."""
+    return [
+        chunk if own is None else axes.permute_entries(chunk, own)
+        for own, chunk in zip(orders, part, strict=True)
+    ]
+
+
+def cut_part(recipe: Sequence[Any], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are cut out of others, or have no rows: then the recipe is their frame."""
+    return [
+        place(own, 0, [], Order.KEPT) if isinstance(own, Frame) else cut(parts[own[0]][own[1]], own[2])
+        for own in recipe
+    ]
 
 
 def attach(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: ChunkList) -> ChunkList:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from outgrad._types import Path
 from outgrad.errors import NotEqualError
 from outgrad.kernels.compare import Tolerance, difference
 from outgrad.lazy.compare import first_difference
@@ -78,7 +79,7 @@ def equal_metadata_raise(
     """
     axes = _axes(check)
     first, second = _pair("equal_metadata", tensor_1, tensor_2)
-    _compare_metadata(tensor_1, first, second, axes, check_gradients)
+    _compare_metadata("equal_metadata", tensor_1, first, second, axes, check_gradients)
 
 
 def equal(tensor_1: T, tensor_2: T) -> bool:
@@ -200,7 +201,10 @@ def _holds(check: Callable[..., None], *arguments: Any) -> bool:
 def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
     if {type(first), type(second)} == {TensorMap, TensorBlock}:
         raise NotEqualError(f"inputs to '{call}' should be of one kind; found a map and a block")
-    return pair(call, first, second, ("tensor_1", "tensor_2"))
+    try:
+        return pair(call, first, second, ("tensor_1", "tensor_2"))
+    except NotEqualError as error:
+        raise NotEqualError(f"the tensor maps have different keys: {error}") from None
 
 
 def _axes(check: Check) -> Sequence[str]:
@@ -212,44 +216,74 @@ def _axes(check: Check) -> Sequence[str]:
 
 
 def _where(tensor: Any, number: int) -> str:
-    return f"block {tensor.keys.entry(number).print()}: " if isinstance(tensor, TensorMap) else ""
+    if not isinstance(tensor, TensorMap):
+        return ""
+    return f"blocks for key {tensor.keys.entry(number).print()} are different: "
+
+
+def _below(path: Sequence[str]) -> str:
+    return " of ".join(f"gradient '{name}'" for name in reversed(path))
 
 
 def _compare_metadata(
-    tensor: Any, first: Blocks, second: Blocks, axes: Sequence[str], gradients: bool
+    call: str, tensor: Any, first: Blocks, second: Blocks, axes: Sequence[str], gradients: bool
 ) -> None:
     for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        _compare_labels(_where(tensor, number), "", a, b, axes, gradients)
+        try:
+            _compare_labels(call, (), a, b, axes, gradients)
+        except NotEqualError as error:
+            raise NotEqualError(f"{_where(tensor, number)}{error}") from None
 
 
 def _compare_labels(
-    where: str, path: str, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
+    call: str, path: Path, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
 ) -> None:
     for axis in axes:
         if getattr(a, axis) != getattr(b, axis):
-            raise NotEqualError(f"{where}{axis}{path} are not equal, or not in the same order")
+            raise NotEqualError(f"inputs to '{call}' {_difference(path, axis, a, b)}")
     if not gradients:
         return
     if a.gradients.keys() != b.gradients.keys():
         raise NotEqualError(
-            f"{where}gradients{path} are not the same: {list(a.gradients)} and {list(b.gradients)}"
+            f"inputs to '{call}' should have the same gradient parameters; "
+            f"{_below(path) or 'they'} have {list(a.gradients)} and {list(b.gradients)}"
         )
     for name in a.gradients:
-        below = f" of gradient '{name}'{path}"
-        _compare_labels(where, below, a.gradients[name], b.gradients[name], axes, gradients)
+        _compare_labels(call, (*path, name), a.gradients[name], b.gradients[name], axes, gradients)
+
+
+def _difference(path: Path, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:
+    """What metatensor says of labels that differ."""
+    counts = len(a.components), len(b.components)
+    if axis == "components" and counts[0] != counts[1]:
+        number = f"different number of components, {counts[0]} and {counts[1]}"
+        return f"should have the same gradients: {_below(path)} have {number}" if path else f"have a {number}"
+    if path:
+        found = f"{_below(path)} {axis} are not the same or not in the same order"
+        return f"should have the same gradients: {found}"
+    return f"should have the same {axis}, but they are not the same or not in the same order"
 
 
 def _compare(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
     first, second = _pair(call, tensor_1, tensor_2)
-    _compare_metadata(tensor_1, first, second, AXES, True)
+    _compare_shapes(tensor_1, first, second)
+    _compare_metadata(call, tensor_1, first, second, AXES, True)
     found = _first_difference(alike([first, second]), tolerance)
     if found is not None:
         number, path = found
-        below = "".join(f" of gradient '{name}'" for name in reversed(path))
-        raise NotEqualError(f"{_where(tensor_1, number)}values{below} are {verdict}")
+        below = f"{_below(path)} " if path else ""
+        raise NotEqualError(f"{_where(tensor_1, number)}{below}values are {verdict}")
 
 
-def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, tuple[str, ...]] | None:
+def _compare_shapes(tensor: Any, first: Blocks, second: Blocks) -> None:
+    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
+        if a.shape != b.shape:
+            raise NotEqualError(
+                f"{_where(tensor, number)}values shapes are different, {a.shape} and {b.shape}"
+            )
+
+
+def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, Path] | None:
     first, second = operands
     if first.lazy is not None and second.lazy is not None:
         return first_difference(first.lazy, second.lazy, tolerance)

@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from outgrad.config import checks
 from outgrad.errors import NotEqualError
 from outgrad.labels import Labels
 from outgrad.labels.tables import find_rows
@@ -25,10 +26,10 @@ def content(call: str, name: str, given: Any) -> Blocks:
     return given._blocks()
 
 
-def like(original: T, result: Blocks) -> T:
-    """Wrap blocks as what they came from: same keys and info."""
+def like(original: T, result: Blocks, keys: Labels | None = None) -> T:
+    """Wrap blocks as what they came from: same info, and the same keys unless others are given."""
     if isinstance(original, TensorMap):
-        return TensorMap._of(original.keys, result, original.info())
+        return TensorMap._of(original.keys if keys is None else keys, result, original.info())
     return TensorBlock._of(result)
 
 
@@ -43,11 +44,17 @@ def number(given: Any) -> float | complex:
     return plain if isinstance(plain, complex) else float(plain)
 
 
-def pair(call: str, A: T, B: T, names: tuple[str, str] = ("A", "B")) -> list[Blocks]:
-    """Two operands of one kind; the second map in the order of the keys of the first."""
+def both(call: str, A: T, B: T, names: tuple[str, str] = ("A", "B")) -> tuple[Blocks, Blocks]:
+    """Two operands of one kind, as they come."""
     first, second = content(call, names[0], A), content(call, names[1], B)
     if isinstance(A, TensorMap) != isinstance(B, TensorMap):
         raise TypeError(f"{call}: {names[0]} is a {type(A).__name__}, but {names[1]} is a {type(B).__name__}")
+    return first, second
+
+
+def pair(call: str, A: T, B: T, names: tuple[str, str] = ("A", "B")) -> list[Blocks]:
+    """Two operands of one kind; the second map in the order of the keys of the first."""
+    first, second = both(call, A, B, names)
     if isinstance(A, TensorMap) and isinstance(B, TensorMap):
         second = second.select(key_order(call, A.keys, B.keys))
     return [first, second]
@@ -57,10 +64,13 @@ def key_order(call: str, keys: Labels, others: Labels) -> Sequence[int]:
     """Where each key of the first map is in the second; the sets must be the same."""
     if keys == others:
         return range(len(keys))
-    if keys.names != others.names or len(keys) != len(others):
+    if keys.names != others.names:
         raise NotEqualError(
-            f"inputs to '{call}' should have the same keys; found {keys.names} with {len(keys)} entries, "
-            f"and {others.names} with {len(others)} entries"
+            f"inputs to '{call}' should have the same keys names, got {keys.names} and {others.names}"
+        )
+    if len(keys) != len(others):
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same number of blocks, got {len(keys)} and {len(others)}"
         )
     order = find_rows(others.values, keys.values)
     if (order < 0).any():
@@ -71,32 +81,86 @@ def key_order(call: str, keys: Labels, others: Labels) -> Sequence[int]:
     return [int(place) for place in order]
 
 
+AXES = ("samples", "properties", "components")
+
+
 def check_same_labels(call: str, operands: Sequence[Blocks]) -> None:
     """Samples, components, properties and gradient parameters agree; gradient rows may differ."""
     first, second = operands
     for number_, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        _check(call, a, b, f"block {number_}" if len(first) > 1 else "the blocks")
+        check_labels(call, a, b, f"block {number_}" if len(first) > 1 else "the blocks")
 
 
-def _check(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
-    for name, x, y in (("samples", a.samples, b.samples), ("properties", a.properties, b.properties)):
-        if x != y:
+def check_labels(
+    call: str,
+    a: BlockMetadata,
+    b: BlockMetadata,
+    where: str,
+    axes: Sequence[str] = AXES,
+    constants: bool = False,
+) -> None:
+    """The labels of some axes agree, and the gradient parameters; gradient rows may differ.
+
+    With ``constants`` one of the two may have no gradients at all.
+    """
+    for name in axes:
+        x, y = getattr(a, name), getattr(b, name)
+        if not agree(x, y):
+            found = f"{_counted(x)}, and {_counted(y)}" if isinstance(x, Labels) else _both_names(x, y)
+            raise NotEqualError(f"inputs to '{call}' {_unlike(name, x, y)}; in {where} found {found}")
+    if not constants or (a.gradients and b.gradients):
+        _check_gradients(call, a, b, where)
+
+
+def agree(a: Labels | Sequence[Labels], b: Labels | Sequence[Labels]) -> bool:
+    """Whether labels are the same; where checks are disabled, whether they have as many entries."""
+    if checks():
+        return a == b
+    if isinstance(a, Labels):
+        return len(a) == len(b)
+    return [len(labels) for labels in a] == [len(labels) for labels in b]
+
+
+def _unlike(axis: str, a: Labels | Sequence[Labels], b: Labels | Sequence[Labels]) -> str:
+    """What metatensor says of labels that differ."""
+    if axis == "components" and len(a) != len(b):
+        return "have a different number of components"
+    return f"should have the same {axis}, but they are not the same or not in the same order"
+
+
+def _counted(labels: Labels) -> str:
+    return f"{labels.names} with {len(labels)} entries"
+
+
+def _both_names(a: Sequence[Labels], b: Sequence[Labels]) -> str:
+    return f"{[labels.names for labels in a]} and {[labels.names for labels in b]}"
+
+
+def check_same_names(call: str, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str] = AXES) -> None:
+    """Blocks that are to be in one map agree in names and gradient parameters; entries may differ."""
+    found = [_names(metadata, axes) for metadata in (a, b)]
+    for kind, names in found[0].items():
+        if names != found[1][kind]:
             raise NotEqualError(
-                f"inputs to '{call}' should have the same {name}, in the same order; in {where} found "
-                f"{x.names} with {len(x)} entries, and {y.names} with {len(y)} entries"
+                f"inputs to '{call}' should have the same {kind}; found {names} and {found[1][kind]}"
             )
-    if a.components != b.components:
-        raise NotEqualError(
-            f"inputs to '{call}' should have the same components, in the same order; in {where} found "
-            f"{[c.names for c in a.components]} and {[c.names for c in b.components]}"
-        )
-    _check_gradients(call, a, b, where)
+    for parameter, gradient in a.gradients.items():
+        check_same_names(call, gradient, b.gradients[parameter], ("samples", "components"))
+
+
+def _names(metadata: BlockMetadata, axes: Sequence[str]) -> dict[str, list[str]]:
+    found = {
+        "samples": ("sample names", metadata.samples.names),
+        "components": ("component names", [component.names[0] for component in metadata.components]),
+        "properties": ("property names", metadata.properties.names),
+    }
+    return {**dict(found[axis] for axis in axes), "gradients": sorted(metadata.gradients)}
 
 
 def _check_gradients(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
     if a.gradients.keys() != b.gradients.keys():
         raise NotEqualError(
-            f"inputs to '{call}' should have the same gradients; in {where} found "
+            f"inputs to '{call}' should have the same gradient parameters; in {where} found "
             f"{list(a.gradients)} and {list(b.gradients)}"
         )
     for name in a.gradients:
@@ -104,9 +168,10 @@ def _check_gradients(call: str, a: BlockMetadata, b: BlockMetadata, where: str) 
 
 
 def _check_gradient(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
-    if a.samples.names != b.samples.names or a.components != b.components:
+    if a.samples.names != b.samples.names or not agree(a.components, b.components):
         raise NotEqualError(
-            f"inputs to '{call}' should have the same gradient sample names and components; in {where} found "
+            f"inputs to '{call}' should have the same gradients: sample names or components of {where} are "
+            "not the same, found "
             f"{a.samples.names}, {[c.names for c in a.components]} and "
             f"{b.samples.names}, {[c.names for c in b.components]}"
         )
@@ -138,7 +203,7 @@ def block_twin(function: Callable[..., Any]) -> Callable[..., Any]:
         for p in signature.parameters.values()
     ]
     twin.__signature__ = signature.replace(parameters=renamed)  # type: ignore[attr-defined]
-    twin.__name__ = twin.__qualname__ = _twin_name(function.__name__)
+    twin.__name__ = twin.__qualname__ = twin_name(function.__name__)
     twin.__doc__ = f"The same as :func:`{function.__name__}`, for one block.\n\nSee there for the formula."
     return twin
 
@@ -151,5 +216,6 @@ def _block_name(name: str) -> str:
     return name.replace("tensor", "block")
 
 
-def _twin_name(name: str) -> str:
+def twin_name(name: str) -> str:
+    """The name of an operation for one block."""
     return f"{name.removesuffix('_raise')}_block_raise" if name.endswith("_raise") else f"{name}_block"

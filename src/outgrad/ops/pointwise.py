@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from outgrad.ops.align import Align, aligned, check_align
 from outgrad.ops.engine import run_rule
-from outgrad.ops.operands import T, check_same_labels, content, is_number, like, number, pair
+from outgrad.ops.operands import T, content, is_number, like, number
 from outgrad.tensor import TensorBlock, TensorMap
 
 Number = float | complex
 Operand = TensorMap | TensorBlock | Number
 
 
-def add(A: T, B: Operand) -> T:
+def add(A: T, B: Operand, *, align: Align = None) -> T:
     r"""Add two maps, or a number to a map.
 
     .. math:: h = A + B, \qquad \nabla h = \nabla A + \nabla B
 
-    Maps are aligned by key. Blocks have the same samples, components and properties; gradient rows may
-    differ, and a missing row is zero.
+    Maps are aligned by key, and blocks by sample: the order of ``A`` stays. Components and properties are the
+    same; gradient rows may differ, and a missing row is zero.
 
     Parameters
     ----------
@@ -26,16 +27,22 @@ def add(A: T, B: Operand) -> T:
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
         Of the kind of ``A``, or a number.
+    align : {None, "inner", "outer"}
+        None needs the same keys and samples, in any order. "inner" takes those that both have, in the order
+        of ``A``. "outer" takes those that one of them has: keys of ``A``, then the new ones; samples sorted
+        where they differ. What is missing is zero.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
+    ValidationError
+        If ``align`` is another word.
     TypeError
         If an argument has the wrong type.
 
@@ -45,11 +52,20 @@ def add(A: T, B: Operand) -> T:
     >>> block = og.block_from_array(np.array([[1.0, 2.0]]))
     >>> og.add(block, 1).values
     array([[2., 3.]])
+
+    Samples that only one of two blocks has:
+
+    >>> values, n = np.array([[1.0], [2.0]]), og.Labels.range("n", 1)
+    >>> A = og.TensorBlock(values, og.Labels("system", [[0], [1]]), [], n)
+    >>> B = og.TensorBlock(values, og.Labels("system", [[2], [1]]), [], n)
+    >>> total = og.add(A, B, align="outer")
+    >>> total.samples["system"], total.values[:, 0]
+    (array([0, 1, 2], dtype=int32), array([1., 4., 1.]))
     """
-    return _binary("add", A, B, "add", "shift")
+    return _binary("add", A, B, "add", "shift", align)
 
 
-def subtract(A: T, B: Operand) -> T:
+def subtract(A: T, B: Operand, *, align: Align = None) -> T:
     r"""Subtract a map or a number from a map.
 
     .. math:: h = A - B, \qquad \nabla h = \nabla A - \nabla B
@@ -60,16 +76,20 @@ def subtract(A: T, B: Operand) -> T:
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
         Of the kind of ``A``, with the same labels; gradient rows may differ.
+    align : {None, "inner", "outer"}
+        Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
+    ValidationError
+        If ``align`` is another word.
     TypeError
         If an argument has the wrong type.
 
@@ -80,10 +100,10 @@ def subtract(A: T, B: Operand) -> T:
     >>> og.subtract(block, block).values
     array([[0., 0.]])
     """
-    return _binary("subtract", A, -number(B) if is_number(B) else B, "subtract", "shift")
+    return _binary("subtract", A, -number(B) if is_number(B) else B, "subtract", "shift", align)
 
 
-def multiply(A: T, B: Operand) -> T:
+def multiply(A: T, B: Operand, *, align: Align = None) -> T:
     r"""Multiply two maps, or a map by a number, element by element.
 
     .. math:: h = A B, \qquad \nabla h = B\,\nabla A + A\,\nabla B
@@ -94,16 +114,20 @@ def multiply(A: T, B: Operand) -> T:
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
         Of the kind of ``A``, with the same labels; gradient rows may differ.
+    align : {None, "inner", "outer"}
+        Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
+    ValidationError
+        If ``align`` is another word.
     TypeError
         If an argument has the wrong type.
 
@@ -114,10 +138,10 @@ def multiply(A: T, B: Operand) -> T:
     >>> og.multiply(block, block).values
     array([[1., 4.]])
     """
-    return _binary("multiply", A, B, "multiply", "scale")
+    return _binary("multiply", A, B, "multiply", "scale", align)
 
 
-def divide(A: T, B: Operand) -> T:
+def divide(A: T, B: Operand, *, align: Align = None) -> T:
     r"""Divide a map by another or by a number, element by element.
 
     .. math:: h = A / B, \qquad \nabla h = \nabla A / B - A\,\nabla B / B^2
@@ -128,17 +152,21 @@ def divide(A: T, B: Operand) -> T:
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
         Of the kind of ``A``, with the same labels; gradient rows may differ. Zeros give infinities, as
-        in NumPy.
+        in NumPy, also those of what is missing.
+    align : {None, "inner", "outer"}
+        Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
+    ValidationError
+        If ``align`` is another word.
     TypeError
         If an argument has the wrong type.
 
@@ -149,30 +177,38 @@ def divide(A: T, B: Operand) -> T:
     >>> og.divide(block, 2).values
     array([[0.5, 1. ]])
     """
-    return _binary("divide", A, B, "divide", "over")
+    return _binary("divide", A, B, "divide", "over", align)
 
 
-def pow(A: T, B: Number) -> T:
-    r"""Raise a map to the power of a number, element by element.
+def pow(A: T, B: Operand, *, align: Align = None) -> T:
+    r"""Raise a map to the power of a number or of another map, element by element.
 
-    .. math:: h = A^B, \qquad \nabla h = B A^{B-1}\,\nabla A
+    .. math:: h = A^B, \qquad \nabla h = B A^{B-1}\,\nabla A + \ln(A)\,A^B\,\nabla B
 
-    The gradient of the power 0 is zero, and of the power 1 the gradient of ``A``, also where ``A`` is 0.
+    The first weight is 0 where ``B`` is 0, and the second where :math:`A^B` is 0, also where ``A`` is 0. If
+    ``B`` has no gradients no logarithm is taken, so that ``A`` may be negative. Integers become float64.
 
     Parameters
     ----------
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
-    B : number
-        The exponent.
+    B : TensorMap, TensorBlock or number
+        The exponents: of the kind of ``A``, with the same labels. Gradient rows may differ; one of the two
+        may have no gradients at all, unless ``align="outer"``.
+    align : {None, "inner", "outer"}
+        Which keys and samples the result has, as in :func:`add`; a missing base or exponent is 0.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        ``info`` of ``A``.
 
     Raises
     ------
+    NotEqualError
+        If keys, labels or gradient parameters differ.
+    ValidationError
+        If ``align`` is another word.
     TypeError
         If an argument has the wrong type.
 
@@ -182,10 +218,17 @@ def pow(A: T, B: Number) -> T:
     >>> block = og.block_from_array(np.array([[1.0, 2.0]]))
     >>> og.pow(block, 3).values
     array([[1., 8.]])
+    >>> og.pow(block, block).values
+    array([[1., 4.]])
     """
-    if not is_number(B):
-        raise TypeError(f"pow: B must be a number, got {type(B).__name__}")
-    return _with_number("pow", A, B, "power")
+    check_align("pow", align)
+    if is_number(B):
+        return _with_number("pow", A, B, "power")
+    if not isinstance(B, (TensorMap, TensorBlock)):
+        raise TypeError(f"pow: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}")
+    keys, operands = aligned("pow", A, cast(T, B), align, constants=align != "outer")
+    moving = tuple(any(metadata.gradients for metadata in operand.metadata) for operand in operands)
+    return like(A, run_rule("raise", operands, lambda n: (moving,)), keys)
 
 
 def abs(A: T) -> T:
@@ -235,14 +278,14 @@ def pow_of(A: T, B: Number) -> T:
     return _with_number("pow", A, B, "exponential")
 
 
-def _binary(call: str, A: T, B: Any, rule: str, number_rule: str) -> T:
+def _binary(call: str, A: T, B: Any, rule: str, number_rule: str, align: Align = None) -> T:
+    check_align(call, align)
     if is_number(B):
         return _with_number(call, A, B, number_rule)
     if not isinstance(B, (TensorMap, TensorBlock)):
         raise TypeError(f"{call}: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}")
-    operands = pair(call, A, cast(T, B))
-    check_same_labels(call, operands)
-    return like(A, run_rule(rule, operands, lambda n: ()))
+    keys, operands = aligned(call, A, cast(T, B), align)
+    return like(A, run_rule(rule, operands, lambda n: ()), keys)
 
 
 def _with_number(call: str, A: T, B: Any, rule: str) -> T:

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Origin, Target, moved
+from outgrad.tensor.moving import Order, Origin, Target, moved
 
-Index = npt.NDArray[np.int64]
-Selection = Labels | Sequence[int] | npt.NDArray[Any]
+Index = npt.NDArray[np.integer]
+Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 
 
 def slice(tensor: T, axis: str, selection: Selection) -> T:
@@ -26,8 +26,8 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
 
     .. math:: h_i = X_{s(i)}, \qquad \nabla h_i = \nabla X_{s(i)}
 
-    Gradient rows of samples that are not chosen are dropped; the others keep their order, and their label
-    ``sample`` is renumbered.
+    Gradient rows of samples that are not chosen are dropped; the others come in the order of their samples,
+    those of one sample in the order that they had, and their label ``sample`` is renumbered.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
         Values (S, \*C, P).
     axis : {"samples", "properties"}
         What to choose from.
-    selection : Labels, or 1-D list or array of int or bool
+    selection : Labels, LabelsEntry, or 1-D list or array of int or bool
         Entries that agree with one of these labels in its dimensions; or positions; or a mask. Labels of
         all dimensions, and positions, give the order of the selection; other labels keep the block's.
 
@@ -59,61 +59,74 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
     array([[3., 4.]])
     """
     blocks = content("slice", "tensor", tensor)
-    if axis not in ("samples", "properties"):
-        raise ValidationError(f"slice: axis must be 'samples' or 'properties', got {axis!r}")
-    chosen = [_positions(getattr(metadata, axis), axis, selection) for metadata in blocks.metadata]
-    choose: Callable[[Blocks, list[Index]], Blocks] = _samples if axis == "samples" else _properties
+    check_axis("slice", axis)
+    chosen = [positions("slice", getattr(metadata, axis), axis, selection) for metadata in blocks.metadata]
+    choose: Callable[[Blocks, list[Index]], Blocks] = _samples if axis == "samples" else choose_properties
     return like(tensor, choose(blocks, chosen))
 
 
-def _positions(labels: Labels, axis: str, selection: Any) -> Index:
+def check_axis(call: str, axis: Any) -> None:
+    """Raise unless entries of the axis can be chosen."""
+    if axis not in ("samples", "properties"):
+        raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
+
+
+def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
     """Turn any selection into positions, each at most once."""
-    if isinstance(selection, Labels):
-        return labels.select(selection).astype(np.int64)
+    if isinstance(selection, (Labels, LabelsEntry)):
+        return labels.select(selection).astype(np.int64, copy=False)
     if not isinstance(selection, (list, np.ndarray)):
         raise TypeError(
-            f"slice: selection must be Labels, a list or an array, got {type(selection).__name__}"
+            f"{call}: selection must be Labels, a list or an array, got {type(selection).__name__}"
         )
     found = np.asarray(selection)
     if found.size == 0:
         return np.zeros(0, np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iub":
         raise ValidationError(
-            f"slice: positions must be 1-D integers or booleans, got {found.ndim}-D {found.dtype}"
+            f"{call}: positions must be 1-D integers or booleans, got {found.ndim}-D {found.dtype}"
         )
-    return _checked(found, axis, len(labels))
+    return _checked(call, found, axis, len(labels))
 
 
-def _checked(found: npt.NDArray[Any], axis: str, count: int) -> Index:
+def _checked(call: str, found: npt.NDArray[Any], axis: str, count: int) -> Index:
     if found.dtype.kind == "b":
         if len(found) != count:
-            raise ValidationError(f"slice: the mask has {len(found)} entries, the {axis} have {count}")
+            raise ValidationError(f"{call}: the mask has {len(found)} entries, the {axis} have {count}")
         return np.flatnonzero(found)
     outside = found[(found < -count) | (found >= count)]
     if len(outside):
-        raise ValidationError(f"slice: position {outside[0]} does not exist, the {axis} have {count} entries")
-    positions: Index = found.astype(np.int64) % max(count, 1)
-    if len(np.unique(positions)) < len(positions):
-        raise ValidationError(f"slice: a position is repeated, but {axis} must be unique; remove it")
-    return positions
+        raise ValidationError(
+            f"{call}: position {outside[0]} does not exist, the {axis} have {count} entries"
+        )
+    places: Index = found.astype(np.int64) % max(count, 1)
+    if len(np.unique(places)) < len(places):
+        raise ValidationError(f"{call}: a position is repeated, but {axis} must be unique; remove it")
+    return places
 
 
-def _properties(blocks: Blocks, chosen: list[Index]) -> Blocks:
+def choose_properties(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
+    """Take properties of every block, in the order of ``chosen``."""
+
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, properties=_chosen(metadata.properties, chosen[n]))
 
     return run_rule("take_columns", [blocks], lambda n: (chosen[n],), top)
 
 
-def _chosen(labels: Labels, positions: Index) -> Labels:
-    if np.array_equal(positions, np.arange(len(labels))):
+def _chosen(labels: Labels, places: Index) -> Labels:
+    if np.array_equal(places, np.arange(len(labels))):
         return labels
-    return Labels(labels.names, labels.values[positions], assume_unique=True)
+    return Labels(labels.names, labels.values[places], assume_unique=True)
 
 
-def _samples(blocks: Blocks, chosen: list[Index]) -> Blocks:
+def _samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
-        Target(replace(m, samples=_chosen(m.samples, own)), (Origin(n, _places(own, len(m.samples))),))
+        Target(
+            replace(m, samples=_chosen(m.samples, own)),
+            (Origin(n, _places(own, len(m.samples))),),
+            Order.FOLLOWING,
+        )
         for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
     ]
     return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)

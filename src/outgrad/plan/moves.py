@@ -18,8 +18,8 @@ Index = npt.NDArray[np.integer]
 class Origin:
     """Rows and columns of a new block that come from one block.
 
-    ``rows`` (S,) and ``columns`` (P,) are the positions in the new block, −1 for a row that is left out;
-    None where nothing moves.
+    ``rows`` (S,) and ``columns`` (P,) are the positions in the new block, −1 for what is left out; None where
+    nothing moves.
     """
 
     block: int

@@ -13,38 +13,53 @@ Index = npt.NDArray[np.integer]
 Table = npt.NDArray[np.int32]
 
 
-def merge(tables: Sequence[Table]) -> tuple[Table, list[Index]]:
+def merge(
+    tables: Sequence[Table], covered: Sequence[Index | None] | None = None
+) -> tuple[Table, list[Index]]:
     """Unite tables of rows: the union, and where each row of each table lies in it.
 
     Rows are sorted, except that those of a parent on which all tables agree keep their order. So the rows
     of one parent do not depend on other parents, and chunks that are united one by one agree with the whole.
+    ``covered`` lists the parents that each table knows of (None: all, negative ones do not count); what it
+    does not know of, it has no say in.
     """
     union, inverse = unique_rows(np.concatenate(tables))
     places: list[Index] = list(np.split(inverse, np.cumsum([len(table) for table in tables])[:-1]))
     if all(is_sorted_rows(table) for table in tables):
         return union, places
-    order = _agreed_order(tables, union, places)
+    order = _agreed_order(tables, union, places, covered or [None] * len(tables))
     moved = np.empty_like(order)
     moved[order] = np.arange(len(order))
     return union[order], [moved[place] for place in places]
 
 
-def _agreed_order(tables: Sequence[Table], union: Table, places: Sequence[Index]) -> Index:
+def _agreed_order(
+    tables: Sequence[Table], union: Table, places: Sequence[Index], covered: Sequence[Index | None]
+) -> Index:
     """Order of the sorted union in which a parent whose rows are the same in all tables keeps theirs."""
     parents = union[:, 0]
-    size = int(parents.max(initial=-1)) + 1
-    counts = [np.bincount(table[:, 0], minlength=size) for table in tables]
-    agreed = np.all([count == np.bincount(parents, minlength=size) for count in counts], axis=0)
-    by_parent = [np.argsort(table[:, 0], kind="stable") for table in tables]
-    kept = [
-        place[rows[agreed[table[rows, 0]]]]
-        for table, place, rows in zip(tables, places, by_parent, strict=True)
-    ]
-    differs = np.any([other != kept[0] for other in kept], axis=0)
-    agreed[parents[kept[0][differs]]] = False
-    order = np.arange(len(union))
-    order[agreed[parents]] = kept[0][agreed[parents[kept[0]]]]
-    return order
+    total = np.bincount(parents)
+    known = [_mask(own, len(total)) for own in covered]
+    counts = [np.bincount(table[:, 0], minlength=len(total)) for table in tables]
+    agreed = np.all([(count == total) | ~mask for count, mask in zip(counts, known, strict=True)], axis=0)
+    order, settled, differs = np.arange(len(union)), np.zeros(len(union), bool), np.zeros(len(total), bool)
+    for table, place, mask in zip(tables, places, known, strict=True):
+        rows = np.argsort(table[:, 0], kind="stable")
+        own = place[rows[agreed[table[rows, 0]]]]
+        slots = np.flatnonzero((agreed & mask)[parents])
+        differs[parents[slots[settled[slots] & (order[slots] != own)]]] = True
+        order[slots] = own
+        settled[slots] = True
+    return np.where(differs[parents], np.arange(len(union)), order)
+
+
+def _mask(covered: Index | None, size: int) -> npt.NDArray[np.bool_]:
+    """Which of ``size`` parents are covered."""
+    if covered is None:
+        return np.ones(size, dtype=bool)
+    mask = np.zeros(size, dtype=bool)
+    mask[covered[(covered >= 0) & (covered < size)]] = True
+    return mask
 
 
 def renumber(table: Table, where: Index) -> Table:
@@ -64,10 +79,12 @@ def lift(index: Index, table: Table) -> tuple[Index, Table]:
     gradient rows read, ordered by k, and their table.
     """
     parents = table[:, 0]
-    order = np.argsort(parents, kind="stable")
-    first = np.searchsorted(parents[order], index, side="left")
-    count = np.searchsorted(parents[order], index, side="right") - first
-    output = np.repeat(np.arange(len(index)), count)
-    nth = np.arange(len(output)) - np.repeat(np.cumsum(count) - count, count)
-    read = order[first[output] + nth]
-    return read, np.column_stack([output.astype(np.int32), table[read, 1:]])
+    size = 1 + max(int(parents.max(initial=-1)), int(index.max(initial=-1)))
+    counts = np.bincount(parents, minlength=size)
+    count = counts[index]
+    output = np.repeat(np.arange(len(index), dtype=np.int32), count)
+    before = (np.cumsum(counts) - counts)[index] - (np.cumsum(count) - count)
+    read = np.arange(len(output)) + np.repeat(before, count)
+    if (np.diff(parents) < 0).any():
+        read = np.argsort(parents, kind="stable")[read]
+    return read, np.column_stack([output, table[read, 1:]])

@@ -47,14 +47,14 @@ def _astype(gradient: Chunk, dtype: np.dtype[Any]) -> Chunk:
 def _gradient(rule: Rule, chunks: Sequence[Chunk], constants: Sequence[Any], parameter: str) -> Chunk:
     found = [chunk.gradients.get(parameter) for chunk in chunks]
     present = [gradient for gradient in found if gradient is not None]
-    terms = rule.terms(*(_only(chunk, present) for chunk in chunks), *constants)
+    terms = rule.terms(*(only(chunk, present) for chunk in chunks), *constants)
     pushed = [(gradient, term) for gradient, term in zip(found, terms, strict=True) if gradient is not None]
     if _same_rows(pushed):
         return _sum_in_place(pushed)
     return unite([push(gradient, term) for gradient, term in pushed])
 
 
-def _only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
+def only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
     """Leave the gradients that ``pattern`` has, at every depth.
 
     A weight only needs the gradients by which the gradient that it multiplies is differentiated again:
@@ -64,7 +64,7 @@ def _only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
     for name, gradient in chunk.gradients.items():
         below = [other.gradients[name] for other in pattern if name in other.gradients]
         if below:
-            gradients[name] = replace(_only(gradient, below), table=gradient.table)
+            gradients[name] = replace(only(gradient, below), table=gradient.table)
     return Chunk(chunk.values, gradients)
 
 
@@ -108,10 +108,7 @@ def _weigh(gradient: Chunk, weight: Chunk | Array | complex | float) -> Chunk:
         return map_arrays(gradient, lambda array: array * weight)
     missing = _missing(gradient, weight)
     if missing:
-        raise ValidationError(
-            f"the gradient is itself differentiated with respect to {missing}, but the values have no such "
-            f"gradient, and a nonlinear operation needs it; add the gradient {missing[0]!r} to the block"
-        )
+        raise missing_gradient(missing)
     return product(gather(weight, gradient.rows[:, 0]), gradient)
 
 
@@ -127,6 +124,14 @@ def _weighed(chunk: Chunk, weight: Array) -> dict[str, Chunk]:
     }
 
 
+def missing_gradient(missing: Sequence[str]) -> ValidationError:
+    """Build the error for a gradient of a gradient that needs another gradient, which is missing."""
+    return ValidationError(
+        f"the gradient is itself differentiated with respect to {missing}, but the values have no such "
+        f"gradient, and a nonlinear operation needs it; add the gradient {missing[0]!r} to the block"
+    )
+
+
 def _missing(gradient: Chunk, weight: Chunk) -> list[str]:
     return [
         name
@@ -137,7 +142,7 @@ def _missing(gradient: Chunk, weight: Chunk) -> list[str]:
 
 def product(weight: Chunk, gradient: Chunk) -> Chunk:
     """Multiply a gradient (R, *K, *C, P) by a weight with the same rows (R, *C, P), rule included."""
-    lifted = _pad(weight, gradient.values.ndim - weight.values.ndim)
+    lifted = pad(weight, gradient.values.ndim - weight.values.ndim)
     free = Chunk(gradient.values, gradient.gradients)
     out = apply(PRODUCT, [lifted, free])
     return Chunk(out.values, out.gradients, gradient.table)
@@ -146,7 +151,7 @@ def product(weight: Chunk, gradient: Chunk) -> Chunk:
 PRODUCT = Rule("multiply", lambda x, y: x * y, lambda x, y: [Term(y), Term(x)])
 
 
-def _pad(chunk: Chunk, count: int) -> Chunk:
+def pad(chunk: Chunk, count: int) -> Chunk:
     """Insert ``count`` axes of length one before the components of the top level, at every level."""
     base = chunk.values.ndim
 
@@ -200,12 +205,21 @@ def unite(pieces: Sequence[Chunk]) -> Chunk:
     else:
         table, places = merge([piece.rows for piece in pieces])
     shape = np.broadcast_shapes(*(piece.values.shape[1:] for piece in pieces))
-    values = np.zeros((len(table), *shape), np.result_type(*(piece.values for piece in pieces)))
+    nothing = _nothing(np.result_type(*(piece.values for piece in pieces)))
+    values = np.full((len(table), *shape), nothing)
     for piece, where in zip(pieces, places, strict=True):
         values[where] += piece.values  # rows of one piece are unique, so no addition is lost
     names = dict.fromkeys(name for piece in pieces for name in piece.gradients)
     gradients = {name: unite(_renumbered(pieces, places, name)) for name in names}
     return Chunk(values, gradients, table)
+
+
+def _nothing(dtype: np.dtype[Any]) -> Array:
+    """What changes no bit when it is added: −0, since −0 + 0 would be 0.
+
+    Rows that agree in one chunk and differ in another are added up on two ways, with the same zeros.
+    """
+    return np.negative(np.zeros((), dtype)) if dtype.kind in "fc" else np.zeros((), dtype)
 
 
 def _renumbered(pieces: Sequence[Chunk], places: Sequence[Index], name: str) -> list[Chunk]:

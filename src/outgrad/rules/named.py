@@ -8,10 +8,12 @@ from typing import Any
 from outgrad.kernels.chunk import Chunk
 from outgrad.rules import table
 from outgrad.rules.apply import apply
+from outgrad.rules.functions import FUNCTIONS
 from outgrad.rules.moments import REDUCTIONS
+from outgrad.rules.rowwise import ROWWISE
 from outgrad.rules.term import Composite, Rule
 
-RULES: dict[str, Rule | Composite] = {**table.RULES, **REDUCTIONS}
+RULES: dict[str, Rule | Composite] = {**table.RULES, **REDUCTIONS, **FUNCTIONS, **ROWWISE}
 
 
 def run(name: str, chunks: Sequence[Chunk], *constants: Any) -> Chunk:

@@ -15,7 +15,7 @@ from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.components import permute_components, sum_components
 from outgrad.kernels.fold import fold_axes
 from outgrad.rules.apply import PRODUCT, apply
-from outgrad.rules.term import Columns, Rule, Term
+from outgrad.rules.term import Rule, Term
 
 Terms = Sequence[Term]
 Number = complex | float
@@ -76,15 +76,6 @@ def _columns(name: str, value: Any) -> Rule:
     return Rule(name, value, terms, linear=True)
 
 
-def _dot(x: Array, y: Array) -> Array:
-    return x @ y.T
-
-
-def _dot_terms(x: Chunk, y: Chunk) -> Terms:
-    columns: Columns = lambda array: _dot(array, y.values)  # noqa: E731
-    return [Term(columns=columns), Term()]
-
-
 # ---- square roots, where no derivative is infinite ----
 def _root(x: Chunk) -> Terms:
     """∂√x/∂x = 1/(2√x), and 0 where x = 0: of a standard deviation that is 0, all entries are the same."""
@@ -111,7 +102,6 @@ POWER = Rule("power", lambda x, n: x**n, _power)
 INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
 EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
 ABSOLUTE = Rule("absolute", np.abs, _absolute, linear=True)
-DOT = Rule("dot", _dot, _dot_terms, linear=True)
 ROOT = Rule("root", np.sqrt, _root)
 INVERSE_OR_ZERO = Rule("inverse_or_zero", _inverse_value, _inverse_or_zero)
 TAKE_COLUMNS = _columns("take_columns", lambda x, index: x[..., index])
@@ -123,7 +113,7 @@ RULES = {
     rule.name: rule
     for rule in (
         *(ADD, SUBTRACT, PRODUCT, DIVIDE, SHIFT, SHIFT_FROM, SCALE, OVER, POWER, INVERSE, EXPONENTIAL),
-        *(ABSOLUTE, DOT, TAKE_COLUMNS, FOLD_AXES, ROOT, INVERSE_OR_ZERO, PERMUTE_COMPONENTS, SUM_COMPONENTS),
+        *(ABSOLUTE, TAKE_COLUMNS, FOLD_AXES, ROOT, INVERSE_OR_ZERO, PERMUTE_COMPONENTS, SUM_COMPONENTS),
     )
 }
 """The rules of this file; :mod:`outgrad.rules.named` has all."""

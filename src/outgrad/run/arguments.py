@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from outgrad.labels import Labels
 from outgrad.run.document import Value, listed, nearest, shown
@@ -66,6 +66,8 @@ class Operation:
     @property
     def gives_map(self) -> bool:
         """Whether the result can be the input of another step."""
+        if get_origin(get_type_hints(self.function).get("return")) in (list, dict):
+            return False
         returned = self.classes.get("return", frozenset())
         return TensorMap in returned and returned <= {TensorMap, TensorBlock}
 

@@ -11,6 +11,7 @@ from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
+from outgrad.labels.saving import Saving
 from outgrad.lazy import LazyBlocks, dask_array, from_dask, is_lazy
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
@@ -23,7 +24,7 @@ from outgrad.tensor.operators import Operators
 
 
 @final
-class TensorBlock(Operators, LazyCollection):
+class TensorBlock(Operators, Saving, LazyCollection):
     """Values with labels on every axis, and gradients with respect to any parameters.
 
     ``values`` are (S, *C, P): samples, components, properties. Row r of a gradient (R, *K, *C, P) is the

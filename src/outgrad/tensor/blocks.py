@@ -131,3 +131,17 @@ def _cut_like(leader: Outline, blocks: Blocks, n: int) -> Outline:
 def computed(blocks: LazyBlocks, results: list[list[Chunk]]) -> tuple[Chunk, ...]:
     """Put the computed parts together: one chunk a block, in memory."""
     return tuple(without_tables(join(chunks)) for chunks in gather_chunks(blocks, results))
+
+
+def notes(chunks: Sequence[Chunk]) -> dict[str, str]:
+    """Return the notes on whole blocks by name: the text of a JSON list, with one entry for each block."""
+    found = [chunk.notes or {} for chunk in chunks]
+    names = dict.fromkeys(name for own in found for name in own)
+    return {name: f"[{', '.join(own.get(name, 'null') for own in found)}]" for name in names}
+
+
+def computed_notes(blocks: LazyBlocks, results: list[list[Chunk]]) -> dict[str, str]:
+    """Return the notes that the computed parts carry; most carry none."""
+    if all(chunk.notes is None for part in results for chunk in part):
+        return {}
+    return notes([chunks[0] for chunks in gather_chunks(blocks, results)])

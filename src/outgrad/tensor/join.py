@@ -33,3 +33,14 @@ def joined(blocks: Sequence[Source]) -> Blocks:
     target = chunk_bytes()
     lazies = [to_lazy(content, target).lazy for content in apart]
     return Blocks(metadata, collect([(lazy, 0) for lazy in lazies if lazy is not None], target))
+
+
+def behind(contents: Sequence[Blocks]) -> Blocks:
+    """The blocks of several contents, those of one behind those of the one before."""
+    metadata = tuple(own for content in contents for own in content.metadata)
+    if all(content.lazy is None for content in contents):
+        return Blocks(metadata, tuple(content.chunk(n) for content in contents for n in range(len(content))))
+    target = chunk_bytes()
+    lazies = [to_lazy(content, target).lazy for content in contents]
+    items = [(lazy, n) for lazy in lazies if lazy is not None for n in range(len(lazy.outlines))]
+    return Blocks(metadata, collect(items, target))

@@ -10,20 +10,21 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.saving import Saving
 from outgrad.lazy import LazyBlocks
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, computed, rechunk
+from outgrad.tensor.blocks import Blocks, computed, computed_notes, rechunk
 from outgrad.tensor.convert import conversion, converted, copied
 from outgrad.tensor.info import Info
 from outgrad.tensor.join import joined
-from outgrad.tensor.operators import Operators
+from outgrad.tensor.reshaping import Reshaping
 from outgrad.tensor.select import Selection, number_of, select, shown
 
 
 @final
-class TensorMap(Operators, Info, LazyCollection):
+class TensorMap(Reshaping, Info, Saving, LazyCollection):
     """Blocks, each with a key; all have the same names, gradients and dtype.
 
     The blocks are not consumed and can be used again. If one of them is lazy, all become lazy.
@@ -339,8 +340,9 @@ class TensorMap(Operators, Info, LazyCollection):
     def _finalize(self, results: Any) -> TensorMap:
         lazy = self._content.lazy
         assert lazy is not None, "only lazy data are computed"
-        content = Blocks(self._content.metadata, computed(lazy, list(results)))
-        return TensorMap._of(self._keys, content, self._info)
+        parts = list(results)
+        content = Blocks(self._content.metadata, computed(lazy, parts))
+        return TensorMap._of(self._keys, content, {**self._info, **computed_notes(lazy, parts)})
 
     def __dask_tokenize__(self) -> Any:
         return "outgrad.TensorMap", self._keys.digest, show.token(self._content)

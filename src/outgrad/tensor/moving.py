@@ -15,7 +15,7 @@ from outgrad.lazy.move import Move, move_blocks
 from outgrad.plan.chunks import coarsen
 from outgrad.plan.frame import Frame
 from outgrad.plan.moves import Origin, inherited_edges, is_increasing
-from outgrad.plan.outline import Outline
+from outgrad.plan.outline import Edges, Outline
 from outgrad.rules.place import Order, Patch, place
 from outgrad.tensor import outlines, relabel
 from outgrad.tensor.blocks import Blocks, to_lazy, with_tables, without_tables
@@ -23,6 +23,9 @@ from outgrad.tensor.metadata import BlockMetadata
 
 Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
+
+SORTING = (Order.FOLLOWING, Order.SORTED, Order.DESCENDING)
+"""Orders in which gradient rows stand in the order of their samples, whatever they did before."""
 
 __all__ = ["Input", "Order", "Origin", "Target", "moved"]
 
@@ -39,6 +42,10 @@ class Target:
     origins: tuple[Origin, ...]
     order: Order | None = None
     """Order of gradient rows; by default kept where samples keep theirs, else after their samples."""
+    dtype: np.dtype[Any] | None = None
+    """By default that which NumPy gives for the origins; needed without origins."""
+    edges: Edges | None = None
+    """Where to cut, if it becomes lazy; by default where the origins are cut, else by bytes."""
 
     @property
     def row_order(self) -> Order:
@@ -54,20 +61,23 @@ def moved(
 
     At once if all inputs are in memory, otherwise as a graph.
     """
-    dtypes = [
-        np.result_type(*(inputs[o.block][0].dtype(inputs[o.block][1]) for o in target.origins))
-        for target in targets
-    ]
+    dtypes = [_dtype(inputs, target) for target in targets]
     if all(blocks.lazy is None for blocks, _ in inputs):
         return _at_once(inputs, targets, dtypes, fill)
-    shadows = [_shadow(inputs, target, dtype) for target, dtype in zip(targets, dtypes, strict=True)]
-    metadata = tuple(_relabelled(inputs, t, shadow) for t, shadow in zip(targets, shadows, strict=True))
     sources = _lazy_inputs(inputs)
-    cuts = tuple(_cut(sources, t, m, dtype) for t, m, dtype in zip(targets, metadata, dtypes, strict=True))
+    stay = [_rows_stay(inputs, target) for target in targets]
+    metadata = tuple(_metadata(inputs, *each) for each in zip(targets, dtypes, stay, strict=True))
+    cuts = tuple(_cut(sources, *each) for each in zip(targets, metadata, dtypes, stay, strict=True))
     frames = [outlines.frame(m, dtype) for m, dtype in zip(metadata, dtypes, strict=True)]
     origins, orders = [target.origins for target in targets], [target.row_order for target in targets]
     move = Move(sources, origins, cuts, frames, orders, fill)
     return Blocks(metadata, move_blocks(label, move, chunk_bytes()))
+
+
+def _dtype(inputs: Sequence[Input], target: Target) -> np.dtype[Any]:
+    if target.dtype is not None:
+        return target.dtype
+    return np.result_type(*(inputs[o.block][0].dtype(inputs[o.block][1]) for o in target.origins))
 
 
 def _at_once(
@@ -86,19 +96,47 @@ def _at_once(
 
 def _pattern(inputs: Sequence[Input], target: Target) -> BlockMetadata:
     """The new block with the gradients of its origins: their samples are still those of the origins."""
-    found = [inputs[o.block][0].metadata[inputs[o.block][1]] for o in target.origins]
-    first = target.head if target.head.gradients or not found else relabel.template(found)
-    return _with_head(first, target.head)
+    found = [] if target.head.gradients else _origins(inputs, target)
+    return relabel.with_head(relabel.template(found) if found else target.head, target.head)
 
 
-def _with_head(pattern: BlockMetadata, head: BlockMetadata) -> BlockMetadata:
-    gradients = {}
-    for name, below in pattern.gradients.items():
-        own = below.components[: len(below.components) - len(pattern.components)]
-        gradients[name] = _with_head(
-            below, BlockMetadata(below.samples, (*own, *head.components), head.properties)
-        )
-    return BlockMetadata(head.samples, head.components, head.properties, gradients)
+def _origins(inputs: Sequence[Input], target: Target) -> list[BlockMetadata]:
+    return [inputs[o.block][0].metadata[inputs[o.block][1]] for o in target.origins]
+
+
+def _metadata(
+    inputs: Sequence[Input], target: Target, dtype: np.dtype[Any], rows_stay: bool
+) -> BlockMetadata:
+    """Labels of a lazy result; tables are read only where rows move or differ."""
+    if rows_stay:
+        return _with_rows(_pattern(inputs, target), _origins(inputs, target)[0])
+    return _relabelled(inputs, target, _shadow(inputs, target, dtype))
+
+
+def _rows_stay(inputs: Sequence[Input], target: Target) -> bool:
+    """Whether all rows, of gradients too, are those of every origin; digests are compared."""
+    one = len(target.origins) == 1 and target.row_order is Order.KEPT
+    if not (one or (target.origins and target.row_order is Order.MERGED)):
+        return False
+    if any(origin.rows is not None for origin in target.origins):
+        return False
+    return _same_rows(_pattern(inputs, target), _origins(inputs, target))
+
+
+def _same_rows(pattern: BlockMetadata, found: Sequence[BlockMetadata]) -> bool:
+    return all(other.gradients.keys() == pattern.gradients.keys() for other in found) and all(
+        all(other.gradients[name].samples == found[0].gradients[name].samples for other in found)
+        and _same_rows(below, [other.gradients[name] for other in found])
+        for name, below in pattern.gradients.items()
+    )
+
+
+def _with_rows(pattern: BlockMetadata, origin: BlockMetadata) -> BlockMetadata:
+    gradients = {
+        name: replace(_with_rows(below, origin.gradients[name]), samples=origin.gradients[name].samples)
+        for name, below in pattern.gradients.items()
+    }
+    return replace(pattern, gradients=gradients)
 
 
 def _relabelled(inputs: Sequence[Input], target: Target, result: Chunk) -> BlockMetadata:
@@ -125,7 +163,8 @@ def _bare(frame: Frame) -> Frame:
 def _lazy_inputs(inputs: Sequence[Input]) -> list[tuple[LazyBlocks, int]]:
     """Make all inputs lazy, each content once."""
     target = chunk_bytes()
-    lazies = {id(blocks): to_lazy(blocks, target).lazy for blocks, _ in inputs}
+    distinct = {id(blocks): blocks for blocks, _ in inputs}
+    lazies = {number: to_lazy(blocks, target).lazy for number, blocks in distinct.items()}
     return [(lazy, number) for blocks, number in inputs if (lazy := lazies[id(blocks)]) is not None]
 
 
@@ -134,11 +173,35 @@ def _cut(
     target: Target,
     metadata: BlockMetadata,
     dtype: np.dtype[Any],
+    rows_stay: bool,
 ) -> Outline:
-    """Cut where the origins are cut, if their rows keep their order; otherwise by bytes."""
+    """Cut where the target says, or where the origins are cut if their rows keep their order; else by bytes.
+
+    Origins side by side may be too wide for the chunks of the first: then they are cut by bytes, too; and so
+    is a block that was one chunk because its gradient rows were not sorted, which they are now.
+    """
     cuts = [sources[o.block][0].outlines[sources[o.block][1]] for o in target.origins]
-    edges = inherited_edges([o.rows for o in target.origins], [cut.edges for cut in cuts])
+    edges = target.edges
+    if edges is None and cuts:
+        edges = inherited_edges([o.rows for o in target.origins], [cut.edges for cut in cuts])
     if edges is None:
         return outlines.automatic(metadata, dtype, chunk_bytes())
-    cut = outlines.at_edges(metadata, dtype, edges)
-    return cut if len(cuts) == 1 else coarsen(cut, chunk_bytes())
+    if rows_stay and np.array_equal(edges, cuts[0].edges):
+        cut = _recast(cuts[0], metadata, dtype)
+    else:
+        cut = outlines.at_edges(metadata, dtype, edges)
+    if cut.chunk_count == 1 and target.edges is None and target.row_order in SORTING:
+        return outlines.automatic(metadata, dtype, chunk_bytes())
+    if len(cuts) == 1 or target.edges is not None:
+        return cut
+    if cut.chunk_bytes.max() > max(chunk_bytes(), *(int(own.chunk_bytes.max()) for own in cuts)):
+        return outlines.automatic(metadata, dtype, chunk_bytes())
+    return coarsen(cut, chunk_bytes())
+
+
+def _recast(cut: Outline, metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
+    """The same edges for rows of another length."""
+    gradients = {
+        name: _recast(cut.gradients[name], below, dtype) for name, below in metadata.gradients.items()
+    }
+    return Outline(cut.edges, metadata.trailing, dtype, gradients)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, Self
 
-Operation = Callable[[Any, Any], Any]
+Operation = Callable[..., Any]
 
 REGISTERED: dict[tuple[type, str], Operation] = {}
 """(class, operation) → function; filled by ``outgrad.ops``."""
@@ -18,8 +18,8 @@ class Operators:
     # NumPy must not take a map for an array of objects in ``np.float64(2) * map``.
     __array_ufunc__ = None
 
-    def _operate(self, name: str, other: Any) -> Any:
-        return REGISTERED[_base(type(self)), name](self, other)
+    def _operate(self, name: str, *others: Any, **options: Any) -> Any:
+        return REGISTERED[_base(type(self)), name](self, *others, **options)
 
     def __add__(self, other: Any) -> Self:
         return self._operate("add", other)  # type: ignore[no-any-return]

@@ -80,7 +80,7 @@ def _outline(metadata: BlockMetadata, dtype: DType, edges: Edges) -> Outline | N
 def _warn_unsorted(parameter: str) -> None:
     warnings.warn(
         f"the rows of gradient {parameter!r} are not sorted by 'sample', so the block can only be one chunk; "
-        "sort the rows of the gradient before chunking",
+        "sort the rows of the gradient before chunking; sort(…, 'samples') does",
         UnsortedGradientWarning,
         stacklevel=2,
     )

@@ -75,6 +75,17 @@ def template(metadata: Sequence[BlockMetadata]) -> BlockMetadata:
     return replace(metadata[0], gradients=gradients)
 
 
+def with_head(pattern: BlockMetadata, head: BlockMetadata) -> BlockMetadata:
+    """Exchange samples, components and properties of a block; its gradients keep their own components."""
+    gradients = {}
+    for name, below in pattern.gradients.items():
+        own = below.components[: len(below.components) - len(pattern.components)]
+        gradients[name] = with_head(
+            below, BlockMetadata(below.samples, (*own, *head.components), head.properties)
+        )
+    return BlockMetadata(head.samples, head.components, head.properties, gradients)
+
+
 def same_cuts(outlines: Sequence[Outline], result: Chunk) -> Outline:
     """Outline of a result whose rows are those of its arguments."""
     gradients = {
@@ -89,7 +100,11 @@ def new_cuts(edges: Edges, result: Chunk, trailing: tuple[int, ...] | None = Non
     own = trailing or result.values.shape[1:]
     gradients = {}
     for name, below in result.gradients.items():
-        found = gradient_edges(below.rows[:, 0], edges)
-        assert found is not None, "rules sort the gradient rows of lazy blocks"
+        found = gradient_edges(below.rows[:, 0], edges) if len(edges) > 2 else _one_chunk(below)
+        assert found is not None, "only a block of one chunk has gradient rows that are not sorted"
         gradients[name] = new_cuts(found, below, (*below.values.shape[1:-1], own[-1]))
     return Outline(edges, own, result.values.dtype, gradients)
+
+
+def _one_chunk(gradient: Chunk) -> Edges:
+    return np.array([0, len(gradient.rows)], dtype=np.int64)

@@ -88,6 +88,8 @@ def blocks(
     dtype: npt.DTypeLike = "float64",
     max_samples: int = 6,
     order: Order | None = None,
+    components: Sequence[Labels] | None = None,
+    properties: Labels | None = None,
 ) -> TensorBlock:
     """Draw a block in memory, which may be empty, with gradients whose rows are sparse.
 
@@ -107,6 +109,8 @@ def blocks(
         Largest number of samples.
     order : {"sorted", "samples", "any"}, optional
         Order of the gradient rows, as in :func:`random_block`; by default one of the first two.
+    components, properties : Labels, optional
+        By default they are drawn.
 
     Returns
     -------
@@ -129,13 +133,18 @@ def blocks(
     return random_block(
         np.random.default_rng(draw(st.integers(0, 2**32 - 1))),
         draw(labels(sample_names, max_size=max_samples)),
-        [Labels.range(name, draw(st.integers(1, 3))) for name in component_names],
-        draw(labels(("n",), max_size=4)),
+        draw(_components(component_names)) if components is None else list(components),
+        draw(labels(("n",), max_size=4)) if properties is None else properties,
         parameters,
         sparsity=draw(st.sampled_from(SPARSITIES)),
         dtype=dtype,
         order=draw(st.sampled_from(SORTED)) if order is None else order,
     )
+
+
+@st.composite
+def _components(draw: Draw, names: Sequence[str]) -> list[Labels]:
+    return [Labels.range(name, draw(st.integers(1, 3))) for name in names]
 
 
 def _parameters(nested: bool) -> st.SearchStrategy[Parameters]:
@@ -156,6 +165,8 @@ def tensor_maps(
     /,
     *,
     max_blocks: int = 3,
+    key_names: Sequence[str] = ("center_type",),
+    uniform: bool = False,
     nested: bool = False,
     dtype: npt.DTypeLike | None = "float64",
     **settings: Any,
@@ -166,6 +177,10 @@ def tensor_maps(
     ----------
     max_blocks : int
         Largest number of blocks.
+    key_names : sequence of str
+        Dimensions of the keys.
+    uniform : bool
+        Whether all blocks have the same components and properties, so that keys can be moved.
     nested : bool
         Whether gradients may have gradients.
     dtype : dtype, optional
@@ -187,11 +202,14 @@ def tensor_maps(
     ...     assert map.chunk(target_bytes=100).compute() == map
     >>> test_chunks()
     """
-    keys = draw(labels(("center_type",), min_size=1, max_size=max_blocks))
+    keys = draw(labels(key_names, min_size=1, max_size=max_blocks))
     shared = {
         "dtype": draw(st.sampled_from(DTYPES)) if dtype is None else dtype,
         "parameters": draw(_parameters(nested)),
         "component_names": ("m1", "m2")[: draw(st.integers(0, 2))],
         **settings,
     }
+    if uniform:
+        shared["components"] = draw(_components(shared["component_names"]))
+        shared["properties"] = draw(labels(("n",), max_size=4))
     return TensorMap(keys, [draw(blocks(**shared)) for _ in range(len(keys))])

@@ -1,0 +1,64 @@
+"""Systems of equations: the factor of every chunk, a tree of factors for each block, then the solution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dask._task_spec import Task, TaskRef
+from dask.base import tokenize
+from dask.typing import Key
+
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.lazy.reduce import DIRECT_CHUNKS, SPLIT_EVERY
+from outgrad.plan.chunks import pack
+from outgrad.plan.outline import Outline
+from outgrad.rules.equations import System
+
+
+def solve_blocks(
+    x: LazyBlocks, y: LazyBlocks, systems: Sequence[System], outlines: tuple[Outline, ...], target_bytes: int
+) -> LazyBlocks:
+    """Solve the equations of each block of ``x`` and ``y``, which are cut alike."""
+    assert x.parts == y.parts, "operands must be cut alike first"
+    parts = pack(outlines, target_bytes)
+    settings = [tuple(map(str, system)) for system in systems]
+    token = tokenize(x.identity, y.identity, settings, target_bytes, outlines_token(outlines, parts))
+    name = f"solve-{token}"
+    layer: dict[Key, Any] = {}
+    factors: dict[Key, Key] = {}
+    for number, (left, right) in enumerate(zip(x.keys, y.keys, strict=True)):
+        factors[left] = own = (f"factor-{name}", number)
+        layer[own] = Task(own, tasks.factor, TaskRef(left), TaskRef(right))
+    keys: list[Key] = [(name, number) for number in range(len(parts))]
+    for key, part in zip(keys, parts, strict=True):
+        found = []
+        for piece in part:
+            places = [(factors[of], place) for of, place in x.chunks_of(piece.block)]
+            width = x.outlines[piece.block].trailing[-1] + y.outlines[piece.block].trailing[-1]
+            few = min(SPLIT_EVERY, max(2, DIRECT_CHUNKS * target_bytes // max(1, 8 * width * width)))
+            found.append(_tree(layer, f"{name}-tree-{piece.block}", places, few))
+        numbers, used = refs(place for own in found for place in own)
+        recipes = [
+            (systems[piece.block], [(numbers[of], place) for of, place in own])
+            for piece, own in zip(part, found, strict=True)
+        ]
+        layer[key] = Task(key, tasks.solve, recipes, *used)
+    return LazyBlocks(add_layer(name, layer, [x.graph, y.graph]), tuple(keys), parts, outlines)
+
+
+def _tree(layer: dict[Key, Any], name: str, places: list[Place], few: int) -> list[Place]:
+    """Join a few factors a task until as few are left for the last task."""
+    level = 0
+    while len(places) > few:
+        following: list[Place] = []
+        for start in range(0, len(places), few):
+            own = (f"{name}-{level}", start // few)
+            numbers, used = refs(places[start : start + few])
+            recipe = [(numbers[of], place) for of, place in places[start : start + few]]
+            layer[own] = Task(own, tasks.stack_factors, recipe, *used)
+            following.append((own, 0))
+        places, level = following, level + 1
+    return places

@@ -1,0 +1,150 @@
+"""Many collections of blocks cut out of the chunks of a few: one layer, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from dask._task_spec import Task
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
+
+from outgrad.lazy import tasks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import Place, add_layer, refs
+from outgrad.lazy.move import Input
+from outgrad.plan.frame import Frame
+from outgrad.plan.outline import Edges, Outline, Part, Piece
+from outgrad.rules.split import Division
+
+
+class Cut(NamedTuple):
+    """Where a new chunk is: the chunk of the input, and the local rows of each array."""
+
+    chunk: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+class Share(NamedTuple):
+    """A new block: its chunks, and where each is; a block without rows comes from nowhere."""
+
+    outline: Outline
+    cuts: Sequence[Cut]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Blocks that are divided: number n of every block together are the n-th result."""
+
+    inputs: Sequence[Input]
+    frames: Sequence[Frame]
+    shares: Sequence[Sequence[Share]]
+    """Of each result, the share of each block."""
+    target_bytes: int
+
+
+def shares(outline: Outline, division: Division) -> Iterator[Share]:
+    """Yield the parts of a block that has rows in each, cut where the block is cut."""
+    arrays = [own for _, own in division.walk()]
+    edges = [own.edges for _, own in outline.walk()]
+    starts, stops = ([getattr(own, name).tolist() for own in arrays] for name in ("starts", "stops"))
+    first = np.searchsorted(outline.edges, division.starts, side="right").tolist()
+    last = np.searchsorted(outline.edges, division.stops, side="left").tolist()
+    for n, (low, high) in enumerate(zip(first, last, strict=True)):
+        bounds = [
+            _bounds(own, low, high, start[n], stop[n])
+            for own, start, stop in zip(edges, starts, stops, strict=True)
+        ]
+        cuts = [_cut(place, low - 1 + place, bounds, edges) for place in range(high - low + 1)]
+        yield Share(_outline(outline, iter(bounds)), cuts)
+
+
+def _bounds(edges: Edges, low: int, high: int, start: int, stop: int) -> list[int]:
+    """Rows at which a part is cut: its own bounds, and the edges within."""
+    inner = edges[low:high].tolist()
+    if start == stop:  # a gradient without rows for the part starts anywhere: say where its samples are
+        start = stop = inner[0] if inner else int(edges[low - 1])
+    return [start, *inner, stop]
+
+
+def _cut(place: int, chunk: int, bounds: Sequence[Sequence[int]], edges: Sequence[Edges]) -> Cut:
+    """Where the chunk number ``place`` of a part is."""
+    starts = [int(own[chunk]) for own in edges]
+    ranges = [(b[place] - start, b[place + 1] - start) for b, start in zip(bounds, starts, strict=True)]
+    return Cut(chunk, tuple(ranges))
+
+
+def _outline(outline: Outline, bounds: Iterator[Sequence[int]]) -> Outline:
+    edges = np.array(next(bounds), dtype=np.int64)
+    gradients = {name: _outline(below, bounds) for name, below in outline.gradients.items()}
+    return Outline(edges - edges[0], outline.trailing, outline.dtype, gradients)
+
+
+def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
+    """Cut every result out of the chunks that hold its rows.
+
+    There is one task for each of these chunks, or for several where they fit into the chunk size together;
+    the results share the layer and the tasks that it builds on.
+    """
+    places = [list(blocks.chunks_of(number)) for blocks, number in split.inputs]
+    name = f"{label}-{tokenize(places, token, split.target_bytes)}"
+    layer: dict[Key, Any] = {}
+    found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
+    sizes = _sizes(split)
+    for own in split.shares:
+        parts = _parts(own, places, sizes, split.target_bytes)
+        keys: list[Key] = [(name, len(layer) + number) for number in range(len(parts))]
+        layer.update(
+            {k: _task(k, part, own, places, split.frames) for k, part in zip(keys, parts, strict=True)}
+        )
+        found.append((tuple(keys), parts))
+    graph = _graph(name, layer, split)
+    return [
+        LazyBlocks(graph, keys, parts, tuple(share.outline for share in own))
+        for own, (keys, parts) in zip(split.shares, found, strict=True)
+    ]
+
+
+def _graph(name: str, layer: dict[Key, Any], split: Split) -> HighLevelGraph:
+    return add_layer(name, layer, list({id(blocks): blocks.graph for blocks, _ in split.inputs}.values()))
+
+
+def _sizes(split: Split) -> dict[Key, int]:
+    distinct = {id(blocks): blocks for blocks, _ in split.inputs}.values()
+    return {key: size for b in distinct for key, size in zip(b.keys, b.part_bytes, strict=True)}
+
+
+def _parts(
+    own: Sequence[Share], places: Sequence[Sequence[Place]], sizes: dict[Key, int], target_bytes: int
+) -> tuple[Part, ...]:
+    """Pack the chunks of one result while the parts that they are cut from fit into the target together."""
+    parts: list[list[Piece]] = []
+    given: set[Key] = set()
+    for block, share in enumerate(own):
+        for chunk in range(share.outline.chunk_count):
+            needs = {places[block][share.cuts[chunk].chunk][0]} if share.cuts else set()
+            follows_own = bool(parts) and parts[-1][-1].block == block
+            if not parts or follows_own or sum(sizes[key] for key in given | needs) > target_bytes:
+                parts.append([])
+                given = set()
+            parts[-1].append(Piece(block, chunk))
+            given |= needs
+    return tuple(tuple(part) for part in parts)
+
+
+def _task(
+    key: Key, part: Part, own: Sequence[Share], places: Sequence[Sequence[Place]], frames: Sequence[Frame]
+) -> Task:
+    cuts = [own[block].cuts[chunk] if own[block].cuts else None for block, chunk in part]
+    found = [
+        None if cut is None else places[piece.block][cut.chunk] for piece, cut in zip(part, cuts, strict=True)
+    ]
+    numbers, used = refs(place for place in found if place is not None)
+    recipe = [
+        frames[piece.block] if cut is None or place is None else (numbers[place[0]], place[1], cut.ranges)
+        for piece, cut, place in zip(part, cuts, found, strict=True)
+    ]
+    return Task(key, tasks.cut_part, recipe, *used)

@@ -1,0 +1,153 @@
+"""What concerns arrays alone: their order in memory, and the switches of automatic differentiation."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.lazy import LazyBlocks, rowwise
+from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.rules.apply import map_arrays
+from outgrad.tensor.blocks import Blocks
+
+CONTIGUOUS = "make_contiguous"
+
+
+def is_contiguous(tensor: T) -> bool:
+    r"""Tell whether all arrays, those of gradients too, are contiguous in C order.
+
+    Chunks of lazy data are not computed for the answer: it is True only for what :func:`make_contiguous`
+    returned.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    bool
+        True if no array needs to be copied.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.is_contiguous(og.block_from_array(np.ones((2, 3)).T))
+    False
+    """
+    blocks = content("is_contiguous", "tensor", tensor)
+    if isinstance(blocks.data, LazyBlocks):
+        return _made_contiguous(blocks.data)
+    return all(below.values.flags.c_contiguous for chunk in blocks.data for _, below in chunk.walk())
+
+
+def make_contiguous(tensor: T) -> T:
+    r"""Copy arrays that are not contiguous in C order, gradients too; others are shared.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same values.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.make_contiguous(og.block_from_array(np.ones((2, 3)).T))
+    >>> block.values.flags.c_contiguous
+    True
+    """
+    blocks = content("make_contiguous", "tensor", tensor)
+    data = blocks.data
+    if not isinstance(data, LazyBlocks):
+        return like(tensor, Blocks(blocks.metadata, tuple(_contiguous(list(data)))))
+    if not _made_contiguous(data):
+        data = rowwise(CONTIGUOUS, _contiguous, [()] * len(data.parts), [data], data.outlines, None)
+    return like(tensor, Blocks(blocks.metadata, data))
+
+
+def _made_contiguous(data: LazyBlocks) -> bool:
+    return all(isinstance(key, tuple) and str(key[0]).startswith(f"{CONTIGUOUS}-") for key in data.keys)
+
+
+def _contiguous(chunks: list[Chunk]) -> list[Chunk]:
+    return [map_arrays(chunk, np.ascontiguousarray) for chunk in chunks]
+
+
+def detach(tensor: T) -> T:
+    r"""Return the same map: NumPy and Dask arrays are part of no graph of automatic differentiation.
+
+    To drop explicit gradients call :func:`remove_gradients`.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        A new object that shares the arrays.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((2, 3)))
+    >>> og.detach(block).values is block.values
+    True
+    """
+    return like(tensor, content("detach", "tensor", tensor))
+
+
+def requires_grad(tensor: T, requires_grad: bool = True) -> T:
+    r"""Return the same map: NumPy and Dask arrays record no operations for automatic differentiation.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    requires_grad : bool
+        Has no effect; True warns.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        A new object that shares the arrays.
+
+    Warns
+    -----
+    UserWarning
+        If ``requires_grad`` is True.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((2, 3)))
+    >>> og.requires_grad(block, False).values is block.values
+    True
+    """
+    blocks = content("requires_grad", "tensor", tensor)
+    warn_requires_grad("requires_grad", requires_grad)
+    return like(tensor, blocks)
+
+
+def warn_requires_grad(call: str, requires_grad: bool, stacklevel: int = 3) -> None:
+    """Say that an argument for other arrays has no effect here."""
+    if requires_grad:
+        warnings.warn(
+            f"{call}: `requires_grad=True` does nothing for numpy arrays, nor for Dask arrays; explicit "
+            "gradients go through operations without it",
+            stacklevel=stacklevel,
+        )
+
+
+detach_block = block_twin(detach)
+is_contiguous_block = block_twin(is_contiguous)
+make_contiguous_block = block_twin(make_contiguous)
+requires_grad_block = block_twin(requires_grad)

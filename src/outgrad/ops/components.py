@@ -1,0 +1,73 @@
+"""Sums over components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from outgrad.errors import ValidationError
+from outgrad.ops.engine import run_rule
+from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.tensor.metadata import BlockMetadata
+
+
+def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:
+    r"""Sum over components, which disappear.
+
+    .. math:: h_{s c p} = \sum_{m} X_{s m c p}, \qquad
+        \nabla h_{s c p} = \sum_{m} \nabla X_{s m c p}
+
+    Floating-point sums are taken in float64 and stored in the dtype of the map; integers are summed in their
+    own dtype, and can overflow.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    component_names : str or list of str
+        Components of the values to sum over. Components that only gradients have stay.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Values (S, \*D, P), where D are the other components.
+
+    Raises
+    ------
+    ValidationError
+        If the values have no component of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[[1.0, 2.0], [3.0, 4.0]]]))
+    >>> og.sum_over_components(block, "component_1").values
+    array([[4., 6.]])
+    """
+    blocks = content("sum_over_components", "tensor", tensor)
+    names = names_of("sum_over_components", "component_names", component_names)
+    axes = [_axes(metadata, names) for metadata in blocks.metadata]
+
+    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
+        kept = [c for c in metadata.components if c.names[0] not in names]
+        return replace(metadata, components=tuple(kept))
+
+    def constants(n: int) -> tuple[Any, ...]:
+        return (axes[n],)
+
+    return like(tensor, run_rule("sum_components", [blocks], constants, top))
+
+
+def _axes(metadata: BlockMetadata, names: Sequence[str]) -> tuple[int, ...]:
+    """The axes to sum over, counted from the end."""
+    found = [component.names[0] for component in metadata.components]
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise ValidationError(
+            f"sum_over_components: {unknown} not found in the components of the values, which are {found}"
+        )
+    return tuple(place - len(found) - 1 for place, name in enumerate(found) if name in names)
+
+
+sum_over_components_block = block_twin(sum_over_components)

@@ -1,0 +1,216 @@
+"""Maps with the labels of others, and new values: zeros, ones, random numbers, or nothing in particular."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Array
+from outgrad.ops.arrays import warn_requires_grad
+from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.tensor.fresh import Fill, Space, fresh
+from outgrad.tensor.metadata import BlockMetadata
+
+Gradients = str | Sequence[str] | None
+
+
+def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+    r"""Make a map of zeros with the labels of another.
+
+    .. math:: h = 0, \qquad \nabla h = 0
+
+    Data of the other map are not looked at; from lazy data follow lazy zeros in the same chunks.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    gradients : str or list of str, optional
+        Parameters whose gradients the result has, with their own gradients; by default all.
+    requires_grad : bool
+        Has no effect; True warns.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same labels, shapes and dtype.
+
+    Raises
+    ------
+    ValidationError
+        If there is no gradient of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.zeros_like(og.block_from_array(np.ones((1, 2)))).values
+    array([[0., 0.]])
+    """
+    return _made("zeros_like", _zeros, tensor, gradients, requires_grad)
+
+
+def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+    r"""Make a map of ones with the labels of another; gradients are ones, too.
+
+    .. math:: h = 1, \qquad \nabla h = 1
+
+    Data of the other map are not looked at; from lazy data follow lazy ones in the same chunks. Values are
+    not a function that has these gradients; ``gradients=[]`` leaves them out.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    gradients : str or list of str, optional
+        Parameters whose gradients the result has, with their own gradients; by default all.
+    requires_grad : bool
+        Has no effect; True warns.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same labels, shapes and dtype.
+
+    Raises
+    ------
+    ValidationError
+        If there is no gradient of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.ones_like(og.block_from_array(np.zeros((1, 2)))).values
+    array([[1., 1.]])
+    """
+    return _made("ones_like", _ones, tensor, gradients, requires_grad)
+
+
+def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+    r"""Make a map with the labels of another, whose values are whatever is in memory.
+
+    Data of the other map are not looked at; from lazy data follow lazy data in the same chunks, which may
+    have other values each time they are computed.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    gradients : str or list of str, optional
+        Parameters whose gradients the result has, with their own gradients; by default all.
+    requires_grad : bool
+        Has no effect; True warns.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same labels, shapes and dtype.
+
+    Raises
+    ------
+    ValidationError
+        If there is no gradient of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.empty_like(og.block_from_array(np.ones((1, 2)))).shape
+    (1, 2)
+    """
+    return _made("empty_like", _empty, tensor, gradients, requires_grad)
+
+
+def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+    r"""Make a map with the labels of another and random values between 0 and 1; 1 does not occur.
+
+    NumPy's global generator gives a seed at the call: ``numpy.random.seed`` makes the map repeatable. Each
+    number depends on this seed and on its position in the map, and not on chunks. Numbers are drawn in
+    float64 and converted to the dtype of the map: integers are 0, and complex numbers are real, as in
+    metatensor.
+
+    Data of the other map are not looked at; from lazy data follow lazy numbers in the same chunks.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    gradients : str or list of str, optional
+        Parameters whose gradients the result has, with their own gradients; by default all.
+    requires_grad : bool
+        Has no effect; True warns.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same labels, shapes and dtype.
+
+    Raises
+    ------
+    ValidationError
+        If there is no gradient of such a name.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> values = og.random_uniform_like(og.block_from_array(np.ones((1, 2)))).values
+    >>> bool((values < 1).all())
+    True
+    """
+    seed = int(np.random.randint(0, 2**63 - 1, dtype=np.int64))
+    return _made("random_uniform_like", _Uniform(seed), tensor, gradients, requires_grad)
+
+
+def _made(call: str, fill: Fill, tensor: T, gradients: Gradients, requires_grad: bool) -> T:
+    blocks = content(call, "tensor", tensor)
+    warn_requires_grad(call, requires_grad, stacklevel=4)
+    names = None if gradients is None else names_of(call, "gradients", gradients)
+    metadata = [_chosen(call, own, names) for own in blocks.metadata]
+    return like(tensor, fresh(call, fill, metadata, blocks))
+
+
+def _chosen(call: str, metadata: BlockMetadata, names: Sequence[str] | None) -> BlockMetadata:
+    if names is None:
+        return metadata
+    missing = [name for name in names if name not in metadata.gradients]
+    if missing:
+        raise ValidationError(
+            f"{call}: requested gradient {missing[0]!r} is not defined in this tensor, which has "
+            f"{list(metadata.gradients)}"
+        )
+    return replace(metadata, gradients={name: metadata.gradients[name] for name in names})
+
+
+# ---- what fills arrays ----
+def _zeros(space: Space) -> Array:
+    return np.zeros(space.shape, space.dtype)
+
+
+def _ones(space: Space) -> Array:
+    return np.ones(space.shape, space.dtype)
+
+
+def _empty(space: Space) -> Array:
+    return np.empty(space.shape, space.dtype)
+
+
+@dataclass(frozen=True)
+class _Uniform:
+    """One stream of random numbers for all elements of all blocks; a chunk jumps to where its own start."""
+
+    seed: int
+
+    def __call__(self, space: Space) -> Array:
+        numbers = np.random.Generator(np.random.PCG64(self.seed).advance(space.start)).random(space.shape)
+        if space.dtype.kind != "f" or space.dtype.itemsize >= 8:
+            return numbers.astype(space.dtype, copy=False)
+        largest = np.nextafter(space.dtype.type(1), space.dtype.type(0))
+        rounded: Array = np.minimum(numbers.astype(space.dtype), largest)  # a narrow float may become 1
+        return rounded
+
+
+zeros_like_block = block_twin(zeros_like)
+ones_like_block = block_twin(ones_like)
+empty_like_block = block_twin(empty_like)
+random_uniform_like_block = block_twin(random_uniform_like)

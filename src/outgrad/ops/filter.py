@@ -1,0 +1,140 @@
+"""Choosing blocks of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from outgrad.labels import Labels
+from outgrad.tensor import TensorMap
+from outgrad.tensor.convert import copied
+
+
+def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
+    r"""Keep the blocks whose keys are selected.
+
+    Parameters
+    ----------
+    tensor : TensorMap
+        The map to choose from.
+    keys : Labels
+        Values of some or all dimensions of the keys. Labels of all dimensions give the order of the blocks;
+        others keep the order of the map. What does not occur is ignored.
+    copy : bool
+        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+
+    Returns
+    -------
+    TensorMap
+        A map of fewer blocks, perhaps of none.
+
+    Raises
+    ------
+    ValidationError
+        If ``keys`` has a dimension that the keys of the map do not have.
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+    >>> tensor = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+    >>> og.filter_blocks(tensor, og.Labels("center_type", [[6], [8]])).block().shape
+    (3, 2)
+    """
+    _check("filter_blocks", tensor, copy, keys)
+    return _chosen(tensor, tensor.keys.select(keys), copy)
+
+
+def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
+    r"""Leave out the blocks whose keys are selected.
+
+    Parameters
+    ----------
+    tensor : TensorMap
+        The map to choose from.
+    keys : Labels
+        Values of some or all dimensions of the keys. What does not occur is ignored.
+    copy : bool
+        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+
+    Returns
+    -------
+    TensorMap
+        The other blocks, in the order of the map.
+
+    Raises
+    ------
+    ValidationError
+        If ``keys`` has a dimension that the keys of the map do not have.
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+    >>> tensor = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+    >>> og.drop_blocks(tensor, og.Labels("center_type", [[6]])).block().shape
+    (1, 2)
+    """
+    _check("drop_blocks", tensor, copy, keys)
+    kept = np.ones(len(tensor), dtype=np.bool_)
+    kept[tensor.keys.select(keys)] = False
+    return _chosen(tensor, np.flatnonzero(kept), copy)
+
+
+def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
+    r"""Leave out the blocks that have no samples or no properties.
+
+    Parameters
+    ----------
+    tensor : TensorMap
+        The map to choose from.
+    copy : bool
+        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+
+    Returns
+    -------
+    TensorMap
+        The other blocks, in the order of the map.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (0, 3)]
+    >>> tensor = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+    >>> og.drop_empty_blocks(tensor).keys["center_type"]
+    array([6], dtype=int32)
+    """
+    _check("drop_empty_blocks", tensor, copy)
+    shapes = [metadata.shape for metadata in tensor._blocks().metadata]
+    return _chosen(tensor, [number for number, shape in enumerate(shapes) if 0 not in shape], copy)
+
+
+def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
+    wanted = [
+        ("tensor", tensor, TensorMap),
+        *(("keys", given, Labels) for given in keys),
+        ("copy", copy, bool),
+    ]
+    for name, given, kind in wanted:
+        if not isinstance(given, kind):
+            raise TypeError(f"{call}: {name} must be a {kind.__name__}, got {type(given).__name__}")
+
+
+def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:
+    places = np.asarray(numbers, dtype=np.int64)
+    content = tensor._blocks().select(places.tolist())
+    keys = tensor.keys
+    if not np.array_equal(places, np.arange(len(keys))):
+        keys = Labels(keys.names, keys.values[places], assume_unique=True)
+    return TensorMap._of(keys, copied(content) if copy else content, tensor.info())

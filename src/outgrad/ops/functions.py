@@ -1,0 +1,254 @@
+"""Functions of each element that are known with all their derivatives: exp, log, sqrt, …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outgrad.ops.engine import run_rule
+from outgrad.ops.operands import T, content, like
+
+
+def exp(A: T) -> T:
+    r"""Take the exponential of each element.
+
+    .. math:: h = e^A, \qquad \nabla h = e^A\,\nabla A
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.exp(og.block_from_array(np.array([[0.0, 1.0]]))).values.round(3)
+    array([[1.   , 2.718]])
+    """
+    return _ready("exp", A)
+
+
+def log(A: T) -> T:
+    r"""Take the natural logarithm of each element.
+
+    .. math:: h = \ln A, \qquad \nabla h = \nabla A / A
+
+    Negative numbers give NaN, and 0 gives −∞, with the warnings of NumPy.
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.log(og.block_from_array(np.array([[1.0, 2.0]]))).values.round(3)
+    array([[0.   , 0.693]])
+    """
+    return _ready("log", A)
+
+
+def sqrt(A: T) -> T:
+    r"""Take the square root of each element.
+
+    .. math:: h = \sqrt{A}, \qquad \nabla h = \frac{\nabla A}{2 \sqrt{A}}
+
+    At 0 the derivative is infinite: a gradient there becomes infinite, or NaN where it was 0. Negative
+    numbers give NaN. Both come with the warnings of NumPy.
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.sqrt(og.block_from_array(np.array([[4.0, 9.0]]))).values
+    array([[2., 3.]])
+    """
+    return _ready("sqrt", A)
+
+
+def tanh(A: T) -> T:
+    r"""Take the hyperbolic tangent of each element.
+
+    .. math:: h = \tanh A, \qquad \nabla h = (1 - h^2)\,\nabla A
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.tanh(og.block_from_array(np.array([[0.0, 1.0]]))).values.round(3)
+    array([[0.   , 0.762]])
+    """
+    return _ready("tanh", A)
+
+
+def sin(A: T) -> T:
+    r"""Take the sine of each element, in radians.
+
+    .. math:: h = \sin A, \qquad \nabla h = \cos A\,\nabla A
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.sin(og.block_from_array(np.array([[0.0, np.pi / 2]]))).values
+    array([[0., 1.]])
+    """
+    return _ready("sin", A)
+
+
+def cos(A: T) -> T:
+    r"""Take the cosine of each element, in radians.
+
+    .. math:: h = \cos A, \qquad \nabla h = -\sin A\,\nabla A
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.cos(og.block_from_array(np.array([[0.0, np.pi]]))).values
+    array([[ 1., -1.]])
+    """
+    return _ready("cos", A)
+
+
+def reciprocal(A: T) -> T:
+    r"""Take one divided by each element.
+
+    .. math:: h = 1 / A, \qquad \nabla h = -\nabla A / A^2
+
+    Integers become float64, unlike in ``numpy.reciprocal``; it is the same as ``1 / A``. Zeros give
+    infinities, as in NumPy.
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.reciprocal(og.block_from_array(np.array([[1, 2]]))).values
+    array([[1. , 0.5]])
+    """
+    return _ready("reciprocal", A, "inverse", 1.0)
+
+
+def square(A: T) -> T:
+    r"""Take the square of each element.
+
+    .. math:: h = A^2, \qquad \nabla h = 2 A\,\nabla A
+
+    Integers stay integers, unlike in :func:`pow`.
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is no map and no block.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.square(og.block_from_array(np.array([[2, 3]]))).values
+    array([[4, 9]])
+    """
+    return _ready("square", A)
+
+
+def _ready(call: str, A: T, rule: str | None = None, *constants: Any) -> T:
+    return like(A, run_rule(rule or call, [content(call, "A", A)], lambda n: constants))

@@ -1,0 +1,169 @@
+"""Dividing samples or properties among several maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from outgrad.errors import ValidationError
+from outgrad.labels import Labels, LabelsEntry
+from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.select import Index, Selection, check_axis, choose_properties, positions
+from outgrad.plan.selections import Table, found_in, groups, matching
+from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.splitting import Picks, split_rows
+
+
+def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
+    r"""Choose several times some samples or properties of every block, in one pass.
+
+    .. math:: h^{(n)}_i = X_{s_n(i)}, \qquad \nabla h^{(n)}_i = \nabla X_{s_n(i)}
+
+    Each result is that of :func:`slice` with one of the selections; they may overlap. The cost is that of the
+    rows in all results, whatever their number. Where the samples of a result are neighbours in the block, its
+    arrays are views.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    axis : {"samples", "properties"}
+        What to choose from.
+    selections : list of Labels, LabelsEntry, or 1-D lists or arrays of int or bool
+        What each result holds, as in :func:`slice`.
+
+    Returns
+    -------
+    list of TensorMap or TensorBlock
+        One for each selection, all with the same keys; a block in which nothing is chosen becomes empty.
+
+    Raises
+    ------
+    ValidationError
+        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+    TypeError
+        If ``selections`` is not a list, or one of them is of another type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    >>> [part.values.tolist() for part in og.split(block, "samples", [[2], [0, 1]])]
+    [[[5.0, 6.0]], [[1.0, 2.0], [3.0, 4.0]]]
+    """
+    blocks = content("split", "tensor", tensor)
+    check_axis("split", axis)
+    if not isinstance(selections, list):
+        raise TypeError(f"split: selections must be a list, got {type(selections).__name__}")
+    found = [_positions(getattr(metadata, axis), axis, selections) for metadata in blocks.metadata]
+    chosen = [_picks(own) for own in found]
+    return [like(tensor, own) for own in _split("split", blocks, axis, chosen, len(selections))]
+
+
+def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -> dict[Any, T]:
+    r"""Divide the samples or properties of every block by the values of one dimension, in one pass.
+
+    .. math:: h^{(v)}_i = X_{s_v(i)}, \qquad \nabla h^{(v)}_i = \nabla X_{s_v(i)}
+
+    Each result is that of :func:`slice` with one value of the dimension. Where the samples of a result are
+    neighbours in the block, as when samples are sorted by system, its arrays are views.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    dimension : str or list of str
+        Name of a dimension of the samples or properties; or several.
+    axis : {"samples", "properties"}
+        What to divide.
+
+    Returns
+    -------
+    dict of TensorMap or TensorBlock
+        By value, in increasing order of the values that occur in any block; with a list of names the keys are
+        tuples. Every result has all keys: a block without a sample of this value becomes empty.
+
+    Raises
+    ------
+    ValidationError
+        If the axis or the dimension does not exist.
+    TypeError
+        If an argument is of another type.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> samples = og.Labels(["system", "atom"], [[4, 0], [4, 1], [7, 0]])
+    >>> block = og.TensorBlock(np.array([[1.0], [2.0], [3.0]]), samples, [], og.Labels.range("n", 1))
+    >>> for system, part in og.split_by(block, "system").items():
+    ...     print(system, part.values.tolist())
+    4 [[1.0], [2.0]]
+    7 [[3.0]]
+    """
+    blocks = content("split_by", "tensor", tensor)
+    check_axis("split_by", axis)
+    names = names_of("split_by", "dimension", dimension)
+    tables = [_columns(getattr(metadata, axis), axis, names) for metadata in blocks.metadata]
+    if not tables:
+        return {}
+    distinct, found = groups(tables)
+    values = [row[0] if isinstance(dimension, str) else tuple(row) for row in distinct.tolist()]
+    chosen = [Picks(*own) for own in found]
+    results = _split("split_by", blocks, axis, chosen, len(values))
+    return {value: like(tensor, own) for value, own in zip(values, results, strict=True)}
+
+
+def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
+    unknown = [name for name in names if name not in labels.names]
+    if not names:
+        raise ValidationError(f"split_by: dimension is empty; name at least one of {labels.names}")
+    if unknown:
+        raise ValidationError(
+            f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
+        )
+    return labels.values[:, [labels.names.index(name) for name in names]]
+
+
+def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> list[Blocks]:
+    if axis == "samples":
+        return split_rows(call, blocks, chosen, count)
+    return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
+
+
+def _part(picks: Picks, n: int) -> Index:
+    return picks.rows[picks.edges[n] : picks.edges[n + 1]]
+
+
+def _picks(found: Sequence[Index]) -> Picks:
+    edges = np.cumsum([0, *(len(own) for own in found)])
+    return Picks(np.concatenate([np.zeros(0, np.int64), *found]), edges)
+
+
+def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Index]:
+    """Positions for each selection; labels that have the same dimensions are looked up together."""
+    found: dict[int, Index] = {}
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for number, selection in enumerate(selections):
+        names = tuple(selection.names) if isinstance(selection, (Labels, LabelsEntry)) else ()
+        if names and set(names) <= set(labels.names):
+            alike.setdefault(names, []).append(number)
+        else:
+            found[number] = positions("split", labels, axis, selection)
+    for names, numbers in alike.items():
+        rows = _looked_up(labels, names, [selections[number].values for number in numbers])
+        found.update(zip(numbers, rows, strict=True))
+    return [found[number] for number in range(len(selections))]
+
+
+def _looked_up(labels: Labels, names: Sequence[str], wanted: Sequence[Table]) -> list[Index]:
+    """All dimensions in their order give the order of the selection, others that of the labels."""
+    find: Callable[[Table, Sequence[Table]], list[Index]]
+    find = found_in if list(names) == labels.names else matching
+    columns = labels.values[:, [labels.names.index(name) for name in names]]
+    return find(columns, [np.atleast_2d(rows) for rows in wanted])
+
+
+split_block = block_twin(split)
+split_by_block = block_twin(split_by)
