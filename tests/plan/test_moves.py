@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import outgrad as og
 from helpers import cut_at, nothing_computed
+from outgrad.lazy import halfway
 from outgrad.lazy.move import DIRECT_CHUNKS
 from outgrad.plan.moves import inherited_edges, is_increasing, pairs
 from outgrad.testing import Parameter, assert_identical, random_block
@@ -164,3 +165,27 @@ def test_names_of_moves_depend_on_what_goes_where() -> None:
     assert len(names) == 5
     again = og.slice(lazy, "samples", [1, 0]).__dask_keys__()
     assert again == og.slice(chunked(shuffled(24), 3), "samples", [1, 0]).__dask_keys__()
+
+
+@pytest.mark.parametrize("target", [500, 10**7])
+@given(data=st.data())
+def test_a_stop_on_the_way_changes_nothing(target: int, data: Any) -> None:
+    block = shuffled(48, order=data.draw(st.sampled_from(["sorted", "samples"])))
+    kept = np.array(data.draw(st.permutations(range(48))))[: data.draw(st.integers(20, 48))]
+    lazy = chunked(block, data.draw(st.integers(2, 9)))
+    with pytest.MonkeyPatch.context() as patch, dask.config.set({"outgrad.chunk-bytes": target}):
+        patch.setattr(halfway, "PAIRS_PER_CHUNK", 0)
+        sliced, ordered = og.slice(lazy, "samples", kept), og.sort(lazy)
+    assert any("halfway" in str(key[0]) for key in sliced.__dask_graph__())
+    assert_identical(sliced, og.slice(block, "samples", kept))
+    assert_identical(ordered, og.sort(block))
+
+
+def test_many_chunks_exchange_rows_by_fewer_tasks_than_pairs() -> None:
+    lazy = chunked(shuffled(4096), 64)
+    with dask.config.set({"outgrad.chunk-bytes": max(lazy._blocks().lazy.part_bytes)}), nothing_computed():
+        result = og.sort(lazy)
+    added = set(result.__dask_graph__()) - set(lazy.__dask_graph__())
+    assert len(result.__dask_keys__()) >= 50
+    assert len(added) < 64 * 64 / 2
+    assert_identical(result, og.sort(lazy.compute()))

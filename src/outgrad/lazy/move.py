@@ -69,6 +69,14 @@ class Move:
         blocks, number = self.inputs[origin.block]
         return blocks.outlines[number]
 
+    def exchanged(self, block: int) -> list[int]:
+        """Number of pairs of chunks that exchange rows, for each origin of a new block."""
+        counts = [0] * len(self.origins[block])
+        for chunk in range(self.outlines[block].chunk_count):
+            for pair in self.needed[Piece(block, chunk)]:
+                counts[pair.origin] += 1
+        return counts
+
     def place_of(self, piece: Piece, pair: Pair) -> Place:
         """Where the chunk is that a pair takes rows from."""
         return self.places[self.origins[piece.block][pair.origin].block][pair.source]

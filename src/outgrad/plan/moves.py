@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,29 @@ def pairs(origin: int, rows: Index, source_edges: Edges, target_edges: Edges) ->
             taken = (kept[chosen] - source_edges[s]).astype(np.int32)
             found.append(Pair(origin, s, t, taken, (placed[chosen] - target_edges[t]).astype(np.int32)))
     return found
+
+
+def halfway(rows: Index, source_edges: Edges, target_edges: Edges) -> tuple[Index, Edges]:
+    """Order rows by groups of chunks that they go to, and in these by groups of chunks that they come from.
+
+    A group has about √N of N chunks. Returns the place of each row there, −1 for those that are left out, and
+    the edges of the groups of groups.
+    """
+    sources, targets = len(source_edges) - 1, len(target_edges) - 1
+    kept = np.flatnonzero(rows >= 0)
+    source = np.repeat(np.arange(sources), np.diff(source_edges))[kept]
+    target = np.searchsorted(target_edges, rows[kept], side="right") - 1
+    groups = _group(sources - 1, sources) + 1
+    group = _group(target, targets) * groups + _group(source, sources)
+    order = np.argsort(group, kind="stable")
+    places = np.full(len(rows), -1, dtype=np.int64)
+    places[kept[order]] = np.arange(len(order))
+    counts = np.bincount(group, minlength=1)
+    return places, np.concatenate([[0], np.cumsum(counts[counts > 0])]).astype(np.int64)
+
+
+def _group(chunk: Any, count: int) -> Any:
+    return chunk // max(1, round(count**0.5))
 
 
 def is_increasing(rows: Sequence[Index | None]) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks
-from outgrad.lazy.move import Move, move_blocks
+from outgrad.lazy.halfway import move_in_steps
+from outgrad.lazy.move import Move
 from outgrad.plan.chunks import coarsen
 from outgrad.plan.frame import Frame
 from outgrad.plan.moves import Origin, inherited_edges, is_increasing
@@ -71,7 +72,7 @@ def moved(
     frames = [outlines.frame(m, dtype) for m, dtype in zip(metadata, dtypes, strict=True)]
     origins, orders = [target.origins for target in targets], [target.row_order for target in targets]
     move = Move(sources, origins, cuts, frames, orders, fill)
-    return Blocks(metadata, move_blocks(label, move, chunk_bytes()))
+    return Blocks(metadata, move_in_steps(label, move, chunk_bytes()))
 
 
 def _dtype(inputs: Sequence[Input], target: Target) -> np.dtype[Any]:
