@@ -137,6 +137,12 @@ def mean_with_components(lib: Library) -> Any:
     return lib.mean_over_properties_block(block, "l").values[0].tolist()
 
 
+def empty_sum(lib: Library) -> Any:
+    samples, properties = lib.Labels.empty(["system"]), lib.Labels.range("n", 2)
+    block = lib.TensorBlock(np.zeros((0, 2)), samples, [], properties)
+    return list(lib.sum_over_samples(map_of(lib, block), "system").block(0).samples.names)
+
+
 def number_on_the_left(lib: Library) -> Any:
     return (1 - rho(lib) * np.float32(2)).block(0).values[0].tolist()
 
@@ -500,6 +506,12 @@ CASES = [
         mean_with_components,
         [[1.0, 0.5], [2.0, 1.0]],
         [[1.0, 1.0], [1.0, 1.0]],
+    ),
+    Case(
+        "Blocks without samples or properties are reduced and sorted like others.",
+        empty_sum,
+        [],
+        ["_"],
     ),
     Case(
         "Reductions can be asked for by the dimensions that stay.",

@@ -18,7 +18,7 @@ from distributed.scheduler import KilledWorker
 from outgrad.errors import ClusterError, MemoryLimitError
 from outgrad.run.memory import STORAGE_BYTES, needed_tasks, result_sizes, task_bytes, waiting_bytes
 from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.signals import termination_as_interrupt
+from outgrad.run.signals import raise_if_interrupted, termination_as_interrupt
 from outgrad.run.watch import WorkerState, check_versions, own_memory
 
 MIB = 2**20
@@ -172,3 +172,18 @@ def test_termination_is_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), termination_as_interrupt():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Deleted:
+    """Is interrupted while it is deleted, where Python cannot raise."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_that_python_drops_is_raised_later() -> None:
+    with termination_as_interrupt():
+        Deleted()
+        with pytest.raises(KeyboardInterrupt):
+            raise_if_interrupted()
+    raise_if_interrupted()  # it is forgotten with the job

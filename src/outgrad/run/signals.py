@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
+_interrupted = threading.Event()
+
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
@@ -19,11 +21,22 @@ def termination_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    _interrupted.clear()
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _interrupted.clear()
+
+
+def raise_if_interrupted() -> None:
+    """Raise again what was lost: Python drops an interrupt that it meets while it deletes an object."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -59,4 +72,5 @@ def _termination_after() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: Any) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt
