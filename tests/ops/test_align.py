@@ -207,6 +207,20 @@ def test_reordering_takes_only_what_is_needed() -> None:
     )
 
 
+def test_samples_that_only_the_second_has_follow_those_of_the_first() -> None:
+    """The first gives the first rows of the union, in its own order, and none after them."""
+    properties = Labels.range("n", 2)
+    first, second = (
+        TensorBlock(np.full((4, 2), value), Labels("system", [[s + n] for n in range(4)]), [], properties)
+        for s, value in ((0, 1.0), (4, 2.0))
+    )
+    lazy = [block.chunk(target_bytes=16) for block in (first, second)]
+    result = og.add(*lazy, align="outer")
+    assert result.compute().values[:, 0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert_identical(result, og.add(first, second, align="outer"))
+    assert_identical(og.add(lazy[0], second, align="outer"), og.add(first, second, align="outer"))
+
+
 # ---- laws ----
 @st.composite
 def alignable(draw: st.DrawFn) -> TensorMap:

@@ -185,6 +185,8 @@ def _cut(
     edges = target.edges
     if edges is None and cuts:
         edges = inherited_edges([o.rows for o in target.origins], [cut.edges for cut in cuts])
+        if edges is not None and edges[-1] != len(metadata.samples):
+            edges = None  # rows that no origin gives follow
     if edges is None:
         return outlines.automatic(metadata, dtype, chunk_bytes())
     if rows_stay and np.array_equal(edges, cuts[0].edges):
