@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import numpy as np
 
 import outgrad as og
 from benchmarks.data import BlockArrays, block_arrays, both, make_map
+from benchmarks.peers import copy_by_chunks, square_by_hand, write_plain
 from benchmarks.table import OURS, Benchmark, Group
 
 PEER = "metatensor"
+BY_HAND = "dask.array and zarr by hand"
+COPY = "copying through the codec"
 
 
 def _count(number: float) -> int:
@@ -235,7 +240,10 @@ def labels(scale: float, scratch: Path) -> Sequence[Benchmark]:
 
 def archives(scale: float, scratch: Path) -> Sequence[Benchmark]:
     """A set that fits into memory, read, squared and written; and an archive of many small blocks."""
-    ours, theirs = both(large_blocks(scale / 2))
+    large = large_blocks(scale / 2)
+    ours, theirs = both(large)
+    plain = scratch / "plain.zarr"
+    write_plain(plain, large)
     og.save(scratch / "large.zarr", ours)
     theirs.save(str(scratch / "large.mts"))
     rng = np.random.default_rng(0)
@@ -259,8 +267,10 @@ def archives(scale: float, scratch: Path) -> Sequence[Benchmark]:
                 OURS: square,
                 PEER: lambda: square_theirs(False),
                 "metatensor, use_numpy=True": lambda: square_theirs(True),
+                BY_HAND: lambda: square_by_hand(plain, scratch / f"hand-{next(number)}.zarr"),
+                COPY: lambda: copy_by_chunks(plain, scratch / f"copy-{next(number)}.zarr"),
             },
-            {PEER: 0.25},
+            {PEER: 0.25, BY_HAND: 0.8, COPY: 1.5},
             memory_target=0.1,
         ),
         _pair(
@@ -278,6 +288,23 @@ def archives(scale: float, scratch: Path) -> Sequence[Benchmark]:
     ]
 
 
+def graphs(scale: float, scratch: Path) -> Sequence[Benchmark]:
+    """A graph of ten thousand chunks; the peer is the budget of two seconds, and of ten megabytes."""
+    count = _count(10_000 * scale)
+    rng = np.random.default_rng(0)
+    tensor = make_map(og, [block_arrays(rng, count, 2, 2, 4)])
+    og.save(scratch / "many.zarr", tensor)
+    lazy = og.open(scratch / "many.zarr").chunk(target_bytes=tensor.nbytes // count)
+
+    def build() -> None:
+        og.sum_over_samples(og.multiply(lazy, lazy), "atom").__dask_graph__()
+
+    size = len(pickle.dumps(dict(og.multiply(lazy, lazy).__dask_graph__())))
+    chunks = len(lazy.__dask_keys__())
+    name = f"graph of {chunks} chunks, {size / 1e6:.1f} MB pickled: build multiply, sum"
+    return [Benchmark(name, {OURS: build, "2 s": lambda: time.sleep(2.0)}, {"2 s": 1.0})]
+
+
 GROUPS: dict[str, Group] = {
     "elementwise": elementwise,
     "lazy": lazy_elementwise,
@@ -286,4 +313,5 @@ GROUPS: dict[str, Group] = {
     "small-blocks": small_blocks,
     "labels": labels,
     "archives": archives,
+    "graphs": graphs,
 }

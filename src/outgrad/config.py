@@ -8,7 +8,7 @@ import dask.config
 from dask.utils import parse_bytes
 
 UNSAFE = os.environ.get("OUTGRAD_UNSAFE_DISABLE_CHECKS", "").lower() in ("true", "1", "yes", "on")
-DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB", "checks": not UNSAFE}}
+DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB", "checks": not UNSAFE, "threads": None}}
 
 dask.config.update_defaults(DEFAULTS)
 
@@ -26,6 +26,20 @@ def chunk_bytes(given: int | str | None = None) -> int:
             f"target_bytes={given!r} leaves no room for a row; give a positive size, like '32 MiB'"
         )
     return size
+
+
+def threads() -> int:
+    """Threads that an operation on arrays in memory may use: by default all cores of this process.
+
+    >>> with dask.config.set({"outgrad.threads": 1}):
+    ...     threads()
+    1
+    """
+    wanted = dask.config.get("outgrad.threads")
+    if wanted is not None:
+        return max(1, int(wanted))
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def checks() -> bool:

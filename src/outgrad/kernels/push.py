@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.kernels.chunk import Array
+from outgrad.kernels.threads import for_pieces
 
 CACHE_BYTES = 512 * 1024
 """Size of the pieces in which gradients are processed: they stay in the second-level cache."""
@@ -44,12 +45,17 @@ def weighted_sum(terms: Sequence[Weighted]) -> Array:
     shape, dtype = _result(terms)
     out = np.empty(shape, dtype)
     step = max(1, CACHE_BYTES * shape[0] // max(out.nbytes, 1))
-    for start in range(0, shape[0], step):
-        piece = slice(start, start + step)
-        _product(terms[0], piece, out[piece])
-        for term in terms[1:]:
-            out[piece] += _product(term, piece)
+    for_pieces(lambda piece: _fill(terms, piece, out[piece]), shape[0], step)
     return out
+
+
+def _fill(terms: Sequence[Weighted], piece: slice, out: Array) -> None:
+    if len(terms) == 2 and terms[0].weight is None:  # both in one pass over memory
+        np.add(terms[0].gradient[piece], _product(terms[1], piece), out=out)
+        return
+    _product(terms[0], piece, out)
+    for term in terms[1:]:
+        out += _product(term, piece)
 
 
 def _product(term: Weighted, piece: slice, out: Array | None = None) -> Array:

@@ -236,18 +236,16 @@ class Labels(LabelSets, LabelColumns, Saving):
         (1, None)
         """
         row = self._as_row(entry)
-        if row is None:
-            return None
         if self._index is None:
             self._index = RowIndex(self.values)
-        found = int(self._index.find(row)[0])
+        found = self._index.find_one(row)
         return None if found < 0 else found
 
     def __contains__(self, entry: LabelsEntry | Sequence[int]) -> bool:
         return self.position(entry) is not None
 
-    def _as_row(self, entry: LabelsEntry | Sequence[int]) -> Table | None:
-        """Return the entry as a table of one row; None if it holds what no labels can hold."""
+    def _as_row(self, entry: LabelsEntry | Sequence[int]) -> list[int]:
+        """Return the numbers of an entry."""
         if isinstance(entry, LabelsEntry) and tuple(entry.names) != self._names:
             raise ValidationError(
                 f"position got an entry with names {entry.names}, but these labels have {list(self._names)}"
@@ -263,9 +261,7 @@ class Labels(LabelSets, LabelColumns, Saving):
                 f"position needs {len(self._names)} value(s), one for each of {list(self._names)}, "
                 f"found {len(numbers)}"
             )
-        if any(not -(2**31) <= number < 2**31 for number in numbers):
-            return None
-        return np.array([numbers], dtype=np.int32)
+        return numbers
 
     def slice_rows(self, start: int, stop: int) -> Labels:
         """Return the entries [start, stop) as labels; of values in memory they are a view.

@@ -65,6 +65,25 @@ class Packing:
             keys[~inside] = 0
         return keys, inside
 
+    def apply_one(self, row: Sequence[int]) -> int:
+        """Return the key of one row, −1 if it could not occur: many times faster than a table of one row."""
+        key = 0
+        for step, value in zip(self.steps, row, strict=True):
+            if not 0 <= value - step.minimum < step.width:
+                return -1
+            if step.ranks is not None:
+                key = _place(step.ranks, key)
+                if key < 0:
+                    return -1
+            key = key * step.width + value - step.minimum
+        return key
+
+
+def _place(ranks: Keys, key: int) -> int:
+    """Return the position of a key in sorted ones, −1 if it is not there."""
+    at = int(ranks.searchsorted(key))
+    return at if at < len(ranks) and int(ranks[at]) == key else -1
+
 
 def pack(table: Table) -> tuple[Packing, Keys]:
     """Find a packing for the rows of ``table`` (n, d), and return it with their keys (n,)."""
@@ -200,6 +219,18 @@ class RowIndex:
         if inside is not None:
             found[~inside] = -1
         return found
+
+    def find_one(self, row: Sequence[int]) -> int:
+        """Return the position of one row, −1 if it is not there."""
+        if len(self._keys) == 0:
+            return -1
+        key = self._packing.apply_one(row)
+        if key < 0:
+            return -1
+        if self._dense is not None:
+            return int(self._dense[key])
+        at = _place(self._keys, key)
+        return at if at < 0 or self._order is None else int(self._order[at])
 
     def _search(self, keys: Keys) -> Positions:
         at, present = _rank(self._keys, keys)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from outgrad.config import threads
 from outgrad.kernels.chunk import Chunk
+from outgrad.kernels.threads import several_threads
 from outgrad.lazy import LazyBlocks, rowwise, tasks
 from outgrad.plan.outline import Outline
 from outgrad.rules.named import RULES, run
@@ -46,7 +48,8 @@ def run_eagerly(rule: str, operands: Sequence[Blocks], constants: Constants, top
     for number in range(len(operands[0])):
         own = [operand.metadata[number] for operand in operands]
         armed = [with_tables(o.chunk(number), m) for o, m in zip(operands, own, strict=True)]
-        result = run(rule, armed, *constants(number))
+        with several_threads(threads()):
+            result = run(rule, armed, *constants(number))
         metadata.append(relabel.relabelled(relabel.template(own), result, top(number, own[0])))
         chunks.append(without_tables(result))
     return Blocks(tuple(metadata), tuple(chunks))

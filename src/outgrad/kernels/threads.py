@@ -1,0 +1,51 @@
+"""Pieces of large arrays on several threads: NumPy releases the interpreter's lock in its loops.
+
+Only operations on arrays in memory use them. Tasks of a graph run on one thread each, since several of them
+run at a time already.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+Rows = slice
+
+_allowed: ContextVar[int] = ContextVar("outgrad_threads", default=1)
+
+
+@contextmanager
+def several_threads(count: int) -> Iterator[None]:
+    """Let kernels that are called in this thread use ``count`` threads."""
+    token = _allowed.set(count)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
+    """Call ``function`` for stretches of ``step`` rows; each thread has neighbouring ones."""
+    pieces = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    count = min(_allowed.get(), len(pieces))
+    if count <= 1:
+        for piece in pieces:
+            function(piece)
+        return
+    shares = [pieces[len(pieces) * n // count : len(pieces) * (n + 1) // count] for n in range(count)]
+
+    def work(own: list[Rows]) -> None:
+        for piece in own:
+            function(piece)
+
+    list(_pool(os.getpid()).map(work, shares))
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """One pool for each process: threads do not survive a fork."""
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="outgrad")
