@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.kernels.copying import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.plan.frame import Frame
 from outgrad.plan.rows import merge, renumber
@@ -140,8 +141,12 @@ def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | f
     covered = sum(r.size * c.size for (_, r), (_, c) in zip(rows, columns, strict=True))
     out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
     for patch, (source, to_rows), (picks, to_columns) in zip(patches, rows, columns, strict=True):
-        values = patch.chunk.values if source is None else patch.chunk.values[source]
-        _write(out, values if picks is None else values[..., picks], to_rows, to_columns)
+        values = patch.chunk.values if picks is None else patch.chunk.values[..., picks]
+        at_columns = _as_slice(to_columns)
+        if isinstance(at_columns, slice):
+            copy_rows(out[..., at_columns], _as_slice(to_rows), values, source)
+        else:
+            _write(out, values if source is None else values[source], to_rows, at_columns)
     return out
 
 
@@ -157,12 +162,12 @@ def _used(where: Index | None, count: int) -> tuple[Index | None, Index]:
 
 
 def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:
-    at_rows, at_columns = _as_slice(rows), _as_slice(columns)
-    if isinstance(at_columns, slice) or isinstance(at_rows, slice):
-        out[at_rows, ..., at_columns] = values
+    at_rows = _as_slice(rows)
+    if isinstance(at_rows, slice):
+        out[at_rows, ..., columns] = values
     else:  # two lists of positions have to stand side by side to span a grid
         grid = np.moveaxis(out, -1, 1)
-        grid[at_rows[:, None], at_columns[None, :]] = np.moveaxis(values, -1, 1)
+        grid[at_rows[:, None], columns[None, :]] = np.moveaxis(values, -1, 1)
 
 
 def _as_slice(index: Index) -> Index | slice:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from outgrad.config import chunk_bytes
+from outgrad.config import chunk_bytes, threads
 from outgrad.kernels.chunk import Chunk
+from outgrad.kernels.threads import several_threads
 from outgrad.lazy import LazyBlocks
 from outgrad.lazy.halfway import move_in_steps
 from outgrad.lazy.move import Move
@@ -89,7 +90,8 @@ def _at_once(
     for target, dtype in zip(targets, dtypes, strict=True):
         patches = [Patch(armed[o.block], o.rows, o.columns) for o in target.origins]
         frame = outlines.frame(_pattern(inputs, target), dtype)
-        result = place(frame, len(target.head.samples), patches, target.row_order, fill)
+        with several_threads(threads()):
+            result = place(frame, len(target.head.samples), patches, target.row_order, fill)
         metadata.append(_relabelled(inputs, target, result))
         chunks.append(without_tables(result))
     return Blocks(tuple(metadata), tuple(chunks))
