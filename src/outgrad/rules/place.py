@@ -13,7 +13,7 @@ from outgrad.kernels.chunk import Array, Chunk, Table
 from outgrad.kernels.copying import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.plan.frame import Frame
-from outgrad.plan.rows import merge, renumber
+from outgrad.plan.rows import merge
 
 Index = npt.NDArray[np.integer]
 
@@ -36,12 +36,29 @@ class Order(Enum):
 class Patch(NamedTuple):
     """A chunk; the row of the result for each of its rows, and the column for each column.
 
-    −1 stands for a row or column that is left out, None for all in their order.
+    −1 stands for a row or column that is left out, None for all in their order. With ``source`` only these
+    rows of the chunk are used, and ``rows`` are where they go.
     """
 
     chunk: Chunk
     rows: Index | None = None
     columns: Index | None = None
+    source: Index | None = None
+
+    def everywhere(self) -> Index:
+        """Where every row of the chunk goes."""
+        assert self.rows is not None, "all rows stay where they are"
+        if self.source is None:
+            return self.rows
+        places = np.full(len(self.chunk.values), -1, dtype=np.int64)
+        places[self.source] = self.rows
+        return places
+
+    def used(self) -> tuple[Index | None, Index]:
+        """Which rows are used (None: all), and where these go."""
+        if self.source is None or self.rows is None:
+            return _used(self.rows, len(self.chunk.values))
+        return self.source, self.rows
 
 
 def place(
@@ -77,32 +94,29 @@ def frame_of(chunk: Chunk) -> Frame:
 def _gradient(
     name: str, frame: Frame, patches: Sequence[Patch], order: Order, fill: complex | float
 ) -> Chunk:
-    tables, kept = [], []
-    for patch in patches:
-        table = patch.chunk.gradients[name].rows
-        if patch.rows is not None:
-            table = renumber(table, patch.rows)
-        stays = table[:, 0] >= 0
-        kept.append(None if stays.all() else stays)
-        tables.append(table if kept[-1] is None else table[stays])
+    moved = [_moved_table(patch.chunk.gradients[name].rows, patch) for patch in patches]
+    tables = [table for table, _ in moved]
     if not tables:
         tables = [np.zeros((0, frame.dimensions), np.int32)]
     union, places = _ordered(tables, order, [patch.rows for patch in patches] or [None])
     below = [
-        Patch(p.chunk.gradients[name], _spread(where, stays), p.columns)
-        for p, where, stays in zip(patches, places, kept, strict=False)
+        Patch(patch.chunk.gradients[name], where, patch.columns, kept)
+        for patch, where, (_, kept) in zip(patches, places, moved, strict=False)
     ]
     placed = place(frame, len(union), below, order, fill)
     return Chunk(placed.values, placed.gradients, union)
 
 
-def _spread(where: Index, stays: npt.NDArray[np.bool_] | None) -> Index:
-    """Places of all rows, when ``where`` holds those of the rows that stay."""
-    if stays is None:
-        return where
-    spread = np.full(len(stays), -1, dtype=np.int64)
-    spread[stays] = where
-    return spread
+def _moved_table(table: Table, patch: Patch) -> tuple[Table, Index | None]:
+    """Labels of the gradient rows whose sample stays, with its new number; and which rows these are."""
+    if patch.rows is None:
+        return table, None
+    parents = patch.everywhere()[table[:, 0]]
+    stays = parents >= 0
+    kept = None if stays.all() else np.flatnonzero(stays)
+    out = table.copy() if kept is None else table[kept]
+    out[:, 0] = parents if kept is None else parents[kept]
+    return out, kept
 
 
 def _ordered(
@@ -136,7 +150,7 @@ def _behind(table: Table, order: Order) -> tuple[Table, npt.NDArray[np.int64]]:
 def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | float) -> Array:
     shape = (size, *frame.trailing)
     width = frame.trailing[-1]
-    rows = [_used(patch.rows, len(patch.chunk.values)) for patch in patches]
+    rows = [patch.used() for patch in patches]
     columns = [_used(patch.columns, width) for patch in patches]
     covered = sum(r.size * c.size for (_, r), (_, c) in zip(rows, columns, strict=True))
     out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
