@@ -14,9 +14,12 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
-from outgrad.plan.requests import request
+from outgrad.plan.requests import Seam, request
 
 Graph = HighLevelGraph
+
+FEW_PARTS = 4
+"""A storage chunk of more parts waits long: then what else each part has written does not wait with it."""
 
 
 def merge_graphs(graphs: Sequence[Graph]) -> Graph:
@@ -48,11 +51,27 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreG
         keys.append(_receipt(layer, name, number) if number in shared else own)
     for number, seam in enumerate(seams):
         own = (f"seam-{name}", number)
-        written = [TaskRef((name, part)) for part in seam.parts]
+        written = [TaskRef(key) for key in _ends(layer, name, seam)]
         layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
         keys.append(own)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
     return StoreGraph(add_layer(name, layer, [blocks.graph]), tuple(keys), nbytes)
+
+
+def _ends(layer: dict[Key, Any], name: str, seam: Seam) -> list[Key]:
+    """What the seam waits for: results of few parts as they are, or only its own rows of each of many.
+
+    Values are much smaller than gradients: a hundred parts share a storage chunk of values, and each of them
+    has megabytes of gradient rows, which their own seams wait for.
+    """
+    if len(seam.parts) <= FEW_PARTS:
+        return [(name, part) for part in seam.parts]
+    keys: list[Key] = []
+    for part in seam.parts:
+        own = (f"ends-{name}-{seam.array}", part)
+        layer[own] = Task(own, tasks.ends_of, seam.array, TaskRef((name, part)))
+        keys.append(own)
+    return keys
 
 
 def _receipt(layer: dict[Key, Any], name: str, number: int) -> Key:

@@ -243,5 +243,10 @@ def write_seam(writer: Writer, seam: Seam, *written: Written) -> Written:
     return writer.write_seam(seam, written).receipt()
 
 
+def ends_of(array: int, written: Written) -> Written:
+    """Take the rows of one array that wait for a seam."""
+    return Written(ends=tuple(end for end in written.ends if end.array == array))
+
+
 def receipt(written: Written) -> Written:
     return written.receipt()
