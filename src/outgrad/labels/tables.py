@@ -7,8 +7,9 @@ makes sorting and searching rows as fast as sorting and searching integers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -57,16 +58,26 @@ class Packing:
 
         The mask is None if all could; the key of a row that could not is 0.
         """
-        keys = np.zeros(len(table), dtype=np.int64)
         inside: Mask | None = None
+        for step, column, found in zip(self.steps, table.T, _ranges(table), strict=True):
+            inside = _both(inside, _inside(step, column, found))
+        if all(step.ranks is None for step in self.steps):
+            keys = _keys(self.steps, table)
+        else:
+            keys, ranked = self._ranked(table)
+            inside = _both(inside, ranked)
+        if inside is not None:
+            keys[~inside] = 0
+        return keys, inside
+
+    def _ranked(self, table: Table) -> tuple[Keys, Mask | None]:
+        """Keys where some of them are ranks on the way, and which rows have all of these ranks."""
+        keys, inside = np.zeros(len(table), dtype=np.int64), None
         for step, column in zip(self.steps, table.T, strict=True):
-            inside = _both(inside, _inside(step, column))
             if step.ranks is not None:
                 keys, ranked = _rank(step.ranks, keys)
                 inside = _both(inside, ranked)
             _extend(keys, step, column)
-        if inside is not None:
-            keys[~inside] = 0
         return keys, inside
 
     def apply_one(self, row: Sequence[int]) -> int:
@@ -91,11 +102,17 @@ def _place(ranks: Keys, key: int) -> int:
 
 def pack(table: Table) -> tuple[Packing, Keys]:
     """Find a packing for the rows of ``table`` (n, d), and return it with their keys (n,)."""
-    keys = np.zeros(len(table), dtype=np.int64)
-    extent = 1
-    steps = []
-    for column in table.T:
-        minimum, width = _range(column)
+    ranges = _ranges(table)
+    extent = prod(width for _, width in ranges)
+    if extent <= KEY_LIMIT:
+        steps = tuple(Step(minimum, width, None) for minimum, width in ranges)
+        return Packing(steps, extent), _keys(steps, table)
+    return _pack_by_ranks(table, ranges)
+
+
+def _pack_by_ranks(table: Table, ranges: Sequence[tuple[int, int]]) -> tuple[Packing, Keys]:
+    keys, extent, steps = np.zeros(len(table), dtype=np.int64), 1, []
+    for column, (minimum, width) in zip(table.T, ranges, strict=True):
         ranks = None
         if extent * width > KEY_LIMIT:
             ranks, keys = _ranks(keys, extent)
@@ -106,12 +123,37 @@ def pack(table: Table) -> tuple[Packing, Keys]:
     return Packing(tuple(steps), extent), keys
 
 
-def _range(column: Table) -> tuple[int, int]:
-    """Return the least value, and how many integers there are from it to the greatest."""
-    if len(column) == 0:
-        return 0, 1
-    minimum = int(column.min())
-    return minimum, int(column.max()) - minimum + 1
+def _pieces(table: Table) -> Iterator[tuple[slice, Table]]:
+    """Yield stretches of rows, with their columns side by side in memory: these stay in the cache."""
+    for start in range(0, len(table), PIECE_ROWS):
+        rows = slice(start, start + PIECE_ROWS)
+        yield rows, np.ascontiguousarray(table[rows].T)
+
+
+def _ranges(table: Table) -> list[tuple[int, int]]:
+    """Return the least value of each column, and how many integers there are from it to the greatest."""
+    if len(table) == 0:
+        return [(0, 1)] * table.shape[1]
+    found = [(columns.min(axis=1), columns.max(axis=1)) for _, columns in _pieces(table)]
+    minima = np.min([low for low, _ in found], axis=0).tolist()
+    maxima = np.max([high for _, high in found], axis=0).tolist()
+    return [(low, high - low + 1) for low, high in zip(minima, maxima, strict=True)]
+
+
+def _keys(steps: Sequence[Step], table: Table) -> Keys:
+    """Keys of rows without ranks. Rows outside the packing may wrap: they are masked."""
+    keys = np.zeros(len(table), dtype=np.int64)
+    offset = 0
+    for step in steps:
+        offset = offset * step.width + step.minimum
+    offset = (offset + 2**63) % 2**64 - 2**63  # as int64 wraps: differences are right all the same
+    for rows, columns in _pieces(table):
+        own = keys[rows]
+        for step, column in zip(steps, columns, strict=True):
+            own *= step.width
+            own += column
+        own -= offset
+    return keys
 
 
 def _extend(keys: Keys, step: Step, column: Table) -> None:
@@ -122,9 +164,9 @@ def _extend(keys: Keys, step: Step, column: Table) -> None:
         keys -= step.minimum
 
 
-def _inside(step: Step, column: Table) -> Mask | None:
-    """Which values lie in the range of the packed column; None if all."""
-    minimum, width = _range(column)
+def _inside(step: Step, column: Table, found: tuple[int, int]) -> Mask | None:
+    """Which values lie in the range of the packed column; None if all, as the range that is found says."""
+    minimum, width = found
     stop = step.minimum + step.width
     if step.minimum <= minimum and minimum + width <= stop:
         return None
