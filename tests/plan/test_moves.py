@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import outgrad as og
 from helpers import cut_at, nothing_computed
 from outgrad.lazy import halfway
-from outgrad.lazy.move import DIRECT_CHUNKS
+from outgrad.lazy.tree import DIRECT_CHUNKS
 from outgrad.plan.moves import inherited_edges, is_increasing, pairs
 from outgrad.testing import Parameter, assert_identical, random_block
 

@@ -120,7 +120,7 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
     outlines = tuple(blocks.outlines[number] for blocks, number in items)
     places = [list(blocks.chunks_of(number)) for blocks, number in items]
     parts = pack(outlines, target_bytes)
-    graphs = list({id(blocks): blocks.graph for blocks, _ in items}.values())
+    graphs = [own.graph for own in distinct(blocks for blocks, _ in items)]
     name = f"collect-{tokenize(places, target_bytes)}"
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     layer = {
@@ -133,6 +133,16 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
 def _collect_task(key: Key, places: Sequence[Place]) -> Task:
     numbers, used = refs(places)
     return Task(key, tasks.collect, [(numbers[k], place) for k, place in places], *used)
+
+
+def distinct(blocks: Iterable[LazyBlocks]) -> list[LazyBlocks]:
+    """Each of some lazy blocks once."""
+    return list({id(own): own for own in blocks}.values())
+
+
+def part_sizes(blocks: Iterable[LazyBlocks]) -> dict[Key, int]:
+    """Bytes of the result of every part, by its key."""
+    return {key: size for own in blocks for key, size in zip(own.keys, own.part_bytes, strict=True)}
 
 
 def refs(places: Iterable[Place]) -> tuple[dict[Key, int], list[TaskRef]]:

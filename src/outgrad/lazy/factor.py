@@ -12,7 +12,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_layer, outlines_token, refs
-from outgrad.lazy.reduce import DIRECT_CHUNKS, SPLIT_EVERY
+from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
 from outgrad.rules.equations import System
@@ -38,7 +38,7 @@ def solve_blocks(
         for piece in part:
             places = [(factors[of], place) for of, place in x.chunks_of(piece.block)]
             width = x.outlines[piece.block].trailing[-1] + y.outlines[piece.block].trailing[-1]
-            few = min(SPLIT_EVERY, max(2, DIRECT_CHUNKS * target_bytes // max(1, 8 * width * width)))
+            few = fan_in(target_bytes, 8 * width * width)
             found.append(_tree(layer, f"{name}-tree-{piece.block}", places, few))
         numbers, used = refs(place for own in found for place in own)
         recipes = [
@@ -51,14 +51,11 @@ def solve_blocks(
 
 def _tree(layer: dict[Key, Any], name: str, places: list[Place], few: int) -> list[Place]:
     """Join a few factors a task until as few are left for the last task."""
-    level = 0
-    while len(places) > few:
-        following: list[Place] = []
-        for start in range(0, len(places), few):
-            own = (f"{name}-{level}", start // few)
-            numbers, used = refs(places[start : start + few])
-            recipe = [(numbers[of], place) for of, place in places[start : start + few]]
-            layer[own] = Task(own, tasks.stack_factors, recipe, *used)
-            following.append((own, 0))
-        places, level = following, level + 1
-    return places
+
+    def merge(level: int, number: int, own: list[Place]) -> Place:
+        key = (f"{name}-{level}", number)
+        numbers, used = refs(own)
+        layer[key] = Task(key, tasks.stack_factors, [(numbers[of], place) for of, place in own], *used)
+        return key, 0
+
+    return merge_in_tree(places, few, merge)

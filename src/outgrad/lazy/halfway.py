@@ -36,7 +36,9 @@ def move_in_steps(label: str, move: Move, target_bytes: int) -> LazyBlocks:
                 origin = Origin(len(inputs) - 1, rows, origin.columns)
             changed.append(origin)
         origins.append(tuple(changed))
-    return move_blocks(label, replace(move, inputs=inputs, origins=origins), target_bytes)
+    if len(inputs) > len(move.inputs):
+        move = replace(move, inputs=inputs, origins=origins)
+    return move_blocks(label, move, target_bytes)
 
 
 def _stop(

@@ -14,18 +14,17 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.lazy.build import Place, add_layer, distinct, outlines_token, part_sizes, refs
+from outgrad.lazy.tree import DIRECT_CHUNKS
 from outgrad.plan.chunks import pack_by
 from outgrad.plan.frame import Frame
-from outgrad.plan.moves import Index, Origin, Pair, pairs
+from outgrad.plan.moves import Origin, Pair, pairs
 from outgrad.plan.outline import Outline, Part, Piece
+from outgrad.plan.positions import Span, span
 from outgrad.rules.place import Order
 
 Input = tuple[LazyBlocks, int]
 """A block: some lazy blocks, and its number."""
-
-DIRECT_CHUNKS = 4
-"""A task may be given parts of so many times the target size; beyond, other tasks cut the rows out first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +106,8 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     """
     parts = pack_by(move.costs(), target_bytes)
     name = f"{label}-{move.token(parts)}"
-    sources = {id(blocks): blocks for blocks, _ in move.inputs}.values()
-    sizes = {
-        key: size for blocks in sources for key, size in zip(blocks.keys, blocks.part_bytes, strict=True)
-    }
+    sources = distinct(blocks for blocks, _ in move.inputs)
+    sizes = part_sizes(sources)
     layer: dict[Key, Any] = {}
     used: set[Key] = set()
     keys: list[Key] = [(name, number) for number in range(len(parts))]
@@ -128,11 +125,12 @@ def _task(key: Key, move: Move, part: Part, layer: dict[Key, Any], direct: bool)
     for piece in part:
         found.append([])
         for pair in move.needed[piece]:
-            place, taken = move.place_of(piece, pair), _span(pair.taken)
+            place = move.place_of(piece, pair)
+            taken: Span | None = span(pair.taken)
             if not direct:
                 place, taken = _cut_out(key, layer, place, taken), None
             columns = move.origins[piece.block][pair.origin].columns
-            found[-1].append((place, taken, _span(pair.placed), _span(columns)))
+            found[-1].append((place, taken, span(pair.placed), None if columns is None else span(columns)))
     numbers, used = refs(place for own in found for place, *_ in own)
     recipes = [
         (
@@ -153,13 +151,3 @@ def _cut_out(key: Key, layer: dict[Key, Any], place: Place, taken: Any) -> Place
     own = (f"{key[0]}-rows", len(layer))
     layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
     return own, 0
-
-
-def _span(index: Index | None) -> Index | tuple[int, int] | None:
-    """Neighbouring positions as ``(start, stop)``: they pickle small."""
-    if index is None or len(index) == 0:
-        return None if index is None else (0, 0)
-    first, last = int(index[0]), int(index[-1])
-    if last - first == len(index) - 1 and (np.diff(index) == 1).all():
-        return first, last + 1
-    return index.astype(np.int32, copy=False)

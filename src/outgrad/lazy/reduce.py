@@ -15,14 +15,10 @@ from outgrad.kernels.scatter import Index
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
-
-SPLIT_EVERY = 16
-"""Most contributions that one task merges; fewer where they are large."""
-
-DIRECT_CHUNKS = 4
-"""Contributions of one task together have at most about this many times the target size."""
+from outgrad.plan.positions import span
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +78,8 @@ def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> lis
         first, last = np.searchsorted(present, [start, stop]).tolist()
         if first < last or stop == start:
             rows = None if last - first == len(present) else (first, last)
-            found.append(Source((partial[key], place), rows, _span(present[first:last] - start)))
+            found.append(Source((partial[key], place), rows, span(present[first:last] - start)))
     return found[:1] if stop == start else found
-
-
-def _span(where: Index) -> Index | tuple[int, int]:
-    """Neighbouring groups as ``(start, stop)``: they pickle small."""
-    if len(where) and int(where[-1] - where[0]) == len(where) - 1:
-        return int(where[0]), int(where[-1]) + 1
-    return where.astype(np.int32, copy=False)
 
 
 def _tree(
@@ -98,19 +87,15 @@ def _tree(
 ) -> list[Source]:
     """Merge a few contributions a task until as few are left for the last task."""
     outline = reduction.outlines[piece.block]
-    nbytes = max(1, int(outline.chunk_bytes[piece.chunk]))
-    width = min(SPLIT_EVERY, max(2, DIRECT_CHUNKS * reduction.target_bytes // nbytes))
     size = outline.chunk_rows[piece.chunk]
-    level = 0
-    sources = [_cut_out(layer, name, piece, source) for source in sources]
-    while len(sources) > width:
-        following = []
-        for start in range(0, len(sources), width):
-            key = (f"{name}-tree-{piece.block}-{piece.chunk}-{level}", start // width)
-            layer[key] = _merge_task(key, reduction, (piece,), [sources[start : start + width]], final=False)
-            following.append(Source((key, 0), None, (0, size)))
-        sources, level = following, level + 1
-    return sources
+
+    def merge(level: int, number: int, own: list[Source]) -> Source:
+        key = (f"{name}-tree-{piece.block}-{piece.chunk}-{level}", number)
+        layer[key] = _merge_task(key, reduction, (piece,), [own], final=False)
+        return Source((key, 0), None, (0, size))
+
+    few = fan_in(reduction.target_bytes, int(outline.chunk_bytes[piece.chunk]))
+    return merge_in_tree([_cut_out(layer, name, piece, source) for source in sources], few, merge)
 
 
 def _cut_out(layer: dict[Key, Any], name: str, piece: Piece, source: Source) -> Source:

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from dask._task_spec import Task
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, refs
+from outgrad.lazy.build import Place, add_layer, distinct, part_sizes, refs
 from outgrad.lazy.move import Input
 from outgrad.plan.frame import Frame
 from outgrad.plan.outline import Edges, Outline, Part, Piece
@@ -93,7 +92,8 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
     name = f"{label}-{tokenize(places, token, split.target_bytes)}"
     layer: dict[Key, Any] = {}
     found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
-    sizes = _sizes(split)
+    sources = distinct(blocks for blocks, _ in split.inputs)
+    sizes = part_sizes(sources)
     for own in split.shares:
         parts = _parts(own, places, sizes, split.target_bytes)
         keys: list[Key] = [(name, len(layer) + number) for number in range(len(parts))]
@@ -101,20 +101,11 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
             {k: _task(k, part, own, places, split.frames) for k, part in zip(keys, parts, strict=True)}
         )
         found.append((tuple(keys), parts))
-    graph = _graph(name, layer, split)
+    graph = add_layer(name, layer, [own.graph for own in sources])
     return [
         LazyBlocks(graph, keys, parts, tuple(share.outline for share in own))
         for own, (keys, parts) in zip(split.shares, found, strict=True)
     ]
-
-
-def _graph(name: str, layer: dict[Key, Any], split: Split) -> HighLevelGraph:
-    return add_layer(name, layer, list({id(blocks): blocks.graph for blocks, _ in split.inputs}.values()))
-
-
-def _sizes(split: Split) -> dict[Key, int]:
-    distinct = {id(blocks): blocks for blocks, _ in split.inputs}.values()
-    return {key: size for b in distinct for key, size in zip(b.keys, b.part_bytes, strict=True)}
 
 
 def _parts(

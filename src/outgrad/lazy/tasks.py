@@ -13,8 +13,8 @@ from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.compare import difference
 from outgrad.kernels.factor import Factor, stack
 from outgrad.kernels.pieces import Range, cut, join
-from outgrad.kernels.scatter import Index
 from outgrad.plan.frame import Frame
+from outgrad.plan.positions import Span, positions
 from outgrad.plan.requests import Request, Seam, Written
 from outgrad.rules import dot
 from outgrad.rules.equations import System, factored, solved
@@ -23,9 +23,6 @@ from outgrad.rules.named import run
 from outgrad.rules.place import Order, Patch, place, take
 
 ChunkList = list[Chunk]
-
-Span = Index | tuple[int, int] | None
-"""Positions: all of them, or neighbours as ``(start, stop)``; None for every position."""
 
 Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], Order, complex | float]
 """A chunk to be put together: frame, rows, and ``(part, place, taken, placed, columns)`` of each source."""
@@ -100,22 +97,18 @@ def place_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
     ]
 
 
-def _patch(part: ChunkList, at: int, taken: Span, placed: Span, columns: Span) -> Patch:
-    chunk, target = part[at], _positions(placed)
+def _patch(part: ChunkList, at: int, taken: Span | None, placed: Span, columns: Span | None) -> Patch:
+    chunk, target = part[at], positions(placed)
     if taken is not None:
         rows = np.full(len(chunk.values), -1, dtype=np.int32)
-        rows[_positions(taken)] = target
+        rows[positions(taken)] = target
         target = rows
-    return Patch(chunk, target, None if columns is None else _positions(columns))
-
-
-def _positions(span: Any) -> Index:
-    return np.arange(*span) if isinstance(span, tuple) else span
+    return Patch(chunk, target, None if columns is None else positions(columns))
 
 
 def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:
     """Cut the rows out of one chunk that another one needs."""
-    return [take(part[at], _positions(taken))]
+    return [take(part[at], positions(taken))]
 
 
 def dense(part: ChunkList) -> ChunkList:
@@ -163,7 +156,7 @@ def merge_partials(
     """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""
     out = []
     for size, sources, dtype in recipes:
-        own = merged([(parts[n][place], _positions(where)) for n, place, where in sources], size)
+        own = merged([(parts[n][place], positions(where)) for n, place, where in sources], size)
         out.append(finished(kind, own, dtype) if final else own)
     return out
 

@@ -15,6 +15,7 @@ from outgrad.ops.operands import T, agree, both, check_labels, check_same_names,
 from outgrad.plan.keys import unite
 from outgrad.plan.moves import Index
 from outgrad.plan.outline import Edges
+from outgrad.plan.positions import places_of
 from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
@@ -169,9 +170,7 @@ def _moves(picks: Index, count: int) -> Index | None:
     """Where each of ``count`` rows goes when rows ``picks`` are taken; None if each stays."""
     if len(picks) == count and np.array_equal(picks, np.arange(count)):
         return None
-    places = np.full(count, -1, dtype=np.int64)
-    places[picks] = np.arange(len(picks))
-    return places
+    return places_of(picks, count)
 
 
 # ---- data ----

@@ -13,6 +13,7 @@ from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.plan.positions import places_of
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.moving import Order, Origin, Target, moved
@@ -124,19 +125,12 @@ def _samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
         Target(
             replace(m, samples=_chosen(m.samples, own)),
-            (Origin(n, _places(own, len(m.samples))),),
+            (Origin(n, places_of(own, len(m.samples))),),
             Order.FOLLOWING,
         )
         for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
     ]
     return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)
-
-
-def _places(chosen: Index, count: int) -> Index:
-    """The new position of each entry, −1 for those that are not chosen."""
-    places = np.full(count, -1, dtype=np.int64)
-    places[chosen] = np.arange(len(chosen))
-    return places
 
 
 slice_block = block_twin(slice)

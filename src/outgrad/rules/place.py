@@ -13,6 +13,7 @@ from outgrad.kernels.chunk import Array, Chunk, Table
 from outgrad.kernels.copying import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.plan.frame import Frame
+from outgrad.plan.positions import places_of, stretch
 from outgrad.plan.rows import merge
 
 Index = npt.NDArray[np.integer]
@@ -78,10 +79,8 @@ def place(
 
 def take(chunk: Chunk, index: Index) -> Chunk:
     """Take rows ``index`` of a chunk, each at most once; gradient rows go with their samples."""
-    where = np.full(len(chunk.values), -1, dtype=np.int32)
-    where[index] = np.arange(len(index), dtype=np.int32)
     order = Order.KEPT if (np.diff(index) > 0).all() else Order.FOLLOWING
-    return place(frame_of(chunk), len(index), [Patch(chunk, where)], order)
+    return place(frame_of(chunk), len(index), [Patch(chunk, places_of(index, len(chunk.values)))], order)
 
 
 def frame_of(chunk: Chunk) -> Frame:
@@ -186,9 +185,5 @@ def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:
 
 def _as_slice(index: Index) -> Index | slice:
     """Neighbouring positions as a slice, which is copied much faster."""
-    if len(index) == 0:
-        return slice(0, 0)
-    first = int(index[0])
-    if int(index[-1]) - first == len(index) - 1 and (np.diff(index) == 1).all():
-        return slice(first, first + len(index))
-    return index
+    found = stretch(index)
+    return index if found is None else slice(*found)
