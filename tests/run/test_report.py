@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +22,7 @@ from distributed.scheduler import KilledWorker
 from outgrad.errors import ClusterError, MemoryLimitError
 from outgrad.run.memory import STORAGE_BYTES, needed_tasks, result_sizes, task_bytes, waiting_bytes
 from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.signals import raise_if_interrupted, termination_as_interrupt
+from outgrad.run.signals import termination_as_interrupt
 from outgrad.run.watch import WorkerState, check_versions, own_memory
 
 MIB = 2**20
@@ -181,9 +185,28 @@ class Deleted:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupt_that_python_drops_is_raised_later() -> None:
-    with termination_as_interrupt():
-        Deleted()
-        with pytest.raises(KeyboardInterrupt):
-            raise_if_interrupted()
-    raise_if_interrupted()  # it is forgotten with the job
+def collect_and_be_interrupted() -> None:
+    """Is interrupted while garbage is collected, where Python cannot raise either."""
+
+    def interrupted(phase: str, info: object) -> None:
+        gc.callbacks.remove(interrupted)
+        signal.raise_signal(signal.SIGINT)
+
+    gc.callbacks.append(interrupted)
+    gc.collect()
+
+
+@pytest.mark.parametrize("drop", [Deleted, collect_and_be_interrupted])
+def test_an_interrupt_that_python_drops_comes_again(
+    drop: Callable[[], object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> None:
+        with termination_as_interrupt():
+            drop()
+            time.sleep(10)
+
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert sys.unraisablehook is before
+    assert capfd.readouterr() == ("", "")  # nothing about an exception that was ignored

@@ -21,7 +21,6 @@ from outgrad.run import memory, watch
 from outgrad.run.cluster import connect, wait_for_worker
 from outgrad.run.jobs import Job, build_all, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.signals import raise_if_interrupted
 from outgrad.run.spec import ClusterSpec, Where, read_where
 
 DRAIN_SECONDS = 30.0
@@ -203,7 +202,6 @@ def _receive(
     nbytes = plan.bytes_by_key
     with watch.progress_bar(console, sum(nbytes.values()), client) as advance:
         for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
-            raise_if_interrupted()
             received[future.key] = receipt
             future.release()
             advance(nbytes[future.key])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-_interrupted = threading.Event()
+AGAIN_SECONDS = 0.02
+"""When an interrupt that Python dropped comes again: after the destructor or callback that it fell into."""
+
+_raised = threading.Event()
 
 
 @contextmanager
@@ -21,22 +25,46 @@ def termination_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _interrupted.clear()
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     try:
-        yield
+        with _dropped_interrupts_again():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _interrupted.clear()
 
 
-def raise_if_interrupted() -> None:
-    """Raise again what was lost: Python drops an interrupt that it meets while it deletes an object."""
-    if _interrupted.is_set():
-        raise KeyboardInterrupt
+@contextmanager
+def _dropped_interrupts_again() -> Iterator[None]:
+    """Send an interrupt again that Python dropped, instead of printing it.
+
+    An exception cannot leave a destructor or a callback of the garbage collector: Python prints it and goes
+    on (https://docs.python.org/3/library/sys.html#sys.unraisablehook), so Ctrl-C would do nothing.
+    """
+    main = threading.main_thread().ident
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, Interrupt):
+            before(dropped)
+            return
+        _raised.clear()
+        threading.Thread(target=_send, args=(main, dropped.exc_value.number), daemon=True).start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        _raised.set()
+
+
+def _send(thread: int, number: int) -> None:
+    """Send a signal until its handler ran: one that comes just before a thread waits does not wake it."""
+    while not _raised.wait(AGAIN_SECONDS):
+        signal.pthread_kill(thread, number)
 
 
 @contextmanager
@@ -68,9 +96,17 @@ def _termination_after() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, _interrupt)
     if received:
-        raise KeyboardInterrupt
+        raise Interrupt(signal.SIGTERM)
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    _interrupted.set()
-    raise KeyboardInterrupt
+    _raised.set()
+    raise Interrupt(number)
+
+
+class Interrupt(KeyboardInterrupt):
+    """An interrupt that knows the signal that it came from."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
