@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +20,15 @@ Weight = Array | complex | float | None
 
 
 class Weighted(NamedTuple):
-    """A gradient (R, *K, *C, P), the values rows (R,) that it belongs to, and its weight (S, *C, P)."""
+    """A gradient (R, *K, *C, P), the values rows (R,) that it belongs to, and its weight (S, *C, P).
+
+    ``place`` (R,) says to which rows of a sum it is added, each at most once; None to its own.
+    """
 
     weight: Weight
     row: npt.NDArray[np.integer]
     gradient: Array
+    place: npt.NDArray[np.integer] | None = None
 
 
 def align(weight: Array, row: npt.NDArray[np.integer], ndim: int) -> Array:
@@ -34,18 +39,41 @@ def align(weight: Array, row: npt.NDArray[np.integer], ndim: int) -> Array:
     return padded
 
 
-def weighted_sum(terms: Sequence[Weighted]) -> Array:
-    """Return Σ weight[row] · gradient over ``terms`` that have the same rows.
+def weighted_sum(terms: Sequence[Weighted], size: int | None = None) -> Array:
+    """Return Σ weight[row] · gradient over ``terms``: all have the same rows, or places among ``size``.
 
     Whole temporaries of gradient size would cost more memory traffic than the result itself, so rows are
     processed in pieces that fit into the cache.
     """
     if len(terms) == 1 and terms[0].weight is None:
         return terms[0].gradient
-    shape, dtype = _result(terms)
-    out = np.empty(shape, dtype)
-    step = max(1, CACHE_BYTES * shape[0] // max(out.nbytes, 1))
-    for_pieces(lambda piece: _fill(terms, piece, out[piece]), shape[0], step)
+    trailing, dtype = _result(terms)
+    rows = len(terms[0].gradient) if size is None else size
+    row_bytes = max(1, prod(trailing) * dtype.itemsize)
+    step = max(1, CACHE_BYTES // row_bytes)
+    if size is not None:
+        return _scattered(terms, np.full((rows, *trailing), nothing(dtype)), step)
+    out = np.empty((rows, *trailing), dtype)
+    for_pieces(lambda piece: _fill(terms, piece, out[piece]), rows, step)
+    return out
+
+
+def nothing(dtype: np.dtype[Any]) -> Array:
+    """What changes no bit when it is added: −0, since −0 + 0 would be 0.
+
+    Rows that agree in one chunk and differ in another are added up on two ways, with the same zeros.
+    """
+    return np.negative(np.zeros((), dtype)) if dtype.kind in "fc" else np.zeros((), dtype)
+
+
+def _scattered(terms: Sequence[Weighted], out: Array, step: int) -> Array:
+    for term in terms:
+
+        def add(piece: slice, term: Weighted = term) -> None:
+            assert term.place is not None, "a sum of a given size needs the places of each term"
+            out[term.place[piece]] += _product(term, piece)  # rows are unique: no addition is lost
+
+        for_pieces(add, len(term.gradient), step)
     return out
 
 
@@ -70,8 +98,7 @@ def _product(term: Weighted, piece: slice, out: Array | None = None) -> Array:
     return gradient
 
 
-def _result(terms: Sequence[Weighted]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and dtype of the sum, found on one row so that nothing of the full size is computed."""
+def _result(terms: Sequence[Weighted]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape of a row and dtype of the sum, found on no rows so that nothing of the full size is computed."""
     samples = [_product(term, slice(0, 0)) for term in terms]
-    shape = np.broadcast_shapes(*(sample.shape for sample in samples))
-    return (len(terms[0].gradient), *shape[1:]), np.result_type(*samples)
+    return np.broadcast_shapes(*(sample.shape[1:] for sample in samples)), np.result_type(*samples)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.chunk import Array, Chunk, Table
 from outgrad.kernels.push import Weighted, align, weighted_sum
 from outgrad.kernels.scatter import Index, scatter_rows
 from outgrad.plan.rows import group, lift, merge, renumber
@@ -49,7 +49,7 @@ def _gradient(rule: Rule, chunks: Sequence[Chunk], constants: Sequence[Any], par
     present = [gradient for gradient in found if gradient is not None]
     terms = rule.terms(*(only(chunk, present) for chunk in chunks), *constants)
     pushed = [(gradient, term) for gradient, term in zip(found, terms, strict=True) if gradient is not None]
-    if _same_rows(pushed):
+    if all(_only_weighed(gradient, term) for gradient, term in pushed):
         return _sum_in_place(pushed)
     return unite([push(gradient, term) for gradient, term in pushed])
 
@@ -68,26 +68,30 @@ def only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
     return Chunk(chunk.values, gradients)
 
 
-def _same_rows(pushed: Sequence[Pushed]) -> bool:
-    """Whether all gradients have the same table and nothing but a weight: then one pass does it."""
-    table = pushed[0][0].rows
-    return all(
-        not gradient.gradients and term.rows is None and term.columns is None and _equal(gradient.rows, table)
-        for gradient, term in pushed
-    )
+def _only_weighed(gradient: Chunk, term: Term) -> bool:
+    """Whether a weight is all that there is: then one pass over pieces does it."""
+    return not gradient.gradients and term.rows is None and term.columns is None
+
+
+def _sum_in_place(pushed: Sequence[Pushed]) -> Chunk:
+    tables = [gradient.rows for gradient, _ in pushed]
+    table, places = _united(tables)
+    terms = [
+        Weighted(w.values if isinstance(w := term.weight, Chunk) else w, own[:, 0], gradient.values, place)
+        for (gradient, term), own, place in zip(pushed, tables, places, strict=True)
+    ]
+    return Chunk(weighted_sum(terms, None if places[0] is None else len(table)), {}, table)
+
+
+def _united(tables: Sequence[Table]) -> tuple[Table, Sequence[Index | None]]:
+    """All rows of some tables, and where those of each are among them; None where all are the same."""
+    if all(_equal(table, tables[0]) for table in tables):
+        return tables[0], [None] * len(tables)
+    return merge(tables)
 
 
 def _equal(a: Array, b: Array) -> bool:
     return a is b or np.array_equal(a, b)
-
-
-def _sum_in_place(pushed: Sequence[Pushed]) -> Chunk:
-    table = pushed[0][0].rows
-    terms = [
-        Weighted(w.values if isinstance(w := term.weight, Chunk) else w, table[:, 0], gradient.values)
-        for gradient, term in pushed
-    ]
-    return Chunk(weighted_sum(terms), {}, table)
 
 
 def push(gradient: Chunk, term: Term) -> Chunk:
@@ -199,27 +203,16 @@ def unite(pieces: Sequence[Chunk]) -> Chunk:
     """Add gradients whose rows may differ: rows are united, and a missing row is zero."""
     if len(pieces) == 1:
         return pieces[0]
-    if all(_equal(piece.rows, pieces[0].rows) for piece in pieces):
-        table = pieces[0].rows
-        places: list[Index] = [np.arange(len(table))] * len(pieces)
-    else:
-        table, places = merge([piece.rows for piece in pieces])
-    shape = np.broadcast_shapes(*(piece.values.shape[1:] for piece in pieces))
-    nothing = _nothing(np.result_type(*(piece.values for piece in pieces)))
-    values = np.full((len(table), *shape), nothing)
-    for piece, where in zip(pieces, places, strict=True):
-        values[where] += piece.values  # rows of one piece are unique, so no addition is lost
+    table, found = _united([piece.rows for piece in pieces])
+    places = [np.arange(len(table)) if place is None else place for place in found]
+    terms = [
+        Weighted(None, piece.rows[:, 0], piece.values, place)
+        for piece, place in zip(pieces, places, strict=True)
+    ]
+    values = weighted_sum(terms, len(table))
     names = dict.fromkeys(name for piece in pieces for name in piece.gradients)
     gradients = {name: unite(_renumbered(pieces, places, name)) for name in names}
     return Chunk(values, gradients, table)
-
-
-def _nothing(dtype: np.dtype[Any]) -> Array:
-    """What changes no bit when it is added: −0, since −0 + 0 would be 0.
-
-    Rows that agree in one chunk and differ in another are added up on two ways, with the same zeros.
-    """
-    return np.negative(np.zeros((), dtype)) if dtype.kind in "fc" else np.zeros((), dtype)
 
 
 def _renumbered(pieces: Sequence[Chunk], places: Sequence[Index], name: str) -> list[Chunk]:
