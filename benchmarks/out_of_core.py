@@ -78,7 +78,7 @@ def measure(archive: Path, workers: int, memory_limit: str) -> dict[str, Any]:
         "gigabytes_a_second": summary.throughput / 1e9,
         "peak_mib": summary.peak_bytes / 2**20,
         "projected_mib": summary.projection.worker_bytes / 2**20,
-        "limit_mib": (summary.projection.limit_bytes or 0) / 2**20,
+        "limit_mib": (summary.projection.workers.limit_bytes or 0) / 2**20,
     }
 
 

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from outgrad.errors import ClusterError, MemoryLimitError
-from outgrad.run.memory import STORAGE_BYTES, needed_tasks, result_sizes, task_bytes, waiting_bytes
+from outgrad.errors import ClusterError
+from outgrad.lazy.memory import TaskMemory
+from outgrad.lazy.workers import Workers
 from outgrad.run.report import Projection, Summary, explain, is_lost
 from outgrad.run.signals import termination_as_interrupt
 from outgrad.run.watch import WorkerState, check_versions, own_memory
@@ -28,60 +28,8 @@ from outgrad.run.watch import WorkerState, check_versions, own_memory
 MIB = 2**20
 
 
-def graph(**dependencies: str) -> dict[str, Any]:
-    """Tasks by name, with what they need."""
-    return {
-        name: SimpleNamespace(dependencies=frozenset(text.split())) for name, text in dependencies.items()
-    }
-
-
-SUM = graph(a="", b="", pa="a", pb="b", total="pa pb", other="a", write="total", unused="other")
-
-
-def test_only_needed_tasks_are_counted() -> None:
-    assert set(needed_tasks(SUM, ["write"])) == {"a", "b", "pa", "pb", "total", "write"}
-
-
-def test_results_inside_an_operation_are_bounded_by_both_sides() -> None:
-    sizes = result_sizes(needed_tasks(SUM, ["write"]), {"a": 100, "b": 80, "total": 10})
-    assert sizes == {"a": 100, "b": 80, "pa": 10, "pb": 10, "total": 10, "write": 0}
-
-
-def test_a_task_holds_what_it_is_given_and_what_it_makes() -> None:
-    needed = needed_tasks(SUM, ["write"])
-    sizes = result_sizes(needed, {"a": 100, "b": 80, "total": 10})
-    assert task_bytes(needed, sizes) == 150  # reading a, with half of it on the way
-    assert task_bytes(needed, {**sizes, "pa": 60}) == 190
-    assert task_bytes({}, {}) == 0
-
-
-def test_only_results_between_tasks_wait() -> None:
-    sizes = {"a": 100, "b": 80, "total": 10}
-    assert waiting_bytes(graph(write=""), sizes) == 0
-    assert waiting_bytes(graph(b="", total="b", write="total"), sizes) == 80
-
-
-def test_peak_memory_counts_every_thread() -> None:
-    projection = Projection(1, 0, 0, task_bytes=10 * MIB, waiting_bytes=MIB, threads=3, base_bytes=100 * MIB)
-    assert projection.worker_bytes == 100 * MIB + STORAGE_BYTES + 30 * MIB + 3 * MIB
-    assert projection.fits
-    projection.check()
-
-
-def test_a_plan_that_does_not_fit_tells_both_numbers() -> None:
-    projection = Projection(1, 0, 0, task_bytes=700 * MIB, base_bytes=100 * MIB, limit_bytes=768 * MIB)
-    message = (
-        r"^the job needs 912\.00 MiB of memory in each worker, 100\.00 MiB for the process and the rest for a task; "
-        r"a worker may use 768\.00 MiB\. Give workers more memory \(--memory-limit\) or fewer threads, "
-        r"or make chunks smaller \(DASK_OUTGRAD__CHUNK_BYTES\)$"
-    )
-    assert not projection.fits
-    with pytest.raises(MemoryLimitError, match=message):
-        projection.check()
-
-
 def test_the_summary_counts_bytes_both_ways() -> None:
-    projection = Projection(7, read_bytes=300 * MIB, written_bytes=100 * MIB, task_bytes=0)
+    projection = Projection(7, 300 * MIB, 100 * MIB, TaskMemory(0, 0, 0))
     worker = WorkerState("tcp://a", 90 * MIB, 200 * MIB, "1")
     fresh = WorkerState("tcp://b", 90 * MIB, 150 * MIB, "1")
     before = WorkerState("tcp://a", 80 * MIB, 80 * MIB, "1")
@@ -100,7 +48,8 @@ def test_the_summary_counts_bytes_both_ways() -> None:
 
 
 def test_a_dry_run_tells_the_plan() -> None:
-    projection = Projection(7, 300 * MIB, 100 * MIB, 10 * MIB, base_bytes=0, limit_bytes=100 * MIB)
+    workers = Workers(base_bytes=0, limit_bytes=100 * MIB)
+    projection = Projection(7, 300 * MIB, 100 * MIB, TaskMemory(10 * MIB, 0, 0), workers)
     assert Summary(projection, ()).lines() == [
         ("tasks", "7"),
         ("bytes read", "300.00 MiB"),

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from outgrad.errors import ClusterError, JobError
+from outgrad.lazy.workers import Workers
 from outgrad.run import ClusterSpec, SchedulerAddress, embedded, read_where
 from outgrad.run.cluster import cluster_class, connect
 
@@ -72,16 +73,19 @@ def test_a_specification_is_read(tmp_path: Path) -> None:
 def test_limits_of_a_worker_are_known_before_it_starts(
     tmp_path: Path, kwargs: str, limits: tuple[int, int]
 ) -> None:
-    assert read(tmp_path, GOOD + f"kwargs: {{{kwargs}}}\n").limits == limits
+    workers = read(tmp_path, GOOD + f"kwargs: {{{kwargs}}}\n").workers
+    assert (workers.limit_bytes, workers.threads) == limits
 
 
 def test_workers_on_this_machine_share_its_memory() -> None:
-    two, _ = embedded().limits
-    eight, _ = embedded(workers=8).limits
+    two = embedded().workers.limit_bytes
+    eight = embedded(workers=8).workers.limit_bytes
     assert two is not None
     assert eight is not None
     assert abs(two - 4 * eight) < 8
-    assert embedded(workers=3, threads=2, memory_limit=500 * MIB).limits == (500 * MIB, 2)
+    assert embedded(workers=3, threads=2, memory_limit=500 * MIB).workers == Workers(
+        3, 2, limit_bytes=500 * MIB, spills=False
+    )
     assert embedded(workers=3).kwargs["n_workers"] == 3
 
 
@@ -96,7 +100,7 @@ def test_addresses_and_scheduler_files(tmp_path: Path) -> None:
 def test_the_slurm_specification_can_be_read() -> None:
     spec = read_where(ROOT / "cluster/slurm.yaml")
     assert isinstance(spec, ClusterSpec)
-    assert spec.limits == (4096 * MIB, 1)
+    assert (spec.workers.limit_bytes, spec.workers.threads) == (4096 * MIB, 1)
     assert spec.kwargs["security"] is True
 
 

@@ -59,7 +59,10 @@ def find_seams(parts: Sequence[Sequence[Rows]], arrays: Sequence[ArraySpec]) -> 
                 sharing = shared.setdefault((rows.array, chunk), [])
                 if number not in sharing[-1:]:
                     sharing.append(number)
-    return [Seam(array, chunk, tuple(sharing)) for (array, chunk), sharing in sorted(shared.items())]
+    sizes = [spec.chunk_rows * spec.row_bytes for spec in arrays]
+    return [
+        Seam(array, chunk, tuple(sharing), sizes[array]) for (array, chunk), sharing in sorted(shared.items())
+    ]
 
 
 def _shared_chunks(rows: Rows, spec: ArraySpec) -> list[int]:

@@ -18,7 +18,8 @@ def copy_rows(out: Array, rows: Index | slice, values: Array, source: Index | No
     """Do ``out[rows] = values[source]``; a slice has a start and a stop, and no ``source`` means all rows."""
     count = len(values) if source is None else len(source)
     row_bytes = prod(values.shape[1:]) * values.itemsize
-    direct = isinstance(rows, slice) and out.flags.c_contiguous and out.dtype == values.dtype
+    plain = out.flags.c_contiguous and values.flags.c_contiguous  # NumPy would copy all of values first
+    direct = plain and isinstance(rows, slice) and out.dtype == values.dtype
 
     def copy(piece: slice) -> None:
         target = (

@@ -12,7 +12,7 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_layer
+from outgrad.lazy.build import add_blocks, add_layer
 from outgrad.plan.outline import Outline, Piece
 
 
@@ -56,9 +56,9 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
         layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
-    return RowArray(  # type: ignore[no-untyped-call]
-        add_layer(name, layer, [blocks.graph]), name, chunks, meta=meta
-    )
+    sizes = {key: rows * outline.row_bytes for key, rows in zip(layer, outline.chunk_rows, strict=True)}
+    graph = add_layer(name, layer, [blocks.graph], sizes)
+    return RowArray(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
 def from_dask(array: da.Array) -> LazyBlocks:
@@ -75,4 +75,4 @@ def from_dask(array: da.Array) -> LazyBlocks:
     }
     parts = tuple((Piece(0, chunk),) for chunk in range(len(keys)))
     outline = Outline(edges, array.shape[1:], array.dtype)
-    return LazyBlocks(add_layer(name, layer, [array.dask]), tuple(keys), parts, (outline,))
+    return add_blocks(name, layer, [array.dask], keys, parts, (outline,))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
@@ -63,13 +65,21 @@ class LazyBlocks:
     @property
     def part_bytes(self) -> list[int]:
         """Bytes of the result of each part."""
-        sizes = [outline.chunk_bytes for outline in self.outlines]
-        return [sum(int(sizes[block][chunk]) for block, chunk in part) for part in self.parts]
+        return _sums([outline.chunk_bytes for outline in self.outlines], self.parts)
 
     def chunks_of(self, block: int) -> Iterator[tuple[Key, int]]:
         """Yield the place of each chunk of ``block``, in order."""
         for chunk in range(self.outlines[block].chunk_count):
             yield self.places[Piece(block, chunk)]
+
+
+def held_bytes(outlines: Sequence[Outline], parts: Sequence[Part]) -> list[int]:
+    """Bytes of the result of each part, with the labels of gradient rows."""
+    return _sums([outline.held_bytes for outline in outlines], parts)
+
+
+def _sums(sizes: Sequence[npt.NDArray[np.int64]], parts: Sequence[Part]) -> list[int]:
+    return [sum(int(sizes[block][chunk]) for block, chunk in part) for part in parts]
 
 
 def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[Chunk]]:

@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import LazyBlocks, top_layers
+from outgrad.lazy.blocks import LazyBlocks, held_bytes, top_layers
+from outgrad.lazy.memory import SizedLayer, Sizes
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.recut import Source, sources
 from outgrad.plan.requests import request
+from outgrad.rules.named import RULES
+from outgrad.rules.term import Composite
 
 Function = Callable[..., Any]
+
+WEIGHTS = 2
+"""How many arrays of the size of each argument's and the result's values a rule has at a time."""
+
 Place = tuple[Key, int]
 
 
-def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGraph]) -> HighLevelGraph:
-    """Put a layer on top of the graphs of its parents."""
+def add_layer(
+    name: str,
+    layer: Mapping[Key, Any],
+    parents: Iterable[HighLevelGraph],
+    sizes: Sizes | None = None,
+    work: Sizes | None = None,
+) -> HighLevelGraph:
+    """Put a layer on top of the graphs of its parents.
+
+    ``sizes`` are the bytes of the results of its tasks, ``work`` those that they take beside what they are
+    given and make, where that is not the share that :mod:`outgrad.lazy.memory` knows.
+    """
     layers: dict[str, Any] = {}
     dependencies: dict[str, set[str]] = {}
     tops: set[str] = set()
@@ -34,7 +51,7 @@ def add_layer(name: str, layer: Mapping[Key, Any], parents: Iterable[HighLevelGr
         dependencies.update(parent.dependencies)
         tops.update(top_layers(parent))
     used = _used_names(layer)
-    layers[name] = MaterializedLayer(dict(layer))
+    layers[name] = SizedLayer(dict(layer), sizes or {}, work or {})
     dependencies[name] = (used if used <= layers.keys() else tops) - {name}
     return HighLevelGraph(layers, dependencies)
 
@@ -43,6 +60,22 @@ def _used_names(layer: Mapping[Key, Any]) -> set[Any]:
     """Names of the keys on which a layer builds: mostly, but not after persisting, those of their layers."""
     used = {key for task in layer.values() for key in task.dependencies if key not in layer}
     return {key[0] if isinstance(key, tuple) else key for key in used}
+
+
+def add_blocks(
+    name: str,
+    layer: Mapping[Key, Any],
+    parents: Iterable[HighLevelGraph],
+    keys: Sequence[Key],
+    parts: tuple[Part, ...],
+    outlines: tuple[Outline, ...],
+    sizes: Sizes | None = None,
+    work: Sizes | None = None,
+) -> LazyBlocks:
+    """Put a layer on top that makes blocks; ``sizes`` and ``work`` are those of tasks on the way to them."""
+    made = dict(zip(keys, held_bytes(outlines, parts), strict=True))
+    graph = add_layer(name, layer, parents, {**(sizes or {}), **made}, work)
+    return LazyBlocks(graph, tuple(keys), parts, outlines)
 
 
 def outlines_token(outlines: Sequence[Outline], parts: Sequence[Part]) -> str:
@@ -63,7 +96,7 @@ def read_blocks(reader: tasks.Reader, outlines: tuple[Outline, ...], parts: tupl
         key: Task(key, tasks.read_part, reader, tuple(request(outlines, piece) for piece in part))
         for key, part in zip(keys, parts, strict=True)
     }
-    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, (), keys, parts, outlines)
 
 
 def made_blocks(
@@ -78,7 +111,7 @@ def made_blocks(
     name = f"{label}-{tokenize(token, outlines_token(outlines, parts))}"
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     layer = {key: Task(key, function, *config) for key, config in zip(keys, configs, strict=True)}
-    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, (), keys, parts, outlines)
 
 
 def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_bytes: int) -> LazyBlocks:
@@ -91,7 +124,7 @@ def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_b
         key: DataNode(key, [cut(chunks[piece.block], request(outlines, piece).ranges) for piece in part])
         for key, part in zip(keys, parts, strict=True)
     }
-    return LazyBlocks(add_layer(name, layer, ()), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, (), keys, parts, outlines)
 
 
 def rowwise(
@@ -111,8 +144,34 @@ def rowwise(
         key: Task(key, function, *config, *(TaskRef(operand.keys[number]) for operand in operands))
         for number, (key, config) in enumerate(zip(keys, configs, strict=True))
     }
-    graph = add_layer(name, layer, [operand.graph for operand in operands])
-    return LazyBlocks(graph, tuple(keys), first.parts, outlines)
+    parents = [operand.graph for operand in operands]
+    work = dict(zip(keys, _rule_work(function, configs, operands, outlines), strict=False))
+    return add_blocks(name, layer, parents, keys, first.parts, outlines, None, work)
+
+
+def _rule_work(
+    function: Function,
+    configs: Sequence[tuple[Any, ...]],
+    operands: Sequence[LazyBlocks],
+    outlines: tuple[Outline, ...],
+) -> Iterator[int]:
+    """Bytes on the way of elementwise rules: weights of the size of values, since gradients go in pieces.
+
+    A gradient that is differentiated again is multiplied as a whole.
+    """
+    if function is not tasks.run_rule:
+        return
+    made = [own.outlines for own in operands] + [outlines]
+    for (rule, *_), part in zip(configs, operands[0].parts, strict=True):
+        if isinstance(RULES[rule], Composite):
+            return
+        yield sum(_passing(own[block], chunk) for block, chunk in part for own in made)
+
+
+def _passing(outline: Outline, chunk: int) -> int:
+    values = int(outline.edges[chunk + 1] - outline.edges[chunk]) * outline.row_bytes
+    below = (gradient.held_bytes[chunk] for gradient in outline.gradients.values() if gradient.gradients)
+    return WEIGHTS * values + int(sum(below))
 
 
 def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyBlocks:
@@ -127,7 +186,7 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
         key: _collect_task(key, [places[piece.block][piece.chunk] for piece in part])
         for key, part in zip(keys, parts, strict=True)
     }
-    return LazyBlocks(add_layer(name, layer, graphs), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, graphs, keys, parts, outlines)
 
 
 def _collect_task(key: Key, places: Sequence[Place]) -> Task:
@@ -163,7 +222,7 @@ def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, 
         key: _recut_task(key, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)
         for key, part in zip(keys, parts, strict=True)
     }
-    return LazyBlocks(add_layer(name, layer, [blocks.graph]), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, [blocks.graph], keys, parts, outlines)
 
 
 def _cut_alike(a: Outline, b: Outline) -> bool:

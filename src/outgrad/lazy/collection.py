@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from graphlib import TopologicalSorter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dask import threaded
-from dask._task_spec import convert_legacy_graph, cull, fuse_linear_task_spec
 from dask.base import DaskMethodsMixin, get_scheduler, tokenize
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
-from dask.utils import ensure_dict
 
-from outgrad.lazy.blocks import LazyBlocks
-
-
-def optimize(graph: Any, keys: Iterable[Any]) -> dict[Key, Any]:
-    """Drop what is not asked for, and fuse chains: reading, working and writing become one task."""
-    wanted = list(_flat(keys))
-    tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
-    fused: dict[Key, Any] = fuse_linear_task_spec(_bottom_up(cull(tasks, wanted)), wanted)  # type: ignore[no-untyped-call]
-    return fused
-
-
-def _bottom_up(tasks: Mapping[Key, Any]) -> dict[Key, Any]:
-    """Order tasks before those that need them: fusion that meets a later task first breaks its chain."""
-    order = TopologicalSorter({key: task.dependencies for key, task in tasks.items()}).static_order()
-    return {key: tasks[key] for key in order if key in tasks}
+from outgrad.lazy.blocks import LazyBlocks, held_bytes
+from outgrad.lazy.memory import SizedLayer, project
+from outgrad.lazy.optimize import optimize
+from outgrad.lazy.workers import connected_workers
 
 
 def compute_keys(graph: Any, keys: list[Key]) -> list[Any]:
-    """Compute some keys at once, on the scheduler that Dask would use: a client, if there is one."""
+    """Compute some keys at once, on the scheduler that Dask would use: a client, if there is one.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the client's workers have not enough memory; no task was started.
+    """
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
-    return list(get(optimize(graph, keys), keys))
-
-
-def _flat(keys: Any) -> Iterable[Key]:
-    if isinstance(keys, list):
-        for key in keys:
-            yield from _flat(key)
-    else:
-        yield keys
+    optimized = optimize(graph, keys)
+    workers = connected_workers(getattr(get, "__self__", None))
+    if workers is not None:
+        workers.check("this", project(graph, optimized))
+    return list(get(optimized.graph, keys))
 
 
 def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = None) -> LazyBlocks:
@@ -51,7 +39,8 @@ def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = No
         keys = tuple(_renamed(key, rename) for key in keys)
     if not isinstance(graph, HighLevelGraph):
         name = f"persisted-{tokenize(keys)}"
-        graph = HighLevelGraph.from_collections(name, dict(graph), dependencies=())
+        sizes = dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True))
+        graph = HighLevelGraph({name: SizedLayer(dict(graph), sizes, {})}, {name: set()})
     return LazyBlocks(graph, keys, blocks.parts, blocks.outlines)
 
 
@@ -65,7 +54,7 @@ class LazyCollection(DaskMethodsMixin):
     """Mixin: a Dask collection if its data are lazy, and none if they are in memory."""
 
     __dask_scheduler__ = staticmethod(threaded.get)
-    __dask_optimize__ = staticmethod(lambda graph, keys, **_: optimize(graph, keys))
+    __dask_optimize__ = staticmethod(lambda graph, keys, **_: optimize(graph, keys).graph)
 
     def _lazy_blocks(self) -> LazyBlocks | None:
         raise NotImplementedError

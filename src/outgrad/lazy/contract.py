@@ -10,7 +10,7 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_layer, outlines_token, refs
+from outgrad.lazy.build import add_blocks, outlines_token, refs
 from outgrad.plan.outline import Outline, Piece
 
 
@@ -22,6 +22,7 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
     name = f"dot-{tokenize(blocks.identity, whole.identity, outlines_token(outlines, blocks.parts))}"
     layer: dict[Key, Any] = {}
     dense: dict[Key, Key] = {key: (f"dense-{name}", number) for number, key in enumerate(whole.keys)}
+    sizes = {dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()}
     for key, own in dense.items():
         layer[own] = Task(own, tasks.dense, TaskRef(key))
     keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
@@ -30,5 +31,20 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
         numbers, used = refs((dense[of], place) for of, place in places)
         others = [(numbers[dense[of]], place) for of, place in places]
         layer[own] = Task(own, tasks.multiply_rows, others, TaskRef(key), *used)
-    graph = add_layer(name, layer, [blocks.graph, whole.graph])
-    return LazyBlocks(graph, tuple(keys), blocks.parts, outlines)
+    return add_blocks(name, layer, [blocks.graph, whole.graph], keys, blocks.parts, outlines, sizes)
+
+
+def _dense_bytes(whole: LazyBlocks, outlines: tuple[Outline, ...]) -> dict[Key, int]:
+    """Bytes of each part in dense form: every target has a row for every sample.
+
+    The result has a gradient row for each target and sample on the left, and so tells the number of targets.
+    """
+    sizes = {}
+    for key, part in zip(whole.keys, whole.parts, strict=True):
+        sizes[key] = sum(_dense(whole.outlines[block], outlines[block]) for block, _ in part)
+    return sizes
+
+
+def _dense(own: Outline, result: Outline) -> int:
+    rows = own.shape[0] / max(1, result.shape[0])
+    return sum(int(rows * result.at(path).shape[0]) * below.row_bytes for path, below in own.walk())

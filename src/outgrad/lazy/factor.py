@@ -9,9 +9,10 @@ from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.typing import Key
 
+from outgrad.kernels.factor import factor_bytes, factor_work
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.lazy.build import Place, add_blocks, outlines_token, refs
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
@@ -29,24 +30,31 @@ def solve_blocks(
     name = f"solve-{token}"
     layer: dict[Key, Any] = {}
     factors: dict[Key, Key] = {}
+    sizes: dict[Key, int] = {}
+    work: dict[Key, int] = {}
+    widths = [a.trailing[-1] + b.trailing[-1] for a, b in zip(x.outlines, y.outlines, strict=True)]
     for number, (left, right) in enumerate(zip(x.keys, y.keys, strict=True)):
         factors[left] = own = (f"factor-{name}", number)
         layer[own] = Task(own, tasks.factor, TaskRef(left), TaskRef(right))
+        held = [widths[piece.block] for piece in x.parts[number]]
+        sizes[own] = sum(map(factor_bytes, held))
+        work[own] = max(map(factor_work, held), default=0)
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
         found = []
         for piece in part:
             places = [(factors[of], place) for of, place in x.chunks_of(piece.block)]
-            width = x.outlines[piece.block].trailing[-1] + y.outlines[piece.block].trailing[-1]
-            few = fan_in(target_bytes, 8 * width * width)
-            found.append(_tree(layer, f"{name}-tree-{piece.block}", places, few))
+            nbytes = factor_bytes(widths[piece.block])
+            tree = _tree(layer, f"{name}-tree-{piece.block}", places, fan_in(target_bytes, nbytes))
+            sizes.update(dict.fromkeys((of for of, _ in tree if of not in sizes), nbytes))
+            found.append(tree)
         numbers, used = refs(place for own in found for place in own)
         recipes = [
             (systems[piece.block], [(numbers[of], place) for of, place in own])
             for piece, own in zip(part, found, strict=True)
         ]
         layer[key] = Task(key, tasks.solve, recipes, *used)
-    return LazyBlocks(add_layer(name, layer, [x.graph, y.graph]), tuple(keys), parts, outlines)
+    return add_blocks(name, layer, [x.graph, y.graph], keys, parts, outlines, sizes, work)
 
 
 def _tree(layer: dict[Key, Any], name: str, places: list[Place], few: int) -> list[Place]:

@@ -14,7 +14,7 @@ from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, distinct, outlines_token, part_sizes, refs
+from outgrad.lazy.build import Place, add_blocks, distinct, outlines_token, part_sizes, refs
 from outgrad.lazy.tree import DIRECT_CHUNKS
 from outgrad.plan.chunks import pack_by
 from outgrad.plan.frame import Frame
@@ -80,6 +80,12 @@ class Move:
         """Where the chunk is that a pair takes rows from."""
         return self.places[self.origins[piece.block][pair.origin].block][pair.source]
 
+    def bytes_of(self, piece: Piece, pair: Pair) -> int:
+        """Bytes of the rows that a pair takes; gradient rows are taken as spread evenly over samples."""
+        source = self._source(self.origins[piece.block][pair.origin])
+        share = len(pair.taken) / max(1, source.chunk_rows[pair.source])
+        return int(share * source.held_bytes[pair.source])
+
     def costs(self) -> list[list[int]]:
         """Bytes of each new chunk or, if that is more, of the chunks that it is made of."""
         costs = [outline.chunk_bytes.tolist() for outline in self.outlines]
@@ -109,26 +115,41 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     sources = distinct(blocks for blocks, _ in move.inputs)
     sizes = part_sizes(sources)
     layer: dict[Key, Any] = {}
+    cut: dict[Key, int] = {}
     used: set[Key] = set()
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
         given = {move.place_of(piece, pair)[0] for piece in part for pair in move.needed[piece]}
         used |= given
         direct = sum(sizes[other] for other in given) <= DIRECT_CHUNKS * target_bytes or len(given) <= 1
-        layer[key] = _task(key, move, part, layer, direct)
-    graph = add_layer(name, layer, [b.graph for b in sources if not used.isdisjoint(b.keys)])
-    return LazyBlocks(graph, tuple(keys), parts, move.outlines)
+        layer[key] = _task(key, move, part, None if direct else _CutOut(key, layer, cut))
+    parents = [b.graph for b in sources if not used.isdisjoint(b.keys)]
+    return add_blocks(name, layer, parents, keys, parts, move.outlines, cut)
 
 
-def _task(key: Key, move: Move, part: Part, layer: dict[Key, Any], direct: bool) -> Task:
+class _CutOut:
+    """Adds tasks that cut rows out of a chunk; the part of each holds this one chunk."""
+
+    def __init__(self, key: Key, layer: dict[Key, Any], sizes: dict[Key, int]) -> None:
+        assert isinstance(key, tuple), "keys of parts are (name, number)"
+        self._name, self._layer, self._sizes = f"{key[0]}-rows", layer, sizes
+
+    def add(self, place: Place, taken: Any, nbytes: int) -> Place:
+        own = (self._name, len(self._layer))
+        self._layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
+        self._sizes[own] = nbytes
+        return own, 0
+
+
+def _task(key: Key, move: Move, part: Part, cut_out: _CutOut | None) -> Task:
     found: list[list[tuple[Place, Any, Any, Any]]] = []
     for piece in part:
         found.append([])
         for pair in move.needed[piece]:
             place = move.place_of(piece, pair)
             taken: Span | None = span(pair.taken)
-            if not direct:
-                place, taken = _cut_out(key, layer, place, taken), None
+            if cut_out is not None:
+                place, taken = cut_out.add(place, taken, move.bytes_of(piece, pair)), None
             columns = move.origins[piece.block][pair.origin].columns
             found[-1].append((place, taken, span(pair.placed), None if columns is None else span(columns)))
     numbers, used = refs(place for own in found for place, *_ in own)
@@ -143,11 +164,3 @@ def _task(key: Key, move: Move, part: Part, layer: dict[Key, Any], direct: bool)
         for piece, own in zip(part, found, strict=True)
     ]
     return Task(key, tasks.place_part, recipes, *used)
-
-
-def _cut_out(key: Key, layer: dict[Key, Any], place: Place, taken: Any) -> Place:
-    """Add a task that cuts rows out of a chunk; its part holds this one chunk."""
-    assert isinstance(key, tuple), "keys of parts are (name, number)"
-    own = (f"{key[0]}-rows", len(layer))
-    layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
-    return own, 0

@@ -14,11 +14,12 @@ from dask.typing import Key
 from outgrad.kernels.scatter import Index
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_layer, outlines_token, refs
+from outgrad.lazy.build import Place, add_blocks, outlines_token, refs
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.positions import span
+from outgrad.rules.moments import SPREAD, wide_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +37,43 @@ class Reduction:
     outlines: tuple[Outline, ...]
     target_bytes: int
 
+    def widened(self, block: int) -> float:
+        """How much larger moments are than the result, since sums are taken in a wide dtype."""
+        dtype = self.outlines[block].dtype
+        count = 2 if self.kind in SPREAD else 1
+        return count * wide_dtype(self.kind, dtype).itemsize / dtype.itemsize
+
+    def partial_bytes(self, piece: Piece, target: int | None = None) -> int:
+        """Bytes of what a chunk contributes, to one new chunk or to all.
+
+        It has a share of the groups of a new chunk, so that share of its rows; and no more rows than the
+        chunk, except that squares may have more gradients of gradients.
+        """
+        made = self.outlines[piece.block]
+        groups = np.diff(np.searchsorted(self.present[piece.block][piece.chunk], made.edges))
+        shares = groups / np.maximum(1, np.diff(made.edges)) * made.held_bytes
+        result = float(shares.sum() if target is None else shares[target])
+        source = self.blocks.outlines[piece.block]
+        nested = any(gradient.gradients for gradient in source.gradients.values())
+        given = result if nested and self.kind in SPREAD else float(source.held_bytes[piece.chunk])
+        shift = made.row_bytes if self.kind in SPREAD else 0
+        return int(self.widened(piece.block) * min(result, given)) + (8 + shift) * int(groups.sum())
+
     def name(self, parts: Sequence[Part]) -> str:
         token = tokenize(self.blocks.identity, self.present, outlines_token(self.outlines, parts))
         return f"{self.kind}-{token}"
 
 
 class Source:
-    """A contribution to a new chunk: where it is, which of its groups are used, and their new numbers."""
+    """A contribution to a new chunk: where it is, which of its groups are used, and their new numbers.
 
-    __slots__ = ("place", "rows", "where")
+    ``piece`` is the chunk that contributes, or the new one where contributions were merged.
+    """
 
-    def __init__(self, place: Place, rows: tuple[int, int] | None, where: Any) -> None:
-        self.place, self.rows, self.where = place, rows, where
+    __slots__ = ("piece", "place", "rows", "where")
+
+    def __init__(self, place: Place, rows: tuple[int, int] | None, where: Any, piece: Piece) -> None:
+        self.place, self.rows, self.where, self.piece = place, rows, where, piece
 
 
 def reduce_blocks(reduction: Reduction) -> LazyBlocks:
@@ -56,17 +82,18 @@ def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     name = reduction.name(parts)
     blocks = reduction.blocks
     layer: dict[Key, Any] = {}
+    sizes: dict[Key, int] = {}
     partial: dict[Key, Key] = {}
     for number, (key, local) in enumerate(zip(blocks.keys, reduction.local, strict=True)):
-        partial[key] = (f"partial-{name}", number)
-        layer[partial[key]] = Task(partial[key], tasks.partial, reduction.kind, local, TaskRef(key))
+        partial[key] = own = (f"partial-{name}", number)
+        layer[own] = Task(own, tasks.partial, reduction.kind, local, TaskRef(key))
+        sizes[own] = sum(reduction.partial_bytes(piece) for piece in blocks.parts[number])
     keys: list[Key] = [(name, number) for number in range(len(parts))]
+    tree = _Tree(reduction, name, layer, sizes)
     for key, part in zip(keys, parts, strict=True):
-        sources = [
-            _tree(layer, name, reduction, piece, _sources(reduction, partial, piece)) for piece in part
-        ]
+        sources = [tree.merged(piece, _sources(reduction, partial, piece)) for piece in part]
         layer[key] = _merge_task(key, reduction, part, sources, final=True)
-    return LazyBlocks(add_layer(name, layer, [blocks.graph]), tuple(keys), parts, reduction.outlines)
+    return add_blocks(name, layer, [blocks.graph], keys, parts, reduction.outlines, sizes)
 
 
 def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> list[Source]:
@@ -74,38 +101,46 @@ def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> lis
     start, stop = map(int, reduction.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
     found = []
     places = reduction.blocks.chunks_of(piece.block)
-    for (key, place), present in zip(places, reduction.present[piece.block], strict=True):
+    for chunk, ((key, place), present) in enumerate(zip(places, reduction.present[piece.block], strict=True)):
         first, last = np.searchsorted(present, [start, stop]).tolist()
         if first < last or stop == start:
             rows = None if last - first == len(present) else (first, last)
-            found.append(Source((partial[key], place), rows, span(present[first:last] - start)))
+            where = span(present[first:last] - start)
+            found.append(Source((partial[key], place), rows, where, Piece(piece.block, chunk)))
     return found[:1] if stop == start else found
 
 
-def _tree(
-    layer: dict[Key, Any], name: str, reduction: Reduction, piece: Piece, sources: list[Source]
-) -> list[Source]:
-    """Merge a few contributions a task until as few are left for the last task."""
-    outline = reduction.outlines[piece.block]
-    size = outline.chunk_rows[piece.chunk]
+@dataclass(frozen=True, eq=False)
+class _Tree:
+    """Adds the tasks that merge contributions to a new chunk until few enough are left for the last task."""
 
-    def merge(level: int, number: int, own: list[Source]) -> Source:
-        key = (f"{name}-tree-{piece.block}-{piece.chunk}-{level}", number)
-        layer[key] = _merge_task(key, reduction, (piece,), [own], final=False)
-        return Source((key, 0), None, (0, size))
+    reduction: Reduction
+    name: str
+    layer: dict[Key, Any]
+    sizes: dict[Key, int]
 
-    few = fan_in(reduction.target_bytes, int(outline.chunk_bytes[piece.chunk]))
-    return merge_in_tree([_cut_out(layer, name, piece, source) for source in sources], few, merge)
+    def merged(self, piece: Piece, sources: list[Source]) -> list[Source]:
+        outline = self.reduction.outlines[piece.block]
+        nbytes = int(self.reduction.widened(piece.block) * outline.held_bytes[piece.chunk])
 
+        def merge(level: int, number: int, own: list[Source]) -> Source:
+            key = (f"{self.name}-tree-{piece.block}-{piece.chunk}-{level}", number)
+            self.layer[key] = _merge_task(key, self.reduction, (piece,), [own], final=False)
+            self.sizes[key] = nbytes
+            return Source((key, 0), None, (0, outline.chunk_rows[piece.chunk]), piece)
 
-def _cut_out(layer: dict[Key, Any], name: str, piece: Piece, source: Source) -> Source:
-    """Let a task of its own cut out the groups of one new chunk, so that no other task gets them all."""
-    if source.rows is None:
-        return source
-    key, place = source.place
-    own = (f"{name}-rows-{piece.block}-{piece.chunk}", len(layer))
-    layer[own] = Task(own, tasks.cut_partial, place, source.rows, TaskRef(key))
-    return Source((own, 0), None, source.where)
+        few = fan_in(self.reduction.target_bytes, nbytes)
+        return merge_in_tree([self._cut_out(piece, source) for source in sources], few, merge)
+
+    def _cut_out(self, piece: Piece, source: Source) -> Source:
+        """Let a task of its own cut out the groups of one new chunk, so that no other task gets them all."""
+        if source.rows is None:
+            return source
+        key, place = source.place
+        own = (f"{self.name}-rows-{piece.block}-{piece.chunk}", len(self.layer))
+        self.layer[own] = Task(own, tasks.cut_partial, place, source.rows, TaskRef(key))
+        self.sizes[own] = self.reduction.partial_bytes(source.piece, piece.chunk)
+        return Source((own, 0), None, source.where, source.piece)
 
 
 def _merge_task(

@@ -11,7 +11,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import add_layer, rowwise
 from outgrad.plan.outline import Part, Piece
 
@@ -41,6 +41,7 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
         return others
     name = f"kept-{tokenize(blocks.identity, list(numbers))}"
     layer: dict[Key, Any] = {}
+    kept: list[Part] = []
     found: list[tuple[Part, Key]] = [
         (tuple(Piece(numbers[piece.block], piece.chunk) for piece in part), key)
         for key, part in zip(others.keys, others.parts, strict=True)
@@ -50,6 +51,7 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
         if 0 < len(stay) < len(part):
             own = (name, len(layer))
             layer[own] = Task(own, tasks.collect, [(0, place) for place in stay], TaskRef(key))
+            kept.append(tuple(part[place] for place in stay))
             key = own
         if stay:
             found.append((tuple(part[place] for place in stay), key))
@@ -58,7 +60,8 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     for k, number in enumerate(numbers):
         outlines[number] = others.outlines[k]
     graphs = [others.graph, blocks.graph]
-    graph = add_layer(name, layer, graphs) if layer else HighLevelGraph.merge(*graphs)
+    sizes = dict(zip(layer, held_bytes(blocks.outlines, kept), strict=True))
+    graph = add_layer(name, layer, graphs, sizes) if layer else HighLevelGraph.merge(*graphs)
     return LazyBlocks(
         graph, tuple(key for _, key in found), tuple(part for part, _ in found), tuple(outlines)
     )

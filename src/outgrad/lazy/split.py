@@ -12,7 +12,7 @@ from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad.lazy import tasks
-from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import Place, add_layer, distinct, part_sizes, refs
 from outgrad.lazy.move import Input
 from outgrad.plan.frame import Frame
@@ -91,6 +91,7 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
     places = [list(blocks.chunks_of(number)) for blocks, number in split.inputs]
     name = f"{label}-{tokenize(places, token, split.target_bytes)}"
     layer: dict[Key, Any] = {}
+    made: dict[Key, int] = {}
     found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
     sources = distinct(blocks for blocks, _ in split.inputs)
     sizes = part_sizes(sources)
@@ -100,8 +101,9 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
         layer.update(
             {k: _task(k, part, own, places, split.frames) for k, part in zip(keys, parts, strict=True)}
         )
+        made.update(zip(keys, held_bytes([share.outline for share in own], parts), strict=True))
         found.append((tuple(keys), parts))
-    graph = add_layer(name, layer, [own.graph for own in sources])
+    graph = add_layer(name, layer, [own.graph for own in sources], made)
     return [
         LazyBlocks(graph, keys, parts, tuple(share.outline for share in own))
         for own, (keys, parts) in zip(split.shares, found, strict=True)

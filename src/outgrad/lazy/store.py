@@ -55,7 +55,20 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreG
         layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
         keys.append(own)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
-    return StoreGraph(add_layer(name, layer, [blocks.graph]), tuple(keys), nbytes)
+    graph = add_layer(name, layer, [blocks.graph], _sizes(layer, name, seams))
+    return StoreGraph(graph, tuple(keys), nbytes)
+
+
+def _sizes(layer: dict[Key, Any], name: str, seams: Sequence[Seam]) -> dict[Key, int]:
+    """What waits for seams: each of the parts that share a storage chunk is taken to hold as much of it."""
+    sizes: dict[Key, int] = dict.fromkeys(layer, 0)
+    for seam in seams:
+        for part in seam.parts:
+            sizes[(name, part)] += seam.nbytes // len(seam.parts)
+            own = (f"ends-{name}-{seam.array}", part)
+            if own in sizes:
+                sizes[own] += seam.nbytes // len(seam.parts)
+    return sizes
 
 
 def _ends(layer: dict[Key, Any], name: str, seam: Seam) -> list[Key]:

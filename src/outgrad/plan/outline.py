@@ -14,6 +14,9 @@ from outgrad._types import Nested
 
 Edges = npt.NDArray[np.int64]
 
+TABLE_BYTES = 16
+"""Labels of a gradient row: four numbers of four bytes, which few have more of."""
+
 
 class Piece(NamedTuple):
     """One chunk of one block: what a task holds is a tuple of these, its *part*."""
@@ -60,6 +63,12 @@ class Outline(Nested):
         """Bytes of each chunk, gradients included."""
         own = np.diff(self.edges) * self.row_bytes
         return sum((g.chunk_bytes for g in self.gradients.values()), own)
+
+    @cached_property
+    def held_bytes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each chunk with the labels of its gradient rows, as a task holds it."""
+        below = (g.held_bytes + TABLE_BYTES * np.diff(g.edges) for g in self.gradients.values())
+        return sum(below, np.diff(self.edges) * self.row_bytes)
 
     @property
     def nbytes(self) -> int:

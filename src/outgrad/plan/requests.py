@@ -57,3 +57,5 @@ class Seam(NamedTuple):
     array: int
     chunk: int
     parts: tuple[int, ...]
+    nbytes: int = 0
+    """Bytes of the storage chunk."""

@@ -154,7 +154,10 @@ def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | f
     covered = sum(r.size * c.size for (_, r), (_, c) in zip(rows, columns, strict=True))
     out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
     for patch, (source, to_rows), (picks, to_columns) in zip(patches, rows, columns, strict=True):
-        values = patch.chunk.values if picks is None else patch.chunk.values[..., picks]
+        values = patch.chunk.values
+        if picks is not None:
+            values = np.take(values if source is None else values[source], picks, axis=-1)
+            source = None
         at_columns = _as_slice(to_columns)
         if isinstance(at_columns, slice):
             copy_rows(out[..., at_columns], _as_slice(to_rows), values, source)

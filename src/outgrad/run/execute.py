@@ -15,9 +15,12 @@ from rich.console import Console
 
 from outgrad.archive import Store, commit_all, merged, plan_save
 from outgrad.errors import ArchiveExistsError, ClusterError
-from outgrad.lazy.collection import optimize
+from outgrad.lazy.build import part_sizes
+from outgrad.lazy.memory import project
+from outgrad.lazy.optimize import optimize
+from outgrad.lazy.workers import Workers, connected_workers
 from outgrad.plan.requests import Written
-from outgrad.run import memory, watch
+from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
 from outgrad.run.jobs import Job, build_all, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost
@@ -110,21 +113,18 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
     _refuse_existing(job, overwrite)
     maps = build_all(job)
     stores = tuple(plan_save(file.path, maps[file.name], overwrite=overwrite) for file in job.outputs)
-    graph = dict(merged(stores))
+    graph = merged(stores)
     keys = [key for store in stores for key in store.keys]
-    needed = memory.needed_tasks(graph, keys)
-    known = memory.part_sizes(maps.values())
-    sizes = memory.result_sizes(needed, known)
-    fused = optimize(graph, keys)
-    inputs = memory.part_sizes(maps[file.name] for file in job.inputs)
+    optimized = optimize(graph, keys)
+    inputs = [lazy for file in job.inputs if (lazy := maps[file.name]._blocks().lazy) is not None]
     projection = Projection(
-        tasks=len(fused),
-        read_bytes=sum(nbytes for key, nbytes in inputs.items() if key in needed),
+        tasks=len(optimized.groups),
+        read_bytes=sum(nbytes for key, nbytes in part_sizes(inputs).items() if key in optimized.needed),
         written_bytes=sum(store.nbytes for store in stores),
-        task_bytes=memory.task_bytes(needed, sizes),
-        waiting_bytes=memory.waiting_bytes(fused, sizes),
+        memory=project(graph, optimized),
+        workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(stores, fused, _limited(projection, where))
+    return Plan(stores, optimized.graph, projection)
 
 
 def _refuse_existing(job: Job, overwrite: bool) -> None:
@@ -133,14 +133,6 @@ def _refuse_existing(job: Job, overwrite: bool) -> None:
         if file.path.exists() and not overwrite:
             found = f"{job.path.name}:{file.line}: output {file.name!r}: {file.path.name} exists"
             raise ArchiveExistsError(f"{found}; choose another path, or pass overwrite=True to replace it")
-
-
-def _limited(projection: Projection, where: Where | Client) -> Projection:
-    """Add what a specification tells of the workers."""
-    if not isinstance(where, ClusterSpec):
-        return projection
-    limit, threads = where.limits
-    return replace(projection, limit_bytes=limit, threads=threads)
 
 
 def _run(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> Summary:
@@ -169,14 +161,9 @@ def _last_states(client: Client) -> tuple[watch.WorkerState, ...]:
 
 def _measured(projection: Projection, client: Client, states: Sequence[watch.WorkerState]) -> Projection:
     """Replace what was assumed of the workers by what they are."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [worker["memory_limit"] for worker in workers if worker["memory_limit"]]
-    return replace(
-        projection,
-        threads=max((worker["nthreads"] for worker in workers), default=1),
-        limit_bytes=min(limits, default=None),
-        base_bytes=max((state.resident_bytes for state in states), default=projection.base_bytes),
-    )
+    found = connected_workers(client) or projection.workers
+    base = max((state.resident_bytes for state in states), default=found.base_bytes)
+    return replace(projection, workers=replace(found, base_bytes=base))
 
 
 def _compute(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> list[Written]:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dask.utils import format_bytes
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
-from outgrad.errors import MemoryLimitError
-from outgrad.run.memory import STORAGE_BYTES
+from outgrad.lazy.memory import TaskMemory
+from outgrad.lazy.workers import Workers
 from outgrad.run.watch import WorkerState
-
-BASE_BYTES = 120 * 2**20
-"""A worker that has imported everything and holds no data yet: 98 MiB and what the first task loads."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +24,18 @@ class Projection:
     tasks: int
     read_bytes: int
     written_bytes: int
-    task_bytes: int
-    """The most that one task holds."""
-    waiting_bytes: int = 0
-    """The largest result that waits in a worker for the next task: one for each thread."""
-    threads: int = 1
-    """Tasks that a worker runs at once."""
-    base_bytes: int = BASE_BYTES
-    limit_bytes: int | None = None
-    """Memory limit of a worker; None if it is not known."""
+    memory: TaskMemory
+    """What its tasks hold."""
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def worker_bytes(self) -> int:
         """Peak memory of a worker."""
-        data = self.threads * (self.task_bytes + self.waiting_bytes)
-        return self.base_bytes + STORAGE_BYTES + data
+        return self.workers.peak_bytes(self.memory)
 
     @property
     def fits(self) -> bool:
-        return self.limit_bytes is None or self.worker_bytes <= self.limit_bytes
+        return self.workers.fits(self.memory)
 
     def check(self) -> None:
         """Refuse a job whose workers would not have enough memory.
@@ -55,19 +45,12 @@ class Projection:
         MemoryLimitError
             With the bytes that are needed and allowed, and what to do.
         """
-        if self.limit_bytes is None or self.fits:
-            return
-        tasks = "a task" if self.threads == 1 else f"{self.threads} tasks at once"
-        needed, allowed = format_bytes(self.worker_bytes), format_bytes(self.limit_bytes)
-        raise MemoryLimitError(
-            f"the job needs {needed} of memory in each worker, {format_bytes(self.base_bytes)} for the "
-            f"process and the rest for {tasks}; a worker may use {allowed}. Give workers more memory "
-            "(--memory-limit) or fewer threads, or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES)"
-        )
+        self.workers.check("the job", self.memory)
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts of a table."""
-        limit = "not known" if self.limit_bytes is None else format_bytes(self.limit_bytes)
+        allowed = self.workers.limit_bytes
+        limit = "not known" if allowed is None else format_bytes(allowed)
         return [
             ("tasks", str(self.tasks)),
             ("bytes read", format_bytes(self.read_bytes)),

@@ -9,10 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import dask
 from dask.utils import parse_bytes, parse_timedelta
 from distributed.system import MEMORY_LIMIT
 
 from outgrad.errors import JobError
+from outgrad.lazy.workers import Workers, spills
 from outgrad.run.document import Document, Value, read_document, shown
 
 DEFAULT_WAIT_SECONDS = 600.0
@@ -46,18 +48,23 @@ class ClusterSpec:
         return self.class_name == "LocalCluster"
 
     @property
-    def limits(self) -> tuple[int | None, int]:
-        """Memory limit of a worker in bytes and its number of threads, as far as the file tells.
+    def workers(self) -> Workers:
+        """Number, memory limit and threads of the workers, as far as the file tells.
 
         A ``LocalCluster`` has them for each worker, the classes of dask-jobqueue for all processes of a
         batch job together.
         """
+        count = int(self.kwargs.get("n_workers") or 1)
+        with dask.config.set(self.config):
+            spilled = spills()
         if "cores" in self.kwargs and "memory" in self.kwargs:
             processes = int(self.kwargs.get("processes") or 1)
-            return parse_bytes(self.kwargs["memory"]) // processes, int(
-                self.kwargs["cores"]
-            ) // processes or 1
-        return _worker_limit(self.kwargs.get("memory_limit")), int(self.kwargs.get("threads_per_worker") or 1)
+            limit: int | None = parse_bytes(self.kwargs["memory"]) // processes
+            threads = int(self.kwargs["cores"]) // processes or 1
+        else:
+            limit = _worker_limit(self.kwargs.get("memory_limit"))
+            threads = int(self.kwargs.get("threads_per_worker") or 1)
+        return Workers(count, threads, limit_bytes=limit, spills=spilled)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+"""Project the memory of tasks from their graph, before any of them runs.
+
+Builders of graphs know how large the result of each of their tasks will be, and note it in their layer. A
+task holds what it is given and what it makes, and on the way a share of both again. Results that wait for
+the next task are found by walking through the graph in the order in which Dask runs it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dask._task_spec import Alias, Task
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.order import order
+from dask.typing import Key
+
+from outgrad.lazy import tasks
+from outgrad.lazy.optimize import Optimized
+
+Sizes = Mapping[Key, int]
+
+PIECES_BYTES = 4 * 2**20
+"""Pieces in which kernels work on arrays larger than these, offsets, and Python's own objects."""
+
+COPIES: frozenset[Callable[..., Any]] = frozenset(
+    {
+        *(tasks.read_part, tasks.place_part, tasks.cut_rows, tasks.dense, tasks.collect, tasks.recut),
+        *(tasks.cut_part, tasks.attach, tasks.strip, tasks.descend, tasks.from_array, tasks.pick),
+        *(tasks.write_part, tasks.write_seam, tasks.ends_of, tasks.receipt),
+    }
+)
+"""Tasks that only put arrays together anew: on the way they hold nothing but pieces."""
+
+SHARE = 0.6
+"""What other tasks hold on the way, as a share of what they are given and make."""
+
+MERGE_SHARE = 1.6
+"""The same of tasks that merge contributions to sums or to systems of equations, which are joined first."""
+
+RULE_SHARES = {"var": 3.5, "std": 3.5, "apply_rows": 3.0}
+"""The same of rules that take squares or derivatives of whole arrays; by the first words of their names."""
+
+
+class SizedLayer(MaterializedLayer):
+    """The tasks of one builder, with the bytes of their results and, if they differ, those on the way."""
+
+    def __init__(self, mapping: Mapping[Key, Any], sizes: Sizes, work: Sizes) -> None:
+        super().__init__(mapping)
+        self.sizes = sizes
+        self.work = work
+
+
+@dataclass(frozen=True)
+class TaskMemory:
+    """What the tasks of a graph need, in bytes."""
+
+    task_bytes: int
+    """The most that one task holds: what it is given, what it makes, and what it needs on the way."""
+    result_bytes: int
+    """The largest result that waits for another task."""
+    waiting_bytes: int
+    """The most that waits at a time, over all workers, if tasks run in Dask's order."""
+
+
+def noted(graph: Any) -> tuple[dict[Key, int], dict[Key, int]]:
+    """What builders noted: bytes of results, and bytes on the way."""
+    sizes: dict[Key, int] = {}
+    work: dict[Key, int] = {}
+    for layer in graph.layers.values() if isinstance(graph, HighLevelGraph) else ():
+        if isinstance(layer, SizedLayer):
+            sizes.update(layer.sizes)
+            work.update(layer.work)
+    return sizes, work
+
+
+def project(graph: Any, optimized: Optimized) -> TaskMemory:
+    """Project the memory of the optimized tasks of a graph."""
+    known, work = noted(graph)
+    sizes = result_sizes(optimized.needed, known)
+    stored = _stored(optimized)
+    waiting = {need for needs in stored.values() for need in needs}
+    held = (_group_bytes(group, optimized.needed, sizes, work) for group in optimized.groups.values())
+    return TaskMemory(
+        task_bytes=max(held, default=0),
+        result_bytes=max((sizes[key] for key in waiting), default=0),
+        waiting_bytes=_waiting(stored, sizes),
+    )
+
+
+def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
+    """Bytes of the result of every task.
+
+    Of tasks that no builder of ours made, as those of Dask's arrays, nothing is known. They hold what they
+    are made of, for what they are used in: at most as much as either.
+    """
+    made_of: dict[Key, int] = {}
+    for key, task in needed.items():
+        parts = sum(made_of[need] for need in task.dependencies)
+        made_of[key] = known.get(key, parts)
+    used_in: dict[Key, int] = {}
+    sizes: dict[Key, int] = {}
+    for key in reversed(needed):
+        own = used_in.get(key, 0)
+        sizes[key] = known.get(key, min(made_of[key], own) if needed[key].dependencies else own)
+        for need in needed[key].dependencies:
+            used_in[need] = max(used_in.get(need, 0), sizes[key])
+    return sizes
+
+
+def _group_bytes(group: Sequence[Key], needed: Mapping[Key, Any], sizes: Sizes, work: Sizes) -> int:
+    """Tasks that run as one keep what they were given until the end, and what they make while it is used."""
+    inside = set(group)
+    given = {need for key in group for need in needed[key].dependencies} - inside
+    left = Counter(need for key in group for need in needed[key].dependencies if need in inside)
+    held = most = 0
+    for key in _depth_first(group, needed):
+        needs = needed[key].dependencies
+        nbytes = sizes[key] + sum(sizes[need] for need in needs)
+        most = max(most, held + sizes[key] + _work(needed[key], nbytes, work))
+        left.subtract(inside & needs)
+        held += sizes[key] - sum(sizes[need] for need in needs if need in inside and not left[need])
+    return sum(sizes[key] for key in given) + most
+
+
+def _depth_first(group: Sequence[Key], needed: Mapping[Key, Any]) -> list[Key]:
+    """The order in which Dask runs the tasks of a group: one branch after the other."""
+    inside = set(group)
+    waiting = [group[-1]]
+    found: dict[Key, None] = {}
+    while waiting:
+        key = waiting[-1]
+        missing = [need for need in needed[key].dependencies if need in inside and need not in found]
+        if missing:
+            waiting.append(missing[0])
+        else:
+            found[waiting.pop()] = None
+    return list(found)
+
+
+def _work(task: Any, nbytes: int, work: Sizes) -> int:
+    """Bytes that a task takes beside what it is given and makes."""
+    function = getattr(task, "func", None)
+    if task.key in work:
+        return work[task.key] + PIECES_BYTES
+    if function is None:  # data that are there already
+        return 0
+    if function in COPIES:
+        return PIECES_BYTES
+    return int(_share(function, task.args) * nbytes) + PIECES_BYTES
+
+
+def _share(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
+    if function in (tasks.merge_partials, tasks.stack_factors, tasks.solve):
+        return MERGE_SHARE
+    if function in (tasks.run_rule, tasks.partial):
+        return next((share for rule, share in RULE_SHARES.items() if arguments[0].startswith(rule)), SHARE)
+    return SHARE
+
+
+def _stored(optimized: Optimized) -> dict[Key, frozenset[Key]]:
+    """The tasks in Dask's order, each with the results that it is given.
+
+    A task that was made of several has a new name, and its old one is an alias: these two are one result.
+    Data that the graph holds wait for nobody.
+    """
+    graph = optimized.graph
+    names = {task.target: key for key, task in graph.items() if isinstance(task, Alias)}
+    priorities: Any = order(graph)
+    return {
+        names.get(key, key): frozenset(
+            need for need in graph[key].dependencies if isinstance(optimized.needed.get(need), Task)
+        )
+        for key in sorted(graph, key=priorities.__getitem__)
+        if isinstance(graph[key], Task)
+    }
+
+
+def _waiting(stored: Mapping[Key, frozenset[Key]], sizes: Sizes) -> int:
+    """Add up what is kept for later tasks, one task after the other."""
+    left = Counter(need for needs in stored.values() for need in needs)
+    held = most = 0
+    for key, needs in stored.items():
+        for need in needs:
+            left[need] -= 1
+            if not left[need]:
+                held -= sizes[need]
+        most = max(most, held)
+        if left.get(key):
+            held += sizes[key]
+    return most

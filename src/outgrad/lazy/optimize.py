@@ -1,0 +1,100 @@
+"""What Dask is given to run: the tasks that are needed; those that nobody else needs run as one.
+
+A chunk is read, worked on and written by one task, whatever the number of operations in between: its arrays
+are never stored, sent to another worker, or kept beside those of other tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Any
+
+from dask._task_spec import Alias, DataNode, Task, convert_legacy_graph, cull
+from dask.optimization import default_fused_keys_renamer
+from dask.typing import Key
+from dask.utils import ensure_dict
+
+from outgrad.lazy import tasks
+
+FEW_INPUTS = 4
+"""A task that is given more than these takes none of them in: workers make them side by side."""
+
+JOINING: frozenset[Callable[..., Any]] = frozenset(
+    {tasks.run_rule, tasks.place_part, tasks.recut, tasks.collect, tasks.attach, tasks.multiply_rows}
+)
+"""Tasks that hold all of what they are given, so that making it on the way takes no more memory.
+
+Those that merge small contributions of many large chunks are not among them: the chunks would be worked on
+one after the other.
+"""
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """Tasks that are needed, and which of them run as one."""
+
+    needed: Mapping[Key, Any]
+    """By key, each before those that need it."""
+    groups: Mapping[Key, tuple[Key, ...]]
+    """Tasks that run as one, by the key of the last of them, which is also the last in its group."""
+
+    @cached_property
+    def graph(self) -> dict[Key, Any]:
+        """The tasks to run. One that was made of several has their names, and its old one is an alias."""
+        found: dict[Key, Any] = {}
+        for key, members in self.groups.items():
+            if len(members) == 1:
+                found[key] = self.needed[key]
+                continue
+            name = default_fused_keys_renamer(list(members))  # type: ignore[no-untyped-call]
+            found[name] = Task.fuse(*(self.needed[member] for member in members), key=name)
+            if name != key:
+                found[key] = Alias(key, target=name)
+        return found
+
+
+def optimize(graph: Any, keys: Iterable[Any]) -> Optimized:
+    """Drop what is not asked for, and let tasks run as one with those that alone need them."""
+    wanted = frozenset(_flat(list(keys)))
+    all_tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
+    needed = _bottom_up(cull(all_tasks, set(wanted)))
+    return Optimized(needed, _groups(needed, wanted))
+
+
+def _flat(keys: Any) -> Iterable[Key]:
+    if isinstance(keys, list):
+        for key in keys:
+            yield from _flat(key)
+    else:
+        yield keys
+
+
+def _bottom_up(found: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Order tasks before those that need them."""
+    order = TopologicalSorter({key: task.dependencies for key, task in found.items()}).static_order()
+    return {key: found[key] for key in order if key in found}
+
+
+def _groups(needed: Mapping[Key, Any], wanted: frozenset[Key]) -> dict[Key, tuple[Key, ...]]:
+    """Put every task into the group of those that need it, if it is one group and takes it in."""
+    users: dict[Key, list[Key]] = {}
+    for key, task in needed.items():
+        for need in task.dependencies:
+            users.setdefault(need, []).append(key)
+    last: dict[Key, Key] = {}
+    members: dict[Key, list[Key]] = {}
+    for key in reversed(needed):
+        own = users.get(key, [])
+        groups = {last[user] for user in own}
+        joins = len(groups) == 1 and key not in wanted and isinstance(needed[key], Task | DataNode)
+        last[key] = groups.pop() if joins and all(_takes_in(needed[user]) for user in own) else key
+        members.setdefault(last[key], []).append(key)
+    return {group: tuple(reversed(found)) for group, found in reversed(members.items())}
+
+
+def _takes_in(task: Any) -> bool:
+    inputs = len(task.dependencies)
+    return inputs <= 1 or (getattr(task, "func", None) in JOINING and inputs <= FEW_INPUTS)
