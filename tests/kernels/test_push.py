@@ -84,3 +84,30 @@ def test_any_sizes(rows: int, samples: int, properties: int) -> None:
     weight, gradient = numbers(samples, properties), numbers(rows, 2, properties)
     found = weighted_sum([Weighted(weight, row, gradient), Weighted(weight, row, gradient)])
     assert np.array_equal(found, 2 * weight[row][:, None] * gradient)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int8"])
+def test_a_square_is_weighed_once(dtype: str) -> None:
+    """x · x has the same term twice; the bits are those of two terms."""
+    weight, gradient = numbers(3, 2, dtype=dtype), numbers(4, 3, 2, dtype=dtype)
+    twice = weighted_sum([Weighted(weight, ROW, gradient)] * 2)
+    apart = weighted_sum([Weighted(weight, ROW, gradient), Weighted(weight.copy(), ROW, gradient)])
+    assert twice.dtype == apart.dtype == dtype
+    assert np.array_equal(twice, apart)
+
+
+@pytest.mark.parametrize("cache", [1, 40, 10**9])
+def test_terms_with_places_are_added_where_they_say(cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of two gradients among six: row 3 is of neither, and stays nothing."""
+    monkeypatch.setattr(push, "CACHE_BYTES", cache)
+    weight, first, second = numbers(3, 2), numbers(4, 3, 2), numbers(2, 3, 2)
+    terms = [
+        Weighted(weight, ROW, first, np.array([0, 2, 4, 5])),
+        Weighted(-1.0, ROW[:2], second, np.array([1, 2])),
+    ]
+    expected = np.zeros((6, 3, 2))
+    expected[[0, 2, 4, 5]] += weight[ROW][:, None] * first
+    expected[[1, 2]] -= second
+    found = weighted_sum(terms, 6)
+    assert np.array_equal(found, expected)
+    assert np.signbit(found[3]).all(), "adding to −0 changes no bit"

@@ -82,8 +82,15 @@ def _fill(terms: Sequence[Weighted], piece: slice, out: Array) -> None:
         np.add(terms[0].gradient[piece], _product(terms[1], piece), out=out)
         return
     _product(terms[0], piece, out)
+    if len(terms) == 2 and _same(*terms):  # x · x: its gradient is gathered and weighed once
+        out += out
+        return
     for term in terms[1:]:
         out += _product(term, piece)
+
+
+def _same(a: Weighted, b: Weighted) -> bool:
+    return a.weight is b.weight and a.gradient is b.gradient
 
 
 def _product(term: Weighted, piece: slice, out: Array | None = None) -> Array:
