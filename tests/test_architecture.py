@@ -19,6 +19,7 @@ ROOMS = [
     *(
         "errors",
         "_types",
+        "_threads",
         "config",
         "labels",
         "kernels",

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from outgrad.labels import tables
-from outgrad.labels.tables import find_rows, has_repeated_rows, is_sorted_rows, pack, unique_rows
+from outgrad._threads import several_threads
+from outgrad.labels import packing, tables
+from outgrad.labels.packing import pack
+from outgrad.labels.tables import find_rows, has_repeated_rows, is_sorted_rows, unique_rows
 
 FULL = st.integers(-(2**31), 2**31 - 1)
 EDGES = st.sampled_from([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 2, 2**31 - 1])
@@ -38,6 +40,8 @@ def dense_factor(request, monkeypatch):
     """Both kinds of lookup must find the same."""
     monkeypatch.setattr(tables, "DENSE_FACTOR", 1000 if request.param == "dense" else 0)
     monkeypatch.setattr(tables, "MANY_ROWS", 0)
+    monkeypatch.setattr(packing, "MANY_ROWS", 0)
+    monkeypatch.setattr(packing, "PIECE_ROWS", 3)
 
 
 ANY = settings(deadline=None, max_examples=150)
@@ -68,12 +72,12 @@ def test_unique_rows_of_sorted_input_equals_numpy(given_tables):
 @given(several_tables())
 def test_keys_keep_equality_and_order(given_tables):
     (table,) = given_tables
-    packing, keys = pack(table)
+    packed, keys = pack(table)
     rows = [tuple(row) for row in table.tolist()]
     assert [rows[i] for i in np.argsort(keys, kind="stable")] == sorted(rows)
     assert len(set(keys.tolist())) == len(set(rows))
-    assert all(0 <= key < packing.extent for key in keys.tolist())
-    again, inside = packing.apply(table)
+    assert all(0 <= key < packed.extent for key in keys.tolist())
+    again, inside = packed.apply(table)
     assert np.array_equal(again, keys)
     assert inside is None or inside.all()
 
@@ -98,20 +102,22 @@ def test_find_rows_equals_a_dictionary(given_tables, dense_factor, many_rows):
         positions = find_rows(haystack, needles)
     assert positions.dtype == np.int64
     assert positions.tolist() == brute_find(haystack, needles)
+    with several_threads(3):
+        assert find_rows(haystack, needles).tolist() == brute_find(haystack, needles)
 
 
 @ANY
 @given(hnp.arrays(np.int64, st.integers(0, 40), elements=st.integers(0, 9)), st.sampled_from([10, 2**62]))
 def test_sort_keys_is_stable(keys, extent):
-    ordered, order = tables.sort_keys(keys, extent)
+    ordered, order = packing.sort_keys(keys, extent)
     assert np.array_equal(order, np.argsort(keys, kind="stable"))
     assert np.array_equal(ordered, np.sort(keys))
 
 
 def test_columns_too_wide_for_one_key_are_ranked():
     wide = np.array([[-(2**31)] * 4, [2**31 - 1] * 4, [0] * 4], dtype=np.int32)
-    packing, _ = pack(wide)
-    assert sum(step.ranks is not None for step in packing.steps) >= 2
+    packed, _ = pack(wide)
+    assert sum(step.ranks is not None for step in packed.steps) >= 2
     needles = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [2**31 - 1] * 4], dtype=np.int32)
     assert find_rows(wide, needles).tolist() == [2, -1, -1, 1]
 

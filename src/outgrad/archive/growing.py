@@ -18,7 +18,8 @@ from outgrad.archive.stores import RowSink, SegmentStore
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
-from outgrad.labels.tables import Table, sliced_digest
+from outgrad.labels.packing import Table
+from outgrad.labels.tables import sliced_digest
 from outgrad.plan.outline import Outline
 from outgrad.tensor.metadata import BlockMetadata
 

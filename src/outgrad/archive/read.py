@@ -27,7 +27,7 @@ from outgrad.errors import (
 )
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
-from outgrad.labels.tables import Table
+from outgrad.labels.packing import Table
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
 from outgrad.tensor.metadata import BlockMetadata

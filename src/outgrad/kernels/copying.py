@@ -6,9 +6,9 @@ from math import prod
 
 import numpy as np
 
+from outgrad._threads import for_pieces
 from outgrad.kernels.chunk import Array
 from outgrad.kernels.scatter import Index
-from outgrad.kernels.threads import for_pieces
 
 PIECE_BYTES = 2**20
 """Bytes that are copied at a time: rows that are gathered first stay in the cache."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._threads import for_pieces
 from outgrad.kernels.chunk import Array
-from outgrad.kernels.threads import for_pieces
 
 CACHE_BYTES = 512 * 1024
 """Size of the pieces in which gradients are processed: they stay in the second-level cache."""

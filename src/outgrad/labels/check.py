@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import ValidationError
-from outgrad.labels.tables import RowIndex, Table, has_repeated_rows
+from outgrad.labels.packing import Table
+from outgrad.labels.tables import RowIndex, has_repeated_rows
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 INT32 = np.iinfo(np.int32)

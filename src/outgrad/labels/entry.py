@@ -11,7 +11,7 @@ import numpy as np
 from outgrad.errors import ValidationError
 from outgrad.labels import show
 from outgrad.labels.check import as_int32, frozen, normalize_names, row_text
-from outgrad.labels.tables import Table
+from outgrad.labels.packing import Table
 
 
 @final

@@ -14,9 +14,10 @@ from outgrad.labels import show
 from outgrad.labels.check import check_unique, normalize_names, normalize_values
 from outgrad.labels.columns import LabelColumns
 from outgrad.labels.entry import LabelsEntry, column_index
+from outgrad.labels.packing import Table
 from outgrad.labels.saving import Saving
 from outgrad.labels.sets import LabelSets
-from outgrad.labels.tables import RowIndex, Table
+from outgrad.labels.tables import RowIndex
 
 
 @final

@@ -6,39 +6,43 @@ from typing import Self
 
 import numpy as np
 
+from outgrad._threads import several_threads
+from outgrad.config import threads
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry, column_index
+from outgrad.labels.packing import Mask, Positions, Table
 from outgrad.labels.stored import StoredLabels
-from outgrad.labels.tables import Positions, Table, find_rows
+from outgrad.labels.tables import find_rows, taken
 
 
 def unite(first: Table, second: Table) -> tuple[Table, Positions]:
     """Return the rows of ``first`` and then those only in ``second``, and where the second's rows went."""
-    mapping = find_rows(first, second)
+    mapping = _found(first, second)
     new = mapping < 0
     mapping[new] = np.arange(len(first), len(first) + np.count_nonzero(new))
-    return np.concatenate([first, second[new]]), mapping
+    return np.concatenate([first, taken(second, new)]), mapping
 
 
-def intersect(first: Table, second: Table) -> tuple[Table, Positions, Positions]:
-    """Return the common rows in the order of the smaller table, and where the rows of both went."""
-    if len(second) < len(first):
-        common, second_mapping, first_mapping = intersect(second, first)
-        return common, first_mapping, second_mapping
-    positions = find_rows(second, first)
-    first_mapping = _numbered(positions >= 0)
-    second_mapping = np.full(len(second), -1, dtype=np.int64)
-    second_mapping[positions[positions >= 0]] = np.arange(np.count_nonzero(positions >= 0))
-    return first[positions >= 0], first_mapping, second_mapping
+def common_rows(first: Table, second: Table) -> tuple[Mask, Positions]:
+    """Return which rows of ``first`` are in ``second``, and where each row of the second is in the first."""
+    positions = _found(first, second)
+    marked = np.zeros(len(first) + 1, dtype=np.bool_)
+    marked[positions] = True  # −1 marks the last, which is cut off
+    return marked[:-1], positions
 
 
-def subtract(first: Table, second: Table) -> tuple[Table, Positions]:
-    """Return the rows of ``first`` that are not in ``second``, and where the first's rows went."""
-    kept = find_rows(second, first) < 0
-    return first[kept], _numbered(kept)
+def _found(haystack: Table, needles: Table) -> Positions:
+    """Where needles are; these methods are called by users, not in tasks, and may use all cores."""
+    with several_threads(threads()):
+        return find_rows(haystack, needles)
 
 
-def _numbered(kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Positions:
+def _taken(table: Table, kept: Mask) -> Table:
+    with several_threads(threads()):
+        return taken(table, kept)
+
+
+def _numbered(kept: Mask) -> Positions:
     """Number the kept rows from 0; the others get -1."""
     return np.where(kept, np.cumsum(kept, dtype=np.int64) - 1, -1)
 
@@ -134,7 +138,12 @@ class LabelSets(StoredLabels):
         >>> Labels("n", [[4], [1], [2]]).intersection(Labels("n", [[2], [4], [7], [8]]))["n"]
         array([4, 2], dtype=int32)
         """
-        return self.intersection_and_mapping(other)[0]
+        self._check_operand("intersection", other)
+        if self == other:
+            return self
+        small, large = sorted((self, other), key=len)
+        kept, _ = common_rows(small.values, large.values)
+        return self._or_made(_taken(small.values, kept))
 
     def intersection_and_mapping(self, other: Self) -> tuple[Self, Positions, Positions]:
         """Return the intersection, and the positions in it of the entries of both.
@@ -169,8 +178,12 @@ class LabelSets(StoredLabels):
         if self == other:
             identity = np.arange(len(self), dtype=np.int64)
             return self, identity, identity.copy()
-        table, first, second = intersect(self.values, other.values)
-        return self._or_made(table), first, second
+        small, large = sorted((self, other), key=len)
+        kept, positions = common_rows(small.values, large.values)
+        of_small = _numbered(kept)
+        of_large = np.append(of_small, -1)[positions]  # −1 takes the last
+        mappings = (of_small, of_large) if small is self else (of_large, of_small)
+        return self._or_made(_taken(small.values, kept)), *mappings
 
     def difference(self, other: Self) -> Self:
         """Return the entries of these labels that are not in ``other``, in the order of these labels.
@@ -196,7 +209,9 @@ class LabelSets(StoredLabels):
         >>> Labels("n", [[4], [1], [2]]).difference(Labels("n", [[1]]))["n"]
         array([4, 2], dtype=int32)
         """
-        return self.difference_and_mapping(other)[0]
+        self._check_operand("difference", other)
+        kept = ~common_rows(self.values, other.values)[0]
+        return self._or_made(_taken(self.values, kept))
 
     def difference_and_mapping(self, other: Self) -> tuple[Self, Positions]:
         """Return the difference, and the positions in it of the entries of these labels.
@@ -226,8 +241,8 @@ class LabelSets(StoredLabels):
         array([ 0, -1,  1])
         """
         self._check_operand("difference", other)
-        table, mapping = subtract(self.values, other.values)
-        return self._or_made(table), mapping
+        kept = ~common_rows(self.values, other.values)[0]
+        return self._or_made(_taken(self.values, kept)), _numbered(kept)
 
     def select(self, selection: Self | LabelsEntry) -> Positions:
         """Return the positions of the entries that match the selection.
@@ -267,10 +282,10 @@ class LabelSets(StoredLabels):
         if len(rows) == 0:
             return np.empty(0, dtype=np.int64)
         if names == self._names:
-            positions = find_rows(self.values, rows)
+            positions = _found(self.values, rows)
             return positions[positions >= 0]
         columns = [column_index(self._names, name) for name in names]
-        return np.flatnonzero(find_rows(rows, self.values[:, columns]) >= 0)
+        return np.flatnonzero(_found(rows, self.values[:, columns]) >= 0)
 
     def _as_selection(self, selection: object) -> tuple[tuple[str, ...], Table]:
         if isinstance(selection, LabelsEntry):

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.labels.tables import Table
+from outgrad.labels.packing import Table
 
 Text = npt.NDArray[np.str_]
 

@@ -12,7 +12,8 @@ import numpy as np
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels import Labels
 from outgrad.labels.check import row_text
-from outgrad.labels.tables import RowIndex, Table, find_rows, has_repeated_rows
+from outgrad.labels.packing import Table
+from outgrad.labels.tables import RowIndex, find_rows, has_repeated_rows
 from outgrad.ops.operands import check_labels, check_same_names, key_order
 from outgrad.plan.keys import unite
 from outgrad.tensor import TensorBlock, TensorMap

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from outgrad._threads import several_threads
 from outgrad.config import threads
 from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.threads import several_threads
 from outgrad.lazy import LazyBlocks, rowwise, tasks
 from outgrad.plan.outline import Outline
 from outgrad.rules.named import RULES, run

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from outgrad.errors import ValidationError
 from outgrad.kernels.axes import AxisOrders, permute_entries
 from outgrad.labels import Labels
-from outgrad.labels.tables import Table, is_sorted_rows, unique_rows
+from outgrad.labels.packing import Table
+from outgrad.labels.tables import is_sorted_rows, unique_rows
 from outgrad.lazy import tasks
 from outgrad.lazy.replace import replaced, rowwise_on
 from outgrad.ops.operands import T, block_twin, content, like, names_of

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._threads import several_threads
 from outgrad.config import chunk_bytes, threads
 from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.threads import several_threads
 from outgrad.lazy import LazyBlocks
 from outgrad.lazy.halfway import move_in_steps
 from outgrad.lazy.move import Move

@@ -28,10 +28,15 @@ def several_threads(count: int) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def allowed_threads() -> int:
+    """How many threads kernels that are called in this thread may use."""
+    return _allowed.get()
+
+
 def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
     """Call ``function`` for stretches of ``step`` rows; each thread has neighbouring ones."""
     pieces = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
-    count = min(_allowed.get(), len(pieces))
+    count = min(allowed_threads(), len(pieces))
     if count <= 1:
         for piece in pieces:
             function(piece)
