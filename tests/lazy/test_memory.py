@@ -81,7 +81,11 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
     chain = [task("a"), task("b"), task("c", "a", "b"), task("d", "c"), task("e", "d"), task("f", "e")]
     graph = HighLevelGraph(
-        {"all": memory.SizedLayer({own.key: own for own in chain}, sizes, dict.fromkeys(sizes, 7))},
+        {
+            "all": memory.SizedLayer(
+                {own.key: own for own in chain}, lambda: memory.Notes(sizes, dict.fromkeys(sizes, 7))
+            )
+        },
         {"all": set()},
     )
     optimized = optimize(graph, ["f"])

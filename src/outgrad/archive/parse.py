@@ -274,7 +274,10 @@ class _Blocks:
         return node.get(name).integer(len(self._tables))
 
     def _rows_at(self, node: Node, count: int) -> Place:
-        return _place(node.integers(2), count, self._arrays, node)
+        array, first = node.list(2)
+        if type(array) is not int or type(first) is not int or array < 0 or first < 0:
+            raise node.wrong("a list of 2 integers")
+        return _place((array, first), count, self._arrays, node)
 
     def _edges(self, node: Node, samples: int, parent: BlockSpec | None) -> tuple[int, ...]:
         count = self._tables[samples].rows

@@ -13,6 +13,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_blocks, add_layer
+from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
 
 
@@ -56,8 +57,13 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
         layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
-    sizes = {key: rows * outline.row_bytes for key, rows in zip(layer, outline.chunk_rows, strict=True)}
-    graph = add_layer(name, layer, [blocks.graph], sizes)
+
+    def note() -> Notes:
+        return Notes(
+            {key: rows * outline.row_bytes for key, rows in zip(layer, outline.chunk_rows, strict=True)}
+        )
+
+    graph = add_layer(name, layer, [blocks.graph], note)
     return RowArray(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 

@@ -15,7 +15,7 @@ from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes, top_layers
-from outgrad.lazy.memory import SizedLayer, Sizes
+from outgrad.lazy.memory import Note, Notes, SizedLayer
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.recut import Source, sources
@@ -35,14 +35,9 @@ def add_layer(
     name: str,
     layer: Mapping[Key, Any],
     parents: Iterable[HighLevelGraph],
-    sizes: Sizes | None = None,
-    work: Sizes | None = None,
+    note: Note,
 ) -> HighLevelGraph:
-    """Put a layer on top of the graphs of its parents.
-
-    ``sizes`` are the bytes of the results of its tasks, ``work`` those that they take beside what they are
-    given and make, where that is not the share that :mod:`outgrad.lazy.memory` knows.
-    """
+    """Put a layer on top of the graphs of its parents; ``note`` tells the memory of its tasks."""
     layers: dict[str, Any] = {}
     dependencies: dict[str, set[str]] = {}
     tops: set[str] = set()
@@ -51,7 +46,7 @@ def add_layer(
         dependencies.update(parent.dependencies)
         tops.update(top_layers(parent))
     used = _used_names(layer)
-    layers[name] = SizedLayer(dict(layer), sizes or {}, work or {})
+    layers[name] = SizedLayer(dict(layer), note)
     dependencies[name] = (used if used <= layers.keys() else tops) - {name}
     return HighLevelGraph(layers, dependencies)
 
@@ -69,13 +64,16 @@ def add_blocks(
     keys: Sequence[Key],
     parts: tuple[Part, ...],
     outlines: tuple[Outline, ...],
-    sizes: Sizes | None = None,
-    work: Sizes | None = None,
+    inner: Note | None = None,
 ) -> LazyBlocks:
-    """Put a layer on top that makes blocks; ``sizes`` and ``work`` are those of tasks on the way to them."""
-    made = dict(zip(keys, held_bytes(outlines, parts), strict=True))
-    graph = add_layer(name, layer, parents, {**(sizes or {}), **made}, work)
-    return LazyBlocks(graph, tuple(keys), parts, outlines)
+    """Put a layer on top that makes blocks; ``inner`` tells the memory of tasks on the way to them."""
+
+    def note() -> Notes:
+        own = Notes({}) if inner is None else inner()
+        made = dict(zip(keys, held_bytes(outlines, parts), strict=True))
+        return Notes({**own.sizes, **made}, own.work)
+
+    return LazyBlocks(add_layer(name, layer, parents, note), tuple(keys), parts, outlines)
 
 
 def outlines_token(outlines: Sequence[Outline], parts: Sequence[Part]) -> str:
@@ -145,8 +143,11 @@ def rowwise(
         for number, (key, config) in enumerate(zip(keys, configs, strict=True))
     }
     parents = [operand.graph for operand in operands]
-    work = dict(zip(keys, _rule_work(function, configs, operands, outlines), strict=False))
-    return add_blocks(name, layer, parents, keys, first.parts, outlines, None, work)
+
+    def inner() -> Notes:
+        return Notes({}, dict(zip(keys, _rule_work(function, configs, operands, outlines), strict=False)))
+
+    return add_blocks(name, layer, parents, keys, first.parts, outlines, inner)
 
 
 def _rule_work(

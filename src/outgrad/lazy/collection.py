@@ -11,7 +11,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
-from outgrad.lazy.memory import SizedLayer, project
+from outgrad.lazy.memory import Notes, SizedLayer, project
 from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import connected_workers
 
@@ -39,8 +39,11 @@ def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = No
         keys = tuple(_renamed(key, rename) for key in keys)
     if not isinstance(graph, HighLevelGraph):
         name = f"persisted-{tokenize(keys)}"
-        sizes = dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True))
-        graph = HighLevelGraph({name: SizedLayer(dict(graph), sizes, {})}, {name: set()})
+
+        def note() -> Notes:
+            return Notes(dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True)))
+
+        graph = HighLevelGraph({name: SizedLayer(dict(graph), note)}, {name: set()})
     return LazyBlocks(graph, keys, blocks.parts, blocks.outlines)
 
 

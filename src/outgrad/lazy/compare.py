@@ -13,6 +13,7 @@ from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
 from outgrad.lazy.collection import compute_keys
+from outgrad.lazy.memory import Notes
 
 
 def first_difference(
@@ -24,7 +25,7 @@ def first_difference(
         (name, n): Task((name, n), tasks.compare, tolerance, TaskRef(a), TaskRef(b))
         for n, (a, b) in enumerate(zip(first.keys, second.keys, strict=True))
     }
-    graph = add_layer(name, layer, [first.graph, second.graph])
+    graph = add_layer(name, layer, [first.graph, second.graph], lambda: Notes(dict.fromkeys(layer, 0)))
     results = compute_keys(graph, list(layer))
     found = [
         (piece.block, piece.chunk, path)

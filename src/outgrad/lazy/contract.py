@@ -11,6 +11,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_blocks, outlines_token, refs
+from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
 
 
@@ -22,7 +23,6 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
     name = f"dot-{tokenize(blocks.identity, whole.identity, outlines_token(outlines, blocks.parts))}"
     layer: dict[Key, Any] = {}
     dense: dict[Key, Key] = {key: (f"dense-{name}", number) for number, key in enumerate(whole.keys)}
-    sizes = {dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()}
     for key, own in dense.items():
         layer[own] = Task(own, tasks.dense, TaskRef(key))
     keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
@@ -31,7 +31,11 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
         numbers, used = refs((dense[of], place) for of, place in places)
         others = [(numbers[dense[of]], place) for of, place in places]
         layer[own] = Task(own, tasks.multiply_rows, others, TaskRef(key), *used)
-    return add_blocks(name, layer, [blocks.graph, whole.graph], keys, blocks.parts, outlines, sizes)
+
+    def note() -> Notes:
+        return Notes({dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()})
+
+    return add_blocks(name, layer, [blocks.graph, whole.graph], keys, blocks.parts, outlines, note)
 
 
 def _dense_bytes(whole: LazyBlocks, outlines: tuple[Outline, ...]) -> dict[Key, int]:

@@ -13,6 +13,7 @@ from outgrad.kernels.factor import factor_bytes, factor_work
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, outlines_token, refs
+from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
@@ -54,7 +55,7 @@ def solve_blocks(
             for piece, own in zip(part, found, strict=True)
         ]
         layer[key] = Task(key, tasks.solve, recipes, *used)
-    return add_blocks(name, layer, [x.graph, y.graph], keys, parts, outlines, sizes, work)
+    return add_blocks(name, layer, [x.graph, y.graph], keys, parts, outlines, lambda: Notes(sizes, work))
 
 
 def _tree(layer: dict[Key, Any], name: str, places: list[Place], few: int) -> list[Place]:

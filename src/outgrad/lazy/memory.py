@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from dask._task_spec import Alias, Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -44,13 +45,27 @@ RULE_SHARES = {"var": 3.5, "std": 3.5, "apply_rows": 3.0}
 """The same of rules that take squares or derivatives of whole arrays; by the first words of their names."""
 
 
-class SizedLayer(MaterializedLayer):
-    """The tasks of one builder, with the bytes of their results and, if they differ, those on the way."""
+class Notes(NamedTuple):
+    """Bytes of the results of tasks and, where no share is known for them, those on the way."""
 
-    def __init__(self, mapping: Mapping[Key, Any], sizes: Sizes, work: Sizes) -> None:
+    sizes: Sizes
+    work: Sizes = MappingProxyType({})
+
+
+Note = Callable[[], Notes]
+"""Notes are made when they are asked for: most graphs are never projected."""
+
+
+class SizedLayer(MaterializedLayer):
+    """The tasks of one builder, with notes on their memory."""
+
+    def __init__(self, mapping: Mapping[Key, Any], note: Note) -> None:
         super().__init__(mapping)
-        self.sizes = sizes
-        self.work = work
+        self.note = note
+
+    def __reduce__(self) -> tuple[type[MaterializedLayer], tuple[Mapping[Key, Any]]]:
+        """Notes stay here: a scheduler does not need them."""
+        return MaterializedLayer, (self.mapping,)
 
 
 @dataclass(frozen=True)
@@ -71,8 +86,9 @@ def noted(graph: Any) -> tuple[dict[Key, int], dict[Key, int]]:
     work: dict[Key, int] = {}
     for layer in graph.layers.values() if isinstance(graph, HighLevelGraph) else ():
         if isinstance(layer, SizedLayer):
-            sizes.update(layer.sizes)
-            work.update(layer.work)
+            own = layer.note()
+            sizes.update(own.sizes)
+            work.update(own.work)
     return sizes, work
 
 

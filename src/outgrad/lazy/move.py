@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, distinct, outlines_token, part_sizes, refs
+from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import DIRECT_CHUNKS
 from outgrad.plan.chunks import pack_by
 from outgrad.plan.frame import Frame
@@ -80,6 +81,10 @@ class Move:
         """Where the chunk is that a pair takes rows from."""
         return self.places[self.origins[piece.block][pair.origin].block][pair.source]
 
+    def notes(self, cut: Mapping[Key, tuple[Piece, Pair]]) -> Notes:
+        """The memory of tasks that cut rows out of chunks."""
+        return Notes({key: self.bytes_of(*rows) for key, rows in cut.items()})
+
     def bytes_of(self, piece: Piece, pair: Pair) -> int:
         """Bytes of the rows that a pair takes; gradient rows are taken as spread evenly over samples."""
         source = self._source(self.origins[piece.block][pair.origin])
@@ -115,7 +120,7 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     sources = distinct(blocks for blocks, _ in move.inputs)
     sizes = part_sizes(sources)
     layer: dict[Key, Any] = {}
-    cut: dict[Key, int] = {}
+    cut: dict[Key, tuple[Piece, Pair]] = {}
     used: set[Key] = set()
     keys: list[Key] = [(name, number) for number in range(len(parts))]
     for key, part in zip(keys, parts, strict=True):
@@ -124,20 +129,20 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
         direct = sum(sizes[other] for other in given) <= DIRECT_CHUNKS * target_bytes or len(given) <= 1
         layer[key] = _task(key, move, part, None if direct else _CutOut(key, layer, cut))
     parents = [b.graph for b in sources if not used.isdisjoint(b.keys)]
-    return add_blocks(name, layer, parents, keys, parts, move.outlines, cut)
+    return add_blocks(name, layer, parents, keys, parts, move.outlines, lambda: move.notes(cut))
 
 
 class _CutOut:
     """Adds tasks that cut rows out of a chunk; the part of each holds this one chunk."""
 
-    def __init__(self, key: Key, layer: dict[Key, Any], sizes: dict[Key, int]) -> None:
+    def __init__(self, key: Key, layer: dict[Key, Any], rows: dict[Key, tuple[Piece, Pair]]) -> None:
         assert isinstance(key, tuple), "keys of parts are (name, number)"
-        self._name, self._layer, self._sizes = f"{key[0]}-rows", layer, sizes
+        self._name, self._layer, self._rows = f"{key[0]}-rows", layer, rows
 
-    def add(self, place: Place, taken: Any, nbytes: int) -> Place:
+    def add(self, place: Place, taken: Any, rows: tuple[Piece, Pair]) -> Place:
         own = (self._name, len(self._layer))
         self._layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
-        self._sizes[own] = nbytes
+        self._rows[own] = rows
         return own, 0
 
 
@@ -149,7 +154,7 @@ def _task(key: Key, move: Move, part: Part, cut_out: _CutOut | None) -> Task:
             place = move.place_of(piece, pair)
             taken: Span | None = span(pair.taken)
             if cut_out is not None:
-                place, taken = cut_out.add(place, taken, move.bytes_of(piece, pair)), None
+                place, taken = cut_out.add(place, taken, (piece, pair)), None
             columns = move.origins[piece.block][pair.origin].columns
             found[-1].append((place, taken, span(pair.placed), None if columns is None else span(columns)))
     numbers, used = refs(place for own in found for place, *_ in own)

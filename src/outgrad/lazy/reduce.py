@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from outgrad.kernels.scatter import Index
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, outlines_token, refs
+from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
@@ -82,18 +83,23 @@ def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     name = reduction.name(parts)
     blocks = reduction.blocks
     layer: dict[Key, Any] = {}
-    sizes: dict[Key, int] = {}
     partial: dict[Key, Key] = {}
     for number, (key, local) in enumerate(zip(blocks.keys, reduction.local, strict=True)):
         partial[key] = own = (f"partial-{name}", number)
         layer[own] = Task(own, tasks.partial, reduction.kind, local, TaskRef(key))
-        sizes[own] = sum(reduction.partial_bytes(piece) for piece in blocks.parts[number])
     keys: list[Key] = [(name, number) for number in range(len(parts))]
-    tree = _Tree(reduction, name, layer, sizes)
+    tree = _Tree(reduction, name, layer)
     for key, part in zip(keys, parts, strict=True):
         sources = [tree.merged(piece, _sources(reduction, partial, piece)) for piece in part]
         layer[key] = _merge_task(key, reduction, part, sources, final=True)
-    return add_blocks(name, layer, [blocks.graph], keys, parts, reduction.outlines, sizes)
+
+    def note() -> Notes:
+        made = zip(partial.values(), blocks.parts, strict=True)
+        sums = {key: sum(map(reduction.partial_bytes, part)) for key, part in made}
+        cut = {key: reduction.partial_bytes(*pieces) for key, pieces in tree.cut.items()}
+        return Notes({**sums, **cut, **tree.sizes})
+
+    return add_blocks(name, layer, [blocks.graph], keys, parts, reduction.outlines, note)
 
 
 def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> list[Source]:
@@ -117,7 +123,10 @@ class _Tree:
     reduction: Reduction
     name: str
     layer: dict[Key, Any]
-    sizes: dict[Key, int]
+    sizes: dict[Key, int] = field(default_factory=dict)
+    """Bytes of merged contributions."""
+    cut: dict[Key, tuple[Piece, int]] = field(default_factory=dict)
+    """What is cut out: of the contribution of a chunk, the groups of a new one."""
 
     def merged(self, piece: Piece, sources: list[Source]) -> list[Source]:
         outline = self.reduction.outlines[piece.block]
@@ -139,7 +148,7 @@ class _Tree:
         key, place = source.place
         own = (f"{self.name}-rows-{piece.block}-{piece.chunk}", len(self.layer))
         self.layer[own] = Task(own, tasks.cut_partial, place, source.rows, TaskRef(key))
-        self.sizes[own] = self.reduction.partial_bytes(source.piece, piece.chunk)
+        self.cut[own] = (source.piece, piece.chunk)
         return Source((own, 0), None, source.where, source.piece)
 
 

@@ -13,6 +13,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import add_layer, rowwise
+from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Part, Piece
 
 
@@ -60,8 +61,11 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     for k, number in enumerate(numbers):
         outlines[number] = others.outlines[k]
     graphs = [others.graph, blocks.graph]
-    sizes = dict(zip(layer, held_bytes(blocks.outlines, kept), strict=True))
-    graph = add_layer(name, layer, graphs, sizes) if layer else HighLevelGraph.merge(*graphs)
+
+    def note() -> Notes:
+        return Notes(dict(zip(layer, held_bytes(blocks.outlines, kept), strict=True)))
+
+    graph = add_layer(name, layer, graphs, note) if layer else HighLevelGraph.merge(*graphs)
     return LazyBlocks(
         graph, tuple(key for _, key in found), tuple(part for part, _ in found), tuple(outlines)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import Place, add_layer, distinct, part_sizes, refs
+from outgrad.lazy.memory import Notes
 from outgrad.lazy.move import Input
 from outgrad.plan.frame import Frame
 from outgrad.plan.outline import Edges, Outline, Part, Piece
@@ -91,7 +93,6 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
     places = [list(blocks.chunks_of(number)) for blocks, number in split.inputs]
     name = f"{label}-{tokenize(places, token, split.target_bytes)}"
     layer: dict[Key, Any] = {}
-    made: dict[Key, int] = {}
     found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
     sources = distinct(blocks for blocks, _ in split.inputs)
     sizes = part_sizes(sources)
@@ -101,13 +102,16 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
         layer.update(
             {k: _task(k, part, own, places, split.frames) for k, part in zip(keys, parts, strict=True)}
         )
-        made.update(zip(keys, held_bytes([share.outline for share in own], parts), strict=True))
         found.append((tuple(keys), parts))
-    graph = add_layer(name, layer, [own.graph for own in sources], made)
-    return [
-        LazyBlocks(graph, keys, parts, tuple(share.outline for share in own))
-        for own, (keys, parts) in zip(split.shares, found, strict=True)
-    ]
+    outlines = [tuple(share.outline for share in own) for own in split.shares]
+
+    def note() -> Notes:
+        made = zip(found, outlines, strict=True)
+        sizes = (zip(keys, held_bytes(own, parts), strict=True) for (keys, parts), own in made)
+        return Notes(dict(chain.from_iterable(sizes)))
+
+    graph = add_layer(name, layer, [own.graph for own in sources], note)
+    return [LazyBlocks(graph, keys, parts, own) for own, (keys, parts) in zip(outlines, found, strict=True)]
 
 
 def _parts(

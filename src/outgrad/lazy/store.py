@@ -14,6 +14,7 @@ from dask.typing import Key
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_layer
+from outgrad.lazy.memory import Notes
 from outgrad.plan.requests import Seam, request
 
 Graph = HighLevelGraph
@@ -55,7 +56,7 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreG
         layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
         keys.append(own)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
-    graph = add_layer(name, layer, [blocks.graph], _sizes(layer, name, seams))
+    graph = add_layer(name, layer, [blocks.graph], lambda: Notes(_sizes(layer, name, seams)))
     return StoreGraph(graph, tuple(keys), nbytes)
 
 

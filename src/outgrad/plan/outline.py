@@ -28,6 +28,11 @@ class Piece(NamedTuple):
 Part = tuple[Piece, ...]
 
 
+def _rows(edges: Edges) -> Edges:
+    """Rows between edges; ``np.diff`` takes five times longer for the few edges of a small block."""
+    return edges[1:] - edges[:-1]
+
+
 @dataclass(frozen=True)
 class Outline(Nested):
     """Shape, dtype and chunk edges of a block's values, and the same for each gradient.
@@ -56,19 +61,23 @@ class Outline(Nested):
     @property
     def chunk_rows(self) -> tuple[int, ...]:
         """Number of rows of each chunk, as dask writes chunks."""
-        return tuple(int(rows) for rows in np.diff(self.edges))
+        return tuple(_rows(self.edges).tolist())
 
     @cached_property
     def chunk_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk, gradients included."""
-        own = np.diff(self.edges) * self.row_bytes
-        return sum((g.chunk_bytes for g in self.gradients.values()), own)
+        found = _rows(self.edges) * self.row_bytes
+        for gradient in self.gradients.values():
+            found += gradient.chunk_bytes
+        return found
 
     @cached_property
     def held_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk with the labels of its gradient rows, as a task holds it."""
-        below = (g.held_bytes + TABLE_BYTES * np.diff(g.edges) for g in self.gradients.values())
-        return sum(below, np.diff(self.edges) * self.row_bytes)
+        found = _rows(self.edges) * self.row_bytes
+        for gradient in self.gradients.values():
+            found += gradient.held_bytes + TABLE_BYTES * _rows(gradient.edges)
+        return found
 
     @property
     def nbytes(self) -> int:
