@@ -98,12 +98,13 @@ def place_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
 
 
 def _patch(part: ChunkList, at: int, taken: Span | None, placed: Span, columns: Span | None) -> Patch:
-    chunk, target = part[at], positions(placed)
-    if taken is not None:
-        rows = np.full(len(chunk.values), -1, dtype=np.int32)
-        rows[positions(taken)] = target
-        target = rows
-    return Patch(chunk, target, None if columns is None else positions(columns))
+    chunk = part[at]
+    columns = None if columns is None else positions(columns)
+    if taken is None or (isinstance(taken, tuple) and taken == (0, len(chunk.values))):
+        return Patch(chunk, range(*placed) if isinstance(placed, tuple) else placed, columns)
+    rows = np.full(len(chunk.values), -1, dtype=np.int32)
+    rows[positions(taken)] = positions(placed)
+    return Patch(chunk, rows, columns)
 
 
 def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:

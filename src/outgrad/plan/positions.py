@@ -16,9 +16,21 @@ def stretch(index: Index) -> tuple[int, int] | None:
     if len(index) == 0:
         return 0, 0
     first, last = int(index[0]), int(index[-1])
-    if last - first == len(index) - 1 and (np.diff(index) == 1).all():
+    if last - first == len(index) - 1 and (index[1:] > index[:-1]).all():
         return first, last + 1
     return None
+
+
+def compact(index: Index | range) -> Index | range:
+    """Return neighbours as a range, which takes no memory and tells that nothing has to be looked up.
+
+    −1, which stands for no position, is no neighbour of 0.
+
+    >>> compact(np.array([3, 4, 5])), compact(np.array([-1, 0])).tolist()
+    (range(3, 6), [-1, 0])
+    """
+    found = None if isinstance(index, range) else stretch(index)
+    return index if found is None or found[0] < 0 else range(*found)
 
 
 def span(index: Index) -> Span:

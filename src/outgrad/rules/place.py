@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from outgrad.kernels.chunk import Array, Chunk, Table
 from outgrad.kernels.copying import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.plan.frame import Frame
-from outgrad.plan.positions import places_of, stretch
+from outgrad.plan.positions import compact, places_of
 from outgrad.plan.rows import merge
 
 Index = npt.NDArray[np.integer]
@@ -34,6 +35,10 @@ class Order(Enum):
     """After their samples; the rows of one sample from the largest to the smallest."""
 
 
+Rows = Index | range
+"""Positions; neighbours as a range."""
+
+
 class Patch(NamedTuple):
     """A chunk; the row of the result for each of its rows, and the column for each column.
 
@@ -42,7 +47,7 @@ class Patch(NamedTuple):
     """
 
     chunk: Chunk
-    rows: Index | None = None
+    rows: Rows | None = None
     columns: Index | None = None
     source: Index | None = None
 
@@ -50,12 +55,12 @@ class Patch(NamedTuple):
         """Where every row of the chunk goes."""
         assert self.rows is not None, "all rows stay where they are"
         if self.source is None:
-            return self.rows
+            return np.asarray(self.rows)
         places = np.full(len(self.chunk.values), -1, dtype=np.int64)
         places[self.source] = self.rows
         return places
 
-    def used(self) -> tuple[Index | None, Index]:
+    def used(self) -> tuple[Index | None, Rows]:
         """Which rows are used (None: all), and where these go."""
         if self.source is None or self.rows is None:
             return _used(self.rows, len(self.chunk.values))
@@ -97,7 +102,7 @@ def _gradient(
     tables = [table for table, _ in moved]
     if not tables:
         tables = [np.zeros((0, frame.dimensions), np.int32)]
-    union, places = _ordered(tables, order, [patch.rows for patch in patches] or [None])
+    union, places = _ordered(tables, order, patches)
     below = [
         Patch(patch.chunk.gradients[name], where, patch.columns, kept)
         for patch, where, (_, kept) in zip(patches, places, moved, strict=False)
@@ -110,37 +115,43 @@ def _moved_table(table: Table, patch: Patch) -> tuple[Table, Index | None]:
     """Labels of the gradient rows whose sample stays, with its new number; and which rows these are."""
     if patch.rows is None:
         return table, None
+    if isinstance(patch.rows, range) and patch.source is None:
+        out = table.copy()
+        out[:, 0] += patch.rows.start
+        return out, None
     parents = patch.everywhere()[table[:, 0]]
     stays = parents >= 0
     kept = None if stays.all() else np.flatnonzero(stays)
-    out = table.copy() if kept is None else table[kept]
+    out = table.copy() if kept is None else np.take(table, kept, axis=0)
     out[:, 0] = parents if kept is None else parents[kept]
     return out, kept
 
 
-def _ordered(
-    tables: Sequence[Table], order: Order, parents: Sequence[Index | None]
-) -> tuple[Table, list[Index]]:
+def _ordered(tables: Sequence[Table], order: Order, patches: Sequence[Patch]) -> tuple[Table, Sequence[Rows]]:
     """The rows of the result, and where each row of each table lies among them."""
     if order is Order.MERGED:
         if all(np.array_equal(table, tables[0]) for table in tables[1:]):
-            return tables[0], [np.arange(len(tables[0]))] * len(tables)
-        return merge(tables, parents)
+            return tables[0], [range(len(tables[0]))] * len(tables)
+        return merge(tables, [None if p.rows is None else np.asarray(p.rows) for p in patches])
     table = tables[0] if len(tables) == 1 else np.concatenate(tables)
+    edges = [0, *accumulate(len(own) for own in tables)]
     if order is Order.SORTED:
         ordered, where = unique_rows(table)
+    elif (found := _behind(table, order)) is None:
+        return table, [range(start, stop) for start, stop in pairwise(edges)]
     else:
-        ordered, where = _behind(table, order)
-    return ordered, list(np.split(where, np.cumsum([len(own) for own in tables])[:-1]))
+        ordered, where = found
+    return ordered, [where[start:stop] for start, stop in pairwise(edges)]
 
 
-def _behind(table: Table, order: Order) -> tuple[Table, npt.NDArray[np.int64]]:
+def _behind(table: Table, order: Order) -> tuple[Table, npt.NDArray[np.int64]] | None:
+    """The rows in an order, and where each went; None if they are in this order."""
     if order is Order.DESCENDING:
         picks = np.lexsort((*(-table[:, :0:-1].T.astype(np.int64)), table[:, 0]))
-    elif order is Order.FOLLOWING and (np.diff(table[:, 0]) < 0).any():
+    elif order is Order.FOLLOWING and (table[1:, 0] < table[:-1, 0]).any():
         picks = np.argsort(table[:, 0], kind="stable")
     else:
-        return table, np.arange(len(table))
+        return None
     where = np.empty(len(picks), dtype=np.int64)
     where[picks] = np.arange(len(picks))
     return table[picks], where
@@ -151,7 +162,7 @@ def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | f
     width = frame.trailing[-1]
     rows = [patch.used() for patch in patches]
     columns = [_used(patch.columns, width) for patch in patches]
-    covered = sum(r.size * c.size for (_, r), (_, c) in zip(rows, columns, strict=True))
+    covered = sum(len(r) * len(c) for (_, r), (_, c) in zip(rows, columns, strict=True))
     out = np.empty(shape, frame.dtype) if covered == size * width else np.full(shape, fill, frame.dtype)
     for patch, (source, to_rows), (picks, to_columns) in zip(patches, rows, columns, strict=True):
         values = patch.chunk.values
@@ -166,10 +177,12 @@ def _values(frame: Frame, size: int, patches: Sequence[Patch], fill: complex | f
     return out
 
 
-def _used(where: Index | None, count: int) -> tuple[Index | None, Index]:
+def _used(where: Rows | None, count: int) -> tuple[Index | None, Rows]:
     """Which of ``count`` rows or columns are used (None: all), and where these go."""
     if where is None:
-        return None, np.arange(count)
+        return None, range(count)
+    if isinstance(where, range):
+        return None, where
     stays = where >= 0
     if stays.all():
         return None, where
@@ -177,7 +190,7 @@ def _used(where: Index | None, count: int) -> tuple[Index | None, Index]:
     return source, where[source]
 
 
-def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:
+def _write(out: Array, values: Array, rows: Rows, columns: Index) -> None:
     at_rows = _as_slice(rows)
     if isinstance(at_rows, slice):
         out[at_rows, ..., columns] = values
@@ -186,7 +199,7 @@ def _write(out: Array, values: Array, rows: Index, columns: Index) -> None:
         grid[at_rows[:, None], columns[None, :]] = np.moveaxis(values, -1, 1)
 
 
-def _as_slice(index: Index) -> Index | slice:
+def _as_slice(rows: Rows) -> Index | slice:
     """Neighbouring positions as a slice, which is copied much faster."""
-    found = stretch(index)
-    return index if found is None else slice(*found)
+    found = compact(rows)
+    return slice(found.start, found.stop) if isinstance(found, range) else found

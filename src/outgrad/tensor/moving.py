@@ -18,6 +18,7 @@ from outgrad.plan.chunks import coarsen
 from outgrad.plan.frame import Frame
 from outgrad.plan.moves import Origin, inherited_edges, is_increasing
 from outgrad.plan.outline import Edges, Outline
+from outgrad.plan.positions import compact
 from outgrad.rules.place import Order, Patch, place
 from outgrad.tensor import outlines, relabel
 from outgrad.tensor.blocks import Blocks, to_lazy, with_tables, without_tables
@@ -88,7 +89,10 @@ def _at_once(
     armed = [with_tables(blocks.chunk(n), blocks.metadata[n]) for blocks, n in inputs]
     metadata, chunks = [], []
     for target, dtype in zip(targets, dtypes, strict=True):
-        patches = [Patch(armed[o.block], o.rows, o.columns) for o in target.origins]
+        patches = [
+            Patch(armed[o.block], None if o.rows is None else compact(o.rows), o.columns)
+            for o in target.origins
+        ]
         frame = outlines.frame(_pattern(inputs, target), dtype)
         with several_threads(threads()):
             result = place(frame, len(target.head.samples), patches, target.row_order, fill)
