@@ -2,8 +2,9 @@
 
     python -m benchmarks.out_of_core --scratch /path/on/a/local/disk --sizes 1,4,10,40
 
-A map of real SOAP gradients is repeated, with other systems, until an archive has the size asked for. The job
-squares it and sums over the atoms of each system; only the sums are saved. Each worker has 1 GiB.
+A map of the shape of SOAP gradients is repeated, with other systems, until an archive has the size asked for.
+The job squares it and sums over the atoms of each system; only the sums are saved. Each worker has 1 GiB.
+Other jobs (--job) show the memory of moves, of sums over chunks and of variances.
 """
 
 from __future__ import annotations
@@ -28,10 +29,19 @@ JOB = """\
 version: 1
 inputs:  {rho: %s}
 steps:
-  - {name: h, op: multiply, args: [rho, rho]}
-  - {name: total, op: sum_over_samples, args: [h], sample_names: [atom]}
-outputs: {total: total.zarr}
+%s
+outputs: {result: result.zarr}
 """
+
+STEPS = {
+    "square": """\
+  - {name: h, op: multiply, args: [rho, rho]}
+  - {name: result, op: sum_over_samples, args: [h], sample_names: [atom]}""",
+    "total": "  - {name: result, op: sum_over_samples, args: [rho], sample_names: [system]}",
+    "var": "  - {name: result, op: var_over_samples, args: [rho], sample_names: [atom]}",
+    "properties": "  - {name: result, op: keys_to_properties, args: [rho, neighbor_type]}",
+    "sort": "  - {name: result, op: sort, args: [rho, samples], descending: true}",
+}
 
 
 def piece(scale: float) -> og.TensorMap:
@@ -63,14 +73,15 @@ def _shifted(given: og.TensorMap, number: int) -> og.TensorMap:
     return og.TensorMap(given.keys, blocks)
 
 
-def measure(archive: Path, workers: int, memory_limit: str) -> dict[str, Any]:
+def measure(archive: Path, workers: int, memory_limit: str, steps: str) -> dict[str, Any]:
     """Run the job once, and see what it took."""
     folder = archive.parent
     job = folder / "job.yaml"
-    job.write_text(JOB % archive.name, encoding="utf-8")
+    job.write_text(JOB % (archive.name, STEPS[steps]), encoding="utf-8")
     started = time.perf_counter()
     summary = run_job(job, embedded(workers, memory_limit=int(parse_bytes(memory_limit))), overwrite=True)
     return {
+        "job": steps,
         "workers": workers,
         "gigabytes": og.open(archive).nbytes / 1e9,
         "job_seconds": summary.wall_seconds,
@@ -82,10 +93,15 @@ def measure(archive: Path, workers: int, memory_limit: str) -> dict[str, Any]:
     }
 
 
+def _short(value: Any) -> Any:
+    return round(value, 2) if isinstance(value, float) else value
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write archives of some sizes, one after the other, and run the job on each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.out_of_core", description=__doc__)
     parser.add_argument("--sizes", default="1,4,10,40", help="gigabytes, separated by commas")
+    parser.add_argument("--job", choices=STEPS, default="square")
     parser.add_argument("--workers", default="1,2", help="numbers of workers, separated by commas")
     parser.add_argument("--memory-limit", default="1GiB", help="of each worker")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
@@ -98,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             write_archive(folder / "soap.zarr", int(size * 1e9), options.scale)
             for workers in map(int, options.workers.split(",")):
-                found.append(measure(folder / "soap.zarr", workers, options.memory_limit))
-                print({name: round(value, 2) for name, value in found[-1].items()}, flush=True)
+                found.append(measure(folder / "soap.zarr", workers, options.memory_limit, options.job))
+                print({name: _short(value) for name, value in found[-1].items()}, flush=True)
         finally:
             shutil.rmtree(folder)
     if options.json is not None:

@@ -7,13 +7,16 @@ run at a time already.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
 Rows = slice
+
+UNEVEN = 1.1
+"""How much longer than its share one thread may take."""
 
 _allowed: ContextVar[int] = ContextVar("outgrad_threads", default=1)
 
@@ -46,6 +49,32 @@ def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
     def work(own: list[Rows]) -> None:
         for piece in own:
             function(piece)
+
+    list(_pool(os.getpid()).map(work, shares))
+
+
+def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
+    """Call ``function(n)`` for each weight, the n-th of which tells how long it takes.
+
+    Every thread has some of the calls, each of which then has one thread. Where one call would take most of
+    the time, this thread makes them all, one after the other, and each may use several.
+    """
+    count = allowed_threads()
+    share = sum(weights) / max(1, count)
+    if count <= 1 or len(weights) < count or max(weights) > UNEVEN * share:
+        for n in range(len(weights)):
+            function(n)
+        return
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [0.0] * count
+    for n in sorted(range(len(weights)), key=weights.__getitem__, reverse=True):
+        least = loads.index(min(loads))
+        shares[least].append(n)
+        loads[least] += weights[n]
+
+    def work(own: list[int]) -> None:
+        for n in own:
+            function(n)
 
     list(_pool(os.getpid()).map(work, shares))
 

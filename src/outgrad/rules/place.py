@@ -56,7 +56,7 @@ class Patch(NamedTuple):
         assert self.rows is not None, "all rows stay where they are"
         if self.source is None:
             return np.asarray(self.rows)
-        places = np.full(len(self.chunk.values), -1, dtype=np.int64)
+        places = np.full(len(self.chunk.values), -1, dtype=np.int32)
         places[self.source] = self.rows
         return places
 
@@ -119,7 +119,7 @@ def _moved_table(table: Table, patch: Patch) -> tuple[Table, Index | None]:
         out = table.copy()
         out[:, 0] += patch.rows.start
         return out, None
-    parents = patch.everywhere()[table[:, 0]]
+    parents = np.take(patch.everywhere(), table[:, 0])
     stays = parents >= 0
     kept = None if stays.all() else np.flatnonzero(stays)
     out = table.copy() if kept is None else np.take(table, kept, axis=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrad._threads import several_threads
+from outgrad._threads import for_each, several_threads
 from outgrad.config import chunk_bytes, threads
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks
@@ -87,18 +87,24 @@ def _at_once(
     inputs: Sequence[Input], targets: Sequence[Target], dtypes: Sequence[np.dtype[Any]], fill: complex | float
 ) -> Blocks:
     armed = [with_tables(blocks.chunk(n), blocks.metadata[n]) for blocks, n in inputs]
-    metadata, chunks = [], []
-    for target, dtype in zip(targets, dtypes, strict=True):
+    frames = [
+        outlines.frame(_pattern(inputs, target), dtype) for target, dtype in zip(targets, dtypes, strict=True)
+    ]
+    results: list[Chunk | None] = [None] * len(targets)
+
+    def make(n: int) -> None:
+        target = targets[n]
         patches = [
             Patch(armed[o.block], None if o.rows is None else compact(o.rows), o.columns)
             for o in target.origins
         ]
-        frame = outlines.frame(_pattern(inputs, target), dtype)
-        with several_threads(threads()):
-            result = place(frame, len(target.head.samples), patches, target.row_order, fill)
-        metadata.append(_relabelled(inputs, target, result))
-        chunks.append(without_tables(result))
-    return Blocks(tuple(metadata), tuple(chunks))
+        results[n] = place(frames[n], len(target.head.samples), patches, target.row_order, fill)
+
+    with several_threads(threads()):
+        for_each(make, [sum(armed[o.block].nbytes for o in target.origins) for target in targets])
+    made = [result for result in results if result is not None]
+    metadata = [_relabelled(inputs, target, result) for target, result in zip(targets, made, strict=True)]
+    return Blocks(tuple(metadata), tuple(map(without_tables, made)))
 
 
 def _pattern(inputs: Sequence[Input], target: Target) -> BlockMetadata:
