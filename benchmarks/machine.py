@@ -16,18 +16,19 @@ THREADS = 2
 
 
 def limits(scale: float, scratch: Path) -> dict[str, float]:
-    """Gigabytes or billions of operations a second of simple things."""
+    """Gigabytes or billions of operations a second of simple things; bytes of copies count once."""
     source = np.ones(max(1000, int(50_000_000 * scale)))
     target = np.empty_like(source)
     a = np.ones((max(32, int(2000 * scale**0.5)),) * 2)
-    moved = 2 * source.nbytes / 1e9
+
+    def rate(function: Callable[[], Any]) -> float:
+        return source.nbytes / _seconds(function) / 1e9
+
     return {
-        "memory copy, GB/s, one thread": 2
-        * source.nbytes
-        / _seconds(lambda: np.copyto(target, source))
-        / 1e9,
-        "memory copy, GB/s, two threads": moved / _seconds(lambda: _halves(target, source)),
-        "new memory, GB/s": source.nbytes / _seconds(lambda: np.ones_like(source)) / 1e9,
+        "memory copy, GB/s, one thread": rate(lambda: np.copyto(target, source)),
+        "memory copy, GB/s, two threads": rate(lambda: _halves(target, source)),
+        "copy into new memory, GB/s, one thread": rate(lambda: source.copy()),
+        "copy into new memory, GB/s, two threads": rate(lambda: _halves(np.empty_like(source), source)),
         "matrix product, GFLOP/s": 2 * len(a) ** 3 / _seconds(lambda: a @ a) / 1e9,
         **_files(source, scratch),
     }
