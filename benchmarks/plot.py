@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -22,16 +23,22 @@ Rows = list[dict[str, Any]]
 
 
 def plot(rows: Rows, path: Path) -> None:
-    """Draw seconds and peak memory of the workers against gigabytes, a line for each number of workers."""
+    """Draw seconds and peak memory of the workers against gigabytes, a line for each number of workers.
+
+    Of runs of the same size the median of the times and the largest peak are drawn.
+    """
     mpl.rcParams["svg.hashsalt"] = "outgrad"  # the same numbers give the same file
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     times, memory = figure.subplots(1, 2)
     for workers in sorted({row["workers"] for row in rows}):
-        own = sorted((row for row in rows if row["workers"] == workers), key=lambda row: row["gigabytes"])
-        sizes = [row["gigabytes"] for row in own]
+        own = [row for row in rows if row["workers"] == workers]
+        sizes = sorted({row["gigabytes"] for row in own})
+        same = [[row for row in own if row["gigabytes"] == size] for size in sizes]
         label = f"{workers} worker{'s' if workers > 1 else ''}"
-        times.loglog(sizes, [row["job_seconds"] for row in own], "o-", label=label)
-        memory.semilogx(sizes, [row["peak_mib"] for row in own], "o-", label=f"largest peak, {label}")
+        seconds = [median(row["job_seconds"] for row in runs) for runs in same]
+        peaks = [max(row["peak_mib"] for row in runs) for runs in same]
+        times.loglog(sizes, seconds, "o-", label=label)
+        memory.semilogx(sizes, peaks, "o-", label=f"largest peak, {label}")
     _lines(memory, rows)
     times.set(xlabel="values and gradients, GB", ylabel="time of the job, s")
     memory.set(xlabel="values and gradients, GB", ylabel="memory of a worker, MiB", ylim=(0, None))

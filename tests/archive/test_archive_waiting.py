@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
+import pytest
 
 import outgrad as og
 from outgrad.archive import plan_save
+from outgrad.archive.store import merged
+from outgrad.lazy.memory import project
+from outgrad.lazy.optimize import optimize
 
 PARTS, ATOMS = 40, 200
 
@@ -38,3 +43,20 @@ def test_gradient_rows_do_not_wait_for_the_seam_of_the_values(tmp_path: Path) ->
         assert names == {"ends"} or len(needs) <= 10
     og.save(tmp_path / "other.zarr", lazy)
     assert og.equal(og.load(tmp_path / "other.zarr"), whole)
+
+
+@pytest.mark.parametrize("parts", [30, 400])
+def test_what_waits_does_not_grow_with_the_number_of_parts(tmp_path: Path, parts: int) -> None:
+    """Dask orders tasks by what they lead to: what leads to a seam of many parts must not come last."""
+    n, atoms = og.Labels.range("n", 8), 2200  # 4 MiB of gradients a part
+    samples = og.Labels.range("system", parts)
+    block = og.TensorBlock(da.zeros((parts, 8), chunks=(1, 8)), samples, [], n)
+    rows = np.column_stack([np.repeat(np.arange(parts), atoms), np.tile(np.arange(atoms), parts)])
+    values = da.zeros((len(rows), 30, 8), chunks=(atoms, 30, 8))
+    labels = og.Labels(["sample", "atom"], rows, assume_unique=True)
+    gradient = og.TensorBlock(values, labels, [og.Labels.range("k", 30)], n)
+    block.add_gradient("positions", gradient)
+    store = plan_save(tmp_path / "map.zarr", og.TensorMap(og.Labels.single(), [block]))
+    graph = merged([store])
+    waiting = project(graph, optimize(graph, list(store.keys))).waiting_bytes
+    assert 4 * 2**20 < waiting < 20 * 4 * 2**20

@@ -45,19 +45,49 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreG
     name = f"write-{tokenize(token, blocks.identity)}"
     layer: dict[Key, Any] = {}
     shared = {part for seam in seams for part in seam.parts}
+    long = _long_waits(seams)
     keys: list[Key] = []
     for number, key in enumerate(blocks.keys):
-        own = (name, number)
+        own: Key = (name, number)
         layer[own] = Task(own, tasks.write_part, writer, requests[number], TaskRef(key))
-        keys.append(_receipt(layer, name, number) if number in shared else own)
+        if number in long:
+            own = _step(layer, f"ends-{name}", number, tasks.ends_of, frozenset(long[number]), own)
+        keys.append(_step(layer, f"receipt-{name}", number, tasks.receipt, own) if number in shared else own)
     for number, seam in enumerate(seams):
         own = (f"seam-{name}", number)
-        written = [TaskRef(key) for key in _ends(layer, name, seam)]
+        before = f"ends-{name}" if _waits_long(seam) else name
+        written = [TaskRef((before, part)) for part in seam.parts]
         layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
         keys.append(own)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
     graph = add_layer(name, layer, [blocks.graph], lambda: Notes(_sizes(layer, name, seams)))
     return StoreGraph(graph, tuple(keys), nbytes)
+
+
+def _waits_long(seam: Seam) -> bool:
+    return len(seam.parts) > FEW_PARTS
+
+
+def _long_waits(seams: Sequence[Seam]) -> dict[int, set[int]]:
+    """The arrays of each part whose rows wait for many other parts.
+
+    Values are much smaller than gradients: a hundred parts share a storage chunk of values, and each of them
+    has megabytes of gradient rows, which their own seams wait for. So a task of its own takes what waits long
+    out of what a part has written. The receipt comes after it: otherwise Dask, which orders tasks by what
+    they lead to, runs it after all parts were written, and all their gradient rows wait for that.
+    """
+    found: dict[int, set[int]] = {}
+    for seam in filter(_waits_long, seams):
+        for part in seam.parts:
+            found.setdefault(part, set()).add(seam.array)
+    return found
+
+
+def _step(layer: dict[Key, Any], name: str, number: int, function: Any, *arguments: Any) -> Key:
+    """Add a task to what a part has written; the last of the arguments is its key."""
+    key = (name, number)
+    layer[key] = Task(key, function, *arguments[:-1], TaskRef(arguments[-1]))
+    return key
 
 
 def _sizes(layer: dict[Key, Any], name: str, seams: Sequence[Seam]) -> dict[Key, int]:
@@ -66,30 +96,6 @@ def _sizes(layer: dict[Key, Any], name: str, seams: Sequence[Seam]) -> dict[Key,
     for seam in seams:
         for part in seam.parts:
             sizes[(name, part)] += seam.nbytes // len(seam.parts)
-            own = (f"ends-{name}-{seam.array}", part)
-            if own in sizes:
-                sizes[own] += seam.nbytes // len(seam.parts)
+            if _waits_long(seam):
+                sizes[(f"ends-{name}", part)] += seam.nbytes // len(seam.parts)
     return sizes
-
-
-def _ends(layer: dict[Key, Any], name: str, seam: Seam) -> list[Key]:
-    """What the seam waits for: results of few parts as they are, or only its own rows of each of many.
-
-    Values are much smaller than gradients: a hundred parts share a storage chunk of values, and each of them
-    has megabytes of gradient rows, which their own seams wait for.
-    """
-    if len(seam.parts) <= FEW_PARTS:
-        return [(name, part) for part in seam.parts]
-    keys: list[Key] = []
-    for part in seam.parts:
-        own = (f"ends-{name}-{seam.array}", part)
-        layer[own] = Task(own, tasks.ends_of, seam.array, TaskRef((name, part)))
-        keys.append(own)
-    return keys
-
-
-def _receipt(layer: dict[Key, Any], name: str, number: int) -> Key:
-    """Separate what travels to the client from the rows that wait for a seam."""
-    key = (f"receipt-{name}", number)
-    layer[key] = Task(key, tasks.receipt, TaskRef((name, number)))
-    return key

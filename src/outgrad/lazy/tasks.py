@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -237,9 +238,9 @@ def write_seam(writer: Writer, seam: Seam, *written: Written) -> Written:
     return writer.write_seam(seam, written).receipt()
 
 
-def ends_of(array: int, written: Written) -> Written:
-    """Take the rows of one array that wait for a seam."""
-    return Written(ends=tuple(end for end in written.ends if end.array == array))
+def ends_of(arrays: frozenset[int], written: Written) -> Written:
+    """Keep only the rows of some arrays of those that wait for seams."""
+    return replace(written, ends=tuple(end for end in written.ends if end.array in arrays))
 
 
 def receipt(written: Written) -> Written:
