@@ -48,13 +48,12 @@ def test_gradient_rows_do_not_wait_for_the_seam_of_the_values(tmp_path: Path) ->
 @pytest.mark.parametrize("parts", [30, 400])
 def test_what_waits_does_not_grow_with_the_number_of_parts(tmp_path: Path, parts: int) -> None:
     """Dask orders tasks by what they lead to: what leads to a seam of many parts must not come last."""
-    n, atoms = og.Labels.range("n", 8), 2200  # 4 MiB of gradients a part
-    samples = og.Labels.range("system", parts)
-    block = og.TensorBlock(da.zeros((parts, 8), chunks=(1, 8)), samples, [], n)
+    n, m, k = og.Labels.range("n", 8), og.Labels.range("m", 2200), og.Labels.range("k", 3)
+    samples, atoms = og.Labels.range("system", parts), 10  # 4 MiB of gradients a part; 30 parts share values
+    block = og.TensorBlock(da.zeros((parts, 2200, 8), chunks=(1, 2200, 8)), samples, [m], n)
     rows = np.column_stack([np.repeat(np.arange(parts), atoms), np.tile(np.arange(atoms), parts)])
-    values = da.zeros((len(rows), 30, 8), chunks=(atoms, 30, 8))
-    labels = og.Labels(["sample", "atom"], rows, assume_unique=True)
-    gradient = og.TensorBlock(values, labels, [og.Labels.range("k", 30)], n)
+    values = da.zeros((len(rows), 3, 2200, 8), chunks=(atoms, 3, 2200, 8))
+    gradient = og.TensorBlock(values, og.Labels(["sample", "atom"], rows), [k, m], n)
     block.add_gradient("positions", gradient)
     store = plan_save(tmp_path / "map.zarr", og.TensorMap(og.Labels.single(), [block]))
     graph = merged([store])

@@ -20,6 +20,8 @@ from benchmarks.table import OURS, Benchmark, as_json, as_text, run
 
 import outgrad as og
 from benchmarks import __main__ as command
+from benchmarks import out_of_core
+from outgrad.run import run_job
 
 
 @pytest.mark.parametrize("name", GROUPS)
@@ -71,3 +73,32 @@ def test_unknown_groups_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["elementwise", "nothing"])
     assert "there is no group nothing; there are elementwise" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", out_of_core.STEPS)
+def test_jobs_larger_than_memory_can_be_planned(steps: str, tmp_path: Path) -> None:
+    out_of_core.write_archive(tmp_path / "soap.zarr", 10**6, 0.01)
+    job = tmp_path / "job.yaml"
+    job.write_text(out_of_core.JOB % ("soap.zarr", out_of_core.STEPS[steps]), encoding="utf-8")
+    summary = run_job(job, dry_run=True)
+    assert summary.projection.tasks > 0
+    assert 0 < summary.projection.memory.task_bytes < 100 * 10**6
+
+
+@pytest.mark.cluster
+def test_sizes_are_measured(tmp_path: Path) -> None:
+    found = tmp_path / "sizes.json"
+    options = ["--sizes", "0.001,0.002", "--workers", "1", "--scale", "0.01", "--scratch", str(tmp_path)]
+    out_of_core.main([*options, "--json", str(found)])
+    rows = json.loads(found.read_text())
+    assert [row["workers"] for row in rows] == [1, 1]
+    assert all(0 < row["peak_mib"] <= row["projected_mib"] < row["limit_mib"] for row in rows)
+
+
+def test_sizes_are_drawn(tmp_path: Path) -> None:
+    plot = pytest.importorskip("benchmarks.plot", reason="matplotlib is not installed")
+    row = {"workers": 1, "gigabytes": 1.0, "job_seconds": 2.0, "peak_mib": 200, "projected_mib": 300}
+    rows = [{**row, "limit_mib": 1024}, {**row, "gigabytes": 4.0, "limit_mib": 1024}]
+    (tmp_path / "sizes.json").write_text(json.dumps(rows))
+    plot.main([str(tmp_path / "sizes.json"), str(tmp_path / "sizes.svg")])
+    assert "<svg" in (tmp_path / "sizes.svg").read_text()
