@@ -80,6 +80,6 @@ def test_save_is_refused_before_anything_starts(tmp_path: Path) -> None:
         assert workers is not None
         assert (workers.count, workers.threads, workers.limit_bytes) == (1, 1, 200 * MIB)
         assert workers.spills == bool(dask.config.get("distributed.worker.memory.spill"))
-        with pytest.raises(MemoryLimitError, match=r"^this needs .* a worker may use 200\.00 MiB"):
+        with pytest.raises(MemoryLimitError, match=r"^save a.zarr needs .* a worker may use 200\.00 MiB"):
             og.save(tmp_path / "a.zarr", map * map)
         assert not os.listdir(tmp_path)  # noqa: PTH208  nothing hidden either

@@ -61,6 +61,8 @@ def save(
         If the path exists and ``overwrite`` is not set.
     ArchiveError
         If the suffix names no format, or the path is a directory that is no archive.
+    MemoryLimitError
+        If a client of ``distributed`` is there, and its workers have not enough memory; nothing was started.
 
     Examples
     --------

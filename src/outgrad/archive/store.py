@@ -149,13 +149,20 @@ def execute(stores: Sequence[Store]) -> None:
     """Write several outputs in one computation: what they have in common is computed once.
 
     If anything fails, none of them changes what is at its path.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the workers of a client have not enough memory; no task was started.
     """
     started: list[Store] = []
     try:
         for store in stores:
             started.append(store)
             store.start()
-        receipts = compute_keys(merged(stores), [key for store in stores for key in store.keys])
+        keys = [key for store in stores for key in store.keys]
+        names = ", ".join(store.path.name for store in stores)
+        receipts = compute_keys(merged(stores), keys, f"save {names}")
         commit_all(stores, receipts)
     except BaseException:
         for store in started:

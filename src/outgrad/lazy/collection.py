@@ -16,8 +16,10 @@ from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import connected_workers
 
 
-def compute_keys(graph: Any, keys: list[Key]) -> list[Any]:
+def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") -> list[Any]:
     """Compute some keys at once, on the scheduler that Dask would use: a client, if there is one.
+
+    ``call`` says in errors what is computed.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def compute_keys(graph: Any, keys: list[Key]) -> list[Any]:
     optimized = optimize(graph, keys)
     workers = connected_workers(getattr(get, "__self__", None))
     if workers is not None:
-        workers.check("this", project(graph, optimized))
+        workers.check(call, project(graph, optimized))
     return list(get(optimized.graph, keys))
 
 
