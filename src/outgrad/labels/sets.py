@@ -20,7 +20,7 @@ def unite(first: Table, second: Table) -> tuple[Table, Positions]:
     mapping = _found(first, second)
     new = mapping < 0
     mapping[new] = np.arange(len(first), len(first) + np.count_nonzero(new))
-    return np.concatenate([first, taken(second, new)]), mapping
+    return np.concatenate([first, _taken(second, new)]), mapping
 
 
 def common_rows(first: Table, second: Table) -> tuple[Mask, Positions]:

@@ -29,7 +29,7 @@ def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") ->
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
     optimized = optimize(graph, keys)
     workers = connected_workers(getattr(get, "__self__", None))
-    if workers is not None:
+    if workers is not None and workers.limit_bytes is not None:
         workers.check(call, project(graph, optimized))
     return list(get(optimized.graph, keys))
 

@@ -8,7 +8,7 @@ the next task are found by walking through the graph in the order in which Dask 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -102,7 +102,7 @@ def project(graph: Any, optimized: Optimized) -> TaskMemory:
     return TaskMemory(
         task_bytes=max(held, default=0),
         result_bytes=max((sizes[key] for key in waiting), default=0),
-        waiting_bytes=_waiting(stored, sizes),
+        waiting_bytes=max((after for _, _, after in _kept(stored, sizes)), default=0),
     )
 
 
@@ -128,17 +128,31 @@ def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
 
 def _group_bytes(group: Sequence[Key], needed: Mapping[Key, Any], sizes: Sizes, work: Sizes) -> int:
     """Tasks that run as one keep what they were given until the end, and what they make while it is used."""
-    inside = set(group)
+    inside = frozenset(group)
     given = {need for key in group for need in needed[key].dependencies} - inside
-    left = Counter(need for key in group for need in needed[key].dependencies if need in inside)
-    held = most = 0
-    for key in _depth_first(group, needed):
-        needs = needed[key].dependencies
-        nbytes = sizes[key] + sum(sizes[need] for need in needs)
-        most = max(most, held + sizes[key] + _work(needed[key], nbytes, work))
-        left.subtract(inside & needs)
-        held += sizes[key] - sum(sizes[need] for need in needs if need in inside and not left[need])
+    stored = {key: inside & needed[key].dependencies for key in _depth_first(group, needed)}
+    most = 0
+    for key, kept, _ in _kept(stored, sizes):
+        nbytes = sizes[key] + sum(sizes[need] for need in needed[key].dependencies)
+        most = max(most, kept + sizes[key] + _work(needed[key], nbytes, work))
     return sum(sizes[key] for key in given) + most
+
+
+def _kept(stored: Mapping[Key, frozenset[Key]], sizes: Sizes) -> Iterator[tuple[Key, int, int]]:
+    """Yield each task with the bytes of results that are kept when it starts, and of those kept after it.
+
+    ``stored`` has tasks in order, with what each is given. A result is kept until its last user has run;
+    that of the task itself is not counted.
+    """
+    left = Counter(need for needs in stored.values() for need in needs)
+    held = 0
+    for key, needs in stored.items():
+        before = held
+        left.subtract(needs)
+        held -= sum(sizes[need] for need in needs if not left[need])
+        yield key, before, held
+        if left[key]:
+            held += sizes[key]
 
 
 def _depth_first(group: Sequence[Key], needed: Mapping[Key, Any]) -> list[Key]:
@@ -192,18 +206,3 @@ def _stored(optimized: Optimized) -> dict[Key, frozenset[Key]]:
         for key in sorted(graph, key=priorities.__getitem__)
         if isinstance(graph[key], Task)
     }
-
-
-def _waiting(stored: Mapping[Key, frozenset[Key]], sizes: Sizes) -> int:
-    """Add up what is kept for later tasks, one task after the other."""
-    left = Counter(need for needs in stored.values() for need in needs)
-    held = most = 0
-    for key, needs in stored.items():
-        for need in needs:
-            left[need] -= 1
-            if not left[need]:
-                held -= sizes[need]
-        most = max(most, held)
-        if left.get(key):
-            held += sizes[key]
-    return most

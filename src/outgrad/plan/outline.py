@@ -74,10 +74,8 @@ class Outline(Nested):
     @cached_property
     def held_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk with the labels of its gradient rows, as a task holds it."""
-        found = _rows(self.edges) * self.row_bytes
-        for gradient in self.gradients.values():
-            found += gradient.held_bytes + TABLE_BYTES * _rows(gradient.edges)
-        return found
+        tables = (_rows(own.edges) for path, own in self.walk() if path)
+        return self.chunk_bytes + TABLE_BYTES * sum(tables, np.zeros(self.chunk_count, np.int64))
 
     @property
     def nbytes(self) -> int:
