@@ -17,6 +17,7 @@ settings.register_profile("night", max_examples=2000, deadline=None, suppress_he
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--long-faults", action="store_true", help="inject as many faults as find what is rare")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,48 @@
+"""Faults: a few in every run, and with ``--long-faults`` as many as are needed to find what is rare."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+Rounds = Callable[[int, int], int]
+Tally = Callable[[str], None]
+
+_outcomes: dict[str, Counter[str]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/faults/" in item.path.as_posix():
+            item.add_marker(pytest.mark.faults)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _outcomes:
+        return
+    terminalreporter.section("faults injected, and what came of them")
+    for name, counts in sorted(_outcomes.items()):
+        listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(counts.items()))
+        terminalreporter.line(f"{name}: {counts.total()} ({listed})")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Rounds:
+    """``rounds(few, many)``: how often to try, in the default run and with ``--long-faults``."""
+    is_long = bool(request.config.getoption("--long-faults"))
+    return lambda few, many: many if is_long else few
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """``tally("refused")``: count an outcome of this test, for the table at the end of the run."""
+    counts: Counter[str] = Counter()
+
+    def count(outcome: str) -> None:
+        counts[outcome] += 1
+
+    yield count
+    if counts:
+        _outcomes.setdefault(request.node.originalname, Counter()).update(counts)
