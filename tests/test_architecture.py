@@ -20,6 +20,7 @@ ROOMS = [
         "errors",
         "_types",
         "_threads",
+        "_signals",
         "config",
         "labels",
         "kernels",

@@ -18,11 +18,11 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
+from outgrad._signals import termination_as_interrupt
 from outgrad.errors import ClusterError
 from outgrad.lazy.memory import TaskMemory
 from outgrad.lazy.workers import Workers
 from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.signals import termination_as_interrupt
 from outgrad.run.watch import WorkerState, check_versions, own_memory
 
 MIB = 2**20

@@ -10,11 +10,11 @@ import click
 from dask.utils import parse_bytes
 
 from outgrad import archive, run
+from outgrad._signals import termination_as_interrupt
 from outgrad.cli import tables
 from outgrad.errors import JobError
 from outgrad.run.describe import describe
 from outgrad.run.report import explain
-from outgrad.run.signals import termination_as_interrupt
 
 FAILED = 1
 WRONG_USAGE = 2

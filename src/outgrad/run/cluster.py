@@ -13,8 +13,8 @@ import dask
 from distributed import Client
 from distributed.deploy.cluster import Cluster
 
+from outgrad._signals import interrupt_after
 from outgrad.errors import ClusterError, JobError
-from outgrad.run.signals import interrupt_after
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where
 
 CONNECT_SECONDS = 15
