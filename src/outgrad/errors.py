@@ -41,6 +41,18 @@ class ArchiveError(OutgradError):
     """Something is wrong with a stored archive or file."""
 
 
+class PathError(ArchiveError, ValueError):
+    """What was given as a path is none on this machine: empty, a URL, or with a variable in it."""
+
+
+class PathAccessError(ArchiveError, OSError):
+    """A path that the system refuses: links in a circle, names that are too long, a folder that is a file."""
+
+
+class PathPermissionError(PathAccessError, PermissionError):
+    """A path that this user may not read or write."""
+
+
 class ArchiveExistsError(ArchiveError, FileExistsError):
     """A path that should be written exists already."""
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from outgrad.archive import save
 from outgrad.archive.mts_read import open_mts, verify_mts
-from outgrad.archive.mts_write import MtsWriter, write_labels
+from outgrad.archive.mts_write import MtsWriter
 from outgrad.errors import (
     ArchiveExistsError,
     ArchiveNotFoundError,
@@ -151,7 +152,7 @@ def test_labels_both_ways(files):
     metatensor = pytest.importorskip("metatensor")
     labels = Labels(["a", "b"], [[3, 4], [5, -6]])
     path = files.folder / "labels.mts"
-    write_labels(path, labels)
+    save(path, labels)
     found = metatensor.load_labels(path)
     assert (found.names, found.values.tolist()) == (["a", "b"], [[3, 4], [5, -6]])
     metatensor.save(str(path), found)
@@ -231,7 +232,7 @@ def test_labels_without_dimensions(tmp_path):
     ):
         writer_of(tmp_path / "out.mts", replace(metadata, samples=nothing), outline)
     with pytest.raises(FileFormatError, match="labels without dimensions"):
-        write_labels(tmp_path / "out.mts", nothing)
+        save(tmp_path / "out.mts", nothing)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -289,10 +290,10 @@ def test_an_existing_path_is_kept(opened, files):
     with pytest.raises(ArchiveExistsError, match=r"it exists already\. Pass overwrite=True"):
         files.writer(opened)
     with pytest.raises(ArchiveExistsError, match="it exists already"):
-        write_labels(path, opened.keys)
+        save(path, opened.keys)
     assert path.read_bytes() == before
     files.copy(opened, overwrite=True)
-    write_labels(path, opened.keys, overwrite=True)
+    save(path, opened.keys, overwrite=True)
     assert open_mts(path).kind == "labels"
     assert files.listing() == ["in.mts", "out.mts"]
 

@@ -10,15 +10,14 @@ from typing import Any, BinaryIO
 
 from outgrad.archive.buffers import write_stream
 from outgrad.archive.mts_read import open_mts, verify_mts
-from outgrad.archive.mts_write import write_labels
+from outgrad.archive.paths import is_stream, local_path, reaching, shown
+from outgrad.archive.places import is_special, require_apart, source_path
 from outgrad.archive.read import open_archive
 from outgrad.archive.spec import DEFAULT_COMPRESSOR
-from outgrad.archive.store import ZARR_SUFFIX, Data, check_suffix, execute, plan_save, require_data
+from outgrad.archive.store import Data, execute, plan_save, require_data
 from outgrad.archive.verify import verify as verify_archive
-from outgrad.archive.write import ZarrWriter
 from outgrad.config import chunk_bytes
-from outgrad.errors import ArchiveNotFoundError
-from outgrad.labels import Labels
+from outgrad.errors import PathError
 from outgrad.lazy import read_blocks
 from outgrad.plan.chunks import coarsen, pack
 from outgrad.tensor import TensorBlock, TensorMap
@@ -43,7 +42,8 @@ def save(
     ----------
     file : str, Path or binary file
         ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
-        ``.mts`` is added, with a warning. A file that is open for writing gets the bytes of an ``.mts`` file.
+        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and a link
+        followed to what it leads to. A file that is open for writing gets the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
     use_numpy : bool
@@ -61,6 +61,8 @@ def save(
         If the path exists and ``overwrite`` is not set.
     ArchiveError
         If the suffix names no format, or the path is a directory that is no archive.
+    PathError
+        If the path is none on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
     MemoryLimitError
         If a client of ``distributed`` is there, and its workers have not enough memory; nothing was started.
 
@@ -74,32 +76,33 @@ def save(
            [1., 1., 1.]])
     """
     require_data("save", data)
-    if not isinstance(file, (str, PathLike)):
-        write_stream(file, data)
+    if is_stream(file, "write"):
+        write_stream(file, data)  # type: ignore[arg-type]
         return
-    path = _with_suffix(Path(file))
-    if isinstance(data, Labels):
-        _save_labels(path, data, overwrite)
-        return
-    plan = plan_save(path, data, overwrite=overwrite, compressor=compressor, provenance=provenance)
-    execute([plan])
+    path = _with_suffix(local_path("save", file), is_folder=str(file).endswith("/"))
+    execute([plan_save(path, data, overwrite=overwrite, compressor=compressor, provenance=provenance)])
 
 
-def _with_suffix(path: Path) -> Path:
+def _with_suffix(path: Path, *, is_folder: bool) -> Path:
     """Add ``.mts`` where there is no suffix, as metatensor does; another suffix is another format's."""
     if path.suffix:
         return path
+    if is_folder or path.name in ("", "..") or is_special(path):
+        raise PathError(
+            f"save {shown(path)}: this names a folder or a device; give the name of an archive (.zarr) or of "
+            "a file (.mts) in it, or an open file"
+        )
     named = path.with_name(f"{path.name}.mts")
     warnings.warn(f"adding '.mts' extension, the file will be saved at '{named}'", UserWarning, stacklevel=3)
     return named
 
 
-def save_all(outputs: Mapping[str | Path, TensorMap | TensorBlock], *, overwrite: bool = False) -> None:
-    """Write several maps or blocks in one computation: what they have in common is computed once.
+def save_all(outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False) -> None:
+    """Write several maps, blocks or labels in one computation: what they have in common is computed once.
 
     Parameters
     ----------
-    outputs : mapping of path to TensorMap or TensorBlock
+    outputs : mapping of path to TensorMap, TensorBlock or Labels
         What to write where; see :func:`save`.
     overwrite : bool
         Replace what is at these paths.
@@ -108,6 +111,8 @@ def save_all(outputs: Mapping[str | Path, TensorMap | TensorBlock], *, overwrite
     ------
     ArchiveExistsError
         If a path exists and ``overwrite`` is not set; then nothing is written.
+    PathError
+        If two paths are one, however they are spelled, or one lies in another; then nothing is written.
 
     Examples
     --------
@@ -115,25 +120,16 @@ def save_all(outputs: Mapping[str | Path, TensorMap | TensorBlock], *, overwrite
     >>> block = og.block_from_array(np.ones((2, 3)))
     >>> og.save_all({"two.zarr": block * 2, "three.mts": block * 3})
     """
-    execute([plan_save(path, data, overwrite=overwrite) for path, data in outputs.items()])
+    if not isinstance(outputs, Mapping):
+        raise TypeError(f"save_all: a mapping of paths to data is needed, got {type(outputs).__name__}")
+    for data in outputs.values():
+        require_data("save_all", data)
+    stores = [plan_save(path, data, overwrite=overwrite) for path, data in outputs.items()]
+    require_apart("save_all", [store.path for store in stores])
+    execute(stores)
 
 
-def _save_labels(path: Path, labels: Labels, overwrite: bool) -> None:
-    if path.suffix != ZARR_SUFFIX:
-        if path.suffix != ".npy":
-            check_suffix("save", path)
-        write_labels(path, labels, overwrite=overwrite)
-        return
-    writer = ZarrWriter(path, labels, (), (), overwrite=overwrite, kind="labels")
-    try:
-        writer.start()
-        writer.commit(())
-    except BaseException:
-        writer.abort()
-        raise
-
-
-def open(path: str | Path, *, target_bytes: int | str | None = None) -> Any:
+def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) -> Any:
     """Open a map, a block or labels lazily: only what describes it is read.
 
     Parameters
@@ -164,10 +160,9 @@ def open(path: str | Path, *, target_bytes: int | str | None = None) -> Any:
     >>> og.open("keys.mts")["n"]
     array([0, 1, 2], dtype=int32)
     """
-    path = Path(path)
-    if not path.exists():
-        raise ArchiveNotFoundError(f"open {path}: there is nothing at this path")
-    opened = open_archive(path) if path.is_dir() else open_mts(path)
+    source = source_path("open", path)
+    with reaching("open", source):
+        opened = open_archive(source) if source.is_dir() else open_mts(source)
     if opened.kind == "labels":
         return opened.keys
     target = chunk_bytes(target_bytes)
@@ -178,7 +173,7 @@ def open(path: str | Path, *, target_bytes: int | str | None = None) -> Any:
     return TensorMap._of(opened.keys, content, opened.info)
 
 
-def verify(path: str | Path) -> list[str]:
+def verify(path: str | PathLike[str]) -> list[str]:
     """Read everything at ``path`` and compare it with its checksums, in bounded memory.
 
     Parameters
@@ -203,7 +198,6 @@ def verify(path: str | Path) -> list[str]:
     >>> og.verify("whole.zarr")
     []
     """
-    path = Path(path)
-    if not path.exists():
-        raise ArchiveNotFoundError(f"verify {path}: there is nothing at this path")
-    return [str(problem) for problem in (verify_archive(path) if path.is_dir() else verify_mts(path))]
+    source = source_path("verify", path)
+    with reaching("verify", source):
+        return [str(found) for found in (verify_archive(source) if source.is_dir() else verify_mts(source))]

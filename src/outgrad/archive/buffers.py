@@ -13,7 +13,6 @@ import dask
 
 from outgrad.archive.mts_file import PIECE_BYTES
 from outgrad.archive.mts_read import read_mts
-from outgrad.archive.mts_write import write_labels
 from outgrad.archive.store import Data, execute, plan_save, require_data
 from outgrad.errors import ArchiveError
 from outgrad.labels import Labels
@@ -162,10 +161,6 @@ def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
 
 def write_stream(stream: BinaryIO, data: Data) -> None:
     """Write to a file that the caller has opened, a piece at a time."""
-    if not hasattr(stream, "write"):
-        raise TypeError(
-            f"save: the file must be a path or a file that is open for writing, got {type(stream).__name__}"
-        )
     with _written("save", data) as path, path.open("rb") as source:
         shutil.copyfileobj(source, stream, PIECE_BYTES)
 
@@ -197,9 +192,6 @@ def _written(call: str, data: Data) -> Iterator[Path]:
     require_data(call, data)
     with TemporaryDirectory(prefix="outgrad-") as folder:
         path = Path(folder) / "data.mts"
-        if isinstance(data, Labels):
-            write_labels(path, data, durable=False)
-        else:
-            with dask.config.set(scheduler="threads"):  # other machines do not see the file
-                execute([plan_save(path, data, durable=False)])
+        with dask.config.set(scheduler="threads"):  # other machines do not see the file
+            execute([plan_save(path, data, durable=False)])
         yield path

@@ -9,6 +9,7 @@ import dask
 
 from outgrad.archive.api import open
 from outgrad.archive.buffers import Kind, expect, read_stream
+from outgrad.archive.paths import is_stream
 from outgrad.labels import Labels
 from outgrad.tensor import TensorBlock, TensorMap
 
@@ -111,12 +112,12 @@ def load_map(file: File) -> TensorMap:
 
 
 def _load(kind: type[Kind], file: File) -> Kind:
-    source = "a file" if hasattr(file, "read") else repr(str(file))
+    source = "a file" if is_stream(file, "read") else repr(str(file))
     return _in_memory(expect(kind, _opened(file), source))  # type: ignore[no-any-return]
 
 
 def _opened(file: Any) -> Any:
-    return read_stream(file) if hasattr(file, "read") else open(file)
+    return read_stream(file) if is_stream(file, "read") else open(file)
 
 
 def _in_memory(found: Any) -> Any:

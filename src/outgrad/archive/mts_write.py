@@ -214,10 +214,10 @@ class MtsWriter:
         )
 
 
-def write_labels(
-    path: str | os.PathLike[str], labels: Labels, overwrite: bool = False, durable: bool = True
-) -> None:
+class LabelsWriter:
     """Write labels as a bare ``.npy`` structured array, which metatensor loads with ``load_labels``.
+
+    The client writes all of it: there are no values, and so no tasks.
 
     Parameters
     ----------
@@ -235,16 +235,40 @@ def write_labels(
     FileFormatError
         If the labels have no dimensions.
     """
-    file = PartialFile(path, overwrite, durable)
-    header = _table(str(path), "labels", labels).header
-    with file.create() as stream:
-        stream.write(header)
-        _write_rows(stream, labels, 0)
-    try:
-        file.publish()
-    except BaseException:
-        file.discard()
-        raise
+
+    def __init__(
+        self, path: str | os.PathLike[str], labels: Labels, overwrite: bool = False, durable: bool = True
+    ) -> None:
+        self._file = PartialFile(path, overwrite, durable)
+        self._labels = labels
+        self._header = _table(str(path), "labels", labels).header
+
+    def start(self) -> None:
+        """Write the whole file beside the target."""
+        self._file.require_free()
+        with self._file.create() as stream:
+            stream.write(self._header)
+            _write_rows(stream, self._labels, 0)
+
+    def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
+        """Return no seams: labels have no chunks."""
+        return []
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
+        """Never called, since there are no chunks."""
+        raise AssertionError("labels have no chunks")
+
+    def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
+        """Never called, since there are no seams."""
+        raise AssertionError("labels have no seams")
+
+    def commit(self, receipts: Sequence[Written]) -> None:
+        """Put the file in the place of its target."""
+        self._file.publish()
+
+    def abort(self) -> None:
+        """Remove what was written; an older file at the path stays."""
+        self._file.discard()
 
 
 def _write_rows(stream: BinaryIO, labels: Labels, crc: int) -> int:

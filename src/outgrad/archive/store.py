@@ -5,16 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from dask.typing import Key
 
-from outgrad.archive.mts_write import MtsWriter
+from outgrad.archive.mts_write import LabelsWriter, MtsWriter
+from outgrad.archive.paths import (
+    LABELS_SUFFIX,
+    MTS_SUFFIXES,
+    ZARR_SUFFIX,
+    check_suffix,
+    local_path,
+    reaching,
+)
+from outgrad.archive.places import target_path
 from outgrad.archive.spec import DEFAULT_COMPRESSOR
 from outgrad.archive.write import ZarrWriter
 from outgrad.config import chunk_bytes
-from outgrad.errors import ArchiveError
 from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks, StoreGraph, store_blocks
 from outgrad.lazy.collection import compute_keys
@@ -24,8 +33,6 @@ from outgrad.plan.requests import Written
 from outgrad.tensor import TensorBlock, TensorMap
 from outgrad.tensor.blocks import Blocks, to_lazy
 
-ZARR_SUFFIX = ".zarr"
-MTS_SUFFIXES = (".mts", ".npz")
 Data = TensorMap | TensorBlock | Labels
 
 
@@ -40,7 +47,7 @@ def require_data(call: str, data: Any) -> None:
 
 @dataclass(frozen=True)
 class Store:
-    """A map or block that is about to be written to ``path``.
+    """A map, a block or labels about to be written to ``path``, in which no links are left.
 
     The results of ``keys`` in ``graph`` are receipts, which :meth:`commit` needs; nothing is visible before.
     """
@@ -65,7 +72,8 @@ class Store:
 
     def start(self) -> None:
         """Claim the path, and write the labels."""
-        self.writer.start()
+        with reaching("save", self.path):
+            self.writer.start()
 
     def commit(self, receipts: Sequence[Written]) -> None:
         """Make the whole output visible."""
@@ -77,8 +85,8 @@ class Store:
 
 
 def plan_save(
-    path: str | Path,
-    data: TensorMap | TensorBlock,
+    path: str | PathLike[str],
+    data: Data,
     *,
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
@@ -89,17 +97,23 @@ def plan_save(
 
     ``durable=False`` is for temporary files: they are not flushed to disk.
     """
-    path = Path(path)
-    blocks = to_lazy(data._blocks(), chunk_bytes())
+    given = local_path("save", path)
+    is_labels = isinstance(data, Labels)
+    check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
+    target = target_path("save", given)
+    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), chunk_bytes())
     lazy = blocks.lazy
     assert lazy is not None, "it was made lazy"
-    writer = _writer(path, data, blocks, lazy, overwrite, compressor, provenance, durable)
-    return Store(path, writer, store_blocks(lazy, writer, uuid.uuid4().hex), lazy)
+    is_zarr = given.suffix == ZARR_SUFFIX
+    with reaching("save", given):
+        writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, durable)
+    return Store(target, writer, store_blocks(lazy, writer, uuid.uuid4().hex), lazy)
 
 
 def _writer(
     path: Path,
-    data: TensorMap | TensorBlock,
+    is_zarr: bool,
+    data: Data,
     blocks: Blocks,
     lazy: LazyBlocks,
     overwrite: bool,
@@ -107,11 +121,9 @@ def _writer(
     provenance: dict[str, Any] | None,
     durable: bool,
 ) -> Writer:
-    is_map = isinstance(data, TensorMap)
-    keys = data.keys if isinstance(data, TensorMap) else Labels.single()
+    keys, kind = _keys_and_kind(data)
     info = data.info() if isinstance(data, TensorMap) else {}
-    kind: Any = "map" if is_map else "block"
-    if path.suffix == ZARR_SUFFIX:
+    if is_zarr:
         return ZarrWriter(
             path,
             keys,
@@ -123,7 +135,8 @@ def _writer(
             compressor=compressor,
             provenance=provenance,
         )
-    check_suffix("save", path)
+    if isinstance(data, Labels):
+        return LabelsWriter(path, data, overwrite, durable)
     return MtsWriter(
         path,
         keys,
@@ -136,13 +149,10 @@ def _writer(
     )
 
 
-def check_suffix(call: str, path: Path) -> None:
-    """Only known suffixes are written and read, since the suffix chooses the format."""
-    if path.suffix not in (ZARR_SUFFIX, *MTS_SUFFIXES):
-        raise ArchiveError(
-            f"{call} {path}: the suffix {path.suffix!r} names no format; use .zarr for an archive, "
-            "or .mts (.npz) for metatensor's own file"
-        )
+def _keys_and_kind(data: Data) -> tuple[Labels, Any]:
+    if isinstance(data, Labels):
+        return data, "labels"
+    return (data.keys, "map") if isinstance(data, TensorMap) else (Labels.single(), "block")
 
 
 def execute(stores: Sequence[Store]) -> None:

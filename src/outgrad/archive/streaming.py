@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +12,8 @@ import numpy as np
 from outgrad.archive.draft import Description, Draft, chunk_checksums
 from outgrad.archive.growing import GrowingBlock, GrownArrays, Target, repeated_rows
 from outgrad.archive.layout import Tables, block_path, lay_out_tables
+from outgrad.archive.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
+from outgrad.archive.places import target_path
 from outgrad.archive.segment import numbered, write_segment
 from outgrad.archive.spec import DEFAULT_COMPRESSOR, Sizes, find_compressor
 from outgrad.errors import ValidationError
@@ -35,7 +37,7 @@ class ArchiveWriter:
     Parameters
     ----------
     path : str or Path
-        The directory to make.
+        The archive to make; its name ends in ``.zarr``.
     overwrite : bool
         Replace an archive that is at ``path``.
     info : dict of str to str
@@ -51,11 +53,13 @@ class ArchiveWriter:
     ------
     ArchiveExistsError
         If ``path`` exists and ``overwrite`` is not set.
+    ArchiveError
+        If its name does not end in ``.zarr``.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | PathLike[str],
         *,
         overwrite: bool = False,
         info: dict[str, str] | None = None,
@@ -66,8 +70,11 @@ class ArchiveWriter:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
         self._sizes = sizes or Sizes()
         self._compressor = find_compressor(compressor)
-        self._draft = Draft(path, overwrite=overwrite)
-        self._draft.begin()
+        given = local_path("write", path)
+        check_suffix("write", given, (ZARR_SUFFIX,))
+        with reaching("write", given):
+            self._draft = Draft(target_path("write", given), overwrite=overwrite)
+            self._draft.begin()
         self._target = Target(self._draft.store(), self._sizes, self._compressor)
         self._names: list[str] | None = None
         self._blocks: dict[Key, GrowingBlock] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,7 +18,8 @@ from outgrad.run.report import explain
 FAILED = 1
 WRONG_USAGE = 2
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path()
+"""Text: a URL loses slashes as a ``Path``."""
 
 
 class Command(click.Command):
@@ -81,7 +81,7 @@ def main() -> None:
     "--no-progress", "--quiet", "-q", "quiet", is_flag=True, help="No progress bar and dashboard address."
 )
 def run_command(
-    job: Path,
+    job: str,
     cluster: str | None,
     dry_run: bool,
     overwrite: bool,
@@ -111,7 +111,7 @@ def run_command(
 @main.command("info", cls=Command)
 @click.argument("path", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def info_command(path: Path, as_json: bool) -> None:
+def info_command(path: str, as_json: bool) -> None:
     """Tell what PATH holds, without reading values."""
     found = describe(path)
     if as_json:
@@ -124,7 +124,7 @@ def info_command(path: Path, as_json: bool) -> None:
 @click.argument("source", type=PATH)
 @click.argument("target", type=PATH)
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
-def convert_command(source: Path, target: Path, overwrite: bool) -> None:
+def convert_command(source: str, target: str, overwrite: bool) -> None:
     """Write SOURCE to TARGET; the suffixes (.zarr, .mts, .npz) choose the formats."""
     archive.save(target, archive.open(source), overwrite=overwrite)
 
@@ -132,7 +132,7 @@ def convert_command(source: Path, target: Path, overwrite: bool) -> None:
 @main.command("verify", cls=Command)
 @click.argument("path", type=PATH)
 @click.pass_context
-def verify_command(ctx: click.Context, path: Path) -> None:
+def verify_command(ctx: click.Context, path: str) -> None:
     """Read everything at PATH and compare it with its checksums."""
     problems = archive.verify(path)
     for problem in problems:

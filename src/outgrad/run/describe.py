@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from outgrad.archive import open as open_path
+from outgrad.archive.places import source_path
 from outgrad.archive.read import open_archive
 from outgrad.archive.spec import FORMAT_VERSION
 from outgrad.labels import Labels
@@ -36,7 +37,7 @@ def describe(path: str | Path) -> Json:
     ArchiveError
         If it cannot be opened.
     """
-    path = Path(path)
+    path = source_path("open", path)
     opened = open_path(path)
     out: Json = {"path": str(path), "kind": _kind(opened), "bytes_on_disk": _bytes_on_disk(path)}
     if path.is_dir():

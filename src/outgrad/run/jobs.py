@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from outgrad.archive import open as open_path
-from outgrad.errors import JobError, OutgradError
+from outgrad.archive.paths import local_path
+from outgrad.errors import JobError, OutgradError, PathError
 from outgrad.labels import Labels
 from outgrad.ops import public_operations
 from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
@@ -107,7 +108,9 @@ def _file(document: Document, name: str, value: Value, role: str) -> File:
 
 def _resolved(document: Document, text: str, line: int, what: str) -> Path:
     try:
-        return (document.path.parent / text).resolve()
+        return local_path(f"{what}:", text, document.path.parent).resolve()
+    except PathError as error:
+        raise document.error(line, str(error)) from None
     except (OSError, ValueError, RuntimeError) as error:
         raise document.error(line, f"{what}: {text!r} is not a usable path: {error}") from None
 
