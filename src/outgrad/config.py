@@ -8,7 +8,7 @@ import dask.config
 from dask.utils import parse_bytes
 
 UNSAFE = os.environ.get("OUTGRAD_UNSAFE_DISABLE_CHECKS", "").lower() in ("true", "1", "yes", "on")
-DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB", "checks": not UNSAFE, "threads": None}}
+DEFAULTS = {"outgrad": {"chunk-bytes": "32 MiB", "checks": not UNSAFE, "threads": None, "mts-checks": "once"}}
 
 dask.config.update_defaults(DEFAULTS)
 
@@ -49,6 +49,20 @@ def checks() -> bool:
     True
     """
     return bool(dask.config.get("outgrad.checks"))
+
+
+def mts_checks() -> str:
+    """When the checksum of an array of an ``.mts`` file that is read in pieces is compared.
+
+    ``"once"``: in each process before it uses the first piece; ``"never"``: only if the array is read whole.
+
+    >>> mts_checks()
+    'once'
+    """
+    wanted = dask.config.get("outgrad.mts-checks")
+    if wanted not in ("once", "never"):
+        raise ValueError(f"the setting outgrad.mts-checks is {wanted!r}; it must be 'once' or 'never'")
+    return str(wanted)
 
 
 def set_checks(state: bool) -> None:

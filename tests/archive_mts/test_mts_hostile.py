@@ -147,7 +147,6 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
         "its ZIP directory is missing: it was truncated",
     ),
     "last byte cut": (edited(lambda raw: raw[:-1]), "its ZIP directory is missing"),
-    "something appended": (edited(lambda raw: raw + b"more"), "its ZIP directory is missing"),
     "something before": (edited(lambda raw: b"PK\3\4" + raw), "directory is not where the end record says"),
     "fewer entries": (ended(here=3, count=3), "its ZIP directory goes on after its 3 members"),
     "more entries": (ended(here=40, count=40), "its ZIP directory ends before its 40 members"),
@@ -170,7 +169,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     ),
     "zip64 size": (
         changed(1, central={"nbytes": 0xFFFFFFFF}, extra=struct.pack("<HHQ", 1, 8, 1 << 62)),
-        "it is stored in .* bytes but declares 4611686018427387904",
+        "its header disagrees with the ZIP directory",
     ),
     "twice": (
         lambda members: build(entries(members) + entries(members)[:1]),
@@ -180,31 +179,29 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "drive": (added(b"C:/windows"), "the name of the member is an absolute path"),
     "backslash": (added(b"blocks\\9\\values.npy"), "the name of the member has a backslash"),
     "dots": (added(b"../../keys.npy"), "leads out of its folder by '..'"),
-    "dots as parameter": (added(b"blocks/0/gradients/../values.npy"), "leads out of its folder by '..'"),
-    "unknown": (added(b"README.txt"), "metatensor's layout has no such member"),
-    "folder": (added(b"blocks/"), "metatensor's layout has no such member"),
-    "zeros in a number": (added(b"blocks/007/values.npy"), "metatensor's layout has no such member"),
-    "NUL in a name": (added(b"blocks/0/gradients/a\0b/values.npy"), "metatensor's layout has no such member"),
-    "properties of a gradient": (
-        added(b"blocks/0/gradients/positions/properties.npy"),
-        "layout has no such member",
+    "NUL in a name": (added(b"blocks/0/gradients/a\0b/values.npy"), "the name of the member has a zero byte"),
+    "slash in a name": (added(b"blocks/0/gradients/a/b/values.npy"), "the name of a gradient has a slash"),
+    "deep": (added(b"blocks/0/" + b"gradients/a/" * 65 + b"values.npy"), "nests gradients deeper than 64"),
+    "very long name": (added(b"/" + b"a" * 60_000), "'/a{199}…' in .*is an absolute path"),
+    "no UTF-8": (
+        added(b"blocks/0/gradients/\xff/values.npy", fields={"flags": 0x800}),
+        "the name of the member has a zero byte, or is not UTF-8",
     ),
-    "deep": (added(b"blocks/0/" + b"gradients/a/" * 9 + b"values.npy"), "layout has no such member"),
-    "very long name": (added(b"a" * 60_000), "'a{200}…' in .*layout has no such member"),
-    "no UTF-8": (added(b"\xff\xfe", fields={"flags": 0x800}), "the name of a member is not UTF-8"),
     "encrypted": (changed(1, fields={"flags": 1}), "it is encrypted. Decrypt the file first"),
     "bzip2": (changed(1, fields={"method": 12}), "compressed by method 12, not stored or deflated"),
     "stored sizes differ": (
         changed(1, fields={"nbytes": 99_999}),
         "is stored in .* bytes but declares 99999",
     ),
-    "expands": (
-        changed(1, content=bytes(3 << 20), deflate=True),
-        "declares 3145728 bytes, more than 1000 times its .*save it again with metatensor, uncompressed",
+    "labels expand": (
+        lambda members: changed(0, content=labels("[('l', '<i4')]", "(1048576,)", 4 << 20), deflate=True)(
+            members
+        ),
+        "declares 1048576 labels, more than can differ in its .* compressed bytes",
     ),
     "claims to expand": (
         changed(1, fields={"nbytes": 1 << 31}, deflate=True),
-        "declares 2147483648 bytes, more than 1000 times",
+        "declares 2147483648 bytes, more than 1032 times .*, which is impossible",
     ),
     "overlap": (overlapping, "'keys.npy' .* it overlaps what starts at byte"),
     "one place for two": (shared, "its header disagrees with the ZIP directory|no header of a member"),
@@ -269,7 +266,7 @@ VALUES: dict[str, tuple[bytes, str]] = {
     "pickle": (pickle.dumps(Trap()), "it does not start as .npy data does"),
     "version": (header("{}", version=(9, 0)), "it has version 9.0 of the .npy format"),
     "header of 4 GiB": (header("{}", version=(2, 0), length=0xFFFFFFFF), "header is 4294967295 bytes long"),
-    "header of 11 kB": (header("{" + " " * 11_000 + "}"), "header is 11002 bytes long, more than 10000"),
+    "header of 2 MB": (header("{}", version=(2, 0), length=2_000_000), "is 2000000 bytes long, more than"),
     "cut in the header": (header("{'descr': ", length=500), "it ends inside its .npy header of 510 bytes"),
     "not literal": (array("__import__('os').mkdir('pwned')"), "header is not a dictionary of literals"),
     "not a dictionary": (header("[1, 2, 3]"), "header must have descr, fortran"),
@@ -300,9 +297,9 @@ VALUES: dict[str, tuple[bytes, str]] = {
     "overflow": (array(shape=f"({2**62}, {2**62}, 8)"), "bytes of data, but 1248 bytes follow"),
     "wraps to the right size": (array(shape=f"({2**61 + 156}, 1, 1)"), "of data, but 1248 bytes follow"),
     "no rows but 2^62 columns": (array(shape=f"(0, 3, {2**62})", nbytes=0), "values have shape .* labels"),
-    "one axis": (array(shape="(156,)"), "values must have 2 to 32 axes, found 1"),
-    "no axis": (array(shape="()", nbytes=8), "values must have 2 to 32 axes, found 0"),
-    "many axes": (array(shape=str((156,) + (1,) * 99)), "values must have 2 to 32 axes, found 100"),
+    "one axis": (array(shape="(156,)"), "values must have 2 to 64 axes, found 1"),
+    "no axis": (array(shape="()", nbytes=8), "values must have 2 to 64 axes, found 0"),
+    "many axes": (array(shape=str((156,) + (1,) * 99)), "an array must have at most 64 axes, found 100"),
     "other shape": (array(shape="(12, 13, 1)"), "values have shape .* but their labels describe"),
 }  # fmt: skip
 
@@ -371,7 +368,6 @@ def structure(files, **changes: object) -> dict[str, bytes]:
 
 STRUCTURES: dict[str, tuple[Callable[..., dict[str, object]], str]] = {
     "no keys": (lambda f, a: {"keys": None}, "it has neither 'keys.npy', as a map has, nor 'values.npy'"),
-    "fewer keys": (lambda f, a: {"keys": f.table("k", [0, 1])}, "there are 2 keys, but 3 blocks"),
     "more keys": (lambda f, a: {"keys": f.table("k", [0, 1, 2, 3])}, "there are 4 keys, but 3 blocks"),
     "no samples": (lambda f, a: {"blocks/0/samples": None}, "the member 'blocks/0/samples.npy' is missing"),
     "no properties": (
@@ -388,10 +384,6 @@ STRUCTURES: dict[str, tuple[Callable[..., dict[str, object]], str]] = {
         lambda f, a: {f"{GRADIENT}/samples": None},
         f"'{GRADIENT}/samples.npy' is missing",
     ),
-    "one component more": (
-        lambda f, a: {"blocks/0/components/1": f.table("x", [0])},
-        r"'blocks/0/components/1.npy' .*1 member\(s\), this one first, belong to nothing",
-    ),
     "a gap": (
         lambda f, a: (
             {name.replace("blocks/2/", "blocks/3/"): x for name, x in a.items() if "blocks/2/" in name}
@@ -399,7 +391,6 @@ STRUCTURES: dict[str, tuple[Callable[..., dict[str, object]], str]] = {
         ),
         "the member 'blocks/2/values.npy' is missing",
     ),
-    "block in a map": (lambda f, a: {"values": a["blocks/0/values"]}, "'values.npy' .*belong to nothing"),
     "samples": (
         lambda f, a: {"blocks/0/samples": f.table("system atom", [[0, 0]])},
         r"values have shape \(13, 3, 4\), but their labels describe \(1, 3, 4\)",
@@ -460,7 +451,6 @@ def test_members_that_do_not_fit(files, case):
 
 
 INFOS: dict[str, tuple[bytes, str]] = {
-    "large": (b'{"a": "' + b"x" * (1 << 20) + b'"}', "it has 1048585 bytes, more than 1048576"),
     "no JSON": (b"unit = eV", "it is not JSON"),
     "no text": (b'{"a": "\xff"}', "it is not JSON"),
     "deep": (b"[" * 100_000, "it is not JSON"),
@@ -540,12 +530,12 @@ def test_bombs_take_little_memory(files):
     members = files.members(files.map_arrays())
     position = list(members).index("blocks/0/samples.npy")
     bombs = [
-        (changed(position, content=header(rows, bytes(100_000_000)), deflate=True), "more than 1000 times"),
         (
-            changed(position, content=header(rows, noise), deflate=True),
+            changed(position, content=header(rows, bytes(100_000_000)), deflate=True),
             "the label tables up to this one take",
         ),
-        (changed(1, content=header(values), deflate=True, fields=declared), "more than 1000 times"),
+        (changed(position, content=header(rows, noise), deflate=True), "more than can differ in its"),
+        (changed(1, content=header(values), deflate=True, fields=declared), "more than 1032 times"),
         (changed(1, content=header("{}", version=(2, 0), length=0xFFFFFFFF)), "is 4294967295 bytes long"),
         (changed(0, content=header("{}", version=(2, 0), length=0xFFFFFFFF)), "is 4294967295 bytes long"),
     ]

@@ -259,7 +259,8 @@ def test_consecutive_chunks_inflate_the_member_once(deflated, monkeypatch):
     for start in range(0, 1 << 16, 1 << 13):
         (chunk,) = deflated.reader.read([Request(0, ((start, start + (1 << 13)),))])
         assert chunk.values[0, 0] == start
-    assert sum(inflated) < 1.1 * (64 << 20)
+    # And once before, to compare the checksum.
+    assert sum(inflated) < 2.1 * (64 << 20)
 
 
 def test_a_chunk_is_read_again_from_where_the_one_before_ended(deflated):
@@ -311,7 +312,8 @@ def test_verify_reports_what_cannot_be_opened(files):
 
 
 def test_limits_can_be_set(files):
-    path = files.map()
-    with pytest.raises(FileFormatError, match="more than the limit of 1000"):
-        open_mts(path, Limits(total_bytes=1000))
-    assert verify_mts(path, Limits(total_bytes=1000)) != []
+    path = files.map(method=zipfile.ZIP_DEFLATED)
+    limits = Limits(label_bytes=0, label_expansion=0)
+    with pytest.raises(FileFormatError, match="more than 0 for a file of"):
+        open_mts(path, limits)
+    assert verify_mts(path, limits) != []

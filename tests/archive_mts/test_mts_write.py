@@ -218,7 +218,7 @@ def test_bytes_are_counted(opened, files):
 # ---- what is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameter", ["a/b", "a\\b", "..", ".", "", "é", "a\nb"])
+@pytest.mark.parametrize("parameter", ["a/b", "/", "a\0b", "\ud800"])
 def test_parameters_that_are_no_names_of_members(tmp_path, parameter):
     with pytest.raises(FileFormatError, match=r"the gradient parameter .* Save to a \.zarr path instead"):
         writer_of(tmp_path / "out.mts", *with_gradient(parameter))
@@ -243,14 +243,20 @@ def test_types_that_the_format_lacks(tmp_path, dtype):
 
 
 def test_gradients_nested_too_deep(tmp_path):
-    writer_of(tmp_path / "out.mts", *with_gradient("a", 8))
-    with pytest.raises(FileFormatError, match="nested deeper than 8"):
-        writer_of(tmp_path / "out.mts", *with_gradient("a", 9))
+    writer_of(tmp_path / "out.mts", *with_gradient("a", 64))
+    with pytest.raises(FileFormatError, match="nested deeper than 64"):
+        writer_of(tmp_path / "out.mts", *with_gradient("a", 65))
+
+
+def test_a_gradient_whose_name_no_zip_file_holds(tmp_path):
+    writer_of(tmp_path / "out.mts", *with_gradient("a" * 65_000))
+    with pytest.raises(FileFormatError, match=r"more than the 65535 that a ZIP file can hold"):
+        writer_of(tmp_path / "out.mts", *with_gradient("σ" * 33_000))
 
 
 def test_names_longer_than_a_header(tmp_path):
     metadata, outline = plain_block()
-    long = Labels(["a" * 12_000], np.arange(3)[:, None])
+    long = Labels(["a" * (1 << 20)], np.arange(3)[:, None])
     with pytest.raises(FileFormatError, match=r"names of labels take .*Shorten the names"):
         writer_of(tmp_path / "out.mts", replace(metadata, samples=long), outline)
 

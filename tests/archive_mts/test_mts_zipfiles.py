@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outgrad.archive import zipfiles
-from outgrad.archive.mts_file import Limits, MtsFile
+from outgrad.archive.mts_file import MtsFile
 from outgrad.archive.zipfiles import StoredMember, combine_crc, read_directory
 
 
@@ -43,7 +43,7 @@ def test_members_of_any_size(tmp_path, sizes):
     """The file is sparse: it takes some kB of disk."""
     path = tmp_path / "large.mts"
     written = laid_out(path, sizes)
-    found = read_directory(MtsFile(path), Limits())
+    found = read_directory(MtsFile(path))
     assert [(m.name, m.nbytes, m.header_offset, m.start) for m in found.values()] == [
         (m.name, m.nbytes, m.header_offset, m.start) for m in written
     ]
@@ -57,7 +57,7 @@ def test_members_of_any_size(tmp_path, sizes):
 def test_more_members_than_16_bits_count(tmp_path):
     path = tmp_path / "many.mts"
     laid_out(path, [0] * 70_000)
-    assert len(read_directory(MtsFile(path), Limits())) == 70_000
+    assert len(read_directory(MtsFile(path))) == 70_000
     with zipfile.ZipFile(path) as archive:
         assert len(archive.infolist()) == 70_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.archive import mts_layout as layout
+from outgrad.archive.mts_checks import MemberChecks
 from outgrad.archive.mts_file import Limits, MtsFile, file_error
 from outgrad.archive.mts_members import (
     MemberBytes,
@@ -23,7 +25,7 @@ from outgrad.archive.mts_members import (
     read_table,
     table_of,
 )
-from outgrad.archive.npy import table_header
+from outgrad.archive.npy import MAX_AXES, table_header
 from outgrad.archive.zipfiles import DEFLATED, Member, read_directory
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
@@ -31,8 +33,9 @@ from outgrad.labels import Labels
 from outgrad.plan.requests import Request
 from outgrad.tensor.metadata import BlockMetadata
 
-MAX_INFO_BYTES = 1 << 20
-MAX_AXES = 32
+FREE_ROWS = 1 << 16
+ROWS_IN_A_BYTE = 4
+"""Labels that differ are found to take more than a byte each: most rows for a byte has 0, 1, 2, ... alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +48,35 @@ class StoredBlock:
 
 
 class MtsContent:
-    """The members of one open file. Whatever is read from them is checked first."""
+    """The members of one open file. Whatever is read from them is checked first.
 
-    def __init__(self, file: MtsFile, limits: Limits) -> None:
-        self.file, self._limits = file, limits
-        self._members = read_directory(file, limits)
-        layout.check_names(file, self._members)
+    With ``check_pieces``, members are read to their end once in a process before pieces of them are used.
+    """
+
+    def __init__(self, file: MtsFile, limits: Limits, check_pieces: bool = True) -> None:
+        self.file, self._limits, self.check_pieces = file, limits, check_pieces
+        self._members = layout.layout_members(file, read_directory(file))
         self.kind = layout.kind_of(file, self._members)
-        self.token = token_of(file, self._members.values())
+        self.token = token_of(file, self._members.values(), check_pieces)
         self._source = MemberBytes(file)
+        self._checks = MemberChecks(self._source, f"{self.token} {file.status_changed_ns}")
         self._trees = layout.gradient_trees(self._members)
         self._blocks: dict[int, StoredBlock] = {}
         self._labels: dict[bytes, Labels] = {}
         self._tables: dict[str, StoredTable] = {}
-        self._deflated_label_bytes = 0
+        self._inflated_bytes = 0
         self._used: set[str] = set()
 
     # ---- what is read on opening -----------------------------------------------------------------
-
-    @property
-    def block_count(self) -> int:
-        return len(self._trees) - (self.kind == "map" and "" in self._trees)
 
     def keys(self) -> Labels:
         """Return the keys of a map, one for each block; one key that means nothing for a single block."""
         if self.kind != "map":
             return Labels.single()
         keys = self.labels(layout.KEYS)
-        if len(keys) != self.block_count:
-            raise file_error(
-                self.file.where(layout.KEYS), f"there are {len(keys)} keys, but {self.block_count} blocks"
-            )
+        blocks = len(self._trees) - ("" in self._trees)
+        if len(keys) > blocks:
+            raise file_error(self.file.where(layout.KEYS), f"there are {len(keys)} keys, but {blocks} blocks")
         return keys
 
     def info(self) -> dict[str, str]:
@@ -83,10 +84,9 @@ class MtsContent:
         if self.kind != "map" or layout.INFO not in self._members:
             return {}
         member, where = self._member(layout.INFO), self.file.where(layout.INFO)
-        if member.nbytes > MAX_INFO_BYTES:
-            raise file_error(where, f"it has {member.nbytes} bytes, more than {MAX_INFO_BYTES}")
+        self._allow_inflating(member)
         try:
-            found = json.loads(self._source.read_whole(member).decode("utf-8"))
+            found = json.loads(self._read_whole(member).decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise file_error(where, f"it is not JSON ({error})") from None
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
@@ -105,33 +105,57 @@ class MtsContent:
     def labels(self, name: str) -> Labels:
         """Return a label table; equal tables, like the properties of all blocks, are one object."""
         member = self._member(name)
-        self._allow_labels(member)
-        content = self._source.read_whole(member)
+        self._allow_inflating(member)
+        self._allow_rows(member)
+        content = self._read_whole(member)
         key = blake2b(content, digest_size=16).digest()
         if key not in self._labels:
             self._labels[key] = labels_of(self.file, member, content)
         return self._labels[key]
 
-    def require_nothing_left(self) -> None:
-        """Raise if the file has members that belong to no array that was found."""
-        left = sorted(set(self._members) - self._used)
+    def warn_of_rest(self) -> None:
+        """Warn if arrays or labels belong to nothing that was found; metatensor ignores them silently."""
+        left = sorted(set(self._members) - self._used - {layout.INFO})
         if left:
-            raise file_error(
-                self.file.where(left[0]),
-                f"{len(left)} member(s), this one first, belong to nothing in the file",
+            warnings.warn(
+                f"{self.file.path!r} has {len(left)} member(s) that belong to nothing and are not read; "
+                f"the first is {self.file.shown(left[0])}",
+                UserWarning,
+                stacklevel=2,
             )
 
-    def _allow_labels(self, member: Member) -> None:
+    def _read_whole(self, member: Member) -> bytes:
+        content = self._source.read_whole(member)
+        self._checks.passed(member)
+        return content
+
+    def _allow_inflating(self, member: Member) -> None:
+        """Refuse labels and texts that would take far more memory than the file has bytes.
+
+        They are read when the file is opened. What is not compressed is as large as it is on disk.
+        """
         if member.method != DEFLATED:
-            return  # as large as what is on disk
-        self._deflated_label_bytes += member.nbytes
-        allowed = self._limits.label_bytes + 2 * self.file.size
-        if self._deflated_label_bytes > allowed:
+            return
+        self._inflated_bytes += member.nbytes
+        allowed = self._limits.label_bytes + self._limits.label_expansion * self.file.size
+        if self._inflated_bytes > allowed:
             raise file_error(
                 self.file.where(member.name),
-                f"the label tables up to this one take {self._deflated_label_bytes} bytes of memory, "
+                f"the label tables up to this one take {self._inflated_bytes} bytes of memory, "
                 f"more than {allowed} for a file of {self.file.size} bytes",
                 "If you trust the file, save it again with metatensor, uncompressed",
+            )
+
+    def _allow_rows(self, member: Member) -> None:
+        """Refuse a table that cannot be one before it is inflated: rows of labels all differ."""
+        if member.method != DEFLATED:
+            return
+        rows = open_table(self._source, member).header.rows
+        if rows > FREE_ROWS + ROWS_IN_A_BYTE * member.compressed_bytes:
+            raise file_error(
+                self.file.where(member.name),
+                f"it declares {rows} labels, more than can differ in its {member.compressed_bytes} "
+                "compressed bytes",
             )
 
     def _metadata(self, stored: StoredBlock, properties: Labels) -> BlockMetadata:
@@ -221,7 +245,13 @@ class MtsContent:
     ) -> Chunk:
         start, stop = next(ranges)
         assert 0 <= start <= stop <= stored.values.rows, "a request lies inside the array"
-        values = read_rows(self._source, stored.values, start, stop)
+        member = stored.values.member
+        if stop - start == stored.values.rows:
+            values = read_rows(self._source, stored.values, start, stop)  # compares the checksum
+            self._checks.passed(member)
+        else:
+            self._check(member)
+            values = read_rows(self._source, stored.values, start, stop)
         table = None if parent is None else self._local_table(stored, (start, stop), parent)
         gradients = {
             parameter: self._chunk(below, ranges, (start, stop))
@@ -235,6 +265,7 @@ class MtsContent:
         """Read the samples of a gradient, with rows counted from the start of the parent's chunk."""
         name = layout.samples_name(stored.prefix)
         if name not in self._tables:
+            self._check(self._member(name))
             self._tables[name] = open_table(self._source, self._member(name))
         table = read_table(self._source, self._tables[name], *own)
         table[:, 0] -= parent[0]
@@ -245,6 +276,10 @@ class MtsContent:
                 f"gradient rows {own} do not belong to rows {parent} of the values",
             )
         return table
+
+    def _check(self, member: Member) -> None:
+        if self.check_pieces:
+            self._checks.require_whole(member)
 
     def _member(self, name: str) -> Member:
         if name not in self._members:
@@ -266,9 +301,10 @@ def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
         raise file_error(where, str(error)) from None
 
 
-def token_of(file: MtsFile, members: Iterable[Member]) -> str:
-    """Name the content of a file by path, size, time of change and checksums: 32 hex characters."""
-    digest = blake2b(f"{file.path}\n{file.size}\n{file.modified_ns}".encode(), digest_size=16)
+def token_of(file: MtsFile, members: Iterable[Member], check_pieces: bool = True) -> str:
+    """Name what reading gives by path, size, time of change, checksums and checks: 32 hex characters."""
+    named = f"{file.path}\n{file.size}\n{file.modified_ns}\n{check_pieces}"
+    digest = blake2b(named.encode("utf-8", "surrogateescape"), digest_size=16)
     for member in members:
         digest.update(repr(tuple(member)).encode())
     return digest.hexdigest()

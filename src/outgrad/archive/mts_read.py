@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from outgrad.archive.mts_content import MtsContent, labels_of, token_of
 from outgrad.archive.mts_file import Limits, MtsBytes, MtsFile, changed, file_error
-from outgrad.archive.mts_layout import Kind
+from outgrad.archive.mts_layout import Kind, layout_members
 from outgrad.archive.mts_members import MemberBytes
 from outgrad.archive.npy import MAGIC
 from outgrad.archive.zipfiles import STORED, Member, read_directory
+from outgrad.config import mts_checks
 from outgrad.errors import FileFormatError, ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
@@ -37,17 +38,20 @@ class MtsReader:
 
     ``token`` names the content: path, size, time of the last change and checksums of all members. A file
     that has another token when a task opens it is an error.
+
+    ``check_pieces`` says whether a process reads a member to its end before it uses a piece of it.
     """
 
     path: str
     token: str
+    check_pieces: bool = True
 
     def read(self, requests: Sequence[Request]) -> list[Chunk]:
         """Read one chunk for each request.
 
         Arrays are aligned, in C order and native byte order, and the caller's own. The tables of gradients
         count rows of the values from the start of the chunk. The checksum of an array is compared when a
-        request covers all of it; :func:`verify_mts` compares all.
+        request covers all of it, or once in each process before a piece of it is read.
 
         Parameters
         ----------
@@ -123,12 +127,12 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
     file = MtsFile(os.path.abspath(path))  # noqa: PTH100  resolve would follow links, which may be exchanged
     if _is_labels(file):
         return OpenedMts("labels", {}, _bare_labels(file), (), (), MtsReader(file.path, token_of(file, ())))
-    content = MtsContent(file, limits or Limits())
+    content = MtsContent(file, limits or Limits(), mts_checks() == "once")
     keys, info, metadata = _described(content)
     outlines = tuple(
         automatic(block, content.dtype(number), FINE_BYTES) for number, block in enumerate(metadata)
     )
-    reader = MtsReader(file.path, content.token)
+    reader = MtsReader(file.path, content.token, content.check_pieces)
     _keep(reader, content)
     return OpenedMts(content.kind, info, keys, metadata, outlines, reader)
 
@@ -192,21 +196,26 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
         if _is_labels(file):
             _bare_labels(file)
             return []
-        members = read_directory(file, limits)
+        members = layout_members(file, read_directory(file))
     except FileFormatError as error:
         return [str(error)]
     problems = [problem for member in members.values() for problem in _damage(file, member)]
+    return problems or _misfits(file, limits)
+
+
+def _misfits(file: MtsFile, limits: Limits) -> list[str]:
+    """Say what members do not fit together, where the bytes of all are right."""
     try:
         _described(MtsContent(file, limits))
     except FileFormatError as error:
-        problems.append(str(error))
-    return list(dict.fromkeys(problems))
+        return [str(error)]
+    return []
 
 
 def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
     keys, info = content.keys(), content.info()
-    metadata = tuple(content.metadata(number) for number in range(content.block_count))
-    content.require_nothing_left()
+    metadata = tuple(content.metadata(number) for number in range(len(keys)))
+    content.warn_of_rest()
     try:
         check.same_names(metadata, [content.dtype(number) for number in range(len(metadata))])
     except ValidationError as error:
@@ -238,7 +247,7 @@ def _damage(file: MtsFile, member: Member) -> list[str]:
 
 # ---- files that this process has open ------------------------------------------------------------
 
-_ALREADY_CHECKED = Limits(expansion=1 << 40, label_bytes=1 << 60, total_bytes=1 << 62)
+_ALREADY_CHECKED = Limits(label_bytes=1 << 60)
 """The token says that this is the file whose limits were checked when it was opened."""
 _contents: OrderedDict[MtsReader, MtsContent] = OrderedDict()
 _lock = threading.Lock()
@@ -248,7 +257,7 @@ def _content(reader: MtsReader) -> MtsContent:
     with _lock:
         content = _contents.get(reader)
     if content is None:
-        content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED)
+        content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
         if content.token != reader.token:
             raise changed(reader.path)
         _keep(reader, content)

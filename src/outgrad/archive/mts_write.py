@@ -97,7 +97,7 @@ class MtsWriter:
     ) -> None:
         self._file = PartialFile(path, overwrite, durable)
         self._entries = tuple(_entries(str(path), kind, keys, metadata, outlines, info))
-        self._members = _placed(self._entries)
+        self._members = _placed(str(path), self._entries)
         self._places_at = self._members[-1].stop
         self._crcs: dict[str, int] = {}
         blocks = len(outlines)
@@ -280,11 +280,17 @@ def _write_rows(stream: BinaryIO, labels: Labels, crc: int) -> int:
     return crc
 
 
-def _placed(entries: Sequence[_Entry]) -> tuple[StoredMember, ...]:
+def _placed(path: str, entries: Sequence[_Entry]) -> tuple[StoredMember, ...]:
     members: list[StoredMember] = []
     offset = 0
     for entry in entries:
         members.append(StoredMember(entry.name, entry.nbytes, offset))
+        name_bytes = len(members[-1].raw_name)
+        if name_bytes > zipfiles.LARGEST_NAME:
+            raise FileFormatError(
+                f"cannot write {path!r}: the name of a gradient takes {name_bytes} bytes, more than "
+                f"the {zipfiles.LARGEST_NAME} that a ZIP file can hold. Use a shorter name. {USE_ZARR}."
+            )
         offset = members[-1].stop
     return tuple(members)
 
@@ -352,7 +358,7 @@ def _check_parameter(path: str, below: tuple[str, ...]) -> None:
     if not layout.is_parameter(below[-1]):
         raise FileFormatError(
             f"cannot write {path!r}: the gradient parameter {below[-1]!r} cannot be part of a name in the "
-            f"file: metatensor loads only ASCII without a slash. Use another name. {USE_ZARR}."
+            f"file: metatensor loads none with a slash or a zero byte. Use another name. {USE_ZARR}."
         )
     if len(below) > layout.MAX_GRADIENT_DEPTH:
         raise FileFormatError(

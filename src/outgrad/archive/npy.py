@@ -5,14 +5,13 @@ A member is an array of numbers, or a label table: a 1-D structured array with o
 
 from __future__ import annotations
 
-import ast
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,11 @@ from outgrad.archive.mts_file import file_error
 from outgrad.errors import FileFormatError
 
 MAGIC = b"\x93NUMPY"
-MAX_HEADER_BYTES = 10_000
-"""Longer texts are not given to the parser of literals, which takes much memory for them (as in NumPy)."""
+MAX_HEADER_BYTES = 1 << 20
+"""Of what is read and written; metatensor has no limit, NumPy reads up to 10,000 unless told otherwise."""
+MAX_AXES = 64
+"""NumPy's own limit."""
+MAX_LENGTH = 1 << 62
 PREFIX_BYTES = 12
 ALIGNMENT = 64
 
@@ -124,8 +126,8 @@ def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
 def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
     text = _text(start, nbytes, where)
     try:
-        fields = _literal(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        fields = _short_literal(text) if len(text) <= SHORT_TEXT else _literal(text)
+    except ValueError:
         raise file_error(where, f"its .npy header is not a dictionary of literals: {text[:80]!r}") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise file_error(
@@ -134,15 +136,96 @@ def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int
     fortran_order, shape = fields["fortran_order"], fields["shape"]
     if not isinstance(fortran_order, bool):
         raise file_error(where, f"fortran_order of its .npy header is {fortran_order!r:.80}, not a bool")
-    if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
+    if not isinstance(shape, tuple) or not all(
+        type(length) is int and 0 <= length <= MAX_LENGTH for length in shape
+    ):
         raise file_error(where, f"shape of its .npy header is {shape!r:.80}, not a tuple of lengths")
+    if len(shape) > MAX_AXES:
+        raise file_error(where, f"an array must have at most {MAX_AXES} axes, found {len(shape)}")
     return fields["descr"], fortran_order, shape
 
 
-@lru_cache(maxsize=256)
+TOKEN = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)"|(-?\d{1,20}(?:\.\d*)?|\w+)|([][(){},:]))""")
+CLOSING = {"(": ")", "[": "]", "{": "}"}
+MAX_NESTING = 6
+SHORT_TEXT = 4096
+
+
 def _literal(text: str) -> Any:
-    """Evaluate literals, names and calls excluded; many blocks have the same few headers."""
-    return ast.literal_eval(text)
+    """Evaluate a literal of dictionaries, lists, tuples, strings, numbers and booleans.
+
+    Time and memory grow with the length of the text and no faster, which Python's parser does not promise.
+
+    >>> _literal("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }")
+    {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3)}
+    """
+    tokens = _tokens(text)
+    value = _value(next(tokens, ""), tokens)
+    if next(tokens, None) is not None:
+        raise ValueError("more than one value")
+    return value
+
+
+@lru_cache(maxsize=256)
+def _short_literal(text: str) -> Any:
+    """Many blocks have the same few headers."""
+    return _literal(text)
+
+
+class _Scalar(NamedTuple):
+    value: str | int | float | bool
+
+
+def _tokens(text: str) -> Iterator[str | _Scalar]:
+    position = 0
+    while position < len(text):
+        match = TOKEN.match(text, position)
+        if match is None:
+            raise ValueError("no literal")
+        position = match.end()
+        single, double, plain, mark = match.groups()
+        if mark is not None:
+            yield mark
+        elif plain is not None:
+            yield _Scalar(plain == "True" if plain in ("True", "False") else _number(plain))
+        else:
+            yield _Scalar(double if single is None else single)
+
+
+def _number(plain: str) -> int | float:
+    return float(plain) if "." in plain else int(plain)
+
+
+def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int = 0) -> Any:
+    if isinstance(first, _Scalar):
+        return first.value
+    if first not in CLOSING or nesting > MAX_NESTING:
+        raise ValueError("no literal")
+    items: list[Any] = []
+    commas = 0
+    for token in tokens:
+        if token == CLOSING[first]:
+            return _collection(first, items, commas)
+        if len(items) != commas:
+            if token != ",":
+                raise ValueError("no comma between items")
+            commas += 1
+            continue
+        item = _value(token, tokens, nesting + 1)
+        if first == "{":
+            if next(tokens, "") != ":" or not isinstance(item, str):
+                raise ValueError("no key and value")
+            item = (item, _value(next(tokens, ""), tokens, nesting + 1))
+        items.append(item)
+    raise ValueError("not closed")
+
+
+def _collection(first: str, items: list[Any], commas: int) -> Any:
+    if first == "{":
+        return dict(items)
+    if first == "[":
+        return items
+    return items[0] if len(items) == 1 and not commas else tuple(items)
 
 
 def _text(start: bytes, nbytes: int, where: str) -> str:
@@ -216,11 +299,12 @@ def encode_table_header(names: Sequence[str], rows: int) -> bytes:
 def _encode(descr: str, shape: Sequence[int]) -> bytes:
     lengths = tuple(int(length) for length in shape)
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {lengths}, }}".encode("ascii")
-    padding = -(10 + len(text) + 1) % ALIGNMENT
-    body = text + b" " * padding + b"\n"
+    # Version 1 counts the bytes of the header in 16 bits, version 2 in 32.
+    version, length, start = (b"\x01\x00", "<H", 10) if len(text) < 0xFF00 else (b"\x02\x00", "<I", 12)
+    body = text + b" " * (-(start + len(text) + 1) % ALIGNMENT) + b"\n"
     if len(body) > MAX_HEADER_BYTES:
         raise FileFormatError(
-            f"the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that .npy readers "
-            "accept. Shorten the names, or save to a .zarr path."
+            f"the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that are read. "
+            "Shorten the names, or save to a .zarr path."
         )
-    return MAGIC + b"\x01\x00" + struct.pack("<H", len(body)) + body
+    return MAGIC + version + struct.pack(length, len(body)) + body

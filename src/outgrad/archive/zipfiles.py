@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from outgrad.archive.mts_file import Limits, MtsFile, file_error
+from outgrad.archive.mts_file import MtsFile, file_error
 
 STORED, DEFLATED = 0, 8
 
@@ -29,8 +29,10 @@ UTF8_FLAG = 0x0800
 FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
 """In a 16- or 32-bit field: the number is in the zip64 record instead."""
 
-RATIO_FREE_BYTES = 1 << 20
-"""Members up to this size may expand as much as they like."""
+LARGEST_EXPANSION = 1032
+"""DEFLATE gives at most 258 bytes for 2 bits: whoever declares more lies."""
+LARGEST_NAME = FULL16
+"""Bytes of a name: headers count them in 16 bits."""
 
 
 class Member(NamedTuple):
@@ -52,8 +54,10 @@ class _End(NamedTuple):
     offset: int
 
 
-def read_directory(file: MtsFile, limits: Limits) -> dict[str, Member]:
+def read_directory(file: MtsFile) -> dict[str, Member]:
     """Read and check the directory of a ZIP file.
+
+    Whether a member can be read is another question: see :func:`require_readable`.
 
     Returns
     -------
@@ -73,18 +77,36 @@ def read_directory(file: MtsFile, limits: Limits) -> dict[str, Member]:
         )
     directory = file.read(end.offset, end.size)
     members: dict[str, Member] = {}
-    for member in _entries(file, directory, end.entries):
-        _check(file, member, limits)
+    for raw, member in _entries(file, directory, end.entries):
         if member.name in members:
             raise file_error(file.where(member.name), "the directory has this name twice")
-        members[member.name] = _located(file, member)
+        members[member.name] = _located(file, raw, member)
     _check_overlaps(file, members.values(), end.offset)
-    total = sum(member.nbytes for member in members.values())
-    if total > limits.total_bytes:
-        raise file_error(
-            repr(file.path), f"its members take {total} bytes, more than the limit of {limits.total_bytes}"
-        )
     return members
+
+
+def require_readable(file: MtsFile, member: Member) -> None:
+    """Raise if the bytes of a member cannot be had: encrypted, another compression, sizes that are lies.
+
+    What is inflated is at most 1,032 times as large as what is compressed, and honest files come near that:
+    a table of nothing but zeros does. So a declared size is compared with what is possible, and not with
+    what is usual; see :class:`~outgrad.archive.mts_file.Limits` for what is read at once.
+    """
+    where = file.where(member.name)
+    if member.flags & ENCRYPTED_FLAGS:
+        raise file_error(where, "it is encrypted", "Decrypt the file first")
+    if member.method not in (STORED, DEFLATED):
+        raise file_error(where, f"it is compressed by method {member.method}, not stored or deflated")
+    if member.method == STORED and member.compressed_bytes != member.nbytes:
+        raise file_error(
+            where, f"it is stored in {member.compressed_bytes} bytes but declares {member.nbytes}"
+        )
+    if member.method == DEFLATED and member.nbytes > LARGEST_EXPANSION * member.compressed_bytes:
+        raise file_error(
+            where,
+            f"it declares {member.nbytes} bytes, more than {LARGEST_EXPANSION} times its "
+            f"{member.compressed_bytes} compressed bytes, which is impossible",
+        )
 
 
 def _find_end(file: MtsFile) -> _End:
@@ -96,7 +118,8 @@ def _find_end(file: MtsFile) -> _End:
     while found >= 0:
         if found + END.size <= len(tail):
             record = END.unpack_from(tail, found)
-            if found + END.size + record[-1] == len(tail):
+            # Bytes after the comment, such as padding, are ignored as by others.
+            if found + END.size + record[-1] <= len(tail):
                 return _checked_end(file, record, tail_at + found)
         found = tail.rfind(END_MARK, 0, found)
     raise file_error(repr(file.path), "its ZIP directory is missing: it was truncated, or never finished")
@@ -133,7 +156,8 @@ def _find_end64(file: MtsFile, position: int) -> tuple[_End, int]:
     return _End(entries, size, start), offset
 
 
-def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[Member]:
+def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
+    """Yield each member, and its name as it is in the file."""
     position = 0
     for _ in range(count):
         if position + CENTRAL.size > len(directory):
@@ -145,25 +169,19 @@ def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[Member]:
         if record[0] != CENTRAL_MARK or position > len(directory):
             raise file_error(repr(file.path), "its ZIP directory is damaged")
         raw, extra = directory[names_at:extra_at], directory[extra_at : extra_at + record[11]]
-        yield _entry(file, record, raw, extra)
+        yield raw, _entry(file, record, raw, extra)
     if position != len(directory):
         raise file_error(repr(file.path), f"its ZIP directory goes on after its {count} members")
 
 
 def _entry(file: MtsFile, record: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
     _, _, _, flags, method, _, _, crc, compressed, nbytes, _, _, _, disk, _, _, offset = record
-    name = _decode(file, raw, flags)
+    # A name that is no UTF-8 does not fit the layout, whatever it is.
+    name = raw.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
     nbytes, compressed, offset = _widen(file.where(name), extra, (nbytes, compressed, offset))
     if disk not in (0, FULL16):
         raise file_error(file.where(name), "it lies in another part of a ZIP file in several parts")
     return Member(name, flags, method, crc, compressed, nbytes, offset)
-
-
-def _decode(file: MtsFile, raw: bytes, flags: int) -> str:
-    try:
-        return raw.decode("utf-8" if flags & UTF8_FLAG else "cp437")
-    except UnicodeDecodeError:
-        raise file_error(repr(file.path), f"the name of a member is not UTF-8: {raw!r:.80}") from None
 
 
 def _widen(where: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
@@ -191,30 +209,10 @@ def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
     return ()
 
 
-def _check(file: MtsFile, member: Member, limits: Limits) -> None:
-    where = file.where(member.name)
-    if member.flags & ENCRYPTED_FLAGS:
-        raise file_error(where, "it is encrypted", "Decrypt the file first")
-    if member.method not in (STORED, DEFLATED):
-        raise file_error(where, f"it is compressed by method {member.method}, not stored or deflated")
-    if member.method == STORED and member.compressed_bytes != member.nbytes:
-        raise file_error(
-            where, f"it is stored in {member.compressed_bytes} bytes but declares {member.nbytes}"
-        )
-    allowed = max(RATIO_FREE_BYTES, limits.expansion * member.compressed_bytes)
-    if member.method == DEFLATED and member.nbytes > allowed:
-        raise file_error(
-            where,
-            f"it declares {member.nbytes} bytes, more than {limits.expansion} times its "
-            f"{member.compressed_bytes} compressed bytes",
-            "If you trust the file, save it again with metatensor, uncompressed",
-        )
-
-
-def _located(file: MtsFile, member: Member) -> Member:
+def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
     """Find where the bytes of a member start; its local header must agree with the directory."""
     where = file.where(member.name)
-    header_bytes = LOCAL.size + len(member.name) + 64
+    header_bytes = LOCAL.size + len(raw) + 64
     start = file.read(member.header_offset, max(0, min(header_bytes, file.size - member.header_offset)))
     if len(start) < LOCAL.size or not start.startswith(LOCAL_MARK):
         raise file_error(where, f"there is no header of a member at byte {member.header_offset}")
@@ -224,18 +222,15 @@ def _located(file: MtsFile, member: Member) -> Member:
         start = file.read(member.header_offset, header)
     extra = start[LOCAL.size + name_bytes : header]
     nbytes, compressed = _widen(where, extra, (nbytes, compressed))
-    found = (start[LOCAL.size : LOCAL.size + name_bytes], flags, method)
-    expected = (_encode_name(member), member.flags, member.method)
-    sizes = (crc, compressed, nbytes)
-    # With a data descriptor, sizes follow the data, and are zero in the header.
-    unknown = bool(flags & DESCRIPTOR_FLAG) and sizes in ((0, 0, 0), (0, FULL32, FULL32))
-    if found != expected or not (unknown or sizes == (member.crc, member.compressed_bytes, member.nbytes)):
+    compared = ENCRYPTED_FLAGS if raw.isascii() else ENCRYPTED_FLAGS | UTF8_FLAG
+    found = (start[LOCAL.size : LOCAL.size + name_bytes], flags & compared, method)
+    expected = (raw, member.flags & compared, member.method)
+    # With a data descriptor, sizes follow the data, and may be zero or full in the header.
+    unknown = (0, FULL32) if flags & DESCRIPTOR_FLAG else ()
+    sizes = zip((crc, compressed, nbytes), (member.crc, member.compressed_bytes, member.nbytes), strict=True)
+    if found != expected or any(size != known and size not in unknown for size, known in sizes):
         raise file_error(where, "its header disagrees with the ZIP directory")
     return member._replace(start=member.header_offset + header)
-
-
-def _encode_name(member: Member) -> bytes:
-    return member.name.encode("utf-8" if member.flags & UTF8_FLAG else "cp437")
 
 
 def _check_overlaps(file: MtsFile, members: Iterable[Member], directory_offset: int) -> None:
@@ -267,8 +262,16 @@ class StoredMember(NamedTuple):
     crc: int = 0
 
     @property
+    def raw_name(self) -> bytes:
+        return self.name.encode("utf-8")
+
+    @property
+    def flags(self) -> int:
+        return 0 if self.name.isascii() else UTF8_FLAG
+
+    @property
     def header_bytes(self) -> int:
-        return LOCAL.size + len(self.name) + 20
+        return LOCAL.size + len(self.raw_name) + 20
 
     @property
     def start(self) -> int:
@@ -281,8 +284,10 @@ class StoredMember(NamedTuple):
 
 def local_header(member: StoredMember) -> bytes:
     """Return the header before a member: always with 64-bit sizes, as metatensor and NumPy write it."""
-    name = member.name.encode("ascii")
-    fixed = LOCAL.pack(LOCAL_MARK, VERSION, 0, STORED, TIME, DATE, member.crc, FULL32, FULL32, len(name), 20)
+    name = member.raw_name
+    fixed = LOCAL.pack(
+        LOCAL_MARK, VERSION, member.flags, STORED, TIME, DATE, member.crc, FULL32, FULL32, len(name), 20
+    )
     return fixed + name + struct.pack("<HHQQ", 1, 16, member.nbytes, member.nbytes)
 
 
@@ -300,12 +305,12 @@ def directory(members: Sequence[StoredMember], offset: int) -> bytes:
 
 
 def _central_header(member: StoredMember) -> bytes:
-    name = member.name.encode("ascii")
+    name = member.raw_name
     large = [number for number in (member.nbytes, member.nbytes, member.header_offset) if number >= FULL32]
     extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
     nbytes, offset = min(member.nbytes, FULL32), min(member.header_offset, FULL32)
     fixed = CENTRAL.pack(
-        CENTRAL_MARK, MADE_BY, VERSION, 0, STORED, TIME, DATE, member.crc, nbytes, nbytes,
+        CENTRAL_MARK, MADE_BY, VERSION, member.flags, STORED, TIME, DATE, member.crc, nbytes, nbytes,
         len(name), len(extra), 0, 0, 0, ATTRIBUTES, offset,
     )  # fmt: skip
     return fixed + name + extra
