@@ -2,14 +2,14 @@
 
 import pickle
 import shutil
-from collections import Counter
+from collections import Counter, OrderedDict
 
 import numpy as np
 import pytest
 
 from outgrad.archive.spec import Sizes
 from outgrad.archive.stores import ByteStore, ChunkCache
-from outgrad.errors import ArchiveNotFoundError
+from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels import Labels
 from outgrad.plan.requests import Request
 
@@ -29,9 +29,9 @@ def counted(monkeypatch):
     reads: Counter[str] = Counter()
     original = ByteStore.get
 
-    def get(self, key):
+    def get(self, key, most=None):
         reads[key.split("/", 2)[-1]] += 1
-        return original(self, key)
+        return original(self, key, most)
 
     monkeypatch.setattr(ByteStore, "get", get)
     return reads
@@ -146,7 +146,8 @@ def test_rows_of_no_chunk(tools, rng, tmp_path):
 def test_many_keys_are_read_from_their_array(tools, tmp_path, monkeypatch):
     monkeypatch.setattr("outgrad.archive.layout.KEYS_INLINE", 3)
     keys = Labels.range("n", 4)
-    tools.save(tmp_path / "a.zarr", tools.Model(keys, [], []))
+    made = many(tools, np.random.default_rng(0), 4)
+    tools.save(tmp_path / "a.zarr", tools.Model(keys, made.metadata, made.chunks))
     opened = tools.open(tmp_path / "a.zarr")
     assert not opened.keys.is_loaded
     np.testing.assert_array_equal(opened.keys.values, keys.values)
@@ -164,8 +165,8 @@ def test_an_archive_that_was_removed(tools, rng, tmp_path):
 def test_a_store_without_synchronous_methods(tools, rng, tmp_path, monkeypatch):
     original = ByteStore.__init__
 
-    def init(self, store):
-        original(self, store)
+    def init(self, store, *rest):
+        original(self, store, *rest)
         self._is_direct = False
 
     monkeypatch.setattr(ByteStore, "__init__", init)
@@ -191,3 +192,39 @@ def test_archives_are_forgotten(tools, rng, tmp_path, monkeypatch):
         opened.append(tools.open(tmp_path / f"{number}.zarr"))
     for each in opened:
         tools.assert_same(each, made)
+
+
+def remade(tools, rng, path, how):
+    """Another archive at the path, of which nothing was there before."""
+    if how == "removed":
+        shutil.rmtree(path)
+    else:
+        path.rename(path.with_name("moved.zarr"))
+    tools.save(path, many(tools, rng, 2))
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_archive_that_was_made_anew_is_not_called_damaged(tools, rng, tmp_path, monkeypatch, how, is_kept):
+    path = tmp_path / "a.zarr"
+    tools.save(path, many(tools, rng, 2))
+    opened = tools.open(path)
+    remade(tools, rng, path, how)
+    assert tools.open(path).version == opened.version
+    if not is_kept:  # as in another process
+        monkeypatch.setattr("outgrad.archive.read._opened", OrderedDict())
+    text = "the archive was overwritten since it was opened; open it again"
+    with pytest.raises(ArchiveError, match=text) as caught:
+        opened.reader.read(tools.requests_of(opened.outlines))
+    assert not isinstance(caught.value, DamagedArchiveError)
+    with pytest.raises(ArchiveError, match=text):
+        _ = opened.metadata[0].samples.values
+
+
+def test_an_archive_whose_segment_is_gone_is_damaged(tools, rng, tmp_path):
+    path = tmp_path / "a.zarr"
+    tools.save(path, many(tools, rng, 2))
+    opened = tools.open(path)
+    shutil.rmtree(path / "segments")
+    with pytest.raises(DamagedArchiveError, match="storage chunk 0 of checksums is missing"):
+        opened.reader.read(tools.requests_of(opened.outlines))

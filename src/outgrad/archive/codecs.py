@@ -136,13 +136,44 @@ def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> 
     CodecError
         If the checksum, the compressed frame or the decoded size is not right.
     """
+    target = out.reshape(-1).view(np.uint8)
+    unpack(packed(raw, compressor, target.size), compressor, target)
+
+
+def most_stored_bytes(nbytes: int) -> int:
+    """More than any codec of the list makes of ``nbytes``: a larger file is not read at all."""
+    return nbytes + nbytes // 128 + 1024
+
+
+def packed(raw: Bytes, compressor: Compressor | None, nbytes: int) -> Bytes:
+    """Stored bytes without their checksum, once it is clear that they are a frame of ``nbytes``.
+
+    Nothing is decoded, and no memory given: neither a shape in a commit nor a frame can ask for memory alone,
+    since each has to bear the other out. How often a frame inflates does not matter: zeros are stored by us
+    at 1 : 250 (lz4) and 1 : 30 000 (zstd).
+
+    Raises
+    ------
+    CodecError
+        If the checksum or the size is not right, or it is no frame.
+    """
     body = raw[:-CHECKSUM_BYTES]
     if raw.size < CHECKSUM_BYTES or crc32c(body) != stored_crc32c(raw):
         raise CodecError(f"its {raw.size} bytes do not match their checksum")
-    target = out.reshape(-1).view(np.uint8)
     declared = body.size if compressor is None else _declared_bytes(body, compressor)
-    if declared != target.size:
-        raise CodecError(f"it decodes to {declared} bytes where {target.size} belong")
+    if declared != nbytes:
+        raise CodecError(f"it decodes to {declared} bytes where {nbytes} belong")
+    return body
+
+
+def unpack(body: Bytes, compressor: Compressor | None, target: Bytes) -> None:
+    """Decode what :func:`packed` returned into bytes of the size that it declares.
+
+    Raises
+    ------
+    CodecError
+        If it cannot be decompressed.
+    """
     if compressor is None:
         target[:] = body
     else:

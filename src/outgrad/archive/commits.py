@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from outgrad.archive.parse import Node, ParseError, commit_from_json, segment_from_json
+from outgrad.archive.parse import Node, ParseError, commit_from_json, read_json, segment_from_json
 from outgrad.archive.spec import (
     COMMITS,
     FORMAT,
@@ -149,7 +149,7 @@ def _unwrap(content: bytes, path: Path) -> tuple[Any, str]:
     if match is None or match[1].decode() != sha256:
         raise DamagedArchiveError(f"{path} is damaged: its content does not match its SHA-256; {_HELP}")
     try:
-        return json.loads(match[2]), sha256
+        return read_json(match[2]), sha256
     except (ValueError, RecursionError) as error:
         raise DamagedArchiveError(f"{path} holds no JSON: {error}; {_HELP}") from error
 

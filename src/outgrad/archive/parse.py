@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import reprlib
+from collections import Counter
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from outgrad.archive.codecs import CodecError, Compressor, chain_from_json
+from outgrad.archive.consistent import (
+    array_mistake,
+    arrays_mistake,
+    gradient_mistake,
+    kind_mistake,
+    segment_mistake,
+)
 from outgrad.archive.spec import (
     CHECKSUM_DTYPE,
     DTYPES,
@@ -40,6 +49,29 @@ class ParseError(ValueError):
     """JSON that is no commit; the message names the place."""
 
 
+def read_json(raw: bytes) -> Any:
+    """Read JSON as its standard has it: no NaN, and no name twice in an object, where readers differ.
+
+    Raises
+    ------
+    ValueError
+        If it is none; RecursionError if it nests deeper than Python can follow.
+    """
+    return json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_object)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {name!r} is there twice")
+    return found
+
+
 class Node:
     """A JSON value and where it stands."""
 
@@ -60,7 +92,7 @@ class Node:
         return f"{before}.{self.name}" if before else self.name
 
     def wrong(self, expected: str) -> ParseError:
-        shown = repr(self.value)
+        shown = reprlib.repr(self.value) if isinstance(self.value, (list, dict)) else repr(self.value)
         return ParseError(
             f"{self.where} should be {expected}, found {shown if len(shown) < 80 else shown[:77] + '...'}"
         )
@@ -106,12 +138,12 @@ class Node:
             )
         return self.value
 
-    def integers(self, length: int | None = None, minimum: int = 0) -> tuple[int, ...]:
+    def integers(
+        self, length: int | None = None, minimum: int = 0, below: int = MAXIMUM_BYTES
+    ) -> tuple[int, ...]:
         values = self.list(length)
         # In bulk: an archive of thousands of blocks holds tens of thousands of such lists.
-        if values and (
-            set(map(type, values)) != {int} or min(values) < minimum or max(values) >= MAXIMUM_BYTES
-        ):
+        if values and (set(map(type, values)) != {int} or min(values) < minimum or max(values) >= below):
             raise self.wrong("a list of integers" if length is None else f"a list of {length} integers")
         return tuple(values)
 
@@ -131,6 +163,8 @@ def commit_from_json(data: Any) -> Commit:
     segments = tuple(_committed(node) for node in root.get("segments").items())
     if not segments:
         raise root.get("segments").wrong("at least one segment")
+    if len(segments) == 1:
+        _require(kind_mistake(kind.value, segments[0]), next(root.get("segments").items()))
     return Commit(
         version=root.get("version").integer(10**10),
         kind=kind.value,
@@ -152,11 +186,17 @@ def _committed(node: Node) -> SegmentSpec:
     return segment
 
 
+def _require(mistake: str, node: Node) -> None:
+    if mistake:
+        raise ParseError(f"{node.where}: {mistake}")
+
+
 def segment_from_json(node: Node) -> SegmentSpec:
     """Check and convert one segment."""
     names = [_column_names(item) for item in node.get("names").items()]
     chains = [_chain(item) for item in node.get("codecs").items()]
     arrays = tuple(_array(item, chains) for item in node.get("arrays").items())
+    _require(arrays_mistake(arrays), node.get("arrays"))
     tables = tuple(_table(item, arrays, names) for item in node.get("tables").items())
     blocks = _Blocks(arrays, tables)
     keys = node.get("keys")
@@ -173,6 +213,7 @@ def segment_from_json(node: Node) -> SegmentSpec:
     )
     if segment.manifest and segment.manifest.array.shape != (segment.chunk_bases[-1],):
         raise node.get("checksums").wrong(f"an array of shape [{segment.chunk_bases[-1]}]")
+    _require(segment_mistake(segment), node.get("blocks"))
     return segment
 
 
@@ -200,10 +241,12 @@ def _array(node: Node, chains: list[Compressor | None]) -> ArraySpec:
     storage = np.dtype(dtype).newbyteorder("<")
     shape = node.get("shape").integers()
     chunk_rows = node.get("chunk_rows").integer()
-    if not shape or chunk_rows < 1 or max(prod(shape), prod((chunk_rows, *shape[1:]))) * 16 > MAXIMUM_BYTES:
-        raise node.wrong("an array with rows, of a size that can exist")
     compressor = chains[node.get("codecs").integer(len(chains))]
-    return ArraySpec(path, storage, shape, chunk_rows, compressor)
+    array = ArraySpec(path, storage, shape, chunk_rows, compressor)
+    mistake = array_mistake(array)
+    if mistake:
+        raise node.wrong(mistake)
+    return array
 
 
 def _place(numbers: tuple[int, ...], count: int, arrays: tuple[ArraySpec, ...], node: Node) -> Place:
@@ -223,6 +266,8 @@ def _table(node: Node, arrays: tuple[ArraySpec, ...], names: list[tuple[str, ...
     spec = arrays[array]
     if spec.dtype != LABEL_DTYPE or spec.shape[1:] != (len(names[named]),):
         raise node.wrong(f"a table of {len(names[named])} columns of int32")
+    if count and not names[named]:
+        raise node.wrong("a table without rows, since it has no columns")
     return TableSpec(place, count, names[named], digest)
 
 
@@ -232,7 +277,7 @@ def _key_values(node: Node, table: TableSpec) -> tuple[tuple[int, ...], ...] | N
         return None
     rows = values.list(table.rows)
     width = len(table.names)
-    return tuple(Node(row, n, values).integers(width, -(2**31)) for n, row in enumerate(rows))
+    return tuple(Node(row, n, values).integers(width, -(2**31), 2**31) for n, row in enumerate(rows))
 
 
 def _manifest(node: Node, chains: list[Compressor | None]) -> Manifest:
@@ -268,6 +313,9 @@ class _Blocks:
         gradients = node.find("gradients")
         if gradients is not None:
             self._add_gradients(gradients, spec, depth)
+        mistake = "" if parent is None else gradient_mistake(spec, parent, self._arrays, self._tables)
+        if mistake:
+            raise node.wrong(mistake)
         return spec
 
     def _number(self, node: Node, name: str) -> int:
@@ -301,6 +349,8 @@ class _Blocks:
         if spec.components and max(spec.components) >= len(self._tables):
             raise node.get("components").wrong(f"numbers of some of {len(self._tables)} tables")
         counts = tuple([self._tables[number].rows for number in (*spec.components, spec.properties)])
+        if any(len(self._tables[number].names) != 1 for number in spec.components):
+            raise node.get("components").wrong("numbers of tables of one column")
         if self._arrays[spec.values.array].shape[1:] != counts:
             raise node.get("values").wrong(f"a place in an array whose rows have shape {list(counts)}")
 

@@ -7,24 +7,14 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from outgrad.archive import commits
-from outgrad.archive.layout import users
+from outgrad.archive.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.archive.seams import Array, Rows, merge_rows
-from outgrad.archive.spec import ArraySpec, BlockSpec, Commit, Kind, SegmentSpec
-from outgrad.archive.stores import ByteStore, Checksums, ChunkCache, ChunkError, SegmentStore
-from outgrad.errors import (
-    ArchiveError,
-    ArchiveNotFoundError,
-    DamagedArchiveError,
-    NewerFormatError,
-    ValidationError,
-)
+from outgrad.archive.spec import ArraySpec, BlockSpec, Kind, SegmentSpec
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.labels.packing import Table
@@ -35,100 +25,7 @@ from outgrad.tensor.metadata import BlockMetadata
 KEPT_ARCHIVES = 16
 """Parsed commits kept a process."""
 
-SHOWN_USERS = 3
 LAST_ROW = 2**63
-
-
-class OpenArchive:
-    """One version of an archive in this process: its parsed commit, and how to get at its chunks."""
-
-    def __init__(self, root: Path, found: commits.Found) -> None:
-        self.root = root
-        self.found = found
-        self.segment = only_segment(root, found.commit)
-        self._store = SegmentStore(ByteStore.local(root, read_only=True), self.segment.prefix)
-        self._tables = ChunkCache()
-
-    @cached_property
-    def _manifest(self) -> Array:
-        manifest = self.segment.manifest
-        assert manifest is not None, "only a plan has no manifest"
-        rows = manifest.array.shape[0]
-        try:
-            return self._store.read_rows(manifest.array, manifest.checksums, 0, rows)
-        except ChunkError as error:
-            raise self.explain(error) from error
-
-    def checksums(self, array: int) -> Checksums:
-        """What the CRC32C of each chunk of an array should be."""
-        bases = self.segment.chunk_bases
-        return self._manifest[bases[array] : bases[array + 1]]
-
-    def read_rows(self, array: int, start: int, stop: int, *, is_table: bool = False) -> Array:
-        """Read rows of an array into new memory.
-
-        Raises
-        ------
-        DamagedArchiveError
-            If a storage chunk is missing, damaged or not the one that was committed.
-        """
-        cache = self._tables if is_table else None
-        try:
-            return self._store.read_rows(
-                self.segment.arrays[array], self.checksums(array), start, stop, cache
-            )
-        except ChunkError as error:
-            raise self.explain(error, array) from error
-
-    def read_table(self, number: int, start: int, stop: int) -> Table:
-        """Read rows of a label table."""
-        place = self.segment.tables[number].place
-        return self.read_rows(place.array, place.first + start, place.first + stop, is_table=True)
-
-    def explain(self, error: ChunkError, array: int | None = None) -> ArchiveError:
-        """Say which chunk of which array of which block is unusable, and what to do."""
-        if not commits.commit_path(self.root, self.found.commit.version).exists():
-            return overwritten(self.root)
-        needed = self.needed_for(array, error.chunk)
-        named = needed[0] if needed else error.array.path
-        more = f" (needed for {', '.join(needed[:SHOWN_USERS])}{_more(needed)})" if len(needed) > 1 else ""
-        return DamagedArchiveError(
-            f"read {self.root}: storage chunk {error.chunk} of {named}{more} {error.reason}; "
-            f"the file is {self.segment.prefix}{error.array.chunk_key(error.chunk)}; restore it from a copy "
-            "or write the archive again; `outgrad verify` lists all damage"
-        )
-
-    def needed_for(self, array: int | None, chunk: int) -> list[str]:
-        """Metatensor's paths of what has rows in a storage chunk."""
-        if array is None:
-            return []
-        start, stop = self.segment.arrays[array].chunk_range(chunk)
-        found = (user.path for user in self._users[array] if user.start < stop and start < user.stop)
-        return list(dict.fromkeys(found))
-
-    @cached_property
-    def _users(self) -> list[Any]:
-        return users(self.segment)
-
-
-def _more(needed: Sequence[str]) -> str:
-    return f" and {len(needed) - SHOWN_USERS} more" if len(needed) > SHOWN_USERS else ""
-
-
-def only_segment(root: Path, commit: Commit) -> SegmentSpec:
-    """The segment of an archive that was saved at once; appended ones need a later release."""
-    if len(commit.segments) > 1:
-        raise NewerFormatError(
-            f"open {root}: the archive consists of {len(commit.segments)} segments, and this is "
-            f"{commits.SOFTWARE}, which reads archives of one; update it (pip install --upgrade outgrad)"
-        )
-    return commit.segments[0]
-
-
-def overwritten(root: Path) -> ArchiveError:
-    if not root.exists():
-        return ArchiveNotFoundError(f"read {root}: the archive was removed since it was opened")
-    return ArchiveError(f"read {root}: the archive was overwritten since it was opened; open it again")
 
 
 _opened: OrderedDict[tuple[str, str], OpenArchive] = OrderedDict()
@@ -151,14 +48,7 @@ def _recall(path: str, version: int, token: str) -> OpenArchive:
         archive = _opened.get((path, token))
     if archive is not None:
         return archive
-    root = Path(path)
-    try:
-        found = commits.read_version(root, version)
-    except FileNotFoundError:
-        raise overwritten(root) from None
-    if found.token != token:
-        raise overwritten(root)
-    return remember(OpenArchive(root, found))
+    return remember(read_again(Path(path), version, token))
 
 
 @dataclass(frozen=True)
@@ -185,10 +75,8 @@ class ZarrReader:
         archive = self._archive()
         wanted = [rows for request in requests for rows in _wanted(archive.segment, request)]
         arrays = iter(_read_merged(archive, wanted))
-        return [
-            _chunk(archive.segment.blocks[request.block], iter(request.ranges), arrays)
-            for request in requests
-        ]
+        blocks = archive.segment.blocks
+        return [_chunk(archive, blocks[request.block], iter(request.ranges), arrays) for request in requests]
 
     def read_table(self, number: int, start: int, stop: int) -> Table:
         """Read rows [start, stop) of a label table of the segment."""
@@ -225,6 +113,7 @@ def _read_merged(archive: OpenArchive, wanted: Sequence[Rows]) -> Iterator[Array
 
 
 def _chunk(
+    archive: OpenArchive,
     block: BlockSpec,
     ranges: Iterator[tuple[int, int]],
     arrays: Iterator[Array],
@@ -233,9 +122,14 @@ def _chunk(
     """Put the arrays of a block together; parents are numbered from the start of the parent's rows."""
     start, _ = next(ranges)
     values = next(arrays)
-    table = None if parent_start is None else _local(next(arrays), parent_start)
+    table = None
+    if parent_start is not None:
+        table = next(arrays)
+        archive.check_table(block.samples, start, table)
+        table = _local(table, parent_start)
     gradients = {
-        parameter: _chunk(gradient, ranges, arrays, start) for parameter, gradient in block.gradients.items()
+        parameter: _chunk(archive, gradient, ranges, arrays, start)
+        for parameter, gradient in block.gradients.items()
     }
     return Chunk(values, gradients, table)
 
@@ -298,15 +192,16 @@ def open_archive(path: str | Path) -> Opened:
         If its commit is damaged.
     """
     root = Path(path).absolute()
-    archive = remember(OpenArchive(root, commits.read_newest(root)))
+    archive = remember(read_newest(root))
     commit, token = archive.found.commit, archive.found.token
     reader = ZarrReader(str(root), commit.version, token)
     segment = archive.segment
     labels = _Labels(segment, reader)
+    keys = keys_in_commit(archive)
     return Opened(
         kind=commit.kind,
         info=dict(commit.info),
-        keys=labels.keys(),
+        keys=labels[segment.keys] if keys is None else keys,
         metadata=tuple(_metadata(block, labels) for block in segment.blocks),
         outlines=tuple(_outline(block, segment.arrays) for block in segment.blocks),
         reader=reader,
@@ -322,8 +217,6 @@ class _Labels:
     """The label tables of a segment: one object each, however many blocks use it."""
 
     def __init__(self, segment: SegmentSpec, reader: ZarrReader) -> None:
-        self._segment = segment
-        self._reader = reader
         self._all = [
             Labels.from_source(table.names, table.rows, table.digest, TableSource(reader, number))
             for number, table in enumerate(segment.tables)
@@ -331,16 +224,6 @@ class _Labels:
 
     def __getitem__(self, number: int) -> Labels:
         return self._all[number]
-
-    def keys(self) -> Labels:
-        table = self._segment.tables[self._segment.keys]
-        if self._segment.key_values is None:
-            return self._all[self._segment.keys]
-        values = np.array(self._segment.key_values, dtype=np.int32).reshape(table.rows, len(table.names))
-        try:
-            return Labels(table.names, values)
-        except ValidationError as error:
-            raise DamagedArchiveError(f"open {self._reader.path}: the keys are not valid: {error}") from error
 
 
 def _metadata(block: BlockSpec, labels: _Labels) -> BlockMetadata:

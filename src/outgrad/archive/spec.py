@@ -137,6 +137,11 @@ class ArraySpec:
     def row_bytes(self) -> int:
         return prod(self.shape[1:]) * self.dtype.itemsize
 
+    @cached_property
+    def chunk_nbytes(self) -> int:
+        """Bytes of a decoded storage chunk."""
+        return prod(self.chunk_shape) * self.dtype.itemsize
+
     def chunk_key(self, number: int) -> str:
         """Path of a storage chunk below the segment.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,8 +18,17 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from outgrad.archive.codecs import Bytes, CodecError, decode, encode, stored_crc32c
+from outgrad.archive.codecs import (
+    Bytes,
+    CodecError,
+    encode,
+    most_stored_bytes,
+    packed,
+    stored_crc32c,
+    unpack,
+)
 from outgrad.archive.spec import ArraySpec
+from outgrad.errors import MemoryLimitError
 
 Array = npt.NDArray[Any]
 Checksums = Sequence[int] | npt.NDArray[np.uint32]
@@ -37,27 +48,42 @@ class ChunkError(Exception):
         self.reason = reason
 
 
+class UnreadableError(Exception):
+    """An object that is there but cannot be read; the text says why."""
+
+
 class ByteStore:
     """Whole objects by name in a Zarr store, synchronously: tasks of Dask bring the threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: Path | None = None) -> None:
         self._store = store
+        self._folder = folder
         self._prototype = default_buffer_prototype()
         self._is_direct = hasattr(store, "get_sync") and hasattr(store, "set_sync")
 
     @classmethod
     def local(cls, root: Path, *, read_only: bool) -> ByteStore:
-        return cls(LocalStore(root, read_only=read_only))
+        return cls(LocalStore(root, read_only=read_only), root)
 
-    def get(self, key: str) -> Bytes | None:
-        """The bytes of an object; None if there is none."""
+    def get(self, key: str, most: int | None = None) -> Bytes | None:
+        """The bytes of an object; None if there is none.
+
+        Raises
+        ------
+        UnreadableError
+            If it cannot be read, is no regular file, or has more than ``most`` bytes, which are not read.
+        """
         try:
+            if self._folder is not None:
+                _check_file(self._folder / key, most)
             if self._is_direct:
                 found = self._store.get_sync(key, prototype=self._prototype)  # type: ignore[attr-defined]
             else:
                 found = sync(self._store.get(key, self._prototype))
-        except FileNotFoundError:  # the whole store is gone
+        except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
             return None
+        except OSError as error:
+            raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
         return None if found is None else found.as_numpy_array().view(np.uint8)
 
     def put(self, key: str, data: bytes | Bytes) -> None:
@@ -68,6 +94,15 @@ class ByteStore:
             self._store.set_sync(key, buffer)  # type: ignore[attr-defined]
         else:
             sync(self._store.set(key, buffer))
+
+
+def _check_file(path: Path, most: int | None) -> None:
+    """Refuse what would block, such as a pipe, or fill the memory, before it is opened."""
+    found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, once a chunk
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableError("is no file")
+    if most is not None and found.st_size > most:
+        raise UnreadableError(f"is damaged: its {found.st_size} bytes are more than it can have")
 
 
 class ChunkCache:
@@ -127,40 +162,75 @@ class SegmentStore:
         ChunkError
             If a storage chunk is missing, damaged, or not the one with the checksum in ``checksums``.
         """
-        out = np.empty((stop - start, *array.shape[1:]), array.dtype)
+        out: Array | None = None
         for number in array.chunks_of(start, stop):
             first, last = array.chunk_range(number)
             if start <= first and last <= stop and last - first == array.chunk_rows:
-                self.read_chunk(array, checksums, number, out[first - start : last - start])
+                body = self._body(array, checksums, number)
+                # Only now: shapes that no file bears out get no memory.
+                out = _new_rows(array, start, stop) if out is None else out
+                _unpack(array, number, body, out[first - start : last - start])
             else:
-                lower, upper = max(start, first), min(stop, last)
                 chunk = self._whole_chunk(array, checksums, number, cache)
+                out = _new_rows(array, start, stop) if out is None else out
+                lower, upper = max(start, first), min(stop, last)
                 out[lower - start : upper - start] = chunk[lower - first : upper - first]
-        return out
+        return _new_rows(array, start, stop) if out is None else out
 
     def _whole_chunk(
         self, array: ArraySpec, checksums: Checksums, number: int, cache: ChunkCache | None
     ) -> Array:
         chunk = None if cache is None else cache.get(array.path, number)
         if chunk is None:
-            chunk = np.empty(array.chunk_shape, array.dtype)
-            self.read_chunk(array, checksums, number, chunk)
+            chunk = self.read_chunk(array, checksums, number)
             if cache is not None:
                 cache.put(array.path, number, chunk)
         return chunk
 
-    def read_chunk(self, array: ArraySpec, checksums: Checksums | None, number: int, out: Array) -> None:
-        """Read one whole storage chunk into contiguous memory; without checksums only its own is checked."""
-        raw = self.store.get(self.prefix + array.chunk_key(number))
+    def read_chunk(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
+        """Read one whole storage chunk into new memory; without checksums only its own is checked."""
+        body = self._body(array, checksums, number)
+        chunk = _allocate(array, array.chunk_shape)
+        _unpack(array, number, body, chunk)
+        return chunk
+
+    def _body(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Bytes:
+        """The stored bytes of a chunk: the ones that were committed, and a frame of the right size."""
+        try:
+            raw = self.store.get(self.prefix + array.chunk_key(number), most_stored_bytes(array.chunk_nbytes))
+        except UnreadableError as error:
+            raise ChunkError(array, number, str(error)) from error
         if raw is None:
             raise ChunkError(array, number, "is missing")
         try:
-            decode(raw, array.compressor, out)
+            body = packed(raw, array.compressor, array.chunk_nbytes)
         except CodecError as error:
             raise ChunkError(array, number, f"is damaged: {error}") from error
         if checksums is not None and stored_crc32c(raw) != int(checksums[number]):
             reason = "is of another place or version: its checksum is not the one in the manifest"
             raise ChunkError(array, number, reason)
+        return body
+
+
+def _unpack(array: ArraySpec, number: int, body: Bytes, out: Array) -> None:
+    try:
+        unpack(body, array.compressor, out.reshape(-1).view(np.uint8))
+    except CodecError as error:
+        raise ChunkError(array, number, f"is damaged: {error}") from error
+
+
+def _new_rows(array: ArraySpec, start: int, stop: int) -> Array:
+    return _allocate(array, (stop - start, *array.shape[1:]))
+
+
+def _allocate(array: ArraySpec, shape: tuple[int, ...]) -> Array:
+    try:
+        return np.empty(shape, array.dtype)
+    except MemoryError as error:
+        raise MemoryLimitError(
+            f"read: {shape[0]} rows of {array.path}, of shape {list(shape)} and {array.dtype.name}, do not "
+            "fit into the memory of this machine; open the archive, and work on it in smaller chunks"
+        ) from error
 
 
 class RowSink:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from outgrad.archive import commits
 from outgrad.archive.documents import Document, documents
-from outgrad.archive.read import OpenArchive
+from outgrad.archive.opened import OpenArchive, keys_in_commit, read_newest
 from outgrad.archive.spec import ArraySpec, SegmentSpec
-from outgrad.archive.stores import Array, ByteStore, Checksums, ChunkError, SegmentStore
+from outgrad.archive.stores import ByteStore, Checksums, ChunkError, SegmentStore, UnreadableError
+from outgrad.archive.verify_tables import table_mistakes
+from outgrad.archive.zarr_json import difference
 from outgrad.errors import DamagedArchiveError
+
+MOST_JSON_BYTES = 2**30
+"""Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
+MANIFEST = -1
 
 
 @dataclass(frozen=True)
@@ -65,57 +68,72 @@ def verify(path: str | Path) -> list[Problem]:
     """
     root = Path(path).absolute()
     try:
-        archive = OpenArchive(root, commits.read_newest(root))
+        archive = read_newest(root)
     except DamagedArchiveError as error:
-        newest = commits.commit_path(root, commits.versions(root)[-1])
-        return [Problem(str(newest.relative_to(root)), None, f"is damaged: {error}")]
+        newest = [commits.commit_path(root, version) for version in commits.versions(root)[-1:]]
+        return [
+            Problem(str(path.relative_to(root)), None, f"is damaged: {error}") for path in newest or [root]
+        ]
     store = ByteStore.local(root, read_only=True)
-    return [*_document_problems(store, archive.segment), *_chunk_problems(store, archive)]
+    problems = [*_key_problems(archive), *_document_problems(store, archive.segment)]
+    chunks = list(_chunk_problems(store, archive))
+    unreadable = {(number, problem.chunk) for number, problem in chunks if problem.chunk is not None}
+    problems.extend(problem for _, problem in chunks)
+    if any(number == MANIFEST for number, _ in chunks):
+        return problems  # tables cannot be read without it
+    tables = table_mistakes(archive, unreadable)
+    return [*problems, *(Problem(path, None, mistake) for path, mistake in tables)]
+
+
+def _key_problems(archive: OpenArchive) -> Iterator[Problem]:
+    try:
+        keys_in_commit(archive)
+    except DamagedArchiveError as error:
+        path = commits.commit_path(archive.root, archive.found.commit.version)
+        yield Problem(str(path.relative_to(archive.root)), None, f"is damaged: {error}")
 
 
 def _document_problems(store: ByteStore, segment: SegmentSpec) -> Iterator[Problem]:
-    for key, expected in documents(segment):
-        raw = store.get(key)
-        what = "is missing" if raw is None else _difference(raw.tobytes(), expected)
+    expected = dict(documents(segment))
+    for key in expected:
+        what = _document_problem(store, key, expected)
         if what:
             yield Problem(key, None, what)
 
 
-def _difference(raw: bytes, expected: Document) -> str:
+def _document_problem(store: ByteStore, key: str, expected: dict[str, Document]) -> str:
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError):
-        return "is damaged: it is no JSON"
-    # Compared as text: 1 == True == 1.0 in Python, but not for readers of Zarr.
-    same = json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
-    return "" if same else "is damaged: it does not say what the commit says"
+        raw = store.get(key, MOST_JSON_BYTES)
+    except UnreadableError as error:
+        return str(error)
+    return "is missing" if raw is None else difference(key, raw.tobytes(), expected)
 
 
-def _chunk_problems(store: ByteStore, archive: OpenArchive) -> Iterator[Problem]:
+def _chunk_problems(store: ByteStore, archive: OpenArchive) -> Iterator[tuple[int, Problem]]:
+    """Every chunk that cannot be used, with the number of its array."""
     segment = archive.segment
     manifest = segment.manifest
     assert manifest is not None, "a commit has a manifest"
     chunks = SegmentStore(store, segment.prefix)
-    found = list(_array_problems(chunks, manifest.array, manifest.checksums, []))
-    yield from found
-    if found:
-        # Without the manifest each chunk still has its own checksum.
-        checksums = None
-    else:
+    checksums = None  # without the manifest each chunk still has its own
+    found = list(_array_problems(chunks, manifest.array, manifest.checksums))
+    for error in found:
+        yield MANIFEST, Problem(error.array.path, error.chunk, error.reason)
+    if not found:
         checksums = chunks.read_rows(manifest.array, manifest.checksums, 0, manifest.array.shape[0])
     for number, array in enumerate(segment.arrays):
         base = segment.chunk_bases[number]
         own = None if checksums is None else checksums[base : base + array.chunk_count]
-        needed = [archive.needed_for(number, chunk) for chunk in range(array.chunk_count)]
-        yield from _array_problems(chunks, array, own, needed)
+        for error in _array_problems(chunks, array, own):
+            needed = tuple(archive.needed_for(number, error.chunk))
+            yield number, Problem(array.path, error.chunk, error.reason, needed)
 
 
 def _array_problems(
-    store: SegmentStore, array: ArraySpec, checksums: Checksums | None, needed: list[list[str]]
-) -> Iterator[Problem]:
-    buffer: Array = np.empty(array.chunk_shape if array.chunk_count else 0, array.dtype)
+    store: SegmentStore, array: ArraySpec, checksums: Checksums | None
+) -> Iterator[ChunkError]:
     for chunk in range(array.chunk_count):
         try:
-            store.read_chunk(array, checksums, chunk, buffer)
+            store.read_chunk(array, checksums, chunk)
         except ChunkError as error:
-            yield Problem(array.path, chunk, error.reason, tuple(needed[chunk]) if needed else ())
+            yield error

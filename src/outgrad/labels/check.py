@@ -35,16 +35,18 @@ def normalize_names(names: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
-    for position, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if NAME.fullmatch(name) is None:
             raise ValidationError(
                 f"Labels name {name!r} is not valid; "
                 "use letters, digits and underscores, not starting with a digit"
             )
-        if name in names[:position]:
+        if name in seen:
             raise ValidationError(
                 f"Labels names must differ, found {name!r} twice in {list(names)}; rename one"
             )
+        seen.add(name)
 
 
 def normalize_values(names: tuple[str, ...], values: Any) -> Table:

@@ -187,9 +187,15 @@ def table_digest(names: Sequence[str], table: Table) -> str:
 
 def sliced_digest(names: Sequence[str], count: int, slices: Iterable[Table]) -> str:
     """Return the digest of a table of ``count`` rows that comes in slices, and is never held as a whole."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update("\0".join(names).encode() + b"\0")
-    digest.update(np.asarray((count, len(names)), dtype="<i8").tobytes())
+    digest = begin_digest(names, count)
     for rows in slices:
         digest.update(np.ascontiguousarray(rows, dtype="<i4").data)
     return digest.hexdigest()
+
+
+def begin_digest(names: Sequence[str], count: int) -> hashlib.blake2b:
+    """Return the digest of a table of ``count`` rows before its rows, which are little-endian int32."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update("\0".join(names).encode() + b"\0")
+    digest.update(np.asarray((count, len(names)), dtype="<i8").tobytes())
+    return digest

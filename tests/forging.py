@@ -1,0 +1,119 @@
+"""Archives whose every checksum is right and whose content lies: no damage makes them, a person can."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import outgrad as og
+from outgrad.archive.codecs import chain_from_json
+from outgrad.archive.documents import array_document, serialize
+from outgrad.archive.spec import SEGMENTS, ArraySpec
+from outgrad.archive.stores import ByteStore, SegmentStore
+from outgrad.labels.tables import table_digest
+
+
+def write_commit(path: Path, body: bytes, version: int = 1) -> None:
+    """Write any bytes as a commit with the right SHA-256."""
+    content = b'{"sha256":"%s","commit":%s}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
+    (path / "commits" / f"{version:010d}.json").write_bytes(content)
+
+
+def read_commit(path: Path, version: int = 1) -> Any:
+    return json.loads((path / "commits" / f"{version:010d}.json").read_bytes())["commit"]
+
+
+class Forgery:
+    """An archive to be changed: ``commit`` is its JSON; :meth:`sign` makes everything agree with it again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.commit = read_commit(path)
+        self.segment = self.commit["segments"][0]
+        self.store = SegmentStore(ByteStore.local(path, read_only=False), f"{SEGMENTS}/{self.segment['id']}/")
+
+    def spec(self, array: dict[str, Any]) -> ArraySpec:
+        chain = chain_from_json(self.segment["codecs"][array["codecs"]])
+        dtype = np.dtype(array["dtype"]).newbyteorder("<")
+        return ArraySpec(array["path"], dtype, tuple(array["shape"]), array["chunk_rows"], chain)
+
+    def read(self, number: int) -> np.ndarray:
+        spec = self.spec(self.segment["arrays"][number])
+        chunks = [self.store.read_chunk(spec, None, chunk) for chunk in range(spec.chunk_count)]
+        whole = np.concatenate([np.empty((0, *spec.shape[1:]), spec.dtype), *chunks])
+        return whole[: spec.shape[0]]
+
+    def write(self, number: int, rows: np.ndarray) -> None:
+        spec = self.spec(self.segment["arrays"][number])
+        for chunk in range(spec.chunk_count):
+            start, stop = spec.chunk_range(chunk)
+            self.store.write_chunk(spec, chunk, rows[start:stop])
+
+    def table(self, number: int) -> np.ndarray:
+        array, first, rows, *_ = self.segment["tables"][number]
+        return self.read(array)[first : first + rows].copy()
+
+    def write_table(self, number: int, rows: np.ndarray, with_digest: bool) -> None:
+        array, first, *_ = self.segment["tables"][number]
+        whole = self.read(array).copy()
+        whole[first : first + len(rows)] = rows
+        self.write(array, whole)
+        if with_digest:
+            self.segment["tables"][number][4] = table_digest(self.names(number), rows)
+
+    def names(self, number: int) -> list[str]:
+        return self.segment["names"][self.segment["tables"][number][3]]
+
+    def sign(self) -> None:
+        """Write the manifest, every ``zarr.json`` of an array, and the commit anew."""
+        found: list[int] = []
+        for array in self.segment["arrays"]:
+            spec = self.spec(array)
+            for chunk in range(spec.chunk_count):
+                raw = self.path / self.store.prefix / spec.chunk_key(chunk)
+                data = raw.read_bytes() if raw.exists() else b"\0\0\0\0"
+                found.append(int.from_bytes(data[-4:], "little"))
+            self._document(spec)
+        manifest = self.segment["checksums"]
+        manifest["shape"] = [len(found)]
+        spec = self.spec(manifest)
+        rows = np.array(found, dtype="<u4")
+        manifest["crc32c"] = [
+            self.store.write_chunk(spec, chunk, rows[slice(*spec.chunk_range(chunk))])
+            for chunk in range(spec.chunk_count)
+        ]
+        self._document(spec)
+        write_commit(self.path, json.dumps(self.commit, separators=(",", ":")).encode())
+
+    def _document(self, spec: ArraySpec) -> None:
+        file = self.path / self.store.prefix / spec.path / "zarr.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = json.loads(file.read_bytes()) if file.exists() else {"attributes": {}}
+        file.write_bytes(serialize(array_document(spec, before["attributes"])))
+
+    def honest(self) -> og.TensorMap:
+        """What the archive says, read without the code under test; an error if it contradicts itself."""
+        keys = self._labels(self.segment["keys"]["table"])
+        values = self.segment["keys"]["values"]
+        assert values is None or values == keys.values.tolist(), "the keys are two"
+        return og.TensorMap(keys, [self._block(block) for block in self.segment["blocks"]])
+
+    def _labels(self, number: int) -> og.Labels:
+        labels = og.Labels(self.names(number), self.table(number))
+        assert labels.digest == self.segment["tables"][number][4], "another digest"
+        return labels
+
+    def _block(self, data: dict[str, Any], parent: og.TensorBlock | None = None) -> og.TensorBlock:
+        samples = self._labels(data["samples"])
+        array, first = data["values"]
+        components = [self._labels(number) for number in data.get("components", [])]
+        properties = self._labels(data["properties"]) if parent is None else parent.properties
+        rows = self.read(array)[first : first + len(samples)]
+        block = og.TensorBlock(rows, samples, components, properties)
+        for name, below in data.get("gradients", []):
+            block.add_gradient(name, self._block(below, block))
+        return block
