@@ -19,6 +19,7 @@ ROOMS = [
     *(
         "errors",
         "_types",
+        "_foreign",
         "_threads",
         "_signals",
         "config",
@@ -157,3 +158,35 @@ def test_functions_are_short() -> None:
 def test_modules_say_what_they_are(path: Path) -> None:
     assert ast.get_docstring(tree(path)), f"{ids(path)} needs a docstring"
     assert "TODO" not in path.read_text(encoding="utf-8")
+
+
+INVARIANTS = {
+    "operands must be cut alike first",
+    "longer headers were refused",
+    "a file of a block has one block",
+    "a map has one key for each block",
+    "tables are written in the order of their places",
+    "rows of a sink have the shape of its array",
+}
+"""What asserts may state beside types: what other code of ours has made so, whatever comes from outside."""
+
+
+def is_narrowing(test: ast.expr) -> bool:
+    """``x is not None``, ``isinstance(…)`` and ``not isinstance(…)``, which tell mypy a type."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return is_narrowing(test.operand)
+    if isinstance(test, ast.Compare):
+        return isinstance(test.ops[0], ast.IsNot) and ast.unparse(test.comparators[0]) == "None"
+    return isinstance(test, ast.Call) and ast.unparse(test.func) == "isinstance"
+
+
+def is_invariant(node: ast.Assert) -> bool:
+    return isinstance(node.msg, ast.Constant) and node.msg.value in INVARIANTS
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_no_assert_guards_input(path: Path) -> None:
+    """``python -O`` leaves them out, and their errors say nothing to a user."""
+    asserts = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Assert)]
+    others = [node.lineno for node in asserts if not (is_narrowing(node.test) or is_invariant(node))]
+    assert others == [], "raise an error of outgrad.errors that says what was found and what to do"

@@ -139,6 +139,17 @@ def block_path(number: int, path: Path) -> str:
     return f"blocks/{number}/{path_in_block(path)}"
 
 
+def check_fits(number: int, metadata: BlockMetadata, outline: Outline) -> None:
+    """Refuse labels that do not describe the values: what is written must be read back."""
+    labels = [(path, own.shape) for path, own in metadata.walk()]
+    values = [(path, own.shape) for path, own in outline.walk()]
+    if labels != values:
+        raise ValidationError(
+            f"save: the labels of block {number} describe the shapes {labels}, and its values have {values}; "
+            "verify the archive or file that they come from"
+        )
+
+
 def lay_out(
     keys: Labels,
     metadata: Sequence[BlockMetadata],
@@ -147,11 +158,8 @@ def lay_out(
     compressor: Compressor | None,
 ) -> Layout:
     """Decide where everything goes but offsets, which depend on what is in the tables."""
-    for block, outline in zip(metadata, outlines, strict=True):
-        shapes = [(path, own.shape) for path, own in block.walk()]
-        assert shapes == [(path, own.shape) for path, own in outline.walk()], (
-            "labels and values fit each other"
-        )
+    for number, (block, outline) in enumerate(zip(metadata, outlines, strict=True)):
+        check_fits(number, block, outline)
     wishes = [
         _values_wish(number, path, array)
         for number, outline in enumerate(outlines)

@@ -33,6 +33,7 @@ from outgrad.labels import Labels
 from outgrad.plan.requests import Request
 from outgrad.tensor.metadata import BlockMetadata
 
+REPLACED = "The file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
 ROWS_IN_A_BYTE = 4
 """Labels that differ are found to take more than a byte each: most rows for a byte has 0, 1, 2, ... alone."""
@@ -215,7 +216,9 @@ class MtsContent:
         """Read the rows of one chunk."""
         ranges = iter(request.ranges)
         chunk = self._chunk(self.block(request.block), ranges)
-        assert next(ranges, None) is None, "a request has one range for the values and each gradient"
+        if next(ranges, None) is not None:
+            where = self.file.where(layout.block_prefix(self.kind, request.block))
+            raise file_error(where, "it has fewer gradients than are asked for", REPLACED)
         return chunk
 
     def block(self, number: int) -> StoredBlock:
@@ -244,7 +247,11 @@ class MtsContent:
         self, stored: StoredBlock, ranges: Iterator[tuple[int, int]], parent: tuple[int, int] | None = None
     ) -> Chunk:
         start, stop = next(ranges)
-        assert 0 <= start <= stop <= stored.values.rows, "a request lies inside the array"
+        if not 0 <= start <= stop <= stored.values.rows:
+            where = self.file.where(stored.values.member.name)
+            raise file_error(
+                where, f"rows [{start}, {stop}) are asked for, but it has {stored.values.rows}", REPLACED
+            )
         member = stored.values.member
         if stop - start == stored.values.rows:
             values = read_rows(self._source, stored.values, start, stop)  # compares the checksum

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from outgrad.archive.mts_partial import naming
 from outgrad.archive.npy import DTYPES
-from outgrad.errors import UnfinishedArchiveError
+from outgrad.errors import ArchiveError, UnfinishedArchiveError
 from outgrad.kernels.chunk import Array, Chunk
 from outgrad.plan.requests import Request, Written
 
@@ -91,8 +91,10 @@ class RowWriter:
                 arrays = zip(chunk.walk(), request.ranges, strict=True)
                 for number, ((path, part), (start, stop)) in enumerate(arrays, int(firsts[request.block])):
                     place = places[number]
-                    assert place["path_crc"] == path_crc(path), f"gradient {path} is not in its place"
+                    if place["path_crc"] != path_crc(path):
+                        raise _misfit(self.path, request, f"the gradient {path} is not in its place")
                     if stop > start:
+                        _check_rows(self.path, request, place, part.values, (start, stop))
                         crc = self._write_rows(descriptor, place, part.values, start, stop)
                         written.append(Rows(number, start, stop, crc))
         finally:
@@ -102,14 +104,27 @@ class RowWriter:
 
     def _write_rows(self, descriptor: int, place: Any, values: Array, start: int, stop: int) -> int:
         dtype = np.dtype(DTYPES[int(place["dtype"])]).newbyteorder("<")
-        row_bytes = int(place["row_bytes"])
-        assert 0 <= start <= stop <= place["rows"], "rows lie inside their array"
-        assert len(values) == stop - start, "a chunk has the rows of its request"
-        assert values.nbytes == (stop - start) * row_bytes, "the rows of a chunk have the shape of the array"
-        assert values.dtype == dtype.newbyteorder("="), f"values are {values.dtype}, the file is for {dtype}"
         content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8).data
-        write_at(descriptor, content, int(place["start"]) + start * row_bytes, self.path)
+        write_at(descriptor, content, int(place["start"]) + start * int(place["row_bytes"]), self.path)
         return zlib.crc32(content, int(place["header_crc"]) if start == 0 else 0)
+
+
+def _check_rows(path: str, request: Request, place: Any, values: Array, span: tuple[int, int]) -> None:
+    """Refuse rows that would go over others, or be read back as other numbers."""
+    rows, row_bytes = span[1] - span[0], int(place["row_bytes"])
+    dtype = np.dtype(DTYPES[int(place["dtype"])])
+    if not (0 <= span[0] <= span[1] <= place["rows"] and len(values) == rows):
+        raise _misfit(path, request, f"{len(values)} rows are for rows {span} of {place['rows']}")
+    if values.dtype != dtype or values.nbytes != rows * row_bytes:
+        found = f"shape {values.shape} and dtype {values.dtype}"
+        raise _misfit(path, request, f"{found}, the file is for rows of {row_bytes} bytes of {dtype}")
+
+
+def _misfit(path: str, request: Request, found: str) -> ArchiveError:
+    return ArchiveError(
+        f"cannot write into {path!r}: a chunk of block {request.block} does not fit what was planned: "
+        f"{found}; nothing was changed"
+    )
 
 
 def path_crc(path: tuple[str, ...]) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from outgrad.archive import mts_layout as layout
 from outgrad.archive import npy, zipfiles
+from outgrad.archive.layout import check_fits
 from outgrad.archive.mts_partial import PartialFile
 from outgrad.archive.mts_rows import PLACE, Firsts, Places, Rows, RowWriter, WrittenRows, path_crc, write_at
 from outgrad.archive.zipfiles import StoredMember
@@ -310,6 +311,7 @@ def _entries(
     elif info:
         raise FileFormatError(f"cannot write {path!r}: a file of one block has no info. Save a map instead.")
     for number, (labels, outline) in enumerate(zip(metadata, outlines, strict=True)):
+        check_fits(number, labels, outline)
         yield from _block_entries(path, layout.block_prefix(kind, number), labels, outline, ())
     if info:
         yield _Entry(layout.INFO, _info(path, info))
@@ -318,7 +320,6 @@ def _entries(
 def _block_entries(
     path: str, prefix: str, metadata: BlockMetadata, outline: Outline, below: tuple[str, ...]
 ) -> Iterator[_Entry]:
-    assert metadata.shape == outline.shape, "an outline has the shape of the labels"
     yield _array(path, layout.values_name(prefix), outline, below)
     yield _table(path, layout.samples_name(prefix), metadata.samples)
     for number, component in enumerate(metadata.components):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.archive.spec import ArraySpec
+from outgrad.errors import ArchiveError
 from outgrad.plan.requests import End, Seam
 
 Array = npt.NDArray[Any]
@@ -131,5 +132,9 @@ def assemble(seam: Seam, spec: ArraySpec, ends: Iterable[End]) -> Array:
             whole[start - lower : stop - lower] = end.rows[start - end.start : stop - end.start]
             filled[start - lower : stop - lower] = True
     missing = int(len(filled) - filled.sum())
-    assert not missing, f"storage chunk {seam.chunk} of {spec.path} lacks {missing} of {upper - lower} rows"
+    if missing:
+        raise ArchiveError(
+            f"storage chunk {seam.chunk} of {spec.path} lacks {missing} of {upper - lower} rows: the tasks "
+            "that write its parts have not given them; nothing was changed: run the writing tasks again"
+        )
     return whole

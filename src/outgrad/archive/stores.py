@@ -249,7 +249,7 @@ class RowSink:
 
     def append(self, rows: Array) -> None:
         """Take some more rows; what does not fill a chunk is copied and kept."""
-        assert rows.shape[1:] == self.array.shape[1:], f"{rows.shape=} do not fit {self.array.shape=}"
+        assert rows.shape[1:] == self.array.shape[1:], "rows of a sink have the shape of its array"
         self.rows += len(rows)
         if self._pending_rows:
             rows = self._top_up(rows)

@@ -34,6 +34,7 @@ from outgrad.archive.spec import (
     find_compressor,
 )
 from outgrad.archive.stores import ByteStore, SegmentStore
+from outgrad.errors import ArchiveError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
@@ -95,10 +96,12 @@ def _pieces(
             values = chunk.at(path).values
             spec = segment.arrays[block.values.array]
             expected = (stop - start, *spec.shape[1:])
-            assert (values.shape, values.dtype.newbyteorder("<")) == (expected, spec.dtype), (
-                f"the chunk of block {request.block} at {path} has {values.shape=} {values.dtype=}, "
-                f"not {expected} {spec.dtype}"
-            )
+            if (values.shape, values.dtype.newbyteorder("<")) != (expected, spec.dtype):
+                raise ArchiveError(
+                    f"save: rows [{start}, {stop}) of {spec.path} (block {request.block}) have shape "
+                    f"{values.shape} and dtype {values.dtype}, but {expected} and {spec.dtype} were planned; "
+                    "nothing was changed: compute the map alone to see which of its tasks makes them"
+                )
             yield block.values.array, block.values.first + start, values
 
 

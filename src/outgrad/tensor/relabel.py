@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.chunks import gradient_edges
@@ -101,7 +102,11 @@ def new_cuts(edges: Edges, result: Chunk, trailing: tuple[int, ...] | None = Non
     gradients = {}
     for name, below in result.gradients.items():
         found = gradient_edges(below.rows[:, 0], edges) if len(edges) > 2 else _one_chunk(below)
-        assert found is not None, "only a block of one chunk has gradient rows that are not sorted"
+        if found is None:
+            raise ValidationError(
+                f"the rows of gradient {name!r} are not sorted by 'sample', but its chunks are cut as if "
+                "they were; verify the archive or file that they come from"
+            )
         gradients[name] = new_cuts(found, below, (*below.values.shape[1:-1], own[-1]))
     return Outline(edges, own, result.values.dtype, gradients)
 
