@@ -254,7 +254,7 @@ def test_other_data_are_refused(tmp_path):
 def test_a_file_is_a_path_or_open(made):
     with pytest.raises(
         TypeError,
-        match="save: the path must be str or os.PathLike, got int; .*take open files too",
+        match=r"save: the path must be str or os.PathLike, got int; .*take open files too",
     ):
         og.save(3, made["map"])
 

@@ -37,6 +37,12 @@ def values_block(lib: Library, values: Any = ((0.0, 2.0), (3.0, 4.0))) -> Any:
     return lib.TensorBlock(array, samples, [], properties)
 
 
+def kept(lib: Library, array: Any) -> str:
+    """The class of the values of a block that is made of ``array``."""
+    labels = lib.Labels.range("system", 2)
+    return type(lib.TensorBlock(array, labels, [], labels).values).__name__
+
+
 def gradient_block(lib: Library, rows: Any = ((0, 0), (1, 0)), values: Any = 1.0) -> Any:
     table = np.array(rows)
     array = np.broadcast_to(np.array(values), (len(table), 2)).copy()
@@ -444,6 +450,18 @@ CASES = [
         lambda lib: len(values_block(lib, [["C", "O"]])),
         1,
         outgrad.ValidationError,
+    ),
+    Case(
+        "Masked entries and units are refused.",
+        lambda lib: kept(lib, np.ma.masked_array([[1, 2], [3, 4]], mask=[[0, 1], [0, 0]])),
+        "MaskedArray",
+        outgrad.ValidationError,
+    ),
+    Case(
+        "Values are plain arrays in native byte order.",
+        lambda lib: kept(lib, np.array([[1, 2], [3, 4]]).view(np.recarray)),
+        "recarray",
+        "ndarray",
     ),
     Case(
         "Blocks are found by NumPy integers and from the end, too.",

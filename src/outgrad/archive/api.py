@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from outgrad._foreign import kind_of
 from outgrad.archive.buffers import write_stream
 from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.archive.paths import is_stream, local_path, reaching, shown
@@ -121,7 +122,7 @@ def save_all(outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = F
     >>> og.save_all({"two.zarr": block * 2, "three.mts": block * 3})
     """
     if not isinstance(outputs, Mapping):
-        raise TypeError(f"save_all: a mapping of paths to data is needed, got {type(outputs).__name__}")
+        raise TypeError(f"save_all: a mapping of paths to data is needed, got {kind_of(outputs)}")
     for data in outputs.values():
         require_data("save_all", data)
     stores = [plan_save(path, data, overwrite=overwrite) for path, data in outputs.items()]

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import dask
 
+from outgrad._foreign import kind_of
 from outgrad.archive.mts_file import PIECE_BYTES
 from outgrad.archive.mts_read import read_mts
 from outgrad.archive.store import Data, execute, plan_save, require_data
@@ -170,7 +171,7 @@ def read_stream(stream: BinaryIO) -> Any:
     content: Any = stream.read()
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise TypeError(
-            f"load: the file gave {type(content).__name__} instead of bytes; open it with open(path, 'rb')"
+            f"load: the file gave {kind_of(content)} instead of bytes; open it with open(path, 'rb')"
         )
     return load_buffer(content)
 

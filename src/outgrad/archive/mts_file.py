@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from weakref import finalize
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
 
 FRESH_COPY = "The file is damaged, or was not written by metatensor or Outgrad: get a fresh copy"
@@ -112,7 +113,7 @@ class MtsBytes(MtsFile):
             self._content = memoryview(content).cast("B")
         except TypeError:
             raise TypeError(
-                f"a buffer must be bytes, bytearray or memoryview, got {type(content).__name__}; "
+                f"a buffer must be bytes, bytearray or memoryview, got {kind_of(content)}; "
                 "for a path or an open file use load(file)"
             ) from None
         self.size, self.modified_ns, self.status_changed_ns = self._content.nbytes, 0, 0

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from outgrad._foreign import kind_of
 from outgrad.errors import (
     ArchiveError,
     ArchiveNotFoundError,
@@ -110,7 +111,7 @@ def _text(call: str, given: Any) -> str:
         advice = "open it first, and give the open file to save or load"
     elif hasattr(given, "read") or hasattr(given, "write"):
         advice = "open files are for save and load"
-    raise TypeError(f"{call}: the path must be str or os.PathLike, got {type(given).__name__}; {advice}")
+    raise TypeError(f"{call}: the path must be str or os.PathLike, got {kind_of(given)}; {advice}")
 
 
 def _unsupported(call: str, text: str) -> PathError:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dask.typing import Key
 
+from outgrad._foreign import kind_of
 from outgrad.archive.mts_write import LabelsWriter, MtsWriter
 from outgrad.archive.paths import (
     LABELS_SUFFIX,
@@ -40,7 +41,7 @@ def require_data(call: str, data: Any) -> None:
     """Only maps, blocks and labels are written."""
     if not isinstance(data, Data):
         raise TypeError(
-            f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not {type(data)}; "
+            f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not {kind_of(data)}; "
             "the file comes first"
         )
 

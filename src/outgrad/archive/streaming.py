@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.archive.draft import Description, Draft, chunk_checksums
 from outgrad.archive.growing import GrowingBlock, GrownArrays, Target, repeated_rows
 from outgrad.archive.layout import Tables, block_path, lay_out_tables
@@ -109,7 +110,7 @@ class ArchiveWriter:
             If it is no map.
         """
         if not isinstance(tensor, TensorMap):
-            raise TypeError(f"append: a TensorMap is needed, got {type(tensor).__name__}")
+            raise TypeError(f"append: a TensorMap is needed, got {kind_of(tensor)}")
         content: Blocks = tensor.compute()._blocks()  # type: ignore[no-untyped-call]
         chunks = [content.chunk(number) for number in range(len(content))]
         self.append_pieces(tensor.keys, content.metadata, chunks)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.labels import Labels
 from outgrad.tensor import TensorBlock, TensorMap
 
@@ -46,7 +47,8 @@ def from_metatensor(data: Any) -> Any:
         for key, value in data.info().items():
             converted.set_info(key, value)
         return converted
-    raise TypeError(f"from_metatensor: a map, a block or labels of metatensor is needed, got {kind}")
+    got = kind_of(data) if kind == "ScriptObject" else kind
+    raise TypeError(f"from_metatensor: a map, a block or labels of metatensor is needed, got {got}")
 
 
 def _labels_in(labels: Any) -> Labels:
@@ -112,9 +114,7 @@ def to_metatensor(data: Any) -> Any:
         for key, value in data.info().items():
             converted.set_info(key, value)
         return converted
-    raise TypeError(
-        f"to_metatensor: a TensorMap, a TensorBlock or Labels is needed, got {type(data).__name__}"
-    )
+    raise TypeError(f"to_metatensor: a TensorMap, a TensorBlock or Labels is needed, got {kind_of(data)}")
 
 
 def _labels_out(metatensor: Any, labels: Labels) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._foreign import as_plain
 from outgrad.errors import ValidationError
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import RowIndex, has_repeated_rows
@@ -51,7 +52,7 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 def normalize_values(names: tuple[str, ...], values: Any) -> Table:
     """Return ``values`` as an (n, d) int32 table that nobody can write to."""
-    array = _as_array(values)
+    array = as_array(values)
     if array.ndim != 2 or array.shape[1] != len(names):
         raise ValidationError(
             f"Labels with names {list(names)} need a 2-D array with {len(names)} column(s), "
@@ -71,7 +72,7 @@ def check_shape(names: tuple[str, ...], count: int) -> None:
 
 def normalize_column(name: str, values: Any, count: int) -> npt.NDArray[np.int32]:
     """Return ``values`` as an int32 column of ``count`` rows."""
-    array = _as_array(values)
+    array = as_array(values)
     if array.shape != (count,):
         raise ValidationError(
             f"the new dimension {name!r} needs a 1-D array with one value for each of {count} entries, "
@@ -80,9 +81,12 @@ def normalize_column(name: str, values: Any, count: int) -> npt.NDArray[np.int32
     return as_int32((name,), array[:, None])[:, 0]
 
 
-def _as_array(values: Any) -> npt.NDArray[Any]:
+def as_array(values: Any) -> npt.NDArray[Any]:
+    """Return what was given for values as a plain array, of any shape and dtype."""
     try:
-        return np.asarray(values)
+        return as_plain("Labels: values", values)
+    except ValidationError:
+        raise
     except ValueError as error:
         raise ValidationError(f"Labels values must be a rectangular table of integers: {error}") from None
 

@@ -8,9 +8,10 @@ from typing import Any, SupportsIndex, final
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import show
-from outgrad.labels.check import as_int32, frozen, normalize_names, row_text
+from outgrad.labels.check import as_array, as_int32, frozen, normalize_names, row_text
 from outgrad.labels.packing import Table
 
 
@@ -47,7 +48,7 @@ class LabelsEntry:
 
     def __init__(self, names: str | Iterable[str], values: Any) -> None:
         self._names = normalize_names(names)
-        array = np.asarray(values)
+        array = as_array(values)
         if array.shape != (len(self._names),):
             raise ValidationError(
                 f"LabelsEntry with names {list(self._names)} needs {len(self._names)} value(s), "
@@ -89,7 +90,7 @@ class LabelsEntry:
             place = operator.index(dimension)
         except TypeError:
             raise TypeError(
-                f"an entry is indexed by one name or one integer, found {type(dimension).__name__}"
+                f"an entry is indexed by one name or one integer, found {kind_of(dimension)}"
             ) from None
         return int(self._values[place])
 

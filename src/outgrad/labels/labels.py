@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex, final, overload
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import show
 from outgrad.labels.check import check_unique, normalize_names, normalize_values
@@ -172,7 +173,7 @@ class Labels(LabelSets, LabelColumns, Saving):
         array([4, 5], dtype=int32)
         """
         if not isinstance(dimension, str):
-            raise TypeError(f"column needs the name of a dimension, found {type(dimension).__name__}")
+            raise TypeError(f"column needs the name of a dimension, found {kind_of(dimension)}")
         place = column_index(self._names, dimension)
         return self.values[:, place]
 
@@ -205,7 +206,7 @@ class Labels(LabelSets, LabelColumns, Saving):
             position = operator.index(index)
         except TypeError:
             raise TypeError(
-                f"labels are indexed by one name or one integer, found {type(index).__name__}; "
+                f"labels are indexed by one name or one integer, found {kind_of(index)}; "
                 "for several entries index labels.values, or use slice_rows(start, stop)"
             ) from None
         if not -len(self) <= position < len(self):

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad._threads import several_threads
 from outgrad.config import threads
 from outgrad.errors import ValidationError
@@ -293,7 +294,7 @@ class LabelSets(StoredLabels):
         elif isinstance(selection, StoredLabels):
             names, rows = selection._names, selection.values
         else:
-            raise TypeError(f"select needs Labels or a LabelsEntry, found {type(selection).__name__}")
+            raise TypeError(f"select needs Labels or a LabelsEntry, found {kind_of(selection)}")
         unknown = [name for name in names if name not in self._names]
         if unknown:
             raise ValidationError(
@@ -304,7 +305,7 @@ class LabelSets(StoredLabels):
 
     def _check_operand(self, operation: str, other: object) -> None:
         if not isinstance(other, StoredLabels):
-            raise TypeError(f"{operation} needs Labels, found {type(other).__name__}")
+            raise TypeError(f"{operation} needs Labels, found {kind_of(other)}")
         if self._names != other._names:
             raise ValidationError(
                 f"{operation} needs labels with the same names in the same order, found "

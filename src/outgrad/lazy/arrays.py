@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+from math import prod
 from typing import Any
 
 import dask.array as da
@@ -10,6 +13,7 @@ from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
 from dask.typing import Key
 
+from outgrad._foreign import native
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_blocks, add_layer
@@ -67,18 +71,54 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     return RowArray(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
-def from_dask(array: da.Array) -> LazyBlocks:
-    """Take a Dask array as the values of one block; only rows stay chunked."""
+def from_dask(array: da.Array, block: str) -> LazyBlocks:
+    """Take a Dask array as the values of one block; only rows stay chunked.
+
+    Tasks compare each chunk with what the array says of it, and name ``block`` where they differ.
+    """
     if any(len(sizes) > 1 for sizes in array.chunks[1:]):
+        array = checked(array, block)
         array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
     edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
-    name = f"block-{tokenize(array.name)}"
+    name = f"block-{tokenize(*_token(array, block))}"
     keys: list[Key] = [(name, chunk) for chunk in range(len(edges) - 1)]
-    zeros = (0,) * (array.ndim - 1)
     layer = {
-        key: Task(key, tasks.from_array, TaskRef((array.name, chunk, *zeros)))
-        for chunk, key in enumerate(keys)
+        key: Task(key, tasks.from_array, _given(array, block, place), TaskRef((array.name, *place)))
+        for key, place in zip(keys, _places(array), strict=True)
     }
     parts = tuple((Piece(0, chunk),) for chunk in range(len(keys)))
-    outline = Outline(edges, array.shape[1:], array.dtype)
+    outline = Outline(edges, array.shape[1:], native(array.dtype))
     return add_blocks(name, layer, [array.dask], keys, parts, (outline,))
+
+
+def checked(array: da.Array, block: str) -> da.Array:
+    """The same array, whose tasks compare each chunk with what the array says of it.
+
+    Dask's own functions do not: cutting and joining chunks of other shapes can lose or mix numbers.
+    """
+    dtype = native(array.dtype)
+    name = f"checked-{tokenize(*_token(array, block))}"
+    layer: dict[Key, Any] = {}
+    sizes: dict[Key, int] = {}
+    for place in _places(array):
+        own: Key = (name, *place)
+        given = _given(array, block, place)
+        layer[own] = Task(own, tasks.given_array, given, TaskRef((array.name, *place)))
+        sizes[own] = prod(given.shape) * dtype.itemsize
+    graph = add_layer(name, layer, [array.dask], lambda: Notes(sizes))
+    meta = np.empty((0,) * array.ndim, dtype)
+    return da.Array(graph, name, array.chunks, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def _token(array: da.Array, block: str) -> tuple[Any, ...]:
+    """All that tasks are told of an array: Dask's name of it does not fix its chunks and dtype."""
+    return array.name, array.chunks, str(array.dtype), block
+
+
+def _places(array: da.Array) -> Iterator[tuple[int, ...]]:
+    return product(*(range(len(sizes)) for sizes in array.chunks))
+
+
+def _given(array: da.Array, block: str, place: tuple[int, ...]) -> tasks.Given:
+    shape = tuple(int(sizes[at]) for sizes, at in zip(array.chunks, place, strict=True))
+    return tasks.Given(block, place, shape, native(array.dtype))

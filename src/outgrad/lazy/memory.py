@@ -29,7 +29,15 @@ PIECES_BYTES = 4 * 2**20
 COPIES: frozenset[Callable[..., Any]] = frozenset(
     {
         *(tasks.read_part, tasks.place_part, tasks.cut_rows, tasks.dense, tasks.collect, tasks.recut),
-        *(tasks.cut_part, tasks.attach, tasks.strip, tasks.descend, tasks.from_array, tasks.pick),
+        *(
+            tasks.cut_part,
+            tasks.attach,
+            tasks.strip,
+            tasks.descend,
+            tasks.from_array,
+            tasks.given_array,
+            tasks.pick,
+        ),
         *(tasks.write_part, tasks.write_seam, tasks.ends_of, tasks.receipt),
     }
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from outgrad._foreign import kind_of, plain
+from outgrad.errors import ValidationError
 from outgrad.kernels import axes
 from outgrad.kernels.axes import AxisOrders
 from outgrad.kernels.chunk import Array, Chunk
@@ -221,8 +223,33 @@ def descend(parameter: str, part: ChunkList) -> ChunkList:
     return out
 
 
-def from_array(array: Array) -> ChunkList:
-    return [Chunk(array)]
+@dataclass(frozen=True)
+class Given:
+    """What a Dask array from outside says of one of its chunks."""
+
+    block: str
+    place: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def given_array(given: Given, array: Any) -> Array:
+    """Return a chunk of a Dask array from outside as a plain array, if it is what the array says of it."""
+    number: Any = given.place if any(given.place[1:]) else given.place[0]
+    where = f"chunk {number} of the values of {given.block}"
+    if not isinstance(array, np.ndarray):
+        raise ValidationError(f"{where} must be a NumPy array, got {kind_of(array)}")
+    found: Array = plain(where, array)
+    if found.shape != given.shape or found.dtype != given.dtype:
+        raise ValidationError(
+            f"{where} has shape {found.shape} and dtype {found.dtype}, but its Dask array says {given.shape} "
+            f"and {given.dtype}; tell Dask what its function returns, as in map_blocks(…, chunks=…, dtype=…)"
+        )
+    return found
+
+
+def from_array(given: Given, array: Any) -> ChunkList:
+    return [Chunk(given_array(given, array))]
 
 
 def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:

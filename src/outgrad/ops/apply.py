@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Array
 from outgrad.labels import Labels
@@ -128,7 +129,7 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
     blocks = content("apply_rows", "tensor", tensor)
     functions = _listed("apply_rows", f, "jvp", jvp)
     if not (properties is None or isinstance(properties, Labels)):
-        raise TypeError(f"apply_rows: properties must be Labels, got {type(properties).__name__}")
+        raise TypeError(f"apply_rows: properties must be Labels, got {kind_of(properties)}")
     made = [
         _row_functions(functions, metadata, blocks.dtype(n), properties)
         for n, metadata in enumerate(blocks.metadata)
@@ -144,7 +145,7 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
 def _listed(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:
     """The function and its derivatives, in order."""
     if not callable(f):
-        raise TypeError(f"{call}: f must be a function, got {type(f).__name__}")
+        raise TypeError(f"{call}: f must be a function, got {kind_of(f)}")
     if derivatives is None or callable(derivatives):
         return (f,) if derivatives is None else (f, derivatives)
     if not (isinstance(derivatives, (list, tuple)) and all(callable(own) for own in derivatives)):
@@ -162,7 +163,7 @@ def _row_functions(
     if found is None and properties is not None:
         return RowFunctions(functions, width, len(properties), dtype)
     size = found.shape[-1] if isinstance(found, np.ndarray) and found.ndim else 0
-    check_array("apply_rows: f", found, (0, size), f"an array (N, Q) for an array (N, {width})")
+    found = check_array("apply_rows: f", found, (0, size), f"an array (N, Q) for an array (N, {width})")
     if properties is not None and len(properties) != size:
         raise ValidationError(
             f"apply_rows: f makes {size} properties of {width}, but the Labels given have {len(properties)} "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels import Labels
 from outgrad.labels.check import row_text
@@ -164,12 +165,10 @@ class _Inputs:
 # ---- arguments ----
 def _listed(call: str, argument: str, given: Any, kind: type) -> list[Blocks]:
     if not isinstance(given, (list, tuple)):
-        raise TypeError(f"{call}: {argument} must be a list or a tuple, got {type(given).__name__}")
+        raise TypeError(f"{call}: {argument} must be a list or a tuple, got {kind_of(given)}")
     for number, own in enumerate(given):
         if not isinstance(own, kind):
-            raise TypeError(
-                f"{call}: {argument}[{number}] must be a {kind.__name__}, got {type(own).__name__}"
-            )
+            raise TypeError(f"{call}: {argument}[{number}] must be a {kind.__name__}, got {kind_of(own)}")
     if not given:
         raise ValidationError(
             f"{call}: {argument} is empty; provide at least one `{kind.__name__}` for joining"
@@ -327,7 +326,7 @@ def _behind(
         _check_unique(inputs, axis, names, table, numbers)
         return Labels(names, table, assume_unique=True)
     if not isinstance(add_dimension, str):
-        raise TypeError(f"{inputs.call}: add_dimension must be a str, got {type(add_dimension).__name__}")
+        raise TypeError(f"{inputs.call}: add_dimension must be a str, got {kind_of(add_dimension)}")
     if add_dimension in names:
         raise ValidationError(
             f"{inputs.call}: add_dimension={add_dimension!r} is one of the dimensions of the {axis} already, "

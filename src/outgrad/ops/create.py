@@ -10,6 +10,7 @@ import numpy as np
 
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
+from outgrad.lazy import checked, is_lazy
 from outgrad.tensor import TensorBlock, check
 
 
@@ -52,7 +53,7 @@ def block_from_array(
         properties (2): ['property']
         gradients: None
     """
-    check.array(array)
+    array = check.array(array)
     samples = list(sample_names or ["sample"])
     properties = list(property_names or ["property"])
     middle = array.ndim - len(samples) - len(properties)
@@ -66,11 +67,17 @@ def block_from_array(
     component_shape = array.shape[len(samples) : len(samples) + middle]
     folded = (prod(sample_shape), *component_shape, prod(property_shape))
     return TensorBlock(
-        array if folded == array.shape else array.reshape(folded),
+        array if folded == array.shape else _folded(array, folded),
         _counted(samples, sample_shape),
         [Labels.range(name, size) for name, size in zip(components, component_shape, strict=True)],
         _counted(properties, property_shape),
     )
+
+
+def _folded(array: Any, shape: tuple[int, ...]) -> Any:
+    if is_lazy(array):  # chunks of other shapes would be folded too
+        array = checked(array, f"block_from_array, of an array of shape {array.shape}")
+    return array.reshape(shape)
 
 
 def _counted(names: list[str], shape: tuple[int, ...]) -> Labels:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import as_plain, kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.ops.engine import run_rule
@@ -268,12 +269,12 @@ def _insert(call: str, tensor: T, axis: str, index: int | None, name: str, value
 
 
 def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
-    found = np.asarray(values)
+    found = as_plain(f"{call}: values", values)
     if found.ndim == 0:
         try:
             return np.full(count, operator.index(values))
         except TypeError:
-            raise TypeError(f"{call}: values must be integers, got {type(values).__name__}") from None
+            raise TypeError(f"{call}: values must be integers, got {kind_of(values)}") from None
     if found.shape != (count,):
         raise ValidationError(
             f"{call}: {where} {count} entries, but the values of {name!r} have shape {found.shape}; "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.labels import Labels
 from outgrad.tensor import TensorMap
 from outgrad.tensor.convert import copied
@@ -128,7 +129,7 @@ def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
     ]
     for name, given, kind in wanted:
         if not isinstance(given, kind):
-            raise TypeError(f"{call}: {name} must be a {kind.__name__}, got {type(given).__name__}")
+            raise TypeError(f"{call}: {name} must be a {kind.__name__}, got {kind_of(given)}")
 
 
 def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.labels.tables import find_rows, is_sorted_rows
@@ -225,7 +226,7 @@ class _Plan:
         cls, call: str, axis: str, tensor: TensorMap, keys_to_move: Any, fill_value: Any, sort_samples: bool
     ) -> _Plan:
         if not isinstance(tensor, TensorMap):
-            raise TypeError(f"{call}: tensor must be a TensorMap, got {type(tensor).__name__}")
+            raise TypeError(f"{call}: tensor must be a TensorMap, got {kind_of(tensor)}")
         if len(tensor) == 0:
             raise ValidationError(
                 f"{call}: there are no keys to move in an empty TensorMap; check that len(tensor) > 0"
@@ -353,7 +354,7 @@ def _dimensions(call: str, keys: Labels, given: Any) -> tuple[list[str], Labels 
 def _fill(call: str, given: Any, dtype: np.dtype[Any]) -> complex | float:
     """The value as the dtype holds it; what the dtype cannot hold is an error."""
     if not is_number(given):
-        raise TypeError(f"{call}: fill_value must be a single number, got {type(given).__name__}")
+        raise TypeError(f"{call}: fill_value must be a single number, got {kind_of(given)}")
     plain = given.item() if hasattr(given, "item") else given
     if not isinstance(plain, (int, float, complex)):  # fractions, long doubles
         plain = complex(plain) if np.iscomplexobj(plain) else float(plain)

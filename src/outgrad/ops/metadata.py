@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
@@ -71,11 +72,11 @@ def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: 
 def _check_arguments(axis: Any, names: Any, gradient: Any) -> None:
     call = "unique_metadata"
     if not isinstance(axis, str):
-        raise TypeError(f"{call}: axis must be a str, got {type(axis).__name__}")
+        raise TypeError(f"{call}: axis must be a str, got {kind_of(axis)}")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{call}: names must be a str, or a list of str, got {names!r}")
     if gradient is not None and not isinstance(gradient, str):
-        raise TypeError(f"{call}: gradient must be a str, got {type(gradient).__name__}")
+        raise TypeError(f"{call}: gradient must be a str, got {kind_of(gradient)}")
     if axis not in ("samples", "properties"):
         raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
     if not names:
@@ -129,7 +130,7 @@ def one_hot(labels: Labels, dimension: Labels) -> npt.NDArray[np.int32]:
     """
     for argument, given in (("labels", labels), ("dimension", dimension)):
         if not isinstance(given, Labels):
-            raise TypeError(f"one_hot: {argument} must be Labels, got {type(given).__name__}")
+            raise TypeError(f"one_hot: {argument} must be Labels, got {kind_of(given)}")
     if len(dimension.names) != 1:
         raise ValidationError(
             "one_hot: only one label dimension can be extracted as one-hot encoding, but `dimension` has the "

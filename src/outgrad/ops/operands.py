@@ -8,6 +8,9 @@ import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
+from outgrad._foreign import kind_of, of_package, plain
 from outgrad.config import checks
 from outgrad.errors import NotEqualError
 from outgrad.labels import Labels
@@ -22,7 +25,7 @@ T = TypeVar("T", TensorMap, TensorBlock)
 def content(call: str, name: str, given: Any) -> Blocks:
     """The blocks of a map, or a block alone."""
     if not isinstance(given, (TensorMap, TensorBlock)):
-        raise TypeError(f"{call}: {name} must be a TensorMap or a TensorBlock, got {type(given).__name__}")
+        raise TypeError(f"{call}: {name} must be a TensorMap or a TensorBlock, got {kind_of(given)}")
     return given._blocks()
 
 
@@ -40,8 +43,10 @@ def is_number(given: Any) -> bool:
 
 def number(given: Any) -> float | complex:
     """The plain number: it does not widen float32, as metatensor's scalars do not."""
-    plain = given.item() if hasattr(given, "item") else given
-    return plain if isinstance(plain, complex) else float(plain)
+    if isinstance(given, np.ndarray):
+        given = plain("a number", given)
+    own = given.item() if hasattr(given, "item") else given
+    return own if isinstance(own, complex) else float(own)
 
 
 def both(call: str, A: T, B: T, names: tuple[str, str] = ("A", "B")) -> tuple[Blocks, Blocks]:
@@ -182,7 +187,8 @@ def names_of(call: str, argument: str, given: Any) -> list[str]:
     """One name or several, as a list."""
     found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not all(isinstance(name, str) for name in found):
-        raise TypeError(f"{call}: {argument} must be a str or a list of str, got {given!r}")
+        got = kind_of(given) if of_package(given) else repr(given)
+        raise TypeError(f"{call}: {argument} must be a str or a list of str, got {got}")
     return found
 
 
@@ -194,7 +200,7 @@ def block_twin(function: Callable[..., Any]) -> Callable[..., Any]:
         bound = inspect.signature(twin).bind(*args, **kwargs)
         given = next(iter(bound.arguments.values()))
         if not isinstance(given, TensorBlock):
-            raise TypeError(f"{twin.__name__}: block must be a TensorBlock, got {type(given).__name__}")
+            raise TypeError(f"{twin.__name__}: block must be a TensorBlock, got {kind_of(given)}")
         return function(*bound.args, **bound.kwargs)
 
     signature = inspect.signature(function)

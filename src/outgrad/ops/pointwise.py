@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from outgrad._foreign import kind_of
 from outgrad.ops.align import Align, aligned, check_align
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, is_number, like, number
@@ -225,7 +226,7 @@ def pow(A: T, B: Operand, *, align: Align = None) -> T:
     if is_number(B):
         return _with_number("pow", A, B, "power")
     if not isinstance(B, (TensorMap, TensorBlock)):
-        raise TypeError(f"pow: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}")
+        raise TypeError(f"pow: B must be a TensorMap, a TensorBlock or a number, got {kind_of(B)}")
     keys, operands = aligned("pow", A, cast(T, B), align, constants=align != "outer")
     moving = tuple(any(metadata.gradients for metadata in operand.metadata) for operand in operands)
     return like(A, run_rule("raise", operands, lambda n: (moving,)), keys)
@@ -283,7 +284,7 @@ def _binary(call: str, A: T, B: Any, rule: str, number_rule: str, align: Align =
     if is_number(B):
         return _with_number(call, A, B, number_rule)
     if not isinstance(B, (TensorMap, TensorBlock)):
-        raise TypeError(f"{call}: B must be a TensorMap, a TensorBlock or a number, got {type(B).__name__}")
+        raise TypeError(f"{call}: B must be a TensorMap, a TensorBlock or a number, got {kind_of(B)}")
     keys, operands = aligned(call, A, cast(T, B), align)
     return like(A, run_rule(rule, operands, lambda n: ()), keys)
 
@@ -291,6 +292,6 @@ def _binary(call: str, A: T, B: Any, rule: str, number_rule: str, align: Align =
 def _with_number(call: str, A: T, B: Any, rule: str) -> T:
     blocks = content(call, "A", A)
     if not is_number(B):
-        raise TypeError(f"{call}: a number is needed, got {type(B).__name__}")
+        raise TypeError(f"{call}: a number is needed, got {kind_of(B)}")
     constant = number(B)
     return like(A, run_rule(rule, [blocks], lambda n: (constant,)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._foreign import as_plain, kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.engine import run_rule
@@ -77,10 +78,8 @@ def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
     if isinstance(selection, (Labels, LabelsEntry)):
         return labels.select(selection).astype(np.int64, copy=False)
     if not isinstance(selection, (list, np.ndarray)):
-        raise TypeError(
-            f"{call}: selection must be Labels, a list or an array, got {type(selection).__name__}"
-        )
-    found = np.asarray(selection)
+        raise TypeError(f"{call}: selection must be Labels, a list or an array, got {kind_of(selection)}")
+    found = as_plain(f"{call}: positions", selection)
     if found.size == 0:
         return np.zeros(0, np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iub":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.operands import T, block_twin, content, like, names_of
@@ -56,7 +57,7 @@ def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
     blocks = content("split", "tensor", tensor)
     check_axis("split", axis)
     if not isinstance(selections, list):
-        raise TypeError(f"split: selections must be a list, got {type(selections).__name__}")
+        raise TypeError(f"split: selections must be a list, got {kind_of(selections)}")
     found = [_positions(getattr(metadata, axis), axis, selections) for metadata in blocks.metadata]
     chosen = [_picks(own) for own in found]
     return [like(tensor, own) for own in _split("split", blocks, axis, chosen, len(selections))]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of, plain
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Array, Chunk
 from outgrad.rules.apply import apply
@@ -134,18 +135,18 @@ def _called(name: str, function: Function, x: Array) -> Array:
             f"apply: {name} failed on an array without entries, of shape {x.shape}: {error!r}; "
             "it must be elementwise, and work on arrays of any shape"
         ) from error
-    check_array(f"apply: {name}", found, x.shape, f"an array of the shape of its argument, {x.shape}")
-    return np.asarray(found)
+    return check_array(f"apply: {name}", found, x.shape, f"an array of the shape of its argument, {x.shape}")
 
 
-def check_array(call: str, found: Any, shape: tuple[int, ...], wanted: str) -> None:
-    """Raise unless a function of the user returned numbers of this shape."""
+def check_array(call: str, found: Any, shape: tuple[int, ...], wanted: str) -> Array:
+    """Return what a function of the user returned as a plain array, if it is numbers of this shape."""
     if not isinstance(found, np.ndarray):
-        raise ValidationError(f"{call} must return {wanted}; it returned {type(found).__name__}")
+        raise ValidationError(f"{call} must return {wanted}; it returned {kind_of(found)}")
     if found.shape != shape:
         raise ValidationError(f"{call} must return {wanted}; it returned the shape {found.shape}")
     if found.dtype.kind not in "biufc":
         raise ValidationError(f"{call} must return numbers; it returned the dtype {found.dtype}")
+    return plain(f"{call} returned an array that", found)
 
 
 def _apply_terms(x: Chunk, functions: Sequence[Function], order: int = 0) -> Terms:

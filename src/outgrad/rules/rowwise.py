@@ -68,13 +68,13 @@ class RowFunctions:
             array.flags.writeable = False
         found = self.functions[order](*arrays)
         call, shape = f"apply_rows: {self.name(order)}", (len(arrays[0]), self.size)
-        check_array(call, found, shape, f"an array of shape {shape} here")
+        found = check_array(call, found, shape, f"an array of shape {shape} here")
         if not np.can_cast(found.dtype, self.dtype, "same_kind"):
             raise ValidationError(
                 f"{call} returned {found.dtype} of these values, but the result has the dtype {self.dtype}, "
                 "as f has of an array without rows; convert it in the function"
             )
-        return np.asarray(found)
+        return found
 
 
 def apply_rows(chunks: Sequence[Chunk], functions: RowFunctions) -> Chunk:

@@ -7,17 +7,18 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.labels.saving import Saving
-from outgrad.lazy import LazyBlocks, dask_array, from_dask, is_lazy
+from outgrad.lazy import LazyBlocks, dask_array, from_dask
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
 from outgrad.tensor.attach import attach_gradient
 from outgrad.tensor.blocks import Blocks, computed, rechunk
 from outgrad.tensor.convert import conversion, converted, copied
+from outgrad.tensor.given import given_block
 from outgrad.tensor.join import single
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.operators import Operators
@@ -36,7 +37,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
     Parameters
     ----------
     values : (S, *C, P) NumPy or Dask array
-        Kept as it is, not copied. Of a Dask array only the samples stay chunked.
+        Kept as it is, not copied, if it is a plain array in native byte order. Of a Dask array only the
+        samples stay chunked.
     samples : Labels
         S entries.
     components : sequence of Labels
@@ -47,7 +49,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
     Raises
     ------
     ValidationError
-        If the labels do not describe the axes of the values.
+        If the labels do not describe the axes of the values, or values are masked or have units.
     TypeError
         If an argument has the wrong type.
 
@@ -71,22 +73,17 @@ class TensorBlock(Operators, Saving, LazyCollection):
     _source: Blocks
     _number: int
     _path: tuple[str, ...]
+    _given: Any
+    """The Dask array of the values, as long as the block is nothing else."""
 
     def __init__(
         self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
-        check.array(values)
-        check.labels("samples", samples)
-        check.labels("properties", properties)
-        components = tuple(components)
-        check.components(components)
-        metadata = BlockMetadata(samples, components, properties)
-        check.axes(values.shape, metadata)
-        data = from_dask(values) if is_lazy(values) else (Chunk(values),)
-        self._set(Blocks((metadata,), data))
+        blocks, given = given_block(values, samples, components, properties)
+        self._set(blocks, given=given)
 
-    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> None:
-        self._source, self._number, self._path = source, number, path
+    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), given: Any = None) -> None:
+        self._source, self._number, self._path, self._given = source, number, path, given
 
     @classmethod
     def _of(cls, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> Self:
@@ -101,6 +98,13 @@ class TensorBlock(Operators, Saving, LazyCollection):
     def _blocks(self) -> Blocks:
         """This block alone, as operations take it."""
         return single(self._source, self._number, self._path)
+
+    def _in_map(self, keys: Labels, number: int) -> tuple[Blocks, int, tuple[str, ...]]:
+        """Where the content is; errors of its chunks name the block by its key."""
+        if self._given is None:
+            return self._source, self._number, self._path
+        data = from_dask(self._given, f"block {number} {keys.entry(number).print()}")
+        return Blocks((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
     @property
@@ -261,8 +265,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
         """
         if not isinstance(gradient, TensorBlock):
             raise TypeError(
-                f"add_gradient({parameter!r}): the gradient must be a TensorBlock, "
-                f"got {type(gradient).__name__}"
+                f"add_gradient({parameter!r}): the gradient must be a TensorBlock, got {kind_of(gradient)}"
             )
         check.gradient(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
         self._set(attach_gradient(self._blocks(), parameter, gradient._blocks()))

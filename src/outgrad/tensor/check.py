@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import check_class, class_name, kind_of, of_package, plain
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.lazy import is_lazy
@@ -15,29 +16,46 @@ from outgrad.tensor.metadata import BlockMetadata
 NUMERIC_KINDS = "biufc"
 
 
-def array(values: Any) -> None:
-    """Values are NumPy or Dask arrays of numbers."""
+def array(values: Any) -> Any:
+    """Return values as they are kept: plain NumPy arrays or Dask arrays, of numbers."""
+    call = "TensorBlock: values"
     if not (isinstance(values, np.ndarray) or is_lazy(values)):
-        raise TypeError(
-            f"TensorBlock: values must be a NumPy or Dask array, got {type(values).__name__}; "
-            "convert with numpy.asarray(…)"
-        )
+        advice = "" if of_package(values) else "; convert with numpy.asarray(…)"
+        raise TypeError(f"{call} must be a NumPy or Dask array, got {kind_of(values)}{advice}")
     if values.dtype.kind not in NUMERIC_KINDS:
         raise ValidationError(
-            f"TensorBlock: values must be numbers or booleans, got dtype {values.dtype}; "
-            "convert with values.astype(…)"
+            f"{call} must be numbers or booleans, got dtype {values.dtype}; convert with values.astype(…)"
+        )
+    return plain(call, values) if isinstance(values, np.ndarray) else _dask_array(call, values)
+
+
+def _dask_array(call: str, values: Any) -> Any:
+    """Refuse what the array itself tells; its chunks are looked at when they are computed."""
+    meta = values._meta
+    if isinstance(meta, np.ma.MaskedArray):
+        raise ValidationError(
+            f"{call} cannot be a Dask array of masked arrays; fill or drop the masked entries first, such as "
+            "with dask.array.ma.filled(array, 0)"
+        )
+    if isinstance(meta, np.ndarray):
+        check_class(call, meta)
+    elif not isinstance(meta, np.generic):
+        raise ValidationError(
+            f"{call} cannot be a Dask array whose chunks are {class_name(meta)}; make them NumPy arrays with "
+            "array.map_blocks(…)"
         )
     if any(np.isnan(size) for size in values.shape):
         raise ValidationError(
-            f"TensorBlock: the values are a Dask array of unknown chunk sizes, shape {values.shape}; "
+            f"{call} cannot be a Dask array of unknown chunk sizes, shape {values.shape}; "
             "call array.compute_chunk_sizes() first"
         )
+    return values
 
 
 def labels(name: str, given: Any) -> None:
     """A named argument is Labels."""
     if not isinstance(given, Labels):
-        raise TypeError(f"TensorBlock: {name} must be Labels, got {type(given).__name__}")
+        raise TypeError(f"TensorBlock: {name} must be Labels, got {kind_of(given)}")
 
 
 def axes(shape: Sequence[int], metadata: BlockMetadata) -> None:
@@ -79,7 +97,7 @@ def gradient(
 ) -> None:
     """A gradient fits its parent; the values of the ``sample`` column are read unless they are stored."""
     if not isinstance(parameter, str):
-        raise TypeError(f"add_gradient: the parameter must be a str, got {type(parameter).__name__}")
+        raise TypeError(f"add_gradient: the parameter must be a str, got {kind_of(parameter)}")
     call = f"add_gradient({parameter!r})"
     if parameter in parent.gradients:
         raise ValidationError(f"{call}: the block has this gradient already; use another name")

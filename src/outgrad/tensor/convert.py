@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
 from outgrad.kernels.chunk import Array, Chunk
 from outgrad.lazy import rowwise
@@ -35,7 +36,7 @@ def conversion(positional: Sequence[Any], dtype: Any, device: str | None) -> tup
                 raise ValueError(f"to: two dtypes are given, {dtype!r} and {given!r}; give one")
             dtype = given
         else:
-            raise TypeError(f"to: a dtype or a device is needed, got {type(given).__name__}")
+            raise TypeError(f"to: a dtype or a device is needed, got {kind_of(given)}")
     return dtype, device
 
 
@@ -46,7 +47,7 @@ def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None
             f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; there is no other"
         )
     if dtype is not None:
-        blocks = _astype(blocks, np.dtype(dtype))
+        blocks = _astype(blocks, native(np.dtype(dtype)))
     if arrays == "dask":
         return to_lazy(blocks, chunk_bytes())
     if arrays == "numpy" and blocks.lazy is not None:

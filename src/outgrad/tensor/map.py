@@ -7,6 +7,7 @@ from typing import Any, Self, SupportsIndex, final
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels, LabelsEntry
@@ -58,20 +59,18 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
 
     def __init__(self, keys: Labels, blocks: Sequence[TensorBlock]) -> None:
         if not isinstance(keys, Labels):
-            raise TypeError(f"TensorMap: keys must be Labels, got {type(keys).__name__}")
+            raise TypeError(f"TensorMap: keys must be Labels, got {kind_of(keys)}")
         blocks = list(blocks)
         for number, block in enumerate(blocks):
             if not isinstance(block, TensorBlock):
-                raise TypeError(
-                    f"TensorMap: blocks[{number}] must be a TensorBlock, got {type(block).__name__}"
-                )
+                raise TypeError(f"TensorMap: blocks[{number}] must be a TensorBlock, got {kind_of(block)}")
         if len(keys) != len(blocks):
             raise ValidationError(
                 f"TensorMap: there are {len(keys)} keys, but {len(blocks)} blocks; give one block a key"
             )
         self._keys, self._content, self._info = (
             keys,
-            joined([(b._source, b._number, b._path) for b in blocks]),
+            joined([block._in_map(keys, number) for number, block in enumerate(blocks)]),
             {},
         )
         check.same_names(self._content.metadata, map(self._content.dtype, range(len(blocks))))

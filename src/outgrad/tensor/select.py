@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.labels import Labels, LabelsEntry
 
 Selection = int | Labels | LabelsEntry | Mapping[str, int]
@@ -30,7 +31,7 @@ def number_of(call: str, keys: Labels, index: SupportsIndex) -> int:
     except TypeError:
         raise TypeError(
             f"{call}: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, "
-            f"got {type(index).__name__}"
+            f"got {kind_of(index)}"
         ) from None
     if not -len(keys) <= number < len(keys):
         raise IndexError(f"{call}({number}): the map has {len(keys)} blocks, numbered from 0")

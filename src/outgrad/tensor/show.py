@@ -33,6 +33,13 @@ def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
     )
 
 
+def named(metadata: BlockMetadata) -> str:
+    """Tell a block without a key from others: by its first sample, unless that has to be read from a file."""
+    samples = metadata.samples
+    first = f", the first {samples.entry(0).print()}" if len(samples) and not samples.is_stored else ""
+    return f"the block of {_count(len(samples), 'sample')} {samples.names}{first}"
+
+
 def map_text(keys: Labels, max_keys: int) -> str:
     """Number of blocks and table of keys."""
     return f"TensorMap with {_count(len(keys), 'block')}\nkeys:" + keys.print(max_keys, indent=5)

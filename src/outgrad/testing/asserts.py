@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from outgrad._foreign import kind_of
 from outgrad.kernels.chunk import Chunk
 from outgrad.tensor import BlockMetadata, TensorBlock, TensorMap
 from outgrad.tensor.blocks import Blocks
@@ -35,7 +36,7 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
     >>> assert_identical(block, block.chunk().compute())
     """
     if type(a) is not type(b):
-        _fail("kind", type(a).__name__, type(b).__name__)
+        _fail("kind", kind_of(a), kind_of(b))
     if isinstance(a, TensorMap) and isinstance(b, TensorMap):
         if a.keys != b.keys:
             _fail("keys", repr(a.keys), repr(b.keys))

@@ -1,0 +1,29 @@
+"""The content of a block, made of what its constructor is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.lazy import from_dask, is_lazy
+from outgrad.tensor import check, show
+from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.metadata import BlockMetadata
+
+
+def given_block(
+    values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
+) -> tuple[Blocks, Any]:
+    """Check the arguments; return the content of the block, and its values if they are a Dask array."""
+    values = check.array(values)
+    check.labels("samples", samples)
+    check.labels("properties", properties)
+    components = tuple(components)
+    check.components(components)
+    metadata = BlockMetadata(samples, components, properties)
+    check.axes(values.shape, metadata)
+    if is_lazy(values):
+        return Blocks((metadata,), from_dask(values, show.named(metadata))), values
+    return Blocks((metadata,), (Chunk(values),)), None
