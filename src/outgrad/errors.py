@@ -37,7 +37,23 @@ class UnsortedGradientWarning(UserWarning):
     """Gradient rows are not sorted by ``sample``: the block can only be one chunk."""
 
 
-class ArchiveError(OutgradError):
+def printable(text: str) -> str:
+    r"""Write out what ends a line or steers a terminal: names of files may hold anything.
+
+    >>> print(printable("two\nlines.zarr"))
+    two\nlines.zarr
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+class OneLineError(OutgradError):
+    """Base of errors that name files: their text is one line."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class ArchiveError(OneLineError):
     """Something is wrong with a stored archive or file."""
 
 
@@ -81,7 +97,7 @@ class FileFormatError(ArchiveError, ValueError):
     """An ``.mts``, ``.npz`` or ``.npy`` file that breaks its format or this reader's safety rules."""
 
 
-class JobError(OutgradError, ValueError):
+class JobError(OneLineError, ValueError):
     """A job file or a cluster specification that cannot be used."""
 
 

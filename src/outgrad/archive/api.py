@@ -80,7 +80,9 @@ def save(
     if is_stream(file, "write"):
         write_stream(file, data)  # type: ignore[arg-type]
         return
-    path = _with_suffix(local_path("save", file), is_folder=str(file).endswith("/"))
+    text = str(file)
+    is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
+    path = _with_suffix(local_path("save", file), is_folder=is_folder)
     execute([plan_save(path, data, overwrite=overwrite, compressor=compressor, provenance=provenance)])
 
 

@@ -20,6 +20,7 @@ from outgrad.errors import (
     PathAccessError,
     PathError,
     PathPermissionError,
+    printable,
 )
 
 ZARR_SUFFIX = ".zarr"
@@ -79,7 +80,8 @@ def local_path(call: str, given: Any, folder: Path | None = None) -> Path:
     _check_characters(call, text)
     path = Path(text) if folder is None else folder / text
     if str(path).startswith("~") or _SCHEME.match(str(path)):
-        path = path.absolute()  # Path shortens ./~, but what is returned must mean the same when given again
+        with reaching(call, path):
+            path = path.absolute()  # Path shortens ./~, but what is returned must mean the same once more
     _refuse_variables(call, path, Path() if folder is None else folder)
     return path
 
@@ -94,7 +96,7 @@ def shown(path: str | PathLike[str]) -> str:
     text = os.fspath(path)
     if len(text) > LONGEST_SHOWN:
         text = f"{text[: LONGEST_SHOWN // 2]}…{text[-LONGEST_SHOWN // 2 :]}"
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return printable(text)
 
 
 def _text(call: str, given: Any) -> str:

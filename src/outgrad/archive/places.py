@@ -75,7 +75,8 @@ def target_path(call: str, path: Path) -> Path:
         _refuse_special(call, path, mode)
     _refuse_dangling(call, path, path.parents)
     is_link = os.path.islink(path)
-    if is_link and _is_zarr(path.suffix) is (not _is_zarr(target.suffix)):
+    formats = {_is_zarr(path.suffix), _is_zarr(target.suffix)}
+    if is_link and formats == {True, False}:
         raise ArchiveError(
             f"{call} {shown(path)}: this is a link to {shown(target)}, which is of another format; give them "
             "the same suffix"
@@ -161,6 +162,4 @@ def _require_place(call: str, path: Path, target: Path) -> None:
         raise PathPermissionError(f"{where}permission denied ({shown(folder)}); check its owner and mode")
     for parent in target.parents:
         if is_archive(parent):
-            raise PathError(
-                f"{where}this is inside of the archive {shown(parent)}; choose a path outside of it"
-            )
+            raise PathError(f"{where}this is inside the archive {shown(parent)}; choose a path outside of it")

@@ -12,12 +12,15 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from outgrad.errors import JobError
+from outgrad.archive.paths import local_path
+from outgrad.archive.places import is_special
+from outgrad.errors import JobError, PathError
 
 MAXIMUM_BYTES = 64 * 1024
 """A job of thousands of steps fits; what is larger is not a job file."""
@@ -126,7 +129,7 @@ def shown(value: Value) -> str:
     return f"{value.kind} {text if len(text) <= 40 else text[:37] + '...'}"
 
 
-def read_document(path: Path, what: str) -> Document:
+def read_document(given: str | PathLike[str], what: str) -> Document:
     """Read a YAML file whose root is a mapping.
 
     Raises
@@ -134,6 +137,7 @@ def read_document(path: Path, what: str) -> Document:
     JobError
         If the file cannot be read, is larger than 64 KiB, is not UTF-8 or breaks the grammar.
     """
+    path = document_path(given, what)
     text = _read_text(path, what)
     document = Document(path, Value(None, 1))
     try:
@@ -143,6 +147,17 @@ def read_document(path: Path, what: str) -> Document:
     document = Document(path, root)
     document.expect(root, dict, what)
     return document
+
+
+def document_path(given: str | PathLike[str], what: str) -> Path:
+    """Make the path of a file that a job is read from; a pipe is refused, as it would be waited for."""
+    try:
+        path = local_path("read", given)
+    except PathError as error:
+        raise JobError(f"cannot read {what}: {error}") from None
+    if is_special(path):
+        raise JobError(f"{path.name}: cannot read {what}: this is a device or a pipe: {path}")
+    return path
 
 
 def _read_text(path: Path, what: str) -> str:

@@ -70,7 +70,7 @@ def read_job(path: str | Path, operations: Operations | None = None) -> Job:
     JobError
         In one line: file, line, what is wrong, and what is valid there.
     """
-    document = read_document(Path(path), "the job")
+    document = read_document(path, "the job")
     entries = document.mapping(document.root, "the job", ("version", "inputs", "outputs"), ("steps",))
     _check_version(document, entries["version"])
     inputs = _files(document, entries["inputs"], "input")

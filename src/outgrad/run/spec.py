@@ -15,7 +15,7 @@ from distributed.system import MEMORY_LIMIT
 
 from outgrad.errors import JobError
 from outgrad.lazy.workers import Workers, spills
-from outgrad.run.document import Document, Value, read_document, shown
+from outgrad.run.document import Document, Value, document_path, read_document, shown
 
 DEFAULT_WAIT_SECONDS = 600.0
 MACHINE_SHARE = 0.8
@@ -130,7 +130,7 @@ def read_where(text: str | Path | None) -> Where:
         return embedded()
     if _ADDRESS.fullmatch(str(text)):
         return SchedulerAddress(address=str(text))
-    path = Path(text)
+    path = document_path(text, "the cluster")
     if path.suffix == ".json":
         return _scheduler_file(path)
     if path.suffix in (".yaml", ".yml"):
