@@ -51,6 +51,7 @@ def source_path(call: str, given: Any) -> Path:
         _refuse_dangling(call, path, (path, *path.parents))
         raise ArchiveNotFoundError(f"{call} {shown(path)}: there is nothing at this path")
     _refuse_special(call, path, mode)
+    _require_rights(call, path, path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
     return path
 
 
@@ -158,8 +159,14 @@ def _require_place(call: str, path: Path, target: Path) -> None:
     where = f"{call} {shown(path)}: "
     if not folder.is_dir():
         raise PathAccessError(f"{where}{shown(folder)} is a file and not a folder; check the path")
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PathPermissionError(f"{where}permission denied ({shown(folder)}); check its owner and mode")
+    _require_rights(call, path, folder, os.W_OK | os.X_OK)
     for parent in target.parents:
         if is_archive(parent):
             raise PathError(f"{where}this is inside the archive {shown(parent)}; choose a path outside of it")
+
+
+def _require_rights(call: str, path: Path, place: Path, rights: int) -> None:
+    if not os.access(place, rights, effective_ids=os.access in os.supports_effective_ids):
+        raise PathPermissionError(
+            f"{call} {shown(path)}: permission denied ({shown(place)}); check its owner and mode"
+        )
