@@ -9,6 +9,7 @@ import dask
 
 from outgrad.archive.api import open
 from outgrad.archive.buffers import Kind, expect, read_stream
+from outgrad.archive.memory import require_memory
 from outgrad.archive.paths import is_stream
 from outgrad.labels import Labels
 from outgrad.tensor import TensorBlock, TensorMap
@@ -37,6 +38,8 @@ def load(file: File, use_numpy: bool = False) -> Any:
         If there is nothing at the path.
     ArchiveError
         If it is no archive, unfinished, damaged, or of a newer format version.
+    MemoryLimitError
+        If it is larger than the memory that is free; :func:`open` it instead.
 
     Examples
     --------
@@ -117,7 +120,12 @@ def _load(kind: type[Kind], file: File) -> Kind:
 
 
 def _opened(file: Any) -> Any:
-    return read_stream(file) if is_stream(file, "read") else open(file)
+    if is_stream(file, "read"):
+        return read_stream(file)
+    found = open(file)
+    if not isinstance(found, Labels):
+        require_memory("load", repr(str(file)), found.nbytes)
+    return found
 
 
 def _in_memory(found: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._types import Nested
 from outgrad.archive import mts_layout as layout
 from outgrad.archive.mts_checks import MemberChecks
 from outgrad.archive.mts_file import Limits, MtsFile, file_error
@@ -40,7 +41,7 @@ ROWS_IN_A_BYTE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBlock:
+class StoredBlock(Nested):
     """Where the values of a block are in the file, and the same for each gradient."""
 
     prefix: str
@@ -102,6 +103,10 @@ class MtsContent:
 
     def dtype(self, number: int) -> np.dtype[Any]:
         return self.block(number).values.dtype
+
+    def nbytes(self, number: int) -> int:
+        """Return the bytes of values and gradients of a block."""
+        return sum(stored.values.header.data_bytes for _, stored in self.block(number).walk())
 
     def labels(self, name: str) -> Labels:
         """Return a label table; equal tables, like the properties of all blocks, are one object."""

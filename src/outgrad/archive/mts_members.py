@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.archive.memory import free_bytes, too_large
 from outgrad.archive.mts_file import PIECE_BYTES, MtsFile, file_error
 from outgrad.archive.npy import (
     MAX_HEADER_BYTES,
@@ -236,7 +237,11 @@ def read_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) ->
     """
     whole = stop - start == array.rows
     read = _fortran_rows if array.header.fortran_order else _c_rows
-    rows, crc = read(source, array, start, stop)
+    try:
+        rows, crc = read(source, array, start, stop)
+    except MemoryError:
+        nbytes = (stop - start) * prod(array.trailing) * array.dtype.itemsize
+        raise too_large("read", source.file.where(array.member.name), nbytes, free_bytes()) from None
     if whole:
         source.require_crc(array.member, crc)
     if not array.header.dtype.isnative:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from outgrad.archive.memory import require_memory
 from outgrad.archive.mts_content import MtsContent, labels_of, token_of
 from outgrad.archive.mts_file import Limits, MtsBytes, MtsFile, changed, file_error
 from outgrad.archive.mts_layout import Kind, layout_members
@@ -162,6 +163,7 @@ def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = Non
         return ReadMts("labels", {}, _bare_labels(file), (), ())
     content = MtsContent(file, limits or Limits())
     keys, info, metadata = _described(content)
+    require_memory("load_buffer", "what the buffer holds", sum(map(content.nbytes, range(len(metadata)))))
     chunks = tuple(content.chunk(_whole(number, block)) for number, block in enumerate(metadata))
     return ReadMts(content.kind, info, keys, metadata, chunks)
 
