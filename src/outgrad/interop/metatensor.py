@@ -45,7 +45,7 @@ def from_metatensor(data: Any) -> Any:
     if kind == "TensorMap":
         converted = TensorMap(_labels_in(data.keys), [_block_in(block) for block in data.blocks()])
         for key, value in data.info().items():
-            converted.set_info(key, value)
+            converted.set_info(key, value or "")  # metatensor says None of an empty text
         return converted
     got = kind_of(data) if kind == "ScriptObject" else kind
     raise TypeError(f"from_metatensor: a map, a block or labels of metatensor is needed, got {got}")
