@@ -20,6 +20,7 @@ ROOMS = [
         "errors",
         "_types",
         "_foreign",
+        "_forks",
         "_threads",
         "_signals",
         "config",

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 
+from outgrad._forks import in_every_child
+
 Rows = slice
 
 UNEVEN = 1.1
@@ -50,7 +52,7 @@ def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
         for piece in own:
             function(piece)
 
-    list(_pool(os.getpid()).map(work, shares))
+    list(_pool().map(work, shares))
 
 
 def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
@@ -76,10 +78,12 @@ def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
         for n in own:
             function(n)
 
-    list(_pool(os.getpid()).map(work, shares))
+    list(_pool().map(work, shares))
 
 
 @cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """One pool for each process: threads do not survive a fork."""
+def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="outgrad")
+
+
+in_every_child(_pool.cache_clear)

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections import OrderedDict
 
+from outgrad._forks import forgets_in_child, fork_safe_lock
 from outgrad.archive.mts_file import PIECE_BYTES
 from outgrad.archive.mts_members import MemberBytes
 from outgrad.archive.zipfiles import STORED, Member, combine_crc
@@ -19,7 +20,7 @@ SHARE_BYTES = 16 << 20
 KEPT_FILES = 1024
 
 _whole: OrderedDict[str, set[str]] = OrderedDict()
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 class MemberChecks:
@@ -29,7 +30,12 @@ class MemberChecks:
         self._source = source
         self._whole = _found_whole(token)
         self._passes: dict[str, _Pass] = {}
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
+        forgets_in_child(self)
+
+    def forget_threads(self) -> None:
+        """Leave passes of which threads of the parent have taken shares."""
+        self._passes = {}
 
     def passed(self, member: Member) -> None:
         """Note that the checksum of a member was compared."""

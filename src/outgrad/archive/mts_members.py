@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad._forks import fork_safe_lock
 from outgrad.archive.memory import free_bytes, too_large
 from outgrad.archive.mts_file import PIECE_BYTES, MtsFile, file_error
 from outgrad.archive.npy import (
@@ -102,7 +102,7 @@ class MemberBytes:
 
     def __init__(self, file: MtsFile) -> None:
         self.file = file
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._kept: OrderedDict[tuple[str, int], Inflater] = OrderedDict()
 
     def read(self, member: Member, start: int, nbytes: int) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from outgrad._forks import fork_safe_lock
 from outgrad.archive.memory import require_memory
 from outgrad.archive.mts_content import MtsContent, labels_of, token_of
 from outgrad.archive.mts_file import Limits, MtsBytes, MtsFile, changed, file_error
@@ -252,7 +252,7 @@ def _damage(file: MtsFile, member: Member) -> list[str]:
 _ALREADY_CHECKED = Limits(label_bytes=1 << 60)
 """The token says that this is the file whose limits were checked when it was opened."""
 _contents: OrderedDict[MtsReader, MtsContent] = OrderedDict()
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def _content(reader: MtsReader) -> MtsContent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._forks import fork_safe_lock
 from outgrad.archive.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.archive.seams import Array, Rows, merge_rows
 from outgrad.archive.spec import ArraySpec, BlockSpec, Kind, SegmentSpec
@@ -29,7 +29,7 @@ LAST_ROW = 2**63
 
 
 _opened: OrderedDict[tuple[str, str], OpenArchive] = OrderedDict()
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def remember(archive: OpenArchive) -> OpenArchive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
+from outgrad._forks import fork_safe_lock
 from outgrad.archive.codecs import (
     Bytes,
     CodecError,
@@ -111,7 +111,7 @@ class ChunkCache:
     def __init__(self, limit: int = CACHED_CHUNKS) -> None:
         self._limit = limit
         self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def get(self, path: str, number: int) -> Array | None:
         with self._lock:

@@ -8,11 +8,11 @@ whole, or when its slices, which may come from several threads, add up to the wh
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from functools import cached_property
 
+from outgrad._forks import forgets_in_child, fork_safe_lock
 from outgrad.archive.spec import MIB, SegmentSpec, TableSpec
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import begin_digest, has_repeated_rows, table_digest
@@ -32,7 +32,12 @@ class TableChecks:
         self._segment = segment
         self._trusted: set[int] = set()
         self._followed: dict[int, _Followed] = {}
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
+        forgets_in_child(self)
+
+    def forget_threads(self) -> None:
+        """Leave digests that threads of the parent may have been at work on."""
+        self._followed = {}
 
     def mistake(self, number: int, start: int, rows: Table, read_all: Callable[[], Table]) -> str:
         """What is wrong with rows of a table that were just read, from row ``start`` on; "" if nothing is."""
@@ -119,7 +124,7 @@ class _Followed:
         self._digest = begin_digest(table.names, table.rows)
         self._row = 0
         self._waiting: dict[int, Table] = {}
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def add(self, start: int, rows: Table) -> bool | None:
         """Take a slice; return whether the whole table is right, once all of it was there."""
