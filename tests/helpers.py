@@ -10,6 +10,7 @@ import dask
 import numpy as np
 
 import outgrad as og
+from outgrad.archive.publishing import publish_all
 from outgrad.kernels.chunk import Chunk
 from outgrad.tensor import outlines
 from outgrad.tensor.blocks import Blocks, to_lazy
@@ -34,6 +35,11 @@ def cut_at(tensor: Any, edges: Sequence[Sequence[int]], part_bytes: int = 1) -> 
         for n, (metadata, own) in enumerate(zip(blocks.metadata, edges, strict=True))
     )
     return like(tensor, to_lazy(blocks, part_bytes, cuts))
+
+
+def commit(writer: Any, receipts: Sequence[Any]) -> None:
+    """End a save that a test does step by step."""
+    publish_all([writer.prepare(receipts)])
 
 
 def like(tensor: Any, blocks: Blocks) -> Any:

@@ -13,6 +13,9 @@ from typing import Any
 AGAIN_SECONDS = 0.02
 """When an interrupt that Python dropped comes again: after the destructor or callback that it fell into."""
 
+AFTER_RETURN_SECONDS = 0.05
+"""When an interrupt comes that came too late to undo what was done."""
+
 _raised = threading.Event()
 
 
@@ -65,6 +68,64 @@ def _send(thread: int, number: int) -> None:
     """Send a signal until its handler ran: one that comes just before a thread waits does not wake it."""
     while not _raised.wait(AGAIN_SECONDS):
         signal.pthread_kill(thread, number)
+
+
+@contextmanager
+def stopping_cleanly() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block by an exception, so that what was begun is removed.
+
+    A caller sees what Python does anyway: a KeyboardInterrupt, or for SIGTERM the end of the process with its
+    usual exit code; only that ``with`` and ``finally`` are obeyed on the way.
+    """
+    try:
+        with termination_as_interrupt():
+            yield
+    except Interrupt as interrupt:
+        if signal.getsignal(interrupt.number) is _interrupt:  # somebody further up asked for it
+            raise
+        if interrupt.number == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def deferred(*, after_return: bool = False) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block has ended.
+
+    Parameters
+    ----------
+    after_return
+        Whether they wait a moment longer if the block succeeds: what it has done cannot be undone, and the
+        call that did it should return and not seem to have failed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler not in (signal.SIG_IGN, None):
+            signal.signal(number, lambda number, frame: received.append(number))
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        if received and after_return and not failed:
+            _send_soon(received[0])
+        elif received:
+            signal.raise_signal(received[0])
+
+
+def _send_soon(number: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None, "the main thread runs"
+    timer = threading.Timer(AFTER_RETURN_SECONDS, signal.pthread_kill, (main, number))
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

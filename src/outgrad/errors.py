@@ -77,6 +77,14 @@ class ArchiveNotFoundError(ArchiveError, FileNotFoundError):
     """A path that should be read does not exist."""
 
 
+class ArchiveConflictError(ArchiveError):
+    """Another writer has finished at the same path in the meantime; its data are there, and no others."""
+
+
+class ArchiveWarning(UserWarning):
+    """What was saved is there, but something that comes after could not be done."""
+
+
 class NotAnArchiveError(ArchiveError, ValueError):
     """A path exists but holds no archive."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import commit
 from outgrad.archive.read import Opened, open_archive
 from outgrad.archive.write import ZarrWriter
 from outgrad.kernels.chunk import Chunk
@@ -158,7 +159,7 @@ def fill(writer: ZarrWriter, made: Model, parts: Any, seams: Any, repeat: bool =
             chunks = [cut(made.chunks[request.block], request.ranges) for request in parts[number]]
             written[number] = task.write(parts[number], chunks)
     sealed = [task.write_seam(seam._replace(parts=()), [written[n] for n in seam.parts]) for seam in seams]
-    writer.commit([each.receipt() for each in (*written, *sealed)])
+    commit(writer, [each.receipt() for each in (*written, *sealed)])
 
 
 def requests_of(outlines: Sequence[Outline]) -> list[Request]:

@@ -165,8 +165,8 @@ def test_an_archive_that_was_removed(tools, rng, tmp_path):
 def test_a_store_without_synchronous_methods(tools, rng, tmp_path, monkeypatch):
     original = ByteStore.__init__
 
-    def init(self, store, *rest):
-        original(self, store, *rest)
+    def init(self, root, store):
+        original(self, root, store)
         self._is_direct = False
 
     monkeypatch.setattr(ByteStore, "__init__", init)

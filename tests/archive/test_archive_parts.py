@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import commit
 from outgrad.archive.spec import Sizes
 from outgrad.archive.stores import SegmentStore
 from outgrad.errors import ArchiveError
@@ -121,7 +122,7 @@ def test_what_was_not_written_is_listed(tools, rng, tmp_path):
     with pytest.raises(
         ArchiveError, match=r"\d storage chunk\(s\) were not written: .*values.* chunk 0.*run the writing"
     ):
-        again.commit([Written()])
+        commit(again, [Written()])
     again.abort()
     assert not (tmp_path / "b.zarr").exists()
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import pytest
 
+from helpers import commit
 from outgrad.archive import commits
 from outgrad.archive.spec import Sizes
 from outgrad.archive.write import ZarrWriter
@@ -16,6 +17,7 @@ from outgrad.errors import (
     ArchiveError,
     ArchiveExistsError,
     ArchiveNotFoundError,
+    ArchiveWarning,
     DamagedArchiveError,
     NewerFormatError,
     NotAnArchiveError,
@@ -26,6 +28,7 @@ SIZES = Sizes(storage_chunk=200, share_below=0)
 
 
 def begin(made, path, **options):
+    options.setdefault("durable", False)
     writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, sizes=SIZES, **options)
     writer.start()
     return writer
@@ -51,13 +54,13 @@ def test_nothing_at_the_path(tools, tmp_path):
         tools.open(tmp_path / "absent.zarr")
 
 
-@pytest.mark.parametrize("name", ["file", "empty", "zarr", "commits"])
+@pytest.mark.parametrize("name", ["file", "zarr", "commits", "other"])
 def test_no_archive(tools, tmp_path, rng, name):
     path = tmp_path / name
     if name == "file":
         path.write_text("precious")
     else:
-        (path / "commits").mkdir(parents=True) if name == "commits" else path.mkdir()
+        (path / name).mkdir(parents=True)
         if name == "zarr":
             (path / "zarr.json").write_text('{"zarr_format":3,"node_type":"group","attributes":{}}')
     before = names_below(path)
@@ -95,16 +98,30 @@ def write_commit(path, version, body):
 def test_an_unfinished_archive(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
-    begin(made, path)
+    writer = begin(made, path)
     with pytest.raises(
         UnfinishedArchiveError, match=r"never finished: .*; save it again with overwrite=True"
     ):
         tools.open(path)
-    with pytest.raises(ArchiveExistsError, match="overwrite=True"):
+    with pytest.raises(ArchiveExistsError, match="another writer is at work there, and has not"):
         begin(made, path)
     tools.save(path, made, overwrite=True)
     tools.assert_same(tools.open(path), made)
+    assert len(list((path / "segments").glob("*/"))) == 2, "the other writer is still at work"
+    writer.abort()
+    tools.assert_same(tools.open(path), made)
     assert len(list((path / "segments").glob("*/"))) == 1
+
+
+def test_what_a_dead_writer_left_is_no_obstacle(tools, rng, tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    made = tools.typical(rng)
+    begin(made, path)
+    monkeypatch.setattr("outgrad.archive.leases._at_work", set())
+    tools.save(path, made)
+    tools.assert_same(tools.open(path), made)
+    assert len(list((path / "segments").glob("*/"))) == 1
+    assert not list(path.rglob("*.partial"))
 
 
 def test_a_newer_format(tools, rng, tmp_path):
@@ -227,7 +244,7 @@ def test_two_writers_one_commits(tools, rng, tmp_path, others):
         f"another writer has finished version {1 + others} since this save began; its archive is there, and"
     )
     with pytest.raises(ArchiveError, match=text):
-        slow.commit(written)
+        commit(slow, written)
     slow.abort()
     tools.assert_same(tools.open(path), first)
     assert commits_of(path) == [f"{1 + others:010d}.json"]
@@ -238,9 +255,23 @@ def test_a_writer_whose_segment_was_removed(tools, rng, tmp_path):
     made = tools.typical(rng)
     tools.save(path, made)
     slow = begin(made, path, overwrite=True)
-    tools.save(path, made, overwrite=True)
+    shutil.rmtree(path / "segments" / slow._draft.segment_name)
     with pytest.raises(ArchiveError, match=r"plan.json is missing or no plan"):
         slow.write(made.whole(), made.chunks)
+    slow.abort()
+    tools.assert_same(tools.open(path), made)
+
+
+def test_a_writer_one_of_whose_files_was_removed(tools, rng, tmp_path):
+    path = tmp_path / "a.zarr"
+    made = tools.typical(rng)
+    tools.save(path, made)
+    slow = begin(made, path, overwrite=True)
+    receipts = [slow.write(made.whole(), made.chunks)]
+    lost = sorted((path / "segments" / slow._draft.segment_name).rglob("c.*"))[0]
+    lost.unlink()
+    with pytest.raises(ArchiveError, match=r"1 file\(s\) that were written are gone, somebody"):
+        commit(slow, receipts)
     slow.abort()
     tools.assert_same(tools.open(path), made)
 
@@ -248,10 +279,11 @@ def test_a_writer_whose_segment_was_removed(tools, rng, tmp_path):
 def test_a_commit_never_replaces_another(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     tools.save(path, tools.typical(rng))
-    found = commits.read_newest(path)
+    partial = tmp_path / "partial"
+    partial.write_bytes(b"other")
     before = (path / "commits" / "0000000001.json").read_bytes()
-    with pytest.raises(ArchiveError, match="another writer has finished version 1 in the meantime"):
-        commits.publish(path, found.commit)
+    with pytest.raises(FileExistsError):
+        commits.publish(partial, commits.commit_path(path, 1))
     assert (path / "commits" / "0000000001.json").read_bytes() == before
     assert commits_of(path) == ["0000000001.json"]
 
@@ -265,8 +297,8 @@ def test_without_hard_links(tools, rng, tmp_path, monkeypatch):
     made = tools.typical(rng)
     tools.save(path, made)
     tools.assert_same(tools.open(path), made)
-    with pytest.raises(ArchiveError, match="another writer has finished version 1"):
-        commits.publish(path, commits.read_newest(path).commit)
+    with pytest.raises(FileExistsError):
+        commits.publish(tmp_path / "other", commits.commit_path(path, 1))
 
 
 def test_the_newest_commit_counts_and_other_files_do_not(tools, rng, tmp_path):
@@ -305,7 +337,7 @@ def test_a_full_disk_leaves_the_old_archive(tools, rng, tmp_path, monkeypatch, s
         "tables": "outgrad.archive.stores.ByteStore.put",
         "write": "outgrad.archive.write.left_over",
         "documents": "outgrad.archive.draft.serialize",
-        "commit": "outgrad.archive.commits.os.fsync",
+        "commit": "outgrad.archive.files.os.fsync",
     }
     monkeypatch.setattr(targets[step], full)
 
@@ -324,11 +356,52 @@ def test_a_full_disk_leaves_the_old_archive(tools, rng, tmp_path, monkeypatch, s
 
 
 def test_a_full_disk_at_the_first_step_leaves_nothing(tools, rng, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
     made = tools.typical(rng)
-    monkeypatch.setattr("outgrad.archive.draft.COMMITS", "zarr.json")
-    with pytest.raises(FileExistsError):
-        begin(made, tmp_path / "a.zarr")
-    assert not (tmp_path / "a.zarr").exists()
+    monkeypatch.setattr("outgrad.archive.files.write_new", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        begin(made, tmp_path / "deep" / "a.zarr")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_empty_folder_is_a_place_for_an_archive(tools, rng, tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    made = tools.typical(rng)
+    writer = begin(made, path)
+    writer.abort()
+    assert list(path.iterdir()) == []
+    tools.save(path, made)
+    tools.assert_same(tools.open(path), made)
+
+
+@pytest.mark.parametrize("name", ["segments", "commits"])
+def test_nothing_is_written_or_removed_through_a_link_in_an_archive(tools, rng, tmp_path, name):
+    path, elsewhere = tmp_path / "a.zarr", tmp_path / "elsewhere"
+    made = tools.typical(rng)
+    tools.save(path, made)
+    shutil.move(path / name, elsewhere)
+    (path / name).symlink_to(elsewhere)
+    before = names_below(elsewhere)
+    with pytest.raises(ArchiveError, match=f"{name} is a link; nothing is written or removed through links"):
+        begin(made, path, overwrite=True)
+    assert names_below(elsewhere) == before
+    tools.assert_same(tools.open(path), made)
+
+
+def test_odd_entries_are_left_and_named(tools, rng, tmp_path):
+    path, precious = tmp_path / "a.zarr", tmp_path / "precious"
+    (precious / "data").mkdir(parents=True)
+    made = tools.typical(rng)
+    tools.save(path, made)
+    (path / "segments" / ("0" * 32)).symlink_to(precious)
+    (path / "segments" / "mine").mkdir()
+    with pytest.warns(ArchiveWarning, match=r"is there and whole, but .*mine is not Outgrad's, and"):
+        tools.save(path, made, overwrite=True)
+    assert (precious / "data").exists()
+    assert (path / "segments" / "mine").exists()
 
 
 def test_the_plan_is_removed(tools, rng, tmp_path):

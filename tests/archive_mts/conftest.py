@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import commit
 from outgrad.archive.mts_read import OpenedMts, open_mts
 from outgrad.archive.mts_write import MtsWriter
 from outgrad.kernels.chunk import Chunk
@@ -121,7 +122,7 @@ class Files:
         requests = self.requests(opened)[::-1]
         for repeated in requests[:1]:
             task.write([repeated], opened.reader.read([repeated]))
-        writer.commit([task.write([each], opened.reader.read([each])) for each in requests])
+        commit(writer, [task.write([each], opened.reader.read([each])) for each in requests])
         return self.folder / name
 
     def arrays(self, opened: OpenedMts) -> dict[str, np.ndarray]:

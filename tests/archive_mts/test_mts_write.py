@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers import commit
 from outgrad.archive import save
 from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.archive.mts_write import MtsWriter
@@ -165,7 +166,7 @@ def test_an_empty_map_both_ways(files):
     path = files.folder / "empty.mts"
     writer = MtsWriter(path, Labels.empty(["a"]), [], [], info={})
     writer.start()
-    writer.commit([])
+    commit(writer, [])
     assert len(metatensor.load(path)) == 0
     opened = open_mts(path)
     assert (opened.keys.names, opened.metadata) == (["a"], ())
@@ -184,7 +185,7 @@ def test_labels_are_read_slice_by_slice(files, monkeypatch):
     metadata, outline = plain_block(95)
     writer = writer_of(files.folder / "out.mts", replace(metadata, samples=stored), outline)
     writer.start()
-    writer.commit([writer.write([Request(0, ((0, 95),))], [Chunk(np.zeros((95, 1)))])])
+    commit(writer, [writer.write([Request(0, ((0, 95),))], [Chunk(np.zeros((95, 1)))])])
     assert (max(slices), sum(slices), stored.is_loaded) == (10, 95, False)
     assert open_mts(files.folder / "out.mts").metadata[0].samples == kept
 
@@ -203,7 +204,7 @@ def test_rows_in_another_memory_order(opened, files, same):
         (chunk,) = opened.reader.read([each])
         turned = Chunk(np.asfortranarray(chunk.values), chunk.gradients)
         receipts.append(writer.write([each], [turned]).receipt())
-    writer.commit(receipts)
+    commit(writer, receipts)
     same(open_mts(files.folder / "out.mts"), files.map_arrays())
 
 
@@ -314,7 +315,7 @@ def test_a_path_that_appears_meanwhile_is_kept(opened, files):
     receipt = writer.write(requests, opened.reader.read(requests))
     (files.folder / "out.mts").write_text("someone else's")
     with pytest.raises(ArchiveExistsError, match="it exists already"):
-        writer.commit([receipt])
+        commit(writer, [receipt])
     assert (files.folder / "out.mts").read_text() == "someone else's"
     writer.abort()
     assert files.listing() == ["in.mts", "out.mts"]
@@ -364,7 +365,7 @@ def test_missing_rows_are_noticed(files, small_chunks, lost):
     with pytest.raises(
         UnfinishedArchiveError, match=r"rows of 'blocks/[02]/values.npy' were not written.*Save again"
     ):
-        writer.commit(receipts)
+        commit(writer, receipts)
     writer.abort()
     assert path.read_bytes() == before
     assert files.listing() == ["in.mts", "out.mts"]
@@ -415,7 +416,7 @@ for limit in map(int, sys.argv[2:]):
     writer = MtsWriter(sys.argv[1], Labels.single(), [metadata], [outline], info={}, overwrite=True)
     try:
         writer.start()
-        writer.commit([writer.write([Request(0, ((0, 1000),))], [Chunk(np.zeros((1000, 100)))])])
+        commit(writer, [writer.write([Request(0, ((0, 1000),))], [Chunk(np.zeros((1000, 100)))])])
         print("done")
     except OSError as error:
         writer.abort()
@@ -444,5 +445,5 @@ def test_edges_of_the_outline_do_not_bind_the_writer(opened, files, same):
     metadata = opened.metadata[0]
     finer = at_edges(metadata, opened.outlines[0].dtype, np.array([0, 2, 9, 13]))
     split = replace(opened, outlines=(finer, *opened.outlines[1:]))
-    writer.commit([writer.write([each], opened.reader.read([each])) for each in files.requests(split)])
+    commit(writer, [writer.write([each], opened.reader.read([each])) for each in files.requests(split)])
     same(open_mts(files.folder / "out.mts"), files.map_arrays())

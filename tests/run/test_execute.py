@@ -27,9 +27,10 @@ from outgrad.errors import (
     MemoryLimitError,
     NotEqualError,
 )
+from outgrad.lazy.computing import _runs, stop_tasks
 from outgrad.lazy.memory import PIECES_BYTES
 from outgrad.run import SchedulerAddress, build, embedded, read_job, run_job
-from outgrad.run.execute import _runs, _stop, plan_job
+from outgrad.run.execute import plan_job
 from outgrad.run.watch import worker_states
 
 MIB = 2**20
@@ -267,7 +268,7 @@ def test_tasks_have_ended_when_a_job_is_stopped(client: Client) -> None:
     keys = frozenset({"slow"})
     while not any(client.run(_runs, keys).values()):
         time.sleep(0.02)
-    _stop(client, [slow], keys)
+    stop_tasks(client, [slow], keys)
     assert slow.cancelled()
     assert not any(client.run(_runs, keys).values())
 

@@ -9,7 +9,7 @@ from outgrad.archive.buffers import (
     save_buffer,
 )
 from outgrad.archive.loading import load, load_block, load_labels, load_map
-from outgrad.archive.store import Store, commit_all, execute, merged, plan_save
+from outgrad.archive.store import Store, commit_all, execute, merged, plan_save, removed_on_failure
 from outgrad.archive.streaming import ArchiveWriter
 from outgrad.labels import Labels
 from outgrad.labels.saving import REGISTERED
@@ -42,6 +42,7 @@ __all__ = [
     "merged",
     "open",
     "plan_save",
+    "removed_on_failure",
     "save",
     "save_all",
     "save_buffer",

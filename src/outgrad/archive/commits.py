@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from outgrad.archive import files, leases
 from outgrad.archive.parse import Node, ParseError, commit_from_json, read_json, segment_from_json
 from outgrad.archive.spec import (
     COMMITS,
     FORMAT,
     FORMAT_VERSION,
+    SEGMENTS,
     Commit,
     SegmentSpec,
     commit_name,
@@ -75,7 +76,9 @@ def is_archive(root: Path) -> bool:
             return True
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    return any(_looks_like_commit(commit_path(root, version)) for version in versions(root))
+    return any(_looks_like_commit(commit_path(root, version)) for version in versions(root)) or bool(
+        leases.names_at_work(root / SEGMENTS)
+    )
 
 
 def _looks_like_commit(path: Path) -> bool:
@@ -175,55 +178,41 @@ def _check_format(data: Any, path: Path) -> None:
         )
 
 
-def publish(root: Path, commit: Commit) -> None:
-    """Write a commit: it appears as a whole, after all before it is on the disk, and never replaces another.
+def content(commit: Commit) -> bytes:
+    """The bytes of a commit file."""
+    return _wrap(commit_to_json(commit))
+
+
+def writer_of(root: Path, version: int) -> str | None:
+    """Who has published a version; None if there is none."""
+    try:
+        return read_version(root, version).commit.writer
+    except FileNotFoundError:
+        return None
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Give a commit that is on the disk its name: it appears as a whole, and never replaces another.
 
     Raises
     ------
-    ArchiveError
+    FileExistsError
         If another writer has published this version in the meantime.
     """
-    target = commit_path(root, commit.version)
-    partial = target.with_name(f".{target.name}.{commit.writer}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(_wrap(commit_to_json(commit)))
-            file.flush()
-            os.fsync(file.fileno())
-        _move_if_absent(partial, target)
-    except FileExistsError as error:
-        raise ArchiveError(
-            f"save {root}: another writer has finished version {commit.version} in the meantime; "
-            "its archive is there, and this one was not written: open it and decide, or save again"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-
-
-def _move_if_absent(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
+        files.link(partial, target)
     except FileExistsError:
         raise
     except OSError:
         # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
         if target.exists():
             raise FileExistsError(str(target)) from None
-        source.rename(target)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        files.replace(partial, target)
 
 
 def write_plan(path: Path, segment: SegmentSpec) -> None:
     """Write what a segment will hold, for the tasks that fill it."""
-    path.write_bytes(_wrap(segment_to_json(segment)))
+    files.write_file(path, _wrap(segment_to_json(segment)), durable=False)
 
 
 def read_plan(path: Path) -> SegmentSpec:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from outgrad.archive import commits
+from outgrad._signals import deferred
+from outgrad.archive import clean, commits, files, leases
 from outgrad.archive.documents import documents, serialize
 from outgrad.archive.layout import array_spec
+from outgrad.archive.publishing import attempted, warn_of
 from outgrad.archive.spec import (
     CHECKSUM_DTYPE,
     COMMITS,
@@ -27,12 +29,20 @@ from outgrad.archive.spec import (
     Manifest,
     SegmentSpec,
     Sizes,
-    commit_version,
 )
 from outgrad.archive.stores import Array, ByteStore, SegmentStore
-from outgrad.errors import ArchiveError, ArchiveExistsError, NotAnArchiveError, ValidationError
+from outgrad.errors import (
+    ArchiveConflictError,
+    ArchiveError,
+    ArchiveExistsError,
+    NotAnArchiveError,
+    ValidationError,
+)
 
 Json = dict[str, Any]
+
+BEGIN_ATTEMPTS = 20
+"""How often to make the folders of an archive that another writer is removing because they were empty."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,31 @@ class Description:
 
 
 class Draft:
-    """One save: it owns a new segment, and at the end one commit."""
+    """One save: it owns a new segment, and at the end one commit.
 
-    def __init__(self, path: str | Path, *, overwrite: bool) -> None:
+    Other writers may be at work in the same archive. So a draft removes what is its own; folders only if they
+    are empty; and, once its commit is the newest, what no commit names and nobody is writing.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool, durable: bool = True) -> None:
         self.root = Path(path).absolute()
         self.overwrite = overwrite
+        self.durable = durable
         self.writer = uuid.uuid4().hex
         self.segment_name = uuid.uuid4().hex
-        self._is_new = False
-        self._is_begun = False
+        self._token = ""
+        self._is_publishing = False
+        self._was_there = self.root.exists()
+        self._made_parents: list[Path] = []
+        self._made: list[Path] = []
         self._base_version = 0
-        if self.root.exists():
+        if self._was_there:
             # Also at the start, where it counts; here it saves planning and computing in vain.
             self._check_existing()
+
+    @property
+    def name(self) -> str:
+        return str(self.root)
 
     @property
     def folder(self) -> Path:
@@ -77,8 +99,23 @@ class Draft:
     def plan_path(self) -> Path:
         return self.folder / PLAN
 
+    @property
+    def _target(self) -> Path:
+        return commits.commit_path(self.root, self._base_version + 1)
+
+    @property
+    def _partial(self) -> Path:
+        return self._target.with_name(leases.partial_name(self._target.name, self._token))
+
+    @property
+    def _lease(self) -> Path:
+        """Made before the segment, removed after the commit: there is never a segment without either."""
+        return self.folder.with_name(leases.partial_name(self.segment_name, self._token))
+
     def store(self) -> SegmentStore:
-        return SegmentStore(ByteStore.local(self.root, read_only=False), f"{SEGMENTS}/{self.segment_name}/")
+        """The segment, for the process that owns the draft: it makes folders as they are needed."""
+        store, prefix = ByteStore.local(self.root, read_only=False), f"{SEGMENTS}/{self.segment_name}/"
+        return SegmentStore(store, prefix, durable=self.durable, made=self._made)
 
     def begin(self) -> None:
         """Claim the path.
@@ -90,55 +127,88 @@ class Draft:
         NotAnArchiveError
             If it exists and is no archive: such a path is never touched.
         """
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        self._token = leases.new_token()
         try:
-            self.root.mkdir()
-            self._is_new = True
-        except FileExistsError:
-            self._check_existing()
-        self._is_begun = True
-        self._base_version = max(commits.versions(self.root), default=0)
-        try:
+            self._made_parents = files.make_parents(self.root)
+            self._make_root()
+            self._base_version = max(commits.versions(self.root), default=0)
             self._make_folders()
         except BaseException:
             self.abort()
             raise
 
+    def _make_root(self) -> None:
+        try:
+            files.make_folder(self.root)
+            self._was_there = False
+        except FileExistsError:
+            self._check_existing()
+
     def _make_folders(self) -> None:
-        if self._is_new:
-            (self.root / "zarr.json").write_bytes(serialize(commits.root_document()))
-        (self.root / COMMITS).mkdir(exist_ok=True)
-        self.folder.mkdir(parents=True)
+        """Make the own segment and what is above it, which a writer that gives up may be removing."""
+        for attempt in range(BEGIN_ATTEMPTS):
+            try:
+                for folder in (self.root, self.root / COMMITS, self.root / SEGMENTS):
+                    with suppress(FileExistsError):
+                        files.make_folder(folder)
+                files.write_new(self._lease, b"", durable=False)
+                files.make_folder(self.folder)
+                if not (self.root / "zarr.json").exists():
+                    self._write_root_document()
+                return
+            except (FileNotFoundError, FileExistsError):
+                if attempt == BEGIN_ATTEMPTS - 1:
+                    raise
+                time.sleep(0.01)
+
+    def _write_root_document(self) -> None:
+        content = serialize(commits.root_document())
+        files.write_file(self.root / "zarr.json", content, durable=self.durable)
 
     def _check_existing(self) -> None:
-        if not self.overwrite:
-            raise ArchiveExistsError(
-                f"save {self.root}: the path exists; choose another one, or pass overwrite=True to replace it"
-            ) from None
-        if not commits.is_archive(self.root):
+        is_empty = clean.is_empty(self.root)
+        is_ours = is_empty or commits.is_archive(self.root)
+        if is_ours:
+            self._refuse_links()
+        if self.overwrite and not is_ours:
             raise NotAnArchiveError(
                 f"save {self.root}: the path exists and is no Outgrad archive, and overwrite=True replaces "
                 "only archives; remove it yourself, or choose another path"
             ) from None
+        if self.overwrite or is_empty:
+            return
+        if not is_ours or commits.versions(self.root):
+            raise ArchiveExistsError(
+                f"save {self.root}: the path exists; choose another one, or pass overwrite=True to replace it"
+            ) from None
+        if clean.at_work(self.root):
+            raise ArchiveExistsError(
+                f"save {self.root}: another writer is at work there, and has not finished; wait for it, "
+                "choose another path, or pass overwrite=True: then the first to finish wins"
+            ) from None
 
-    def publish(
+    def _refuse_links(self) -> None:
+        for folder in (self.root / COMMITS, self.root / SEGMENTS):
+            if folder.is_symlink():
+                raise ArchiveError(
+                    f"save {self.root}: {folder.name} is a link; nothing is written or removed through links "
+                    "inside an archive: put the folder itself there, or save to another path"
+                ) from None
+
+    def prepare(
         self,
         description: Description,
         segment: SegmentSpec,
         checksums: list[list[int]],
         sizes: Sizes,
     ) -> None:
-        """Write the manifest, the Zarr metadata and the commit; then remove what it replaces."""
+        """Write all that a commit needs, and flush it to the disk; nothing is visible yet."""
         segment = self._with_manifest(segment, checksums, sizes)
-        store = self.store().store
-        for key, document in documents(segment):
-            store.put(key, serialize(document))
-        found = max(commits.versions(self.root), default=0)
-        if found != self._base_version:
-            raise ArchiveError(
-                f"save {self.root}: another writer has finished version {found} since this save began; "
-                "its archive is there, and this one was not written: open it and decide, or save again"
-            )
+        self._write_documents(segment)
+        clean.require_whole(self.root, segment)
+        if self.durable:
+            clean.flush_segment(self.folder, self.root, self._made)
+        self._check_base()
         commit = Commit(
             version=self._base_version + 1,
             kind=description.kind,
@@ -149,9 +219,74 @@ class Draft:
             provenance=description.provenance,
             segments=(segment,),
         )
-        commits.publish(self.root, commit)
-        self._is_begun = False
-        self._clean(commit.version)
+        with files.naming(self._partial):
+            files.write_new(self._partial, commits.content(commit), durable=self.durable)
+
+    def _write_documents(self, segment: SegmentSpec) -> None:
+        store = self.store()
+        for key, document in documents(segment):
+            if key.startswith(segment.prefix):
+                store.put(key.removeprefix(segment.prefix), serialize(document))
+            elif not (self.root / key).exists():
+                files.write_file(self.root / key, serialize(document), durable=self.durable)
+
+    def _check_base(self) -> None:
+        found = max(commits.versions(self.root), default=0)
+        if found != self._base_version:
+            raise self._lost(found)
+
+    def _lost(self, version: int) -> ArchiveConflictError:
+        return ArchiveConflictError(
+            f"save {self.root}: another writer has finished version {version} since this save began; "
+            "its archive is there, and this one was not written: open it and decide, or save again"
+        )
+
+    def publish(self) -> None:
+        """Make the commit visible, in one step.
+
+        Raises
+        ------
+        ArchiveConflictError
+            If another writer was faster.
+        """
+        self._is_publishing = True
+        try:
+            commits.publish(self._partial, self._target)
+        except OSError as error:
+            # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
+            if not self._is_published():
+                if isinstance(error, FileExistsError):
+                    raise self._lost(self._base_version + 1) from error
+                raise
+        newest = max(commits.versions(self.root), default=0)
+        if newest > self._base_version + 1:
+            # A faster writer has removed the version whose name this one then found free.
+            raise self._lost(newest)
+
+    def _is_published(self) -> bool:
+        return commits.writer_of(self.root, self._base_version + 1) == self.writer
+
+    def withdraw(self) -> None:
+        """Take the commit back: the version before, which nobody has removed yet, is the newest again."""
+        if self._is_published():
+            files.remove_file(self._target)
+
+    def finish(self) -> Iterator[str]:
+        """Flush the commit, then remove what it replaces; yield what could not be done."""
+        if self.durable:
+            yield from attempted("flush", files.flush, self._target.parent)
+        yield from attempted("remove", files.remove_file, self._partial)
+        yield from attempted("write", self._refresh_root_document)
+        yield from attempted("remove", files.remove_file, self.plan_path)
+        yield from attempted("remove", files.remove_file, self._lease)
+        leases.release(self._token)
+        self._token = ""
+        yield from clean.remove_superseded(self.root, self._base_version + 1)
+
+    def _refresh_root_document(self) -> None:
+        """Metadata that a tool has consolidated there are those of the version before."""
+        if (self.root / "zarr.json").read_bytes() != serialize(commits.root_document()):
+            self._write_root_document()
 
     def _with_manifest(self, segment: SegmentSpec, checksums: list[list[int]], sizes: Sizes) -> SegmentSpec:
         flat = np.array([checksum for own in checksums for checksum in own], dtype=CHECKSUM_DTYPE)
@@ -164,23 +299,34 @@ class Draft:
         ranges = map(array.chunk_range, range(array.chunk_count))
         return [store.write_chunk(array, n, flat[start:stop]) for n, (start, stop) in enumerate(ranges)]
 
-    def _clean(self, version: int) -> None:
-        """Remove older commits, then what only they named. What cannot be removed does no harm."""
-        self.plan_path.unlink(missing_ok=True)
-        for path in (self.root / COMMITS).iterdir():
-            older = commit_version(path.name)
-            if older is not None and older < version:
-                path.unlink(missing_ok=True)
-        for path in (self.root / SEGMENTS).iterdir():
-            if path.is_dir() and path.name != self.segment_name:
-                shutil.rmtree(path, ignore_errors=True)
-
     def abort(self) -> None:
-        """Remove what was written; an archive that was there before stays."""
-        if not self._is_begun:
+        """Remove what was written; what is visible, of this writer or another, stays."""
+        if not self._token:
             return
-        self._is_begun = False
-        shutil.rmtree(self.root if self._is_new else self.folder, ignore_errors=True)
+        with deferred():
+            if not self._may_be_visible():
+                warn_of(list(self._remove()))
+            leases.release(self._token)
+            self._token = ""
+
+    def _may_be_visible(self) -> bool:
+        """Where it cannot be known, nothing is removed."""
+        try:
+            return self._is_publishing and self._is_published()
+        except (OSError, ArchiveError):
+            return True
+
+    def _remove(self) -> Iterator[str]:
+        yield from attempted("remove", files.remove_file, self._partial)
+        yield from attempted("remove", files.remove_folder, self.folder)
+        yield from attempted("remove", files.remove_file, self._lease)
+        yield from attempted("remove", self._remove_empty_folders)
+
+    def _remove_empty_folders(self) -> None:
+        if clean.remove_if_without_segments(self.root) and not self._was_there:
+            files.remove_folder_if_empty(self.root)
+        for parent in reversed(self._made_parents):
+            files.remove_folder_if_empty(parent)
 
 
 def chunk_checksums(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.archive.mts_partial import naming
+from outgrad.archive.files import naming
 from outgrad.archive.npy import DTYPES
 from outgrad.errors import ArchiveError, UnfinishedArchiveError
 from outgrad.kernels.chunk import Array, Chunk

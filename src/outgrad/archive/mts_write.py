@@ -18,6 +18,7 @@ from outgrad.archive import npy, zipfiles
 from outgrad.archive.layout import check_fits
 from outgrad.archive.mts_partial import PartialFile
 from outgrad.archive.mts_rows import PLACE, Firsts, Places, Rows, RowWriter, WrittenRows, path_crc, write_at
+from outgrad.archive.publishing import Unpublished
 from outgrad.archive.zipfiles import StoredMember
 from outgrad.errors import FileFormatError, UnfinishedArchiveError
 from outgrad.kernels.chunk import Chunk
@@ -130,8 +131,8 @@ class MtsWriter:
         """Never called, since there are no seams."""
         raise AssertionError("an .mts file has no seams")
 
-    def commit(self, receipts: Sequence[Written]) -> None:
-        """Check that every row was written, finish the file and put it in the place of its target.
+    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+        """Check that every row was written, finish the file and flush it; return what is to be published.
 
         Checksums of the members are combined from those of the tasks; no value is read again.
 
@@ -157,11 +158,12 @@ class MtsWriter:
             os.ftruncate(descriptor, self._places_at + len(end))
         finally:
             os.close(descriptor)
-        self._file.publish()
+        self._file.prepare()
+        return self._file
 
     def abort(self) -> None:
         """Remove what was written; an older file at the path stays."""
-        self._file.discard()
+        self._file.abort()
 
     def _start_member(self, stream: BinaryIO, entry: _Entry, member: StoredMember) -> None:
         if stream.tell() != member.header_offset:
@@ -263,13 +265,14 @@ class LabelsWriter:
         """Never called, since there are no seams."""
         raise AssertionError("labels have no seams")
 
-    def commit(self, receipts: Sequence[Written]) -> None:
-        """Put the file in the place of its target."""
-        self._file.publish()
+    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+        """Flush the file; return what is to be published."""
+        self._file.prepare()
+        return self._file
 
     def abort(self) -> None:
         """Remove what was written; an older file at the path stays."""
-        self._file.discard()
+        self._file.abort()
 
 
 def _write_rows(stream: BinaryIO, labels: Labels, crc: int) -> int:

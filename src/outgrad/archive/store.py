@@ -1,9 +1,10 @@
-"""Saving, in steps: plan, start, write, commit. ``save`` does them all; a job runner does them one by one."""
+"""Saving, in steps: plan, start, write, prepare, publish. A job runner does them one by one."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from dask.typing import Key
 
 from outgrad._foreign import kind_of
+from outgrad._signals import stopping_cleanly
 from outgrad.archive.mts_write import LabelsWriter, MtsWriter
 from outgrad.archive.paths import (
     LABELS_SUFFIX,
@@ -22,6 +24,7 @@ from outgrad.archive.paths import (
     reaching,
 )
 from outgrad.archive.places import target_path
+from outgrad.archive.publishing import Unpublished, publish_all
 from outgrad.archive.spec import DEFAULT_COMPRESSOR
 from outgrad.archive.write import ZarrWriter
 from outgrad.config import chunk_bytes
@@ -50,7 +53,8 @@ def require_data(call: str, data: Any) -> None:
 class Store:
     """A map, a block or labels about to be written to ``path``, in which no links are left.
 
-    The results of ``keys`` in ``graph`` are receipts, which :meth:`commit` needs; nothing is visible before.
+    The results of ``keys`` in ``graph`` are receipts, which :meth:`prepare` needs; nothing is visible before
+    it is published.
     """
 
     path: Path
@@ -76,9 +80,10 @@ class Store:
         with reaching("save", self.path):
             self.writer.start()
 
-    def commit(self, receipts: Sequence[Written]) -> None:
-        """Make the whole output visible."""
-        self.writer.commit(receipts)
+    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+        """Finish the output, and flush it to the disk; nothing is visible yet."""
+        prepared: Unpublished = self.writer.prepare(receipts)
+        return prepared
 
     def abort(self) -> None:
         """Remove what was written; what was at the path before stays."""
@@ -96,7 +101,7 @@ def plan_save(
 ) -> Store:
     """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
 
-    ``durable=False`` is for temporary files: they are not flushed to disk.
+    Without ``durable`` nothing is flushed to the disk.
     """
     given = local_path("save", path)
     is_labels = isinstance(data, Labels)
@@ -135,6 +140,7 @@ def _writer(
             kind=kind,
             compressor=compressor,
             provenance=provenance,
+            durable=durable,
         )
     if isinstance(data, Labels):
         return LabelsWriter(path, data, overwrite, durable)
@@ -166,17 +172,21 @@ def execute(stores: Sequence[Store]) -> None:
     MemoryLimitError
         If the workers of a client have not enough memory; no task was started.
     """
-    started: list[Store] = []
-    try:
+    names = ", ".join(store.path.name for store in stores)
+    with stopping_cleanly(), removed_on_failure(stores):
         for store in stores:
-            started.append(store)
             store.start()
         keys = [key for store in stores for key in store.keys]
-        names = ", ".join(store.path.name for store in stores)
-        receipts = compute_keys(merged(stores), keys, f"save {names}")
-        commit_all(stores, receipts)
+        commit_all(stores, compute_keys(merged(stores), keys, f"save {names}"))
+
+
+@contextmanager
+def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
+    """Leave nothing of outputs that were begun and are not finished."""
+    try:
+        yield
     except BaseException:
-        for store in started:
+        for store in stores:
             store.abort()
         raise
 
@@ -187,8 +197,13 @@ def merged(stores: Sequence[Store]) -> Graph:
 
 
 def commit_all(stores: Sequence[Store], receipts: Sequence[Written]) -> None:
-    """Hand each output its receipts, which are in the order of all keys."""
+    """Hand each output its receipts, which are in the order of all keys, and make them all visible.
+
+    No output is visible before all are whole and on the disk.
+    """
+    prepared: list[Unpublished] = []
     at = 0
     for store in stores:
-        store.commit(receipts[at : at + len(store.keys)])
+        prepared.append(store.prepare(receipts[at : at + len(store.keys)]))
         at += len(store.keys)
+    publish_all(prepared)

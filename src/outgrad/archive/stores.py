@@ -6,18 +6,19 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from outgrad._forks import fork_safe_lock
+from outgrad.archive import files
 from outgrad.archive.codecs import (
     Bytes,
     CodecError,
@@ -53,17 +54,21 @@ class UnreadableError(Exception):
 
 
 class ByteStore:
-    """Whole objects by name in a Zarr store, synchronously: tasks of Dask bring the threads."""
+    """Whole objects by name in a folder, synchronously: tasks of Dask bring the threads.
 
-    def __init__(self, store: Store, folder: Path | None = None) -> None:
+    They are read through Zarr's store, and written by our own steps: Zarr's store makes folders on the way,
+    also those of a save that was given up meanwhile, and does not flush to the disk.
+    """
+
+    def __init__(self, root: Path, store: LocalStore) -> None:
+        self.root = root
         self._store = store
-        self._folder = folder
         self._prototype = default_buffer_prototype()
-        self._is_direct = hasattr(store, "get_sync") and hasattr(store, "set_sync")
+        self._is_direct = hasattr(store, "get_sync")
 
     @classmethod
     def local(cls, root: Path, *, read_only: bool) -> ByteStore:
-        return cls(LocalStore(root, read_only=read_only), root)
+        return cls(root, LocalStore(root, read_only=read_only))
 
     def get(self, key: str, most: int | None = None) -> Bytes | None:
         """The bytes of an object; None if there is none.
@@ -74,10 +79,9 @@ class ByteStore:
             If it cannot be read, is no regular file, or has more than ``most`` bytes, which are not read.
         """
         try:
-            if self._folder is not None:
-                _check_file(self._folder / key, most)
+            _check_file(self.root / key, most)
             if self._is_direct:
-                found = self._store.get_sync(key, prototype=self._prototype)  # type: ignore[attr-defined]
+                found = self._store.get_sync(key, prototype=self._prototype)
             else:
                 found = sync(self._store.get(key, self._prototype))
         except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
@@ -86,14 +90,9 @@ class ByteStore:
             raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
         return None if found is None else found.as_numpy_array().view(np.uint8)
 
-    def put(self, key: str, data: bytes | Bytes) -> None:
-        """Write an object as a whole."""
-        stored = np.frombuffer(data, dtype=np.uint8)
-        buffer = self._prototype.buffer.from_array_like(stored)
-        if self._is_direct:
-            self._store.set_sync(key, buffer)  # type: ignore[attr-defined]
-        else:
-            sync(self._store.set(key, buffer))
+    def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
+        """Write an object as a whole, into a folder that exists."""
+        files.write_file(self.root / key, np.frombuffer(data, dtype=np.uint8).data, durable=durable)
 
 
 def _check_file(path: Path, most: int | None) -> None:
@@ -128,11 +127,36 @@ class ChunkCache:
 
 
 class SegmentStore:
-    """The storage chunks of one segment."""
+    """The storage chunks of one segment.
 
-    def __init__(self, store: ByteStore, prefix: str) -> None:
+    Its owner gives a list ``made``: then folders are made as they are needed, and files are not flushed one
+    by one, but listed, to be flushed together at the end. A task has none: if the save was given up meanwhile
+    it must find no folder, and only its own machine can flush what it has written.
+    """
+
+    def __init__(
+        self, store: ByteStore, prefix: str, *, durable: bool = True, made: list[Path] | None = None
+    ) -> None:
         self.store = store
         self.prefix = prefix
+        self._durable = durable
+        self._made = made
+
+    def put(self, key: str, data: bytes | Bytes) -> None:
+        """Write one object of the segment as a whole."""
+        if self._made is not None:
+            self.make_folders(key.rpartition("/")[0])
+            self._made.append(self.store.root / self.prefix / key)
+        self.store.put(self.prefix + key, data, durable=self._durable and self._made is None)
+
+    def make_folders(self, path: str) -> None:
+        """Make the folders of ``path`` below the segment, which must exist itself."""
+        folder = self.store.root / self.prefix
+        for part in filter(None, path.split("/")):
+            folder = folder / part
+            if not folder.is_dir():
+                with suppress(FileExistsError):
+                    files.make_folder(folder)
 
     def write_chunk(self, array: ArraySpec, number: int, rows: Array) -> int:
         """Write one whole storage chunk, also if it holds only zeros; return its checksum.
@@ -144,7 +168,7 @@ class SegmentStore:
             padded[: len(rows)] = rows
             rows = padded
         data, checksum = encode(np.ascontiguousarray(rows, array.dtype), array.compressor)
-        self.store.put(self.prefix + array.chunk_key(number), data)
+        self.put(array.chunk_key(number), data)
         return checksum
 
     def read_rows(

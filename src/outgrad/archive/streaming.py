@@ -15,6 +15,7 @@ from outgrad.archive.growing import GrowingBlock, GrownArrays, Target, repeated_
 from outgrad.archive.layout import Tables, block_path, lay_out_tables
 from outgrad.archive.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
 from outgrad.archive.places import target_path
+from outgrad.archive.publishing import publish_all
 from outgrad.archive.segment import numbered, write_segment
 from outgrad.archive.spec import DEFAULT_COMPRESSOR, Sizes, find_compressor
 from outgrad.errors import ValidationError
@@ -195,7 +196,8 @@ class ArchiveWriter:
         for number, own in enumerate(grown.checksums):
             checksums.update(numbered(number, own))
         everything = chunk_checksums(self._draft.root, segment, checksums)
-        self._draft.publish(self._description, segment, everything, self._sizes)
+        self._draft.prepare(self._description, segment, everything, self._sizes)
+        publish_all([self._draft])
 
     def _check_unique(self, metadata: Sequence[BlockMetadata]) -> None:
         for (key, block), own in zip(self._blocks.items(), metadata, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 from outgrad.archive import commits
 from outgrad.archive.draft import Description, Draft, chunk_checksums
 from outgrad.archive.layout import lay_out
+from outgrad.archive.publishing import Unpublished
 from outgrad.archive.seams import (
     Array,
     Rows,
@@ -47,9 +48,10 @@ Compressed = tuple[int, int, int]
 class TaskWriter:
     """The part of a writer that tasks need: small to pickle; it reads the segment's plan once a process."""
 
-    def __init__(self, root: str, segment_name: str) -> None:
+    def __init__(self, root: str, segment_name: str, durable: bool) -> None:
         self._root = root
         self._segment_name = segment_name
+        self._durable = durable
 
     def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
         """Write the storage chunks that lie inside the rows of one part; return the rows at the ends.
@@ -77,12 +79,13 @@ class TaskWriter:
         return Written(rows.nbytes, ((seam.array, seam.chunk, checksum),))
 
     def _opened(self) -> tuple[SegmentSpec, SegmentStore]:
-        return _open_plan(self._root, self._segment_name)
+        return _open_plan(self._root, self._segment_name, self._durable)
 
 
 @lru_cache(maxsize=8)
-def _open_plan(root: str, segment_name: str) -> tuple[SegmentSpec, SegmentStore]:
-    draft_store = SegmentStore(ByteStore.local(Path(root), read_only=False), f"{SEGMENTS}/{segment_name}/")
+def _open_plan(root: str, segment_name: str, durable: bool) -> tuple[SegmentSpec, SegmentStore]:
+    store = ByteStore.local(Path(root), read_only=False)
+    draft_store = SegmentStore(store, f"{SEGMENTS}/{segment_name}/", durable=durable)
     return commits.read_plan(Path(root) / SEGMENTS / segment_name / PLAN), draft_store
 
 
@@ -115,7 +118,7 @@ class ZarrWriter:
     """Write a map, a block or labels as a Zarr archive.
 
     The client calls :meth:`start`, tasks call :meth:`write` and :meth:`write_seam`, the client calls
-    :meth:`commit`. Until then nothing is visible, and what was at ``path`` stays as it was.
+    :meth:`prepare`, and publishes. Until then nothing is visible, and what was at ``path`` stays as it was.
 
     Parameters
     ----------
@@ -139,6 +142,8 @@ class ZarrWriter:
         Anything that JSON holds: how the data were made.
     sizes : Sizes
         Sizes of chunks, in bytes.
+    durable : bool
+        Whether everything is flushed to the disk before it becomes visible.
     """
 
     def __init__(
@@ -154,9 +159,10 @@ class ZarrWriter:
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
         sizes: Sizes | None = None,
+        durable: bool = True,
     ) -> None:
         self._description = Description(kind, dict(info or {}), dict(provenance or {}))
-        self._draft = Draft(path, overwrite=overwrite)
+        self._draft = Draft(path, overwrite=overwrite, durable=durable)
         self._metadata = tuple(metadata)
         self._outlines = tuple(outlines)
         self._sizes = sizes or Sizes()
@@ -186,6 +192,8 @@ class ZarrWriter:
             self._sizes,
             self._compressor,
         )
+        for array in self._segment.arrays:
+            self._draft.store().make_folders(array.path)
         commits.write_plan(self._draft.plan_path, self._segment)
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
@@ -203,25 +211,26 @@ class ZarrWriter:
         return self._task_writer().write_seam(seam, written)
 
     def _task_writer(self) -> TaskWriter:
-        return TaskWriter(str(self._draft.root), self._draft.segment_name)
+        return TaskWriter(str(self._draft.root), self._draft.segment_name, self._draft.durable)
 
-    def __reduce__(self) -> tuple[type[TaskWriter], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[TaskWriter], tuple[str, str, bool]]:
         """What travels in tasks is only the part that they need."""
-        return TaskWriter, (str(self._draft.root), self._draft.segment_name)
+        return TaskWriter, (str(self._draft.root), self._draft.segment_name, self._draft.durable)
 
-    def commit(self, receipts: Sequence[Written]) -> None:
-        """Check that everything was written, and make it visible.
+    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+        """Check that everything was written, and flush it; return what is to be published.
 
         Raises
         ------
         ArchiveError
             If storage chunks were not written, or another writer was faster.
         """
-        assert self._segment is not None, "start() comes before commit()"
+        assert self._segment is not None, "start() comes before prepare()"
         for receipt in receipts:
             self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
         checksums = chunk_checksums(self._draft.root, self._segment, self._checksums)
-        self._draft.publish(self._description, self._segment, checksums, self._sizes)
+        self._draft.prepare(self._description, self._segment, checksums, self._sizes)
+        return self._draft
 
     def abort(self) -> None:
         """Remove what was written; an archive that was there before stays."""

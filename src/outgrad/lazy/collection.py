@@ -11,6 +11,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
+from outgrad.lazy.computing import compute
 from outgrad.lazy.memory import Notes, SizedLayer, project
 from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import connected_workers
@@ -31,7 +32,7 @@ def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") ->
     workers = connected_workers(getattr(get, "__self__", None))
     if workers is not None and workers.limit_bytes is not None:
         workers.check(call, project(graph, optimized))
-    return list(get(optimized.graph, keys))
+    return compute(get, optimized.graph, keys)
 
 
 def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = None) -> LazyBlocks:

@@ -63,8 +63,8 @@ class Writer(Protocol):
         """Write a storage chunk that several parts share."""
         ...
 
-    def commit(self, receipts: Sequence[Written]) -> None:
-        """Make the whole output visible."""
+    def prepare(self, receipts: Sequence[Written]) -> Any:
+        """Finish and flush the output; return what is to be published."""
         ...
 
     def abort(self) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dask.typing import Key
-from distributed import Client, Future, Worker, as_completed
+from distributed import Client, Future, as_completed
 from rich.console import Console
 
-from outgrad.archive import Store, commit_all, merged, plan_save
+from outgrad.archive import Store, commit_all, merged, plan_save, removed_on_failure
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.lazy.build import part_sizes
+from outgrad.lazy.computing import stop_tasks
 from outgrad.lazy.memory import project
 from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import Workers, connected_workers
@@ -25,9 +25,6 @@ from outgrad.run.cluster import connect, wait_for_worker
 from outgrad.run.jobs import Job, build_all, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost
 from outgrad.run.spec import ClusterSpec, Where, read_where
-
-DRAIN_SECONDS = 30.0
-"""How long to wait for tasks that still run when a job is stopped: they write files that must be removed."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def run_job(
     if dry_run:
         return Summary(plan.projection, plan.outputs)
     plan.projection.check()
-    with _removed_on_failure(plan.stores), connect(where) as client:
+    with removed_on_failure(plan.stores), connect(where) as client:
         return _run(client, where, plan, console)
 
 
@@ -175,7 +172,7 @@ def _compute(client: Client, where: Where | Client, plan: Plan, console: Console
         received = _receive(client, futures, plan, console)
     except BaseException as error:
         if not (isinstance(where, ClusterSpec) and where.is_local):
-            _stop(client, futures, frozenset(plan.graph))
+            stop_tasks(client, futures, frozenset(plan.graph))
         if is_lost(error):
             raise ClusterError(explain(error)) from error
         raise
@@ -193,28 +190,3 @@ def _receive(
             future.release()
             advance(nbytes[future.key])
     return received
-
-
-def _stop(client: Client, futures: Sequence[Future[Any]], keys: frozenset[Key]) -> None:
-    """Cancel tasks and wait for those that run: what they write must not appear after it was removed."""
-    with suppress(Exception):  # the scheduler may be what failed
-        client.cancel(futures, force=True)  # type: ignore[no-untyped-call]
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while any(client.run(_runs, keys).values()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-
-
-def _runs(keys: frozenset[Key], dask_worker: Worker) -> bool:
-    """Whether a worker still runs one of these tasks; a cancelled one goes on until its function returns."""
-    return any(task.key in keys for task in dask_worker.state.all_running_tasks)
-
-
-@contextmanager
-def _removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
-    """Leave nothing of unfinished outputs; entered before the cluster, whose tasks have ended by then."""
-    try:
-        yield
-    except BaseException:
-        for store in stores:
-            store.abort()
-        raise

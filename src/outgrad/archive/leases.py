@@ -1,0 +1,121 @@
+"""Who is still writing: what is unfinished carries the name of its writer.
+
+A file that is being written is called ``.<name>.<token>.partial``, and beside a folder that is being written
+lies an empty file of that kind, its lease. The token says which process writes. A writer that is killed
+leaves what it had written. The next one may remove it only when nobody is at work on it any more: on this
+machine the process tells, on others only the age of the file does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import secrets
+import time
+import uuid
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+OTHER_MACHINE_SECONDS = 7 * 24 * 3600.0
+"""How long a writer on another machine is taken to be at work: longer than batch systems let a job run."""
+
+SHOWN_NAME = 60
+
+_TOKEN = "[0-9a-f]{8}-[0-9a-f]{1,8}-[0-9a-f]{1,12}-[0-9a-f]{8}"
+_PARTIAL = re.compile(rf"\.(?P<name>.+)\.(?P<token>{_TOKEN})\.partial", re.DOTALL)
+_OLD_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]{16}|[0-9a-f]{32})\.partial", re.DOTALL)
+"""Partial files of earlier releases, whose writers cannot be asked."""
+
+_SAME_START_SECONDS = 5.0
+"""The start of a process is computed from the clock, which may be set in the meantime."""
+
+_at_work: set[str] = set()
+
+
+def new_token() -> str:
+    """A name for a writer of this process, which is at work until :func:`release`."""
+    started = int(psutil.Process().create_time())
+    token = f"{_machine()}-{os.getpid():x}-{started:x}-{secrets.token_hex(4)}"
+    _at_work.add(token)
+    return token
+
+
+def release(token: str) -> None:
+    """Say that a writer of this process has ended."""
+    _at_work.discard(token)
+
+
+@cache
+def _machine() -> str:
+    """Eight characters for what has process numbers of its own: a machine since its start, or a container."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+        found = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{namespace}"
+    except OSError:
+        found = f"{platform.node()}{uuid.getnode()}"
+    return hashlib.sha256(found.encode()).hexdigest()[:8]
+
+
+def is_at_work(token: str, path: Path) -> bool:
+    """Whether the writer of ``path`` may still be at work; where that cannot be known, its age decides."""
+    if re.fullmatch(_TOKEN, token) is None:
+        return _is_younger(path, OTHER_MACHINE_SECONDS)
+    machine, process, started, _ = token.split("-")
+    if machine != _machine():
+        return _is_younger(path, OTHER_MACHINE_SECONDS)
+    if int(process, 16) == os.getpid():
+        return token in _at_work
+    return _runs(int(process, 16), int(started, 16))
+
+
+def _runs(process: int, started: int) -> bool:
+    try:
+        return bool(abs(psutil.Process(process).create_time() - started) < _SAME_START_SECONDS)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def _is_younger(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime < seconds
+    except OSError:
+        return False
+
+
+def partial_name(name: str, token: str) -> str:
+    """The name of a file while it is written, beside its target."""
+    return f".{name[:SHOWN_NAME]}.{token}.partial"
+
+
+def _partials(folder: Path) -> list[tuple[str, str, Path]]:
+    """``(name of the target, token, path)`` of each unfinished file."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    found = []
+    for path in entries:
+        match = _PARTIAL.fullmatch(path.name) or _OLD_PARTIAL.fullmatch(path.name)
+        if match is not None and not path.is_symlink():
+            found.append((match["name"], match["token"], path))
+    return found
+
+
+def abandoned_partials(folder: Path, name: str | None = None) -> list[Path]:
+    """Partial files in ``folder`` (of the target ``name``) whose writers are no longer at work."""
+    return [
+        path
+        for target, token, path in _partials(folder)
+        if (name is None or target == name[:SHOWN_NAME]) and path.is_file() and not is_at_work(token, path)
+    ]
+
+
+def names_at_work(folder: Path) -> set[str]:
+    """Names of the targets in ``folder`` that somebody may be writing."""
+    return {target for target, token, path in _partials(folder) if is_at_work(token, path)}
