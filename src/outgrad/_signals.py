@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -19,49 +19,68 @@ AFTER_RETURN_SECONDS = 0.05
 _raised = threading.Event()
 
 
+_before: dict[int, Any] = {}
+"""What the handlers were before the first of all that want them changed."""
+
+_holders = 0
+_hook_before: Callable[[Any], Any] = sys.unraisablehook
+
+
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C: what was begun is removed, and the cluster is closed.
 
-    Python would end at once, and leave unfinished files and worker processes behind.
+    Python would end at once, and leave unfinished files and worker processes behind. A handler of somebody
+    else stays. Several may ask for it at a time, and end in any order.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
+    _hold()
     try:
-        with _dropped_interrupts_again():
-            yield
+        yield
     finally:
-        for number, handler in before.items():
+        _let_go()
+
+
+def _hold() -> None:
+    global _holders, _hook_before
+    _holders += 1
+    if _holders > 1:
+        return
+    defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    for number, default in defaults.items():
+        if signal.getsignal(number) is default:
+            _before[number] = signal.signal(number, _interrupt)
+    _hook_before, sys.unraisablehook = sys.unraisablehook, _send_dropped_again
+
+
+def _let_go() -> None:
+    global _holders
+    _holders -= 1
+    if _holders:
+        return
+    for number, handler in _before.items():
+        if signal.getsignal(number) is _interrupt:
             signal.signal(number, handler)
+    _before.clear()
+    if sys.unraisablehook is _send_dropped_again:
+        sys.unraisablehook = _hook_before
+    _raised.set()
 
 
-@contextmanager
-def _dropped_interrupts_again() -> Iterator[None]:
+def _send_dropped_again(dropped: Any) -> None:
     """Send an interrupt again that Python dropped, instead of printing it.
 
     An exception cannot leave a destructor or a callback of the garbage collector: Python prints it and goes
     on (https://docs.python.org/3/library/sys.html#sys.unraisablehook), so Ctrl-C would do nothing.
     """
-    main = threading.main_thread().ident
-    before = sys.unraisablehook
-
-    def hook(dropped: Any) -> None:
-        if not isinstance(dropped.exc_value, Interrupt):
-            before(dropped)
-            return
-        _raised.clear()
-        threading.Thread(target=_send, args=(main, dropped.exc_value.number), daemon=True).start()
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
-        _raised.set()
+    if not isinstance(dropped.exc_value, Interrupt):
+        _hook_before(dropped)
+        return
+    _raised.clear()
+    arguments = threading.main_thread().ident, dropped.exc_value.number
+    threading.Thread(target=_send, args=arguments, daemon=True).start()
 
 
 def _send(thread: int, number: int) -> None:

@@ -7,6 +7,7 @@ instead of making half of it again.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -133,8 +134,8 @@ def remove_folder(path: Path) -> None:
         except FileNotFoundError:
             if not os.path.lexists(path):
                 return
-        except OSError:
-            if time.monotonic() > deadline:
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 

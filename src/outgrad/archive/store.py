@@ -13,7 +13,7 @@ from typing import Any
 from dask.typing import Key
 
 from outgrad._foreign import kind_of
-from outgrad._signals import stopping_cleanly
+from outgrad._signals import deferred, stopping_cleanly
 from outgrad.archive.mts_write import LabelsWriter, MtsWriter
 from outgrad.archive.paths import (
     LABELS_SUFFIX,
@@ -186,8 +186,9 @@ def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for store in stores:
-            store.abort()
+        with deferred():
+            for store in stores:
+                store.abort()
         raise
 
 

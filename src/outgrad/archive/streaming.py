@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad._signals import stopping_cleanly
 from outgrad.archive.draft import Description, Draft, chunk_checksums
 from outgrad.archive.growing import GrowingBlock, GrownArrays, Target, repeated_rows
 from outgrad.archive.layout import Tables, block_path, lay_out_tables
@@ -50,6 +53,8 @@ class ArchiveWriter:
         Anything that JSON holds: how the data were made.
     sizes : Sizes
         Sizes of chunks, in bytes.
+    durable : bool
+        Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class ArchiveWriter:
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
         sizes: Sizes | None = None,
+        durable: bool = True,
     ) -> None:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
         self._sizes = sizes or Sizes()
@@ -75,7 +81,12 @@ class ArchiveWriter:
         given = local_path("write", path)
         check_suffix("write", given, (ZARR_SUFFIX,))
         with reaching("write", given):
-            self._draft = Draft(target_path("write", given), overwrite=overwrite)
+            self._draft = Draft(target_path("write", given), overwrite=overwrite, durable=durable)
+        # Also of a writer that is never closed nothing is left: it may be an interrupt that came in between.
+        self._stopping = ExitStack()
+        weakref.finalize(self, _give_up, self._draft, self._stopping)
+        self._stopping.enter_context(stopping_cleanly())
+        with reaching("write", given):
             self._draft.begin()
         self._target = Target(self._draft.store(), self._sizes, self._compressor)
         self._names: list[str] | None = None
@@ -92,8 +103,9 @@ class ArchiveWriter:
     ) -> None:
         if kind is None:
             self.close()
-        else:
-            self.abort()
+            return
+        self._draft.abort()
+        self._stopping.__exit__(kind, error, trace)
 
     def append(self, tensor: TensorMap) -> None:
         """Add the rows of one map; a lazy one is computed first.
@@ -168,11 +180,12 @@ class ArchiveWriter:
         ValidationError
             If a sample occurs in two pieces, or nothing was appended; then nothing is left at the path.
         """
-        try:
-            self._close()
-        except BaseException:
-            self.abort()
-            raise
+        with self._stopping:
+            try:
+                self._close()
+            except BaseException:
+                self._draft.abort()
+                raise
 
     def _close(self) -> None:
         if self._names is None:
@@ -211,4 +224,9 @@ class ArchiveWriter:
 
     def abort(self) -> None:
         """Remove what was written; an archive that was there before stays."""
-        self._draft.abort()
+        _give_up(self._draft, self._stopping)
+
+
+def _give_up(draft: Draft, stopping: ExitStack) -> None:
+    with stopping:
+        draft.abort()

@@ -1,0 +1,188 @@
+"""Whichever change of the file system fails while data are saved: the old data are there, or the new ones."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+
+import outgrad as og
+from faults.disk import MODES, FaultyDisk
+from outgrad.errors import ArchiveWarning, UnfinishedArchiveError
+from outgrad.testing.random_blocks import Parameter, random_block
+
+SECONDS_UNTIL_A_LATE_INTERRUPT = 0.15
+
+
+def made(seed: int) -> og.TensorMap:
+    rng = np.random.default_rng(seed)
+    samples, properties = og.Labels.range("system", 4 + seed), og.Labels.range("n", 2)
+    blocks = [random_block(rng, samples, [], properties, {"positions": Parameter((3,))}) for _ in range(2)]
+    return og.TensorMap(og.Labels.range("key", 2), blocks)
+
+
+OLD, NEW = made(0), made(1)
+
+Paths = dict[str, bool]
+"""What a save writes, and whether something is there before."""
+
+SCENARIOS: dict[str, Paths] = {
+    "new archive": {"a.zarr": False},
+    "archive over archive": {"a.zarr": True},
+    "new file": {"a.mts": False},
+    "file over file": {"a.mts": True},
+    "several": {"a.zarr": True, "b.mts": True, "deep/c.zarr": False, "d.mts": False},
+}
+
+
+def save(folder: Path, paths: Paths) -> None:
+    with dask.config.set(scheduler="synchronous"):
+        overwrite = any(paths.values())
+        og.save_all({folder / name: NEW for name in paths}, overwrite=overwrite)
+
+
+def found(path: Path) -> str:
+    """What is at a path: nothing, old, new, or something else. What was never finished is nothing."""
+    if not path.exists():
+        return "nothing"
+    try:
+        loaded = og.load(path)
+    except UnfinishedArchiveError:
+        return "nothing"
+    except og.OutgradError as error:
+        return f"unreadable: {error}"
+    return "old" if og.equal(loaded, OLD) else "new" if og.equal(loaded, NEW) else "other"
+
+
+def left_over(folder: Path, paths: Paths) -> list[str]:
+    """What does not belong to outputs that are whole."""
+    odd = [str(path) for path in folder.rglob("*.partial")]
+    for name in paths:
+        segments = list((folder / name / "segments").glob("*/"))
+        odd += map(str, segments[1:])
+    known = {name.split("/")[0] for name in paths}
+    return odd + [path.name for path in folder.iterdir() if path.name not in known]
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def scenario(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(scenario: str, tmp_path: Path) -> Callable[[], Path]:
+    """Make the folder as it is before a save, again and again."""
+    before = tmp_path / "before"
+    before.mkdir()
+    for name, is_there in SCENARIOS[scenario].items():
+        if is_there:
+            og.save(before / name, OLD)
+
+    def fresh() -> Path:
+        folder = tmp_path / "folder"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(before, folder)
+        return folder
+
+    return fresh
+
+
+def attempt(disk: FaultyDisk, folder: Path, paths: Paths) -> tuple[str, str]:
+    """Save with a fault; what the caller is told, and the text."""
+    told = ("failed", "")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with disk():
+                save(folder, paths)
+            told = ("done", "")
+            if disk.mode == "interrupt":
+                time.sleep(SECONDS_UNTIL_A_LATE_INTERRUPT)
+        except KeyboardInterrupt:
+            told = told if told[0] == "done" else ("interrupted", "")
+        except Exception as error:
+            told = ("failed", " ".join([str(error), *getattr(error, "__notes__", [])]))
+    problems = [str(each.message) for each in caught if each.category is ArchiveWarning]
+    return (told[0], "; ".join(problems)) if told[0] == "done" else told
+
+
+def killed(disk: FaultyDisk, folder: Path, paths: Paths) -> bool:
+    """Save in a child that kills itself; whether it was killed."""
+    child = os.fork()
+    if not child:
+        try:
+            with disk():
+                save(folder, paths)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0, "the child failed otherwise"
+    return os.WIFSIGNALED(status)
+
+
+def judge(told: str, text: str, states: dict[str, str], paths: Paths) -> str:
+    """One word for an outcome, which must be ``right``."""
+    before = {name: "old" if is_there else "nothing" for name, is_there in paths.items()}
+    if any(state not in (before[name], "new") for name, state in states.items()):
+        return f"neither old nor new: {states}"
+    if told == "killed":
+        return "right"
+    if told == "done":
+        return "right" if set(states.values()) == {"new"} else f"told done: {states}"
+    visible = [name for name, state in states.items() if state == "new"]
+    unclear = [name for name in visible if f"{name} was written, and could not be taken back" not in text]
+    return "right" if not unclear else f"told {told} ({text}), but new: {unclear}"
+
+
+def count_changes(folder: Path, paths: Paths) -> int:
+    disk = FaultyDisk()
+    with disk():
+        save(folder, paths)
+    return disk.count
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_old_or_new_and_told_which(
+    scenario: str, mode: str, start: Callable[[], Path], rounds: Any, tally: Any
+) -> None:
+    paths = SCENARIOS[scenario]
+    count = count_changes(start(), paths)
+    step = rounds(max(1, count // 4), 1)
+    wrong = []
+    for at in range(sum(map(ord, mode)) % step, count, step):
+        folder, disk = start(), FaultyDisk(mode, at)
+        if mode == "kill":
+            told, text = ("killed" if killed(disk, folder, paths) else "done"), ""
+        else:
+            told, text = attempt(disk, folder, paths)
+        gc.collect()
+        states = {name: found(folder / name) for name in paths}
+        outcome = judge(told, text, states, paths)
+        if outcome == "right" and not ("new" in states.values() and not any(paths.values())):
+            outcome = retried(folder, paths)
+        tally("right" if outcome == "right" else outcome.split(":")[0])
+        if outcome != "right":
+            wrong.append(f"{mode} at {at} of {count} ({disk.hit}): {outcome}")
+    assert wrong == []
+
+
+def retried(folder: Path, paths: Paths) -> str:
+    """The same save again, without a fault."""
+    try:
+        save(folder, paths)
+    except Exception as error:
+        return f"retry blocked: {error!r}"
+    if {found(folder / name) for name in paths} != {"new"}:
+        return "retry not there"
+    odd = left_over(folder, paths)
+    return f"left over: {odd}" if odd else "right"
