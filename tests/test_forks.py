@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_the_parent_goes_on(used: Path, tmp_path: Path) -> None:
 def all_locks() -> list[Any]:
     """Locks of Outgrad, of cached properties, and of the modules that it says it needs."""
     zarr.core.sync._get_lock()
-    foreign = [getattr(sys.modules[module], name) for module, name in _forks.FOREIGN_LOCKS]
+    foreign = [attrgetter(name)(sys.modules[module]) for module, name in _forks.FOREIGN_LOCKS]
     return [*_forks._locks, *_forks._property_locks(), *foreign]
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -26,6 +26,7 @@ FOREIGN_LOCKS = (
     ("dask.tokenize", "tokenize_lock"),
     ("dask.array.random", "_cached_states_lock"),
     ("zarr.core.sync", "_lock"),
+    ("threadpoolctl", "OpenBLASController._SHARED_STATE.lock"),
 )
 """Locks of modules on which everything here runs; they hold them for short updates."""
 
@@ -80,7 +81,10 @@ def _start_afresh() -> None:
 
 
 def _foreign_locks() -> list[Any]:
-    found = [getattr(sys.modules.get(module), name, None) for module, name in FOREIGN_LOCKS]
+    found = [
+        reduce(lambda at, own: getattr(at, own, None), name.split("."), sys.modules.get(module))
+        for module, name in FOREIGN_LOCKS
+    ]
     return [lock for lock in found if hasattr(lock, "_at_fork_reinit")]
 
 

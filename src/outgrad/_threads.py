@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any, NamedTuple
 
-from outgrad._forks import in_every_child
+from threadpoolctl import ThreadpoolController
+
+from outgrad._forks import forgets_in_child, fork_safe_lock, in_every_child
 
 Rows = slice
 
@@ -38,6 +41,92 @@ def allowed_threads() -> int:
     return _allowed.get()
 
 
+class _Blas:
+    """The threads of BLAS while tasks are at work: counted, as most libraries have one number a process."""
+
+    def __init__(self) -> None:
+        self._lock = fork_safe_lock()
+        self._inside = 0
+        self._before: list[int] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = _limited(_blas_libraries().shared)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside = max(0, self._inside - 1)  # a child may leave what its parent entered
+            if self._inside == 0:
+                self._restore()
+
+    def forget_threads(self) -> None:
+        """In a child no task is at work."""
+        if self._inside:
+            self._inside = 0
+            self._restore()
+
+    def _restore(self) -> None:
+        _set_threads(_blas_libraries().shared, self._before)
+
+
+class _Libraries(NamedTuple):
+    """Libraries with one number of threads for the process, and those with one for each thread of it."""
+
+    shared: Sequence[Any]
+    own: Sequence[Any]
+
+
+@cache
+def _blas_libraries() -> _Libraries:
+    """Finding them takes 10 ms, and threadpoolctl's own limits 0.2 ms each; setting a number takes 1 µs."""
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = [library for library in found if getattr(library, "threading_layer", "") == "openmp"]
+    return _Libraries([library for library in found if library not in own], own)
+
+
+def _limited(libraries: Sequence[Any]) -> list[int]:
+    """Limit libraries to one thread; return what they used before."""
+    before = [library.num_threads for library in libraries]
+    _set_threads(libraries, [1] * len(before))
+    return before
+
+
+def _set_threads(libraries: Sequence[Any], counts: Sequence[int]) -> None:
+    for library, count in zip(libraries, counts, strict=False):
+        # From 3.8 on, threadpoolctl ignores all threads but the first that set a number. Here it is one
+        # number for all, under a lock, and the last thread that leaves is seldom the first that came.
+        release = getattr(library, "clear_controlling_thread", _nothing)
+        release(force=True)
+        library.set_num_threads(count)
+        release(force=True)
+
+
+def _nothing(*, force: bool) -> None:
+    """Releases of threadpoolctl before 3.8 let every thread set the number."""
+
+
+_blas = _Blas()
+forgets_in_child(_blas)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let BLAS use one thread: several tasks run at a time, and each would start as many as there are cores.
+
+    Threads may overlap: the first that enters sets the limit, and the last that leaves restores what was
+    before. Also a decorator.
+    """
+    _blas.enter()
+    before = _limited(_blas_libraries().own)
+    try:
+        yield
+    finally:
+        _set_threads(_blas_libraries().own, before)
+        _blas.leave()
+
+
 def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
     """Call ``function`` for stretches of ``step`` rows; each thread has neighbouring ones."""
     pieces = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
@@ -48,6 +137,7 @@ def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
         return
     shares = [pieces[len(pieces) * n // count : len(pieces) * (n + 1) // count] for n in range(count)]
 
+    @one_blas_thread()
     def work(own: list[Rows]) -> None:
         for piece in own:
             function(piece)
@@ -74,6 +164,7 @@ def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
         shares[least].append(n)
         loads[least] += weights[n]
 
+    @one_blas_thread()
     def work(own: list[int]) -> None:
         for n in own:
             function(n)

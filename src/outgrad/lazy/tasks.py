@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from outgrad._foreign import kind_of, plain
+from outgrad._threads import one_blas_thread
 from outgrad.errors import ValidationError
 from outgrad.kernels import axes
 from outgrad.kernels.axes import AxisOrders
@@ -84,6 +85,7 @@ def read_part(reader: Reader, requests: Sequence[Request]) -> ChunkList:
     return reader.read(requests)
 
 
+@one_blas_thread()
 def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
     """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
     return [
@@ -120,21 +122,25 @@ def dense(part: ChunkList) -> ChunkList:
     return [dot.dense(chunk) for chunk in part]
 
 
+@one_blas_thread()
 def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList) -> ChunkList:
     """Multiply each piece with a whole block in dense form, given by its part and its place in that part."""
     return [dot.outer(chunk, whole[n][place]) for chunk, (n, place) in zip(part, others, strict=True)]
 
 
+@one_blas_thread()
 def factor(x: ChunkList, y: ChunkList) -> list[Factor]:
     """Factor the equations of each piece."""
     return [factored(a, b) for a, b in zip(x, y, strict=True)]
 
 
+@one_blas_thread()
 def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) -> list[Factor]:
     """Join factors of chunks of one block."""
     return [stack([parts[number][place] for number, place in sources])]
 
 
+@one_blas_thread()
 def solve(recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]) -> ChunkList:
     """Solve the equations of some blocks, given by the factors of their chunks."""
     return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]
