@@ -754,6 +754,26 @@ def test_a_read_only_folder(public: Path) -> None:
     assert os.listdir(public) == []  # noqa: PTH208
 
 
+@pytest.mark.parametrize("suffix", ["zarr", "mts"])
+@pytest.mark.parametrize("data", [MAP, LABELS], ids=["map", "labels"])
+def test_rights_that_are_lost_while_a_save_is_planned(public: Path, suffix: str, data: Any) -> None:
+    store = archive.plan_save(public / f"h.{suffix}", data)
+    with without_rights(), pytest.raises(PathPermissionError, match="permission denied"):
+        archive.execute([store])
+    assert os.listdir(public) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("suffix", ["zarr", "mts"])
+def test_errors_about_names_of_two_lines_are_one_line(folder: Path, suffix: str) -> None:
+    path = f"two\nlines\033[31m.{suffix}"
+    og.save(path, MAP)
+    for call in (partial(og.save, data=MAP), og.load_labels, lambda path: archive.plan_save(path, MAP)):
+        with pytest.raises(ArchiveError) as caught:
+            call(path)
+        assert r"two\nlines\x1b[31m" in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("name", ["h.zarr", "h.mts", "./h.zarr", "~x.mts"])
 def test_a_working_directory_that_is_gone(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
