@@ -242,6 +242,11 @@ def saved_text(lib: Library) -> bool:
     return Path("rho.txt.mts").exists()
 
 
+def saved_variable(lib: Library) -> bool:
+    lib.save("$RUN.mts", rho(lib))
+    return Path("$RUN.mts").exists()
+
+
 def loaded_block(lib: Library) -> str:
     lib.save(f"{lib.__name__}-block.mts", block_with(lib))
     return type(lib.load(f"{lib.__name__}-block.mts")).__name__
@@ -660,6 +665,7 @@ CASES = [
     Case("Any integer is an index", unsigned_index, TypeError, 1),
     Case("`save` does not replace what exists", saved_twice, None, FileExistsError),
     Case("The suffix says the format", saved_text, True, outgrad.errors.ArchiveError),
+    Case("A path is more than a name", saved_variable, True, outgrad.errors.PathError),
     Case("`load` reads maps, blocks and labels", loaded_block, METATENSOR_ERROR, "TensorBlock"),
     Case(
         "A file that does not exist is a FileNotFoundError",
