@@ -243,8 +243,9 @@ def saved_text(lib: Library) -> bool:
 
 
 def saved_variable(lib: Library) -> bool:
-    lib.save("$RUN.mts", rho(lib))
-    return Path("$RUN.mts").exists()
+    path = f"$RUN_{lib.__name__}.mts"
+    lib.save(path, rho(lib))
+    return Path(path).exists()
 
 
 def loaded_block(lib: Library) -> str:
