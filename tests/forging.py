@@ -12,9 +12,70 @@ import numpy as np
 import outgrad as og
 from outgrad.archive.codecs import chain_from_json
 from outgrad.archive.documents import array_document, serialize
-from outgrad.archive.spec import SEGMENTS, ArraySpec
+from outgrad.archive.spec import SEGMENTS, ArraySpec, Sizes
 from outgrad.archive.stores import ByteStore, SegmentStore
 from outgrad.labels.tables import table_digest
+
+
+def shared_arrays(path: Path) -> None:
+    """Write a map of three small blocks, whose gradients have gradients, in arrays that they share."""
+    og.save(path, make_map(np.random.default_rng(5)))
+
+
+def own_arrays(path: Path) -> None:
+    """Write such a map in arrays of several storage chunks, with several chunk edges."""
+    rng = np.random.default_rng(6)
+    sizes = Sizes(storage_chunk=900, table_chunk=120, share_below=0, fine_chunk=2500, whole_system=10**6)
+    with og.ArchiveWriter(path, sizes=sizes) as writer:
+        writer.append(make_map(rng))
+        writer.append(make_map(rng, 5, start=100))
+
+
+def make_map(rng: np.random.Generator, systems: int = 6, start: int = 0) -> og.TensorMap:
+    """Whole numbers, whose sums are exact in any order."""
+    blocks = []
+    for number in range(3):
+        rows = [[start + system, atom] for system in range(systems) for atom in range(2 + number % 2)]
+        block = og.TensorBlock(
+            rng.integers(-9, 9, (len(rows), 2, 3)).astype(float),
+            og.Labels(["system", "atom"], rows),
+            [og.Labels.range("m", 2)],
+            og.Labels(["n"], np.arange(3)[:, None] + number // 2),
+        )
+        positions = _gradient(rng, block, 2, "xyz", 3)
+        positions.add_gradient("cell", _gradient(rng, positions, 1, "abc", 2))
+        block.add_gradient("positions", positions)
+        blocks.append(block)
+    keys = og.Labels(["centre", "order"], [[1, 0], [6, 0], [1, 1]])
+    return og.TensorMap(keys, blocks)
+
+
+def _gradient(
+    rng: np.random.Generator, parent: og.TensorBlock, each: int, name: str, size: int
+) -> og.TensorBlock:
+    rows = len(parent.samples) * each
+    samples = np.column_stack([np.repeat(np.arange(len(parent.samples)), each), np.arange(rows)])
+    components = [og.Labels.range(name, size), *parent.components]
+    shape = (rows, *(len(component) for component in components), len(parent.properties))
+    values = rng.integers(-9, 9, shape).astype(float)
+    return og.TensorBlock(values, og.Labels(["sample", "atom"], samples), components, parent.properties)
+
+
+def content(tensor: og.TensorMap) -> list[Any]:
+    """Every label and every number."""
+    found = [tensor.keys.names, tensor.keys.values.tolist(), tensor.info()]
+
+    def add(block: og.TensorBlock) -> None:
+        for labels in (block.samples, *block.components, block.properties):
+            found.extend((labels.names, labels.values.tolist()))
+        found.append(np.asarray(block.values).tolist())
+        for name in block.gradients_list():
+            found.append(name)
+            add(block.gradient(name))
+
+    for block in tensor.blocks():
+        add(block)
+    return found
 
 
 def write_commit(path: Path, body: bytes, version: int = 1) -> None:

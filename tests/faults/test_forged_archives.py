@@ -10,55 +10,17 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery
-from outgrad.archive.spec import Sizes
+from forging import Forgery, content, own_arrays, shared_arrays
 from outgrad.errors import ArchiveError, DamagedArchiveError
-
-
-def make_map(rng, systems=6, start=0):
-    blocks = []
-    for number in range(3):
-        samples = np.array(
-            [[start + system, atom] for system in range(systems) for atom in range(2 + number % 2)]
-        )
-        block = og.TensorBlock(
-            rng.integers(-9, 9, (len(samples), 2, 3)).astype(float),
-            og.Labels(["system", "atom"], samples),
-            [og.Labels.range("m", 2)],
-            og.Labels(["n"], np.arange(3)[:, None] + number // 2),
-        )
-        positions = gradient(rng, block, 2, "xyz", 3)
-        positions.add_gradient("cell", gradient(rng, positions, 1, "abc", 2))
-        block.add_gradient("positions", positions)
-        blocks.append(block)
-    keys = og.Labels(["centre", "order"], [[1, 0], [6, 0], [1, 1]])
-    return og.TensorMap(keys, blocks)
-
-
-def gradient(rng, parent, each, name, size):
-    rows = len(parent.samples) * each
-    samples = np.column_stack([np.repeat(np.arange(len(parent.samples)), each), np.arange(rows)])
-    components = [og.Labels.range(name, size), *parent.components]
-    shape = (rows, *(len(component) for component in components), len(parent.properties))
-    values = rng.integers(-9, 9, shape).astype(float)
-    return og.TensorBlock(values, og.Labels(["sample", "atom"], samples), components, parent.properties)
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     """The same kind of map in shared arrays, and in arrays of its own with several chunks and edges."""
     folder = tmp_path_factory.mktemp("originals")
-    rng = np.random.default_rng(5)
-    og.save(folder / "shared.zarr", make_map(rng))
-    sizes = Sizes(storage_chunk=900, table_chunk=120, share_below=0, fine_chunk=2500, whole_system=10**6)
-    with og.ArchiveWriter(folder / "own.zarr", sizes=sizes) as writer:
-        writer.append(make_map(rng))
-        writer.append(shifted(rng))
+    shared_arrays(folder / "shared.zarr")
+    own_arrays(folder / "own.zarr")
     return folder
-
-
-def shifted(rng):
-    return make_map(rng, 5, start=100)
 
 
 OPERATIONS = {
@@ -89,23 +51,6 @@ EXPECTED = {
     "multiply": lambda tensor: og.multiply(tensor, 2.0),
     "save": lambda tensor: tensor,
 }
-
-
-def content(tensor):
-    """Every label and every number."""
-    found = [tensor.keys.names, tensor.keys.values.tolist()]
-
-    def add(block):
-        for labels in (block.samples, *block.components, block.properties):
-            found.extend((labels.names, labels.values.tolist()))
-        found.append(np.asarray(block.values).tolist())
-        for name in block.gradients_list():
-            found.append(name)
-            add(block.gradient(name))
-
-    for block in tensor.blocks():
-        add(block)
-    return found
 
 
 # ---- lies -------------------------------------------------------------------------------------------------
@@ -231,7 +176,7 @@ def lies_in_places(forgery):
                 lambda b=block, y=by: b["values"].__setitem__(1, b["values"][1] + y),
             )
         for other, against in enumerate(blocks):
-            if other > at:
+            if other > at and block["samples"] != against["samples"]:
                 yield (
                     f"values of arrays {at} and {other} swapped",
                     lambda a=block, b=against: swap(a, b, "values"),
@@ -322,7 +267,7 @@ def test_forged_archives_give_the_right_result_or_are_refused(originals, tmp_pat
         for name, expected in EXPECTED.items()
     }
     wrong = []
-    for original, kind, lie in found[: rounds(40, len(found))]:
+    for original, kind, lie in found[: rounds(30, len(found))]:
         said = tell(originals / original, tmp_path / "forged.zarr", kind, lie)
         for name, call in OPERATIONS.items():
             allowed = [right[original, name]]

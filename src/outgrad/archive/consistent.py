@@ -79,12 +79,28 @@ def _placement_mistake(segment: SegmentSpec) -> str:
                 where = "".join(f" gradient {name!r}" for name in path)
                 return f"the values of block {number}{where} do not follow those before in their array"
             taken[array] = first + segment.tables[spec.samples].rows
-    if taken.keys() & {table.place.array for table in segment.tables}:
+    labels = _label_rows(segment)
+    if taken.keys() & labels.keys():
         return "an array holds both values and labels"
-    for array, rows in taken.items():
+    for array, rows in (taken | labels).items():
         if rows != segment.arrays[array].shape[0]:
-            return f"{segment.arrays[array].path} has rows that are no block's"
+            return f"{segment.arrays[array].path} has rows that nobody needs"
     return ""
+
+
+def _label_rows(segment: SegmentSpec) -> dict[int, int]:
+    """The end of the last table, or of the last offsets, in each array that holds such."""
+    ends: dict[int, int] = {}
+    for (array, first), rows, *_ in segment.tables:
+        ends[array] = max(first + rows, ends.get(array, 0))
+    for block in segment.blocks:
+        for _, parent in block.walk():
+            for gradient in parent.gradients.values():
+                if gradient.offsets is not None:
+                    array, first = gradient.offsets
+                    stop = first + segment.tables[parent.samples].rows + 1
+                    ends[array] = max(stop, ends.get(array, 0))
+    return ends
 
 
 def _names_mistake(segment: SegmentSpec) -> str:

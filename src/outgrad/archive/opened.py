@@ -210,6 +210,8 @@ def read_again(root: Path, version: int, token: str) -> OpenArchive:
 def _check_file(root: Path, version: int) -> None:
     """Refuse what is no file, such as a pipe, for whose end we would wait."""
     path = commits.commit_path(root, version)
+    if path.is_symlink() and not path.exists():
+        raise DamagedArchiveError(f"open {root}: {path} is a link to nothing; {_HELP}")
     if path.exists() and not path.is_file():
         raise DamagedArchiveError(f"open {root}: {path} is no file; {_HELP}")
 

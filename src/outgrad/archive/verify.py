@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from outgrad.archive import commits
@@ -13,10 +14,12 @@ from outgrad.archive.spec import ArraySpec, SegmentSpec
 from outgrad.archive.stores import ByteStore, Checksums, ChunkError, SegmentStore, UnreadableError
 from outgrad.archive.verify_tables import table_mistakes
 from outgrad.archive.zarr_json import difference
-from outgrad.errors import DamagedArchiveError
+from outgrad.errors import DamagedArchiveError, MemoryLimitError
 
 MOST_JSON_BYTES = 2**30
 """Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
+MOST_PROBLEMS = 1000
+"""Damaged chunks of an array that are listed: a commit may name millions of chunks that never were."""
 MANIFEST = -1
 
 
@@ -77,7 +80,7 @@ def verify(path: str | Path) -> list[Problem]:
     store = ByteStore.local(root, read_only=True)
     problems = [*_key_problems(archive), *_document_problems(store, archive.segment)]
     chunks = list(_chunk_problems(store, archive))
-    unreadable = {(number, problem.chunk) for number, problem in chunks if problem.chunk is not None}
+    unreadable = {(number, problem.chunk) for number, problem in chunks}
     problems.extend(problem for _, problem in chunks)
     if any(number == MANIFEST for number, _ in chunks):
         return problems  # tables cannot be read without it
@@ -116,24 +119,31 @@ def _chunk_problems(store: ByteStore, archive: OpenArchive) -> Iterator[tuple[in
     assert manifest is not None, "a commit has a manifest"
     chunks = SegmentStore(store, segment.prefix)
     checksums = None  # without the manifest each chunk still has its own
-    found = list(_array_problems(chunks, manifest.array, manifest.checksums))
-    for error in found:
-        yield MANIFEST, Problem(error.array.path, error.chunk, error.reason)
+    found = list(_array_problems(chunks, manifest.array, manifest.checksums, lambda _: ()))
+    yield from ((MANIFEST, problem) for problem in found)
     if not found:
         checksums = chunks.read_rows(manifest.array, manifest.checksums, 0, manifest.array.shape[0])
     for number, array in enumerate(segment.arrays):
         base = segment.chunk_bases[number]
         own = None if checksums is None else checksums[base : base + array.chunk_count]
-        for error in _array_problems(chunks, array, own):
-            needed = tuple(archive.needed_for(number, error.chunk))
-            yield number, Problem(array.path, error.chunk, error.reason, needed)
+        needed = partial(archive.needed_for, number)
+        yield from ((number, problem) for problem in _array_problems(chunks, array, own, needed))
 
 
 def _array_problems(
-    store: SegmentStore, array: ArraySpec, checksums: Checksums | None
-) -> Iterator[ChunkError]:
+    store: SegmentStore,
+    array: ArraySpec,
+    checksums: Checksums | None,
+    needed_for: Callable[[int], Sequence[str]],
+) -> Iterator[Problem]:
+    problems = 0
     for chunk in range(array.chunk_count):
         try:
             store.read_chunk(array, checksums, chunk)
-        except ChunkError as error:
-            yield error
+        except (ChunkError, MemoryLimitError) as error:
+            reason = error.reason if isinstance(error, ChunkError) else str(error)
+            yield Problem(array.path, chunk, reason, tuple(needed_for(chunk)))
+            problems += 1
+        if problems == MOST_PROBLEMS:
+            yield Problem(array.path, None, f"has {problems} such chunks up to here; no more of it was read")
+            return

@@ -19,10 +19,14 @@ UNIQUE_BYTES = 64 * MIB
 """Rows of a table that is not sorted are compared in passes of about this size."""
 
 
-def table_mistakes(archive: OpenArchive, unreadable: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+Unreadable = set[tuple[int, int | None]]
+"""Storage chunks as (number of the array, number of the chunk); None: others of the array too."""
+
+
+def table_mistakes(archive: OpenArchive, unreadable: Unreadable) -> Iterator[tuple[str, str]]:
     """Yield the path of each table, or of a gradient's offsets, that is not what the commit says, and why.
 
-    Tables with a storage chunk in ``unreadable``, as (array, chunk), are left out.
+    Tables with a storage chunk in ``unreadable`` are left out.
     """
     segment = archive.segment
     wrong = set()
@@ -46,9 +50,9 @@ def table_mistakes(archive: OpenArchive, unreadable: set[tuple[int, int]]) -> It
                 done.add(what)
 
 
-def _is_unreadable(archive: OpenArchive, place: Place, rows: int, unreadable: set[tuple[int, int]]) -> bool:
+def _is_unreadable(archive: OpenArchive, place: Place, rows: int, unreadable: Unreadable) -> bool:
     chunks = archive.segment.arrays[place.array].chunks_of(place.first, place.first + rows)
-    return any((place.array, chunk) in unreadable for chunk in chunks)
+    return any((place.array, chunk) in unreadable for chunk in (None, *chunks))
 
 
 def _slices(archive: OpenArchive, number: int) -> Iterator[tuple[int, Table]]:
@@ -93,7 +97,7 @@ def _has_repeated_rows(archive: OpenArchive, number: int, table: TableSpec) -> b
 
 
 def _has_right_offsets(
-    archive: OpenArchive, samples: int, parent: int, place: Place, unreadable: set[tuple[int, int]]
+    archive: OpenArchive, samples: int, parent: int, place: Place, unreadable: Unreadable
 ) -> bool:
     rows = archive.segment.tables[parent].rows
     if _is_unreadable(archive, place, rows + 1, unreadable):
