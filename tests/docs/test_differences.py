@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -257,6 +258,32 @@ def slash(lib: Library) -> list[str]:
     path = f"{lib.__name__}-slash" + (".zarr" if lib is outgrad else ".mts")
     lib.save(path, map_of(lib, block_with(lib, "cell/strain")))
     return lib.load(path).block(0).gradients_list()
+
+
+def old_name(name: str) -> str:
+    """The name that a member of block 0 had in a file of equistore."""
+    if "/gradients/" in name:
+        return name.replace("/values.npy", "/data.npy")
+    return name.replace("blocks/0/values", "blocks/0/data").replace("blocks/0/", "blocks/0/values/")
+
+
+def equistore(lib: Library) -> int:
+    outgrad.save("new.mts", rho(outgrad), overwrite=True)
+    with zipfile.ZipFile("new.mts") as new, zipfile.ZipFile("old.mts", "w") as old:
+        for name in new.namelist():
+            old.writestr(old_name(name), new.read(name))
+    return len(lib.load("old.mts").block(0).values)
+
+
+def unused(lib: Library) -> list[str]:
+    outgrad.save("unused.mts", rho(outgrad), overwrite=True)
+    with zipfile.ZipFile("unused.mts", "a") as archive:
+        archive.writestr("blocks/9/values.npy", archive.read("blocks/0/values.npy"))
+        archive.writestr("blocks/9/samples.npy", archive.read("blocks/0/samples.npy"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lib.load("unused.mts")
+    return [warning.category.__name__ for warning in caught]
 
 
 def moved_component(lib: Library) -> Any:
@@ -674,6 +701,8 @@ CASES = [
         METATENSOR_ERROR,
         FileNotFoundError,
     ),
+    Case("Files of equistore are read", equistore, METATENSOR_ERROR, 2),
+    Case("Arrays of a file that belong to nothing are told of", unused, [], ["UserWarning"]),
     Case("The name of a gradient may be any text in an archive.", slash, METATENSOR_ERROR, ["cell/strain"]),
 ]
 UNTESTED = {"Gradients come back in the order in which they were added."}  # by chance, theirs do too

@@ -127,13 +127,12 @@ def _is_text(name: str) -> bool:
 
 
 def _refuse_escape(file: MtsFile, name: str) -> None:
-    where = file.where(name)
     if name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise file_error(where, "the name of the member is an absolute path")
+        raise file_error(file.where(name), "the name of the member is an absolute path")
     if "\\" in name:
-        raise file_error(where, "the name of the member has a backslash")
+        raise file_error(file.where(name), "the name of the member has a backslash")
     if ".." in name.split("/"):
-        raise file_error(where, "the name of the member leads out of its folder by '..'")
+        raise file_error(file.where(name), "the name of the member leads out of its folder by '..'")
 
 
 def kind_of(file: MtsFile, names: Iterable[str]) -> Kind:

@@ -178,20 +178,20 @@ def _entry(file: MtsFile, record: tuple[int, ...], raw: bytes, extra: bytes) -> 
     _, _, _, flags, method, _, _, crc, compressed, nbytes, _, _, _, disk, _, _, offset = record
     # A name that is no UTF-8 does not fit the layout, whatever it is.
     name = raw.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
-    nbytes, compressed, offset = _widen(file.where(name), extra, (nbytes, compressed, offset))
+    nbytes, compressed, offset = _widen(file, name, extra, (nbytes, compressed, offset))
     if disk not in (0, FULL16):
         raise file_error(file.where(name), "it lies in another part of a ZIP file in several parts")
     return Member(name, flags, method, crc, compressed, nbytes, offset)
 
 
-def _widen(where: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
+def _widen(file: MtsFile, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
     """Replace fields that are full by the 64-bit numbers of the zip64 extra field, in its fixed order."""
-    wanted = [place for place, field in enumerate(fields) if field == FULL32]
-    if not wanted:
+    if FULL32 not in fields:
         return fields
+    wanted = [place for place, field in enumerate(fields) if field == FULL32]
     numbers = _zip64_numbers(extra)
     if len(numbers) < len(wanted):
-        raise file_error(where, "its zip64 record is missing or damaged")
+        raise file_error(file.where(name), "its zip64 record is missing or damaged")
     widened = list(fields)
     for place, number in zip(wanted, numbers, strict=False):
         widened[place] = number
@@ -211,17 +211,18 @@ def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
 
 def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
     """Find where the bytes of a member start; its local header must agree with the directory."""
-    where = file.where(member.name)
     header_bytes = LOCAL.size + len(raw) + 64
     start = file.read(member.header_offset, max(0, min(header_bytes, file.size - member.header_offset)))
     if len(start) < LOCAL.size or not start.startswith(LOCAL_MARK):
-        raise file_error(where, f"there is no header of a member at byte {member.header_offset}")
+        raise file_error(
+            file.where(member.name), f"there is no header of a member at byte {member.header_offset}"
+        )
     _, _, flags, method, _, _, crc, compressed, nbytes, name_bytes, extra_bytes = LOCAL.unpack_from(start)
     header = LOCAL.size + name_bytes + extra_bytes
     if header > len(start):
         start = file.read(member.header_offset, header)
     extra = start[LOCAL.size + name_bytes : header]
-    nbytes, compressed = _widen(where, extra, (nbytes, compressed))
+    nbytes, compressed = _widen(file, member.name, extra, (nbytes, compressed))
     compared = ENCRYPTED_FLAGS if raw.isascii() else ENCRYPTED_FLAGS | UTF8_FLAG
     found = (start[LOCAL.size : LOCAL.size + name_bytes], flags & compared, method)
     expected = (raw, member.flags & compared, member.method)
@@ -229,7 +230,7 @@ def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
     unknown = (0, FULL32) if flags & DESCRIPTOR_FLAG else ()
     sizes = zip((crc, compressed, nbytes), (member.crc, member.compressed_bytes, member.nbytes), strict=True)
     if found != expected or any(size != known and size not in unknown for size, known in sizes):
-        raise file_error(where, "its header disagrees with the ZIP directory")
+        raise file_error(file.where(member.name), "its header disagrees with the ZIP directory")
     return member._replace(start=member.header_offset + header)
 
 
