@@ -125,7 +125,7 @@ def test_no_task_is_given_a_whole_block() -> None:
     graph, held = dict(result.__dask_graph__()), dict(sizes(lazy))
     new = len(result.__dask_keys__())
     added = {key: task for key, task in graph.items() if key not in lazy.__dask_graph__()}
-    rows = [key for key in added if str(key[0]).endswith("-rows")]
+    rows = [key for key in added if str(key[0]).startswith("rows-")]
     assert len(added) == new + len(rows) <= new + 12 * new
     for key, task in added.items():
         known = [held[other] for other in task.dependencies if other in held]

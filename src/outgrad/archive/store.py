@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ def plan_save(
     is_zarr = given.suffix == ZARR_SUFFIX
     with reaching("save", given):
         writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, durable)
-    return Store(target, writer, store_blocks(lazy, writer, uuid.uuid4().hex), lazy)
+    return Store(target, writer, store_blocks(lazy, writer), lazy)
 
 
 def _writer(

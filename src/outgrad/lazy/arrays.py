@@ -9,14 +9,13 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad._foreign import native
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_blocks, add_layer
+from outgrad.lazy.build import add_blocks
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
 
@@ -53,22 +52,17 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     """Show one array of one block as a Dask array, chunked along its rows."""
     outline = blocks.outlines[block].at(path)
     places = list(blocks.chunks_of(block))
-    name = f"values-{tokenize(places, path)}"
     zeros = (0,) * len(outline.trailing)
-    layer: dict[Key, Any] = {}
-    for chunk, (key, place) in enumerate(places):
-        own: Key = (name, chunk, *zeros)
-        layer[own] = Task(own, tasks.pick, place, path, TaskRef(key))
+    draft = Draft(places=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
+    draft.add_all(tasks.pick, [(place, path) for _, place in places], [[key for key, _ in places]])
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
 
     def note() -> Notes:
-        return Notes(
-            {key: rows * outline.row_bytes for key, rows in zip(layer, outline.chunk_rows, strict=True)}
-        )
+        return Notes({(0, n): rows * outline.row_bytes for n, rows in enumerate(outline.chunk_rows)})
 
-    graph = add_layer(name, layer, [blocks.graph], note)
-    return RowArray(graph, name, chunks, meta=meta)  # type: ignore[no-untyped-call]
+    layer = draft.place("values", [blocks.graph], note)
+    return RowArray(layer.graph, layer.name, chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
 def from_dask(array: da.Array, block: str) -> LazyBlocks:
@@ -80,15 +74,11 @@ def from_dask(array: da.Array, block: str) -> LazyBlocks:
         array = checked(array, block)
         array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
     edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
-    name = f"block-{tokenize(*_token(array, block))}"
-    keys: list[Key] = [(name, chunk) for chunk in range(len(edges) - 1)]
-    layer = {
-        key: Task(key, tasks.from_array, _given(array, block, place), TaskRef((array.name, *place)))
-        for key, place in zip(keys, _places(array), strict=True)
-    }
-    parts = tuple((Piece(0, chunk),) for chunk in range(len(keys)))
+    draft = Draft()
+    draft.add_all(tasks.from_array, *_compared(array, block))
+    parts = tuple((Piece(0, chunk),) for chunk in range(len(edges) - 1))
     outline = Outline(edges, array.shape[1:], native(array.dtype))
-    return add_blocks(name, layer, [array.dask], keys, parts, (outline,))
+    return add_blocks("block", draft, [array.dask], parts, (outline,))
 
 
 def checked(array: da.Array, block: str) -> da.Array:
@@ -97,22 +87,21 @@ def checked(array: da.Array, block: str) -> da.Array:
     Dask's own functions do not: cutting and joining chunks of other shapes can lose or mix numbers.
     """
     dtype = native(array.dtype)
-    name = f"checked-{tokenize(*_token(array, block))}"
-    layer: dict[Key, Any] = {}
-    sizes: dict[Key, int] = {}
-    for place in _places(array):
-        own: Key = (name, *place)
-        given = _given(array, block, place)
-        layer[own] = Task(own, tasks.given_array, given, TaskRef((array.name, *place)))
-        sizes[own] = prod(given.shape) * dtype.itemsize
-    graph = add_layer(name, layer, [array.dask], lambda: Notes(sizes))
+    draft = Draft(places=list(_places(array)))
+    constants, needs = _compared(array, block)
+    draft.add_all(tasks.given_array, constants, needs)
+    sizes: dict[Key, int] = {
+        (0, number): prod(given.shape) * dtype.itemsize for number, (given,) in enumerate(constants)
+    }
+    layer = draft.place("checked", [array.dask], lambda: Notes(sizes))
     meta = np.empty((0,) * array.ndim, dtype)
-    return da.Array(graph, name, array.chunks, meta=meta)  # type: ignore[no-untyped-call]
+    return da.Array(layer.graph, layer.name, array.chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
-def _token(array: da.Array, block: str) -> tuple[Any, ...]:
-    """All that tasks are told of an array: Dask's name of it does not fix its chunks and dtype."""
-    return array.name, array.chunks, str(array.dtype), block
+def _compared(array: da.Array, block: str) -> tuple[list[tuple[Any, ...]], list[list[Key]]]:
+    """What tasks are told of each chunk, and its key."""
+    places = list(_places(array))
+    return [(_given(array, block, place),) for place in places], [[(array.name, *own) for own in places]]
 
 
 def _places(array: da.Array) -> Iterator[tuple[int, ...]]:

@@ -42,15 +42,6 @@ class LazyBlocks:
             for place, piece in enumerate(part)
         }
 
-    @cached_property
-    def identity(self) -> tuple[Key, ...]:
-        """Keys that tell these blocks from all others, for the names of what builds on them.
-
-        A layer is named after its content, so one key is enough where one layer holds all parts.
-        """
-        layers = {key[0] if isinstance(key, tuple) else key for key in self.keys}
-        return self.keys[:1] if len(layers) == 1 else self.keys
-
     @property
     def top_layers(self) -> tuple[str, ...]:
         """Names of the layers on which no other layer builds, and of those that hold keys."""

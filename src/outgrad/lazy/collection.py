@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dask import threaded
-from dask.base import DaskMethodsMixin, get_scheduler, tokenize
+from dask.base import DaskMethodsMixin, get_scheduler
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.computing import compute
 from outgrad.lazy.memory import Notes, SizedLayer, project
+from outgrad.lazy.names import digest
 from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import connected_workers
 
@@ -41,7 +42,7 @@ def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = No
     if rename:
         keys = tuple(_renamed(key, rename) for key in keys)
     if not isinstance(graph, HighLevelGraph):
-        name = f"persisted-{tokenize(keys)}"
+        name = f"persisted-{digest(keys)}"
 
         def note() -> Notes:
             return Notes(dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True)))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_blocks, outlines_token, refs
+from outgrad.lazy.build import add_blocks, numbered
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
 
@@ -20,22 +17,18 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
 
     Gradients of ``whole`` are made dense once, by a task for each of its parts.
     """
-    name = f"dot-{tokenize(blocks.identity, whole.identity, outlines_token(outlines, blocks.parts))}"
-    layer: dict[Key, Any] = {}
-    dense: dict[Key, Key] = {key: (f"dense-{name}", number) for number, key in enumerate(whole.keys)}
-    for key, own in dense.items():
-        layer[own] = Task(own, tasks.dense, TaskRef(key))
-    keys: list[Key] = [(name, number) for number in range(len(blocks.parts))]
-    for own, key, part in zip(keys, blocks.keys, blocks.parts, strict=True):
+    draft = Draft()
+    dense = {key: draft.add(tasks.dense, (), (key,), "dense") for key in whole.keys}
+    for key, part in zip(blocks.keys, blocks.parts, strict=True):
         places = [whole.places[Piece(piece.block, 0)] for piece in part]
-        numbers, used = refs((dense[of], place) for of, place in places)
+        numbers = numbered((dense[of], place) for of, place in places)
         others = [(numbers[dense[of]], place) for of, place in places]
-        layer[own] = Task(own, tasks.multiply_rows, others, TaskRef(key), *used)
+        draft.add(tasks.multiply_rows, (others,), (key, *numbers))
 
     def note() -> Notes:
         return Notes({dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()})
 
-    return add_blocks(name, layer, [blocks.graph, whole.graph], keys, blocks.parts, outlines, note)
+    return add_blocks("dot", draft, [blocks.graph, whole.graph], blocks.parts, outlines, note)
 
 
 def _dense_bytes(whole: LazyBlocks, outlines: tuple[Outline, ...]) -> dict[Key, int]:

@@ -120,12 +120,13 @@ def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
     Of tasks that no builder of ours made, as those of Dask's arrays, nothing is known. They hold what they
     are made of, for what they are used in: at most as much as either.
     """
-    made_of: dict[Key, int] = {}
+    needs = {need for task in needed.values() for need in task.dependencies}
+    made_of = {key: known.get(key, 0) for key in needs - needed.keys()}  # what a cluster holds already
     for key, task in needed.items():
         parts = sum(made_of[need] for need in task.dependencies)
         made_of[key] = known.get(key, parts)
     used_in: dict[Key, int] = {}
-    sizes: dict[Key, int] = {}
+    sizes = {key: made_of[key] for key in needs - needed.keys()}
     for key in reversed(needed):
         own = used_in.get(key, 0)
         sizes[key] = known.get(key, min(made_of[key], own) if needed[key].dependencies else own)

@@ -8,13 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_blocks, distinct, outlines_token, part_sizes, refs
+from outgrad.lazy.build import Place, add_blocks, distinct, numbered, part_sizes
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import DIRECT_CHUNKS
 from outgrad.plan.chunks import pack_by
@@ -102,12 +101,6 @@ class Move:
             costs[piece.block][piece.chunk] = max(costs[piece.block][piece.chunk], given)
         return costs
 
-    def token(self, parts: Sequence[Part]) -> str:
-        """Name what is put where."""
-        moves = [[(o.block, o.rows, o.columns) for o in own] for own in self.origins]
-        orders = [order.value for order in self.orders]
-        return str(tokenize(self.places, moves, orders, self.fill, outlines_token(self.outlines, parts)))
-
 
 def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     """Put blocks together anew, one task a part; each task is given only the chunks that it needs.
@@ -116,37 +109,36 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     no task holds more than a few chunks whatever goes where.
     """
     parts = pack_by(move.costs(), target_bytes)
-    name = f"{label}-{move.token(parts)}"
     sources = distinct(blocks for blocks, _ in move.inputs)
     sizes = part_sizes(sources)
-    layer: dict[Key, Any] = {}
+    draft = Draft()
     cut: dict[Key, tuple[Piece, Pair]] = {}
     used: set[Key] = set()
-    keys: list[Key] = [(name, number) for number in range(len(parts))]
-    for key, part in zip(keys, parts, strict=True):
+    rows = [outline.chunk_rows for outline in move.outlines]
+    for part in parts:
         given = {move.place_of(piece, pair)[0] for piece in part for pair in move.needed[piece]}
         used |= given
         direct = sum(sizes[other] for other in given) <= DIRECT_CHUNKS * target_bytes or len(given) <= 1
-        layer[key] = _task(key, move, part, None if direct else _CutOut(key, layer, cut))
+        _task(draft, move, part, rows, None if direct else _CutOut(draft, cut))
     parents = [b.graph for b in sources if not used.isdisjoint(b.keys)]
-    return add_blocks(name, layer, parents, keys, parts, move.outlines, lambda: move.notes(cut))
+    return add_blocks(label, draft, parents, parts, move.outlines, lambda: move.notes(cut))
 
 
 class _CutOut:
     """Adds tasks that cut rows out of a chunk; the part of each holds this one chunk."""
 
-    def __init__(self, key: Key, layer: dict[Key, Any], rows: dict[Key, tuple[Piece, Pair]]) -> None:
-        assert isinstance(key, tuple), "keys of parts are (name, number)"
-        self._name, self._layer, self._rows = f"{key[0]}-rows", layer, rows
+    def __init__(self, draft: Draft, rows: dict[Key, tuple[Piece, Pair]]) -> None:
+        self._draft, self._rows = draft, rows
 
     def add(self, place: Place, taken: Any, rows: tuple[Piece, Pair]) -> Place:
-        own = (self._name, len(self._layer))
-        self._layer[own] = Task(own, tasks.cut_rows, place[1], taken, TaskRef(place[0]))
+        own = self._draft.add(tasks.cut_rows, (place[1], taken), (place[0],), "rows")
         self._rows[own] = rows
         return own, 0
 
 
-def _task(key: Key, move: Move, part: Part, cut_out: _CutOut | None) -> Task:
+def _task(
+    draft: Draft, move: Move, part: Part, rows: Sequence[Sequence[int]], cut_out: _CutOut | None
+) -> None:
     found: list[list[tuple[Place, Any, Any, Any]]] = []
     for piece in part:
         found.append([])
@@ -157,15 +149,15 @@ def _task(key: Key, move: Move, part: Part, cut_out: _CutOut | None) -> Task:
                 place, taken = cut_out.add(place, taken, (piece, pair)), None
             columns = move.origins[piece.block][pair.origin].columns
             found[-1].append((place, taken, span(pair.placed), None if columns is None else span(columns)))
-    numbers, used = refs(place for own in found for place, *_ in own)
+    numbers = numbered(place for own in found for place, *_ in own)
     recipes = [
         (
             move.frames[piece.block],
-            move.outlines[piece.block].chunk_rows[piece.chunk],
+            rows[piece.block][piece.chunk],
             [(numbers[k], place, *rest) for (k, place), *rest in own],
             move.orders[piece.block],
             move.fill,
         )
         for piece, own in zip(part, found, strict=True)
     ]
-    return Task(key, tasks.place_part, recipes, *used)
+    draft.add(tasks.place_part, (recipes,), list(numbers))

@@ -6,21 +6,24 @@ are never stored, sent to another worker, or kept beside those of other tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
 
 from dask._task_spec import Alias, DataNode, Task, convert_legacy_graph, cull
-from dask.optimization import default_fused_keys_renamer
 from dask.typing import Key
-from dask.utils import ensure_dict
+from dask.utils import ensure_dict, key_split
 
 from outgrad.lazy import tasks
+from outgrad.lazy.names import digest
 
 FEW_INPUTS = 4
 """A task that is given more than these takes none of them in: workers make them side by side."""
+
+NAME_LENGTH = 80
+"""How much of the names of tasks that run as one is shown in the name of all."""
 
 JOINING: frozenset[Callable[..., Any]] = frozenset(
     {tasks.run_rule, tasks.place_part, tasks.recut, tasks.collect, tasks.attach, tasks.multiply_rows}
@@ -49,7 +52,7 @@ class Optimized:
             if len(members) == 1:
                 found[key] = self.needed[key]
                 continue
-            name = default_fused_keys_renamer(list(members))  # type: ignore[no-untyped-call]
+            name = _fused_name(members)
             found[name] = Task.fuse(*(self.needed[member] for member in members), key=name)
             if name != key:
                 found[key] = Alias(key, target=name)
@@ -62,6 +65,17 @@ def optimize(graph: Any, keys: Iterable[Any]) -> Optimized:
     all_tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
     needed = _bottom_up(cull(all_tasks, set(wanted)))
     return Optimized(needed, _groups(needed, wanted))
+
+
+def _fused_name(members: Sequence[Key]) -> Key:
+    """Name what runs as one after all that it is made of; Dask's own names are cut off where they are long.
+
+    The number of the last task comes before the hash: neighbours stay neighbours when keys are sorted.
+    """
+    name, *numbers = members[-1] if isinstance(members[-1], tuple) else (members[-1],)
+    words = dict.fromkeys(key_split(member) for member in members[:-1])
+    words.pop(key_split(members[-1]), None)
+    return "-".join(["-".join(words)[:NAME_LENGTH], str(name)]).strip("-"), *numbers, digest(members)
 
 
 def _flat(keys: Any) -> Iterable[Key]:

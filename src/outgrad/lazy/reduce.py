@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad.kernels.scatter import Index
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import Place, add_blocks, outlines_token, refs
+from outgrad.lazy.build import Place, add_blocks, numbered
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
@@ -60,10 +59,6 @@ class Reduction:
         shift = made.row_bytes if self.kind in SPREAD else 0
         return int(self.widened(piece.block) * min(result, given)) + (8 + shift) * int(groups.sum())
 
-    def name(self, parts: Sequence[Part]) -> str:
-        token = tokenize(self.blocks.identity, self.present, outlines_token(self.outlines, parts))
-        return f"{self.kind}-{token}"
-
 
 class Source:
     """A contribution to a new chunk: where it is, which of its groups are used, and their new numbers.
@@ -80,18 +75,16 @@ class Source:
 def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     """Reduce every chunk by its own groups, and merge what belongs to the same new chunk."""
     parts = pack(reduction.outlines, reduction.target_bytes)
-    name = reduction.name(parts)
     blocks = reduction.blocks
-    layer: dict[Key, Any] = {}
-    partial: dict[Key, Key] = {}
-    for number, (key, local) in enumerate(zip(blocks.keys, reduction.local, strict=True)):
-        partial[key] = own = (f"partial-{name}", number)
-        layer[own] = Task(own, tasks.partial, reduction.kind, local, TaskRef(key))
-    keys: list[Key] = [(name, number) for number in range(len(parts))]
-    tree = _Tree(reduction, name, layer)
-    for key, part in zip(keys, parts, strict=True):
+    draft = Draft()
+    partial: dict[Key, Key] = {
+        key: draft.add(tasks.partial, (reduction.kind, local), (key,), "partial")
+        for key, local in zip(blocks.keys, reduction.local, strict=True)
+    }
+    tree = _Tree(reduction, draft)
+    for part in parts:
         sources = [tree.merged(piece, _sources(reduction, partial, piece)) for piece in part]
-        layer[key] = _merge_task(key, reduction, part, sources, final=True)
+        _merge_task(draft, reduction, part, sources)
 
     def note() -> Notes:
         made = zip(partial.values(), blocks.parts, strict=True)
@@ -99,7 +92,7 @@ def reduce_blocks(reduction: Reduction) -> LazyBlocks:
         cut = {key: reduction.partial_bytes(*pieces) for key, pieces in tree.cut.items()}
         return Notes({**sums, **cut, **tree.sizes})
 
-    return add_blocks(name, layer, [blocks.graph], keys, parts, reduction.outlines, note)
+    return add_blocks(reduction.kind, draft, [blocks.graph], parts, reduction.outlines, note)
 
 
 def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> list[Source]:
@@ -121,8 +114,7 @@ class _Tree:
     """Adds the tasks that merge contributions to a new chunk until few enough are left for the last task."""
 
     reduction: Reduction
-    name: str
-    layer: dict[Key, Any]
+    draft: Draft
     sizes: dict[Key, int] = field(default_factory=dict)
     """Bytes of merged contributions."""
     cut: dict[Key, tuple[Piece, int]] = field(default_factory=dict)
@@ -133,8 +125,8 @@ class _Tree:
         nbytes = int(self.reduction.widened(piece.block) * outline.held_bytes[piece.chunk])
 
         def merge(level: int, number: int, own: list[Source]) -> Source:
-            key = (f"{self.name}-tree-{piece.block}-{piece.chunk}-{level}", number)
-            self.layer[key] = _merge_task(key, self.reduction, (piece,), [own], final=False)
+            group = f"tree-{piece.block}-{piece.chunk}-{level}"
+            key = _merge_task(self.draft, self.reduction, (piece,), [own], group)
             self.sizes[key] = nbytes
             return Source((key, 0), None, (0, outline.chunk_rows[piece.chunk]), piece)
 
@@ -146,16 +138,17 @@ class _Tree:
         if source.rows is None:
             return source
         key, place = source.place
-        own = (f"{self.name}-rows-{piece.block}-{piece.chunk}", len(self.layer))
-        self.layer[own] = Task(own, tasks.cut_partial, place, source.rows, TaskRef(key))
+        group = f"rows-{piece.block}-{piece.chunk}"
+        own = self.draft.add(tasks.cut_partial, (place, source.rows), (key,), group)
         self.cut[own] = (source.piece, piece.chunk)
         return Source((own, 0), None, source.where, source.piece)
 
 
 def _merge_task(
-    key: Key, reduction: Reduction, part: Part, sources: Sequence[Sequence[Source]], final: bool
-) -> Task:
-    numbers, used = refs(source.place for own in sources for source in own)
+    draft: Draft, reduction: Reduction, part: Part, sources: Sequence[Sequence[Source]], group: str = ""
+) -> Key:
+    """Merge contributions: those that stay in a group of tasks are merged further."""
+    numbers = numbered(source.place for own in sources for source in own)
     recipes = [
         (
             reduction.outlines[piece.block].chunk_rows[piece.chunk],
@@ -164,4 +157,5 @@ def _merge_task(
         )
         for piece, own in zip(part, sources, strict=True)
     ]
-    return Task(key, tasks.merge_partials, reduction.kind, final, recipes, *used)
+    constants = reduction.kind, not group, recipes
+    return draft.add(tasks.merge_partials, constants, list(numbers), group)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
-from outgrad.lazy.build import add_layer, rowwise
+from outgrad.lazy.build import rowwise
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Part, Piece
 
@@ -23,13 +22,12 @@ def rowwise_on(
     blocks: LazyBlocks,
     numbers: Collection[int],
     config: Callable[[Part], tuple[Any, ...]],
-    token: Any,
 ) -> LazyBlocks:
     """Run ``function(*config(part), part)`` on the parts that hold any of some blocks; shapes stay."""
     held = [n for n, part in enumerate(blocks.parts) if any(piece.block in numbers for piece in part)]
     keys, parts = tuple(blocks.keys[n] for n in held), tuple(blocks.parts[n] for n in held)
     own = LazyBlocks(blocks.graph, keys, parts, blocks.outlines)
-    run = rowwise(label, function, [config(part) for part in parts], [own], own.outlines, token)
+    run = rowwise(label, function, [config(part) for part in parts], [own], own.outlines)
     changed = dict(zip(keys, run.keys, strict=True))
     return LazyBlocks(
         run.graph, tuple(changed.get(key, key) for key in blocks.keys), blocks.parts, blocks.outlines
@@ -40,8 +38,8 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     """Put the k-th of other blocks in the place of block ``numbers[k]``."""
     if list(numbers) == list(range(len(blocks.outlines))):
         return others
-    name = f"kept-{tokenize(blocks.identity, list(numbers))}"
-    layer: dict[Key, Any] = {}
+    draft = Draft()
+    cut: list[Key] = []
     kept: list[Part] = []
     found: list[tuple[Part, Key]] = [
         (tuple(Piece(numbers[piece.block], piece.chunk) for piece in part), key)
@@ -50,10 +48,9 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
         stay = [place for place, piece in enumerate(part) if piece.block not in numbers]
         if 0 < len(stay) < len(part):
-            own = (name, len(layer))
-            layer[own] = Task(own, tasks.collect, [(0, place) for place in stay], TaskRef(key))
+            key = draft.add(tasks.collect, ([(0, place) for place in stay],), (key,))
+            cut.append(key)
             kept.append(tuple(part[place] for place in stay))
-            key = own
         if stay:
             found.append((tuple(part[place] for place in stay), key))
     found.sort(key=lambda each: each[0])
@@ -63,9 +60,10 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     graphs = [others.graph, blocks.graph]
 
     def note() -> Notes:
-        return Notes(dict(zip(layer, held_bytes(blocks.outlines, kept), strict=True)))
+        return Notes(dict(zip(cut, held_bytes(blocks.outlines, kept), strict=True)))
 
-    graph = add_layer(name, layer, graphs, note) if layer else HighLevelGraph.merge(*graphs)
-    return LazyBlocks(
-        graph, tuple(key for _, key in found), tuple(part for part, _ in found), tuple(outlines)
-    )
+    keys, parts = tuple(key for _, key in found), tuple(part for part, _ in found)
+    if not cut:
+        return LazyBlocks(HighLevelGraph.merge(*graphs), keys, parts, tuple(outlines))
+    layer = draft.place("kept", graphs, note)
+    return LazyBlocks(layer.graph, tuple(map(layer.key, keys)), parts, tuple(outlines))

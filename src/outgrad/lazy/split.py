@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from dask._task_spec import Task
-from dask.base import tokenize
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
-from outgrad.lazy.build import Place, add_layer, distinct, part_sizes, refs
+from outgrad.lazy.build import Place, distinct, numbered, part_sizes
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.lazy.move import Input
 from outgrad.plan.frame import Frame
@@ -84,25 +83,20 @@ def _outline(outline: Outline, bounds: Iterator[Sequence[int]]) -> Outline:
     return Outline(edges - edges[0], outline.trailing, outline.dtype, gradients)
 
 
-def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
+def split_blocks(label: str, split: Split) -> list[LazyBlocks]:
     """Cut every result out of the chunks that hold its rows.
 
     There is one task for each of these chunks, or for several where they fit into the chunk size together;
     the results share the layer and the tasks that it builds on.
     """
     places = [list(blocks.chunks_of(number)) for blocks, number in split.inputs]
-    name = f"{label}-{tokenize(places, token, split.target_bytes)}"
-    layer: dict[Key, Any] = {}
+    draft = Draft()
     found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
     sources = distinct(blocks for blocks, _ in split.inputs)
     sizes = part_sizes(sources)
     for own in split.shares:
         parts = _parts(own, places, sizes, split.target_bytes)
-        keys: list[Key] = [(name, len(layer) + number) for number in range(len(parts))]
-        layer.update(
-            {k: _task(k, part, own, places, split.frames) for k, part in zip(keys, parts, strict=True)}
-        )
-        found.append((tuple(keys), parts))
+        found.append((tuple(_task(draft, part, own, places, split.frames) for part in parts), parts))
     outlines = [tuple(share.outline for share in own) for own in split.shares]
 
     def note() -> Notes:
@@ -110,8 +104,11 @@ def split_blocks(label: str, split: Split, token: Any) -> list[LazyBlocks]:
         sizes = (zip(keys, held_bytes(own, parts), strict=True) for (keys, parts), own in made)
         return Notes(dict(chain.from_iterable(sizes)))
 
-    graph = add_layer(name, layer, [own.graph for own in sources], note)
-    return [LazyBlocks(graph, keys, parts, own) for own, (keys, parts) in zip(outlines, found, strict=True)]
+    layer = draft.place(label, [own.graph for own in sources], note)
+    return [
+        LazyBlocks(layer.graph, tuple(map(layer.key, keys)), parts, own)
+        for own, (keys, parts) in zip(outlines, found, strict=True)
+    ]
 
 
 def _parts(
@@ -133,15 +130,19 @@ def _parts(
 
 
 def _task(
-    key: Key, part: Part, own: Sequence[Share], places: Sequence[Sequence[Place]], frames: Sequence[Frame]
-) -> Task:
+    draft: Draft,
+    part: Part,
+    own: Sequence[Share],
+    places: Sequence[Sequence[Place]],
+    frames: Sequence[Frame],
+) -> Key:
     cuts = [own[block].cuts[chunk] if own[block].cuts else None for block, chunk in part]
     found = [
         None if cut is None else places[piece.block][cut.chunk] for piece, cut in zip(part, cuts, strict=True)
     ]
-    numbers, used = refs(place for place in found if place is not None)
+    numbers = numbered(place for place in found if place is not None)
     recipe = [
         frames[piece.block] if cut is None or place is None else (numbers[place[0]], place[1], cut.ranges)
         for piece, cut, place in zip(part, cuts, found, strict=True)
     ]
-    return Task(key, tasks.cut_part, recipe, *used)
+    return draft.add(tasks.cut_part, (recipe,), list(numbers))

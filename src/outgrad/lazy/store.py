@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from dask._task_spec import Task, TaskRef
-from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import add_layer
+from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.requests import Seam, request
 
@@ -38,30 +35,31 @@ class StoreGraph:
     """Bytes of values and gradients that each of ``keys`` stands for (0 for seams)."""
 
 
-def store_blocks(blocks: LazyBlocks, writer: tasks.Writer, token: str) -> StoreGraph:
+def store_blocks(blocks: LazyBlocks, writer: tasks.Writer) -> StoreGraph:
     """Write every part by one task, and storage chunks shared by parts by seam tasks of their own."""
     requests = [tuple(request(blocks.outlines, piece) for piece in part) for part in blocks.parts]
     seams = writer.seams(requests)
-    name = f"write-{tokenize(token, blocks.identity)}"
-    layer: dict[Key, Any] = {}
+    draft = Draft()
     shared = {part for seam in seams for part in seam.parts}
     long = _long_waits(seams)
     keys: list[Key] = []
+    written: list[Key] = []
+    ends: dict[int, Key] = {}
     for number, key in enumerate(blocks.keys):
-        own: Key = (name, number)
-        layer[own] = Task(own, tasks.write_part, writer, requests[number], TaskRef(key))
+        own = draft.add(tasks.write_part, (writer, requests[number]), (key,))
+        written.append(own)
         if number in long:
-            own = _step(layer, f"ends-{name}", number, tasks.ends_of, frozenset(long[number]), own)
-        keys.append(_step(layer, f"receipt-{name}", number, tasks.receipt, own) if number in shared else own)
-    for number, seam in enumerate(seams):
-        own = (f"seam-{name}", number)
-        before = f"ends-{name}" if _waits_long(seam) else name
-        written = [TaskRef((before, part)) for part in seam.parts]
-        layer[own] = Task(own, tasks.write_seam, writer, seam._replace(parts=()), *written)
-        keys.append(own)
+            own = ends[number] = draft.add(tasks.ends_of, (frozenset(long[number]),), (own,), "ends")
+        keys.append(draft.add(tasks.receipt, (), (own,), "receipt") if number in shared else own)
+    sizes = dict.fromkeys([*written, *ends.values(), *keys], 0)
+    for seam in seams:
+        before = [ends[part] if _waits_long(seam) else written[part] for part in seam.parts]
+        keys.append(draft.add(tasks.write_seam, (writer, seam._replace(parts=())), before, "seam"))
+        sizes[keys[-1]] = 0
+        _add_sizes(sizes, seam, written, ends)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
-    graph = add_layer(name, layer, [blocks.graph], lambda: Notes(_sizes(layer, name, seams)))
-    return StoreGraph(graph, tuple(keys), nbytes)
+    layer = draft.place("write", [blocks.graph], lambda: Notes(sizes), once=True)
+    return StoreGraph(layer.graph, tuple(map(layer.key, keys)), nbytes)
 
 
 def _waits_long(seam: Seam) -> bool:
@@ -83,19 +81,9 @@ def _long_waits(seams: Sequence[Seam]) -> dict[int, set[int]]:
     return found
 
 
-def _step(layer: dict[Key, Any], name: str, number: int, function: Any, *arguments: Any) -> Key:
-    """Add a task to what a part has written; the last of the arguments is its key."""
-    key = (name, number)
-    layer[key] = Task(key, function, *arguments[:-1], TaskRef(arguments[-1]))
-    return key
-
-
-def _sizes(layer: dict[Key, Any], name: str, seams: Sequence[Seam]) -> dict[Key, int]:
-    """What waits for seams: each of the parts that share a storage chunk is taken to hold as much of it."""
-    sizes: dict[Key, int] = dict.fromkeys(layer, 0)
-    for seam in seams:
-        for part in seam.parts:
-            sizes[(name, part)] += seam.nbytes // len(seam.parts)
-            if _waits_long(seam):
-                sizes[(f"ends-{name}", part)] += seam.nbytes // len(seam.parts)
-    return sizes
+def _add_sizes(sizes: dict[Key, int], seam: Seam, written: Sequence[Key], ends: Mapping[int, Key]) -> None:
+    """What waits for a seam: each of the parts that share a storage chunk is taken to hold as much of it."""
+    for part in seam.parts:
+        sizes[written[part]] += seam.nbytes // len(seam.parts)
+        if _waits_long(seam):
+            sizes[ends[part]] += seam.nbytes // len(seam.parts)

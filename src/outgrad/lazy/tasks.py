@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -212,7 +212,7 @@ def attach(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: Ch
     return out
 
 
-def strip(keep: frozenset[str], part: ChunkList) -> ChunkList:
+def strip(keep: Collection[str], part: ChunkList) -> ChunkList:
     """Leave only the gradients in ``keep``."""
     return [
         Chunk(chunk.values, {p: g for p, g in chunk.gradients.items() if p in keep}, chunk.table)

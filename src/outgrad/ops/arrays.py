@@ -68,7 +68,7 @@ def make_contiguous(tensor: T) -> T:
     if not isinstance(data, LazyBlocks):
         return like(tensor, Blocks(blocks.metadata, tuple(_contiguous(list(data)))))
     if not _made_contiguous(data):
-        data = rowwise(CONTIGUOUS, _contiguous, [()] * len(data.parts), [data], data.outlines, None)
+        data = rowwise(CONTIGUOUS, _contiguous, [()] * len(data.parts), [data], data.outlines)
     return like(tensor, Blocks(blocks.metadata, data))
 
 

@@ -35,10 +35,9 @@ def run_rule(rule: str, operands: Sequence[Blocks], constants: Constants, top: T
     count = len(operands[0])
     outcome = [_plan(rule, operands, number, constants(number), top) for number in range(count)]
     lazies = [operand.lazy for operand in operands if operand.lazy is not None]
-    token = (rule, [constants(number) for number in range(count)])
     configs = [(rule, [constants(piece.block) for piece in part]) for part in lazies[0].parts]
     outlines = tuple(outline for _, outline in outcome)
-    data = rowwise(rule, tasks.run_rule, configs, lazies, outlines, token)
+    data = rowwise(rule, tasks.run_rule, configs, lazies, outlines)
     return Blocks(tuple(metadata for metadata, _ in outcome), data)
 
 

@@ -37,11 +37,11 @@ def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:
     blocks = content("remove_gradients", "tensor", tensor)
     found = list(dict.fromkeys(name for m in blocks.metadata for name in m.gradients))
     gone = set(found if remove is None else names_of("remove_gradients", "remove", remove))
-    keep = frozenset(name for name in found if name not in gone)
+    keep = tuple(sorted(name for name in found if name not in gone))
     return like(tensor, _kept(blocks, keep))
 
 
-def _kept(blocks: Blocks, keep: frozenset[str]) -> Blocks:
+def _kept(blocks: Blocks, keep: tuple[str, ...]) -> Blocks:
     metadata = tuple(
         replace(m, gradients={p: g for p, g in m.gradients.items() if p in keep}) for m in blocks.metadata
     )
@@ -52,12 +52,10 @@ def _kept(blocks: Blocks, keep: frozenset[str]) -> Blocks:
         for o in blocks.data.outlines
     )
     configs = [(keep,)] * len(blocks.data.parts)
-    return Blocks(
-        metadata, rowwise("remove_gradients", tasks.strip, configs, [blocks.data], cuts, sorted(keep))
-    )
+    return Blocks(metadata, rowwise("remove_gradients", tasks.strip, configs, [blocks.data], cuts))
 
 
-def _kept_chunk(chunk: Chunk, keep: frozenset[str]) -> Chunk:
+def _kept_chunk(chunk: Chunk, keep: tuple[str, ...]) -> Chunk:
     return tasks.strip(keep, [chunk])[0]
 
 

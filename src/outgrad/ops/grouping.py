@@ -116,8 +116,7 @@ def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blo
     local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
     if all(edges is not None for edges in aligned):
         configs = [(f"{kind}_rows", constants) for constants in local]
-        token = (kind, [(g.columns, m.samples.digest) for g, m in zip(grouped, blocks.metadata, strict=True)])
-        return Blocks(metadata, rowwise(f"{kind}_rows", tasks.run_rule, configs, [lazy], cuts, token))
+        return Blocks(metadata, rowwise(f"{kind}_rows", tasks.run_rule, configs, [lazy], cuts))
     present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
     return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
 

@@ -123,11 +123,9 @@ def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Bloc
         chunks = [permute_entries(blocks.chunk(n), own) for n, own in enumerate(orders)]
         return Blocks(metadata, tuple(chunks))
     only = [own if n in numbers else None for n, own in enumerate(orders)]
-    token = [[each.orders for _, each in own.walk()] for own in orders]
     data = rowwise_on(
         *("sort-entries", tasks.permute_entries, blocks.lazy, frozenset(numbers)),
         config=lambda part: ([only[piece.block] for piece in part],),
-        token=token,
     )
     return Blocks(metadata, data)
 

@@ -62,8 +62,7 @@ def _attach_lazily(block: Blocks, parameter: str, gradient: Blocks, metadata: Bl
         for n in range(cut.chunk_count)
     ]
     configs = [(parameter, [table]) for table in tables]
-    token = (parameter, samples.digest, cut.edges)
-    return rowwise("attach", tasks.attach, configs, [values, rows], (cut,), token)
+    return rowwise("attach", tasks.attach, configs, [values, rows], (cut,))
 
 
 def _edges(
@@ -95,4 +94,4 @@ def gradient_blocks(block: Blocks, parameter: str) -> Blocks:
     lazy = block.lazy
     outline = lazy.outlines[0].gradients[parameter]
     configs = [(parameter,)] * len(lazy.parts)
-    return Blocks((metadata,), rowwise("gradient", tasks.descend, configs, [lazy], (outline,), parameter))
+    return Blocks((metadata,), rowwise("gradient", tasks.descend, configs, [lazy], (outline,)))

@@ -61,9 +61,7 @@ def _astype(blocks: Blocks, dtype: np.dtype[Any]) -> Blocks:
     if isinstance(blocks.data, LazyBlocks):
         outlines = tuple(_outline_astype(outline, dtype) for outline in blocks.data.outlines)
         configs = [(dtype,)] * len(blocks.data.parts)
-        return Blocks(
-            blocks.metadata, rowwise("astype", _part_astype, configs, [blocks.data], outlines, dtype)
-        )
+        return Blocks(blocks.metadata, rowwise("astype", _part_astype, configs, [blocks.data], outlines))
     return Blocks(blocks.metadata, tuple(_chunk_astype(chunk, dtype) for chunk in blocks.data))
 
 

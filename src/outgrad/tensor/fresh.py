@@ -84,13 +84,7 @@ def _lazily(
         (fill, [_Planner(starts[n], chunk).space(metadata[n], cuts[n]) for n, chunk in part])
         for part in old.parts
     ]
-    shapes = [
-        (path, below.trailing, below.samples.digest if path else None)
-        for m in metadata
-        for path, below in m.walk()
-    ]
-    token = (fill, shapes, [cut.dtype for cut in cuts])
-    return made_blocks(label, fill_part, configs, cuts, old.parts, token)
+    return made_blocks(label, fill_part, configs, cuts, old.parts)
 
 
 def fill_part(fill: Fill, spaces: Sequence[Space]) -> list[Chunk]:

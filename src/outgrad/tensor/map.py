@@ -344,7 +344,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         return TensorMap._of(self._keys, content, {**self._info, **computed_notes(lazy, parts)})
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorMap", self._keys.digest, show.token(self._content)
+        return "outgrad.TensorMap", self._keys.digest, show.token(self._content), sorted(self._info.items())
 
     # ---- print forms ----
     def print(self, max_keys: int = -1) -> str:

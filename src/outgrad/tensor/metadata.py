@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from outgrad._types import Nested
 from outgrad.labels import Labels
@@ -20,7 +21,7 @@ class BlockMetadata(Nested):
     properties: Labels
     gradients: dict[str, BlockMetadata] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def trailing(self) -> tuple[int, ...]:
         """Shape without rows: lengths of the components and of the properties."""
         return (*(len(component) for component in self.components), len(self.properties))

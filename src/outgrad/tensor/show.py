@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from dask.base import tokenize
 from dask.utils import format_bytes
 
 from outgrad.labels import Labels
+from outgrad.lazy.names import digest
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -152,6 +152,6 @@ def token(blocks: Blocks) -> str:
         for path, m in metadata.walk()
     ]
     if blocks.lazy is not None:
-        return str(tokenize(labels, blocks.lazy.keys))
+        return digest((labels, blocks.lazy.keys, blocks.lazy.parts))
     arrays = [below.values for n in range(len(blocks)) for _, below in blocks.chunk(n).walk()]
-    return str(tokenize(labels, arrays))
+    return digest((labels, arrays))

@@ -115,7 +115,7 @@ def _lazily(label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks]
     ]
     frames = [outlines.frame(m, blocks.dtype(n)) for n, m in enumerate(blocks.metadata)]
     split = Split(inputs, frames, [[own[n] for own in by_block] for n in range(count)], chunk_bytes())
-    data = split_blocks(label, split, list(picks))
+    data = split_blocks(label, split)
     return [Blocks(tuple(parts[n][0] for parts, _ in found), own) for n, own in enumerate(data)]
 
 
