@@ -21,6 +21,10 @@ class ValidationError(OutgradError, ValueError):
     """Labels, blocks or maps that do not follow the rules of the data model."""
 
 
+class SettingError(OutgradError, ValueError):
+    """A setting in Dask's configuration, or in an environment variable, that is not allowed."""
+
+
 class NotEqualError(OutgradError, ValueError):
     """Two blocks or maps that should agree do not."""
 

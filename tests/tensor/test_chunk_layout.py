@@ -67,13 +67,13 @@ def test_sizes_as_text_and_by_configuration() -> None:
 
 @pytest.mark.parametrize("target", [0, -1, "0 B"])
 def test_sizes_are_positive(target: int | str) -> None:
-    with pytest.raises(ValueError, match=r"target_bytes=.* leaves no room for a row; give a positive size"):
+    with pytest.raises(ValueError, match=r"target_bytes=.*: it must be a positive size"):
         og.block_from_array(np.ones((2, 2))).chunk(target)
 
 
 @pytest.mark.parametrize("target", ["many", "3 parsecs"])
 def test_sizes_have_units(target: str) -> None:
-    with pytest.raises(ValueError, match=r"(?i)could not|interpret|parse"):
+    with pytest.raises(ValueError, match=r"target_bytes=.*: it must be"):
         og.block_from_array(np.ones((2, 2))).chunk(target)
 
 
