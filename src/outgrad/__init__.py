@@ -85,6 +85,7 @@ from outgrad.ops.reduce import (
     var_over_samples_block,
 )
 from outgrad.ops.select import slice, slice_block
+from outgrad.ops.shift import shift_dimension
 from outgrad.ops.split import split, split_block, split_by, split_by_block
 from outgrad.ops.switches import checks_enabled, unsafe_disable_checks, unsafe_enable_checks
 from outgrad.tensor import TensorBlock, TensorMap
@@ -174,6 +175,7 @@ __all__ = [
     "requires_grad_block",
     "save",
     "save_all",
+    "shift_dimension",
     "sin",
     "slice",
     "slice_block",

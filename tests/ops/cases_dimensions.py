@@ -55,6 +55,10 @@ def without(map: TensorMap) -> TensorMap:
     return og.remove_dimension(og.append_dimension(map, "samples", "extra", 5), "samples", "extra")
 
 
+def shifted_back(map: TensorMap, name: str) -> TensorMap:
+    return og.shift_dimension(og.shift_dimension(map, name, 7), name, -7)
+
+
 CASES = [
     Case(
         *("append to samples", "append_dimension", lambda A: og.append_dimension(A, "samples", "x", 3)),
@@ -103,6 +107,16 @@ CASES = [
         "rename_dimension",
         lambda A: og.rename_dimension(A, "components", "m", "o3_mu"),
         same_values,
+    ),
+    Case(
+        *("shift", "shift_dimension", lambda A: og.shift_dimension(A, "system", 5)),
+        same_values,
+        differentiable=False,  # gradients are by other systems
+    ),
+    Case(
+        *("shift and back", "shift_dimension", lambda A: shifted_back(A, "system")),
+        same_values,
+        tasks=lambda parts: 2 * parts,
     ),
     Case(
         "sum over components",

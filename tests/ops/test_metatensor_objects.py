@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, Any] = {
     "rcond": 1e-10,
     "keys": OURS.keys,
     "dimensions_indexes": [0],
+    "number": 1,
     "n": 1,
 }
 """Values of arguments beside operands, so that a call fails for the operand alone."""

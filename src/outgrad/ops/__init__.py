@@ -25,6 +25,7 @@ from outgrad.ops import (
     pointwise,
     reduce,
     select,
+    shift,
     split,
     switches,
 )
@@ -64,6 +65,7 @@ PUBLIC = {
         *("append_dimension", "insert_dimension", "permute_dimensions", "remove_dimension"),
         "rename_dimension",
     ),
+    shift: ("shift_dimension",),
     filter: ("drop_blocks", "drop_empty_blocks", "filter_blocks"),
     arrays: ("detach", "is_contiguous", "make_contiguous", "requires_grad"),
     metadata: ("one_hot", "unique_metadata"),

@@ -1,0 +1,68 @@
+"""Numbering on: a number added to one dimension of the samples."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from outgrad._foreign import kind_of
+from outgrad.ops.operands import T, content, like
+from outgrad.tensor.shifting import shifted
+
+
+def shift_dimension(tensor: T, name: str, number: int) -> T:
+    r"""Add a number to one dimension of the samples, so that maps that were computed apart number on.
+
+    Programs that compute descriptors count systems from 0 in each call. Shifted by the number of systems
+    before, such maps can be joined, or appended to one archive.
+
+    The dimension is shifted in the samples of the values and of all gradients that have it, but for the first
+    dimension of gradients, which is a row of the values. Keys, components and properties stay as they are.
+    Data are shared; from lazy data follow lazy data in the same chunks.
+
+    Parameters
+    ----------
+    tensor : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    name : str
+        Name of the dimension.
+    number : int
+        What is added, which may be negative.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        The same data and ``info``, with the new samples.
+
+    Raises
+    ------
+    ValidationError
+        If neither samples nor gradients have this dimension, or a sum does not fit into 32 bits.
+    TypeError
+        If an argument has the wrong type.
+
+    See Also
+    --------
+    ArchiveWriter.append : shifts what it appends, with ``shift={name: number}``
+    join : with ``add_dimension`` the number of its map can tell samples apart
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((2, 3)), ["system"])
+    >>> og.shift_dimension(block, "system", 30).samples["system"]
+    array([30, 31], dtype=int32)
+    """
+    call = "shift_dimension"
+    blocks = content(call, "tensor", tensor)
+    return like(tensor, shifted(call, blocks, *shift(call, name, number)))
+
+
+def shift(call: str, name: Any, number: Any) -> tuple[str, int]:
+    """Check the name of a dimension and what is added to it."""
+    if not isinstance(name, str):
+        raise TypeError(f"{call}: the name of a dimension must be a str, got {kind_of(name)}")
+    try:
+        return name, operator.index(number)
+    except TypeError:
+        raise TypeError(f"{call}: what is added to {name!r} must be an int, got {kind_of(number)}") from None
