@@ -92,6 +92,11 @@ class Draft:
         return str(self.root)
 
     @property
+    def is_open(self) -> bool:
+        """Whether it was begun, and neither finished nor given up."""
+        return bool(self._token)
+
+    @property
     def folder(self) -> Path:
         return self.root / SEGMENTS / self.segment_name
 

@@ -7,25 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad._types import Nested
 from outgrad.archive.codecs import Compressor
 from outgrad.archive.edges import slices
 from outgrad.archive.layout import array_spec, check_dtype
+from outgrad.archive.seen import SeenRows
 from outgrad.archive.spec import LABEL_DTYPE, ArraySpec, Place, Sizes, path_in_block
-from outgrad.archive.stores import RowSink, SegmentStore
+from outgrad.archive.stores import RowSink, SegmentStore, SinkState
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.labels.packing import Table
-from outgrad.labels.tables import sliced_digest
+from outgrad.labels.tables import find_rows, sliced_digest
 from outgrad.plan.outline import Outline
 from outgrad.tensor.metadata import BlockMetadata
 
-Hashes = npt.NDArray[np.uint64]
+State = tuple[SinkState, SinkState, SeenRows, tuple[Any, ...]]
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 _LAST_ROW = 2**31
 
 
@@ -37,9 +36,9 @@ class Target:
     sizes: Sizes
     compressor: Compressor | None
 
-    def values(self, path: str, chunk: Chunk) -> RowSink:
-        check_dtype(chunk.values.dtype, path)
-        return self._sink(path, chunk.values.dtype, chunk.values.shape[1:], self.sizes.storage_chunk)
+    def values(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...]) -> RowSink:
+        check_dtype(dtype, path)
+        return self._sink(path, dtype, trailing, self.sizes.storage_chunk)
 
     def table(self, path: str, width: int) -> RowSink:
         return self._sink(path, LABEL_DTYPE, (width,), self.sizes.table_chunk)
@@ -53,21 +52,19 @@ class Target:
 class GrowingBlock(Nested):
     """A block or a gradient that grows.
 
-    Components and properties stay those of the first piece. ``hashes`` keeps 8 bytes a sample, to find
-    samples that occur in two pieces.
+    Components and properties stay those of the first piece. ``seen`` keeps 8 bytes a sample, to find
+    samples that occur in two pieces; gradients need none, since their rows count samples.
     """
 
-    def __init__(self, target: Target, path: str, metadata: BlockMetadata, chunk: Chunk) -> None:
+    def __init__(self, target: Target, path: str, metadata: BlockMetadata, dtype: np.dtype[Any]) -> None:
         self.path = path
         self.metadata = metadata
-        self.dtype = chunk.values.dtype
-        self.values = target.values(f"{path}values", chunk)
+        self.dtype = dtype
+        self.values = target.values(f"{path}values", dtype, metadata.trailing)
         self.samples = target.table(f"{path}samples", len(metadata.samples.names))
-        self.hashes: list[Hashes] = []
+        self.seen = SeenRows()
         self.gradients = {
-            parameter: GrowingBlock(
-                target, f"{path}{path_in_block((parameter,))}", gradient, chunk.gradients[parameter]
-            )
+            parameter: GrowingBlock(target, f"{path}{path_in_block((parameter,))}", gradient, dtype)
             for parameter, gradient in metadata.gradients.items()
         }
 
@@ -75,15 +72,42 @@ class GrowingBlock(Nested):
         """Add the rows of a checked piece; ``parent_rows`` is how many rows the parent had before it."""
         own_rows = self.values.rows
         for rows in slices(metadata.samples):
-            self.samples.append(rows if parent_rows is None else _shifted(rows, parent_rows, self.path))
-            if parent_rows is None:
-                self.hashes.append(row_hashes(rows))
+            self.samples.append(rows if parent_rows is None else _shifted(rows, parent_rows))
         self.values.append(chunk.values)
         for parameter, gradient in self.gradients.items():
             gradient.append(metadata.gradients[parameter], chunk.gradients[parameter], own_rows)
 
-    def check(self, metadata: BlockMetadata, chunk: Chunk) -> None:
-        """Refuse a piece that does not continue this block, before any of it is written."""
+    def state(self) -> State:
+        """What :meth:`restore` needs to forget what comes after."""
+        below = tuple(gradient.state() for gradient in self.gradients.values())
+        return self.values.state(), self.samples.state(), self.seen, below
+
+    def restore(self, state: State) -> None:
+        """Forget all rows that were appended since."""
+        values, samples, self.seen, below = state
+        self.values.restore(values)
+        self.samples.restore(samples)
+        for gradient, own in zip(self.gradients.values(), below, strict=True):
+            gradient.restore(own)
+
+    def find(self, rows: Table) -> tuple[int, int] | None:
+        """Find the first sample that is one of ``rows``: its place there, and the row that it has here."""
+        first = 0
+        for table in self.samples.read():
+            places = find_rows(rows, table)
+            if (places >= 0).any():
+                at = int((places >= 0).argmax())
+                return int(places[at]), first + at
+            first += len(table)
+        return None
+
+    def largest(self, column: int) -> int:
+        """The largest value in a column of the samples; −1 if there are none."""
+        return max((int(table[:, column].max()) for table in self.samples.read() if len(table)), default=-1)
+
+    # ---- what does not continue the block is refused, before any of it is written ----
+    def check(self, metadata: BlockMetadata, dtype: np.dtype[Any]) -> None:
+        """Refuse labels and dtypes that are not those of the pieces before."""
         same = (
             self.metadata.components == metadata.components
             and self.metadata.properties == metadata.properties
@@ -92,17 +116,49 @@ class GrowingBlock(Nested):
         )
         if not same:
             raise ValidationError(
-                f"append: {self.path.rstrip('/')} has other sample names, components, properties or "
+                f"append: {self._name} has other sample names, components, properties or "
                 "gradients than in the pieces before; give each block the same ones in every piece"
             )
+        if dtype != self.dtype:
+            raise ValidationError(
+                f"append: {self._name} has dtype {dtype}, and {self.dtype} in the pieces before; convert "
+                f"this piece with .to(dtype={str(self.dtype)!r})"
+            )
+        for parameter, gradient in self.gradients.items():
+            gradient.check(metadata.gradients[parameter], dtype)
+            below = metadata.gradients[parameter].samples
+            gradient.check_rows(below, self.values.rows, len(metadata.samples))
+
+    def check_rows(self, samples: Labels, before: int, rows: int) -> None:
+        """Refuse rows of a gradient that its parent, of ``rows`` rows after ``before`` others, has not."""
+        if before + rows > _LAST_ROW:
+            raise ValidationError(
+                f"append: the parent of {self._name} has more than {_LAST_ROW} rows, which 32-bit "
+                "labels cannot number; write several archives"
+            )
+        if samples.is_stored or not len(samples):
+            return  # checked when they were written
+        column = samples.column(samples.names[0])
+        if column.min() < 0 or column.max() >= rows:
+            raise ValidationError(
+                f"append: {self._name} has 'sample' from {column.min()} to {column.max()}, but its parent "
+                f"has {rows} rows in this map, numbered from 0"
+            )
+
+    def check_arrays(self, metadata: BlockMetadata, chunk: Chunk) -> None:
+        """Refuse arrays that are not what their labels say."""
         if chunk.values.shape != metadata.shape or chunk.values.dtype != self.dtype:
             raise ValidationError(
-                f"append: {self.path.rstrip('/')} has values of shape {chunk.values.shape} and dtype "
+                f"append: {self._name} has values of shape {chunk.values.shape} and dtype "
                 f"{chunk.values.dtype}, where its labels and the pieces before ask for {metadata.shape} and "
                 f"{self.dtype}"
             )
         for parameter, gradient in self.gradients.items():
-            gradient.check(metadata.gradients[parameter], chunk.gradients[parameter])
+            gradient.check_arrays(metadata.gradients[parameter], chunk.gradients[parameter])
+
+    @property
+    def _name(self) -> str:
+        return self.path.rstrip("/")
 
     @property
     def signature(self) -> tuple[Any, ...]:
@@ -112,25 +168,10 @@ class GrowingBlock(Nested):
         return (*(tuple(labels.names) for labels in names), self.dtype.name, *gradients)
 
 
-def _shifted(rows: Table, by: int, path: str) -> Table:
-    if by + int(rows[:, 0].max(initial=0)) >= _LAST_ROW:
-        raise ValidationError(
-            f"append: the parent of {path.rstrip('/')} has more than {_LAST_ROW} rows, which 32-bit labels "
-            "cannot number; write several archives"
-        )
+def _shifted(rows: Table, by: int) -> Table:
     shifted = rows.copy()
     shifted[:, 0] += by
     return shifted
-
-
-def row_hashes(table: Table) -> Hashes:
-    """64 bits for each row of a table (n, d): equal rows have equal ones."""
-    hashes = np.zeros(len(table), dtype=np.uint64)
-    for column in table.T:
-        hashes ^= column.astype(np.uint32)
-        hashes *= _MIX
-        hashes ^= hashes >> np.uint64(29)
-    return hashes
 
 
 @dataclass(frozen=True)
@@ -182,15 +223,3 @@ class GrownArrays:
         self.arrays.append(sink.close())
         self.checksums.append(sink.checksums)
         return Place(len(self.arrays) - 1, 0)
-
-
-def repeated_rows(block: GrowingBlock, samples: Labels) -> tuple[int, int] | None:
-    """Two rows of a block's samples that are equal, or None: hashes find candidates, the rows decide."""
-    hashes = np.concatenate([*block.hashes, np.zeros(0, dtype=np.uint64)])
-    order = np.argsort(hashes, kind="stable")
-    candidates = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    for at in candidates.tolist():
-        first, second = int(order[at]), int(order[at + 1])
-        if np.array_equal(samples.read(first, first + 1), samples.read(second, second + 1)):
-            return first, second
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +257,9 @@ def _allocate(array: ArraySpec, shape: tuple[int, ...]) -> Array:
         ) from error
 
 
+SinkState = tuple[int, int, tuple[Array, ...], int]
+
+
 class RowSink:
     """Rows that arrive in order, written as whole storage chunks as they fill.
 
@@ -270,6 +273,22 @@ class RowSink:
         self._segment = segment
         self._pending: list[Array] = []
         self._pending_rows = 0
+
+    def state(self) -> SinkState:
+        """What :meth:`restore` needs to forget the rows that come after."""
+        return self.rows, len(self.checksums), tuple(self._pending), self._pending_rows
+
+    def restore(self, state: SinkState) -> None:
+        """Go back to a state before; chunks that were written since are written again, or not named."""
+        self.rows, chunks, pending, self._pending_rows = state
+        del self.checksums[chunks:]
+        self._pending = list(pending)
+
+    def read(self) -> Iterator[Array]:
+        """Yield all rows, a storage chunk at a time."""
+        for number in range(len(self.checksums)):
+            yield self._segment.read_chunk(self.array, self.checksums, number)
+        yield from self._pending
 
     def append(self, rows: Array) -> None:
         """Take some more rows; what does not fill a chunk is copied and kept."""

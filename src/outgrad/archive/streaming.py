@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from types import TracebackType
@@ -14,8 +14,9 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad._signals import stopping_cleanly
 from outgrad.archive.draft import Description, Draft, chunk_checksums
-from outgrad.archive.growing import GrowingBlock, GrownArrays, Target, repeated_rows
-from outgrad.archive.layout import Tables, block_path, lay_out_tables
+from outgrad.archive.growing import GrownArrays, Target
+from outgrad.archive.growing_map import GrowingMap
+from outgrad.archive.layout import Tables, lay_out_tables
 from outgrad.archive.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
 from outgrad.archive.places import target_path
 from outgrad.archive.publishing import publish_all
@@ -24,12 +25,10 @@ from outgrad.archive.spec import DEFAULT_COMPRESSOR, Sizes, find_compressor
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
-from outgrad.labels.check import row_text
+from outgrad.ops.shift import shift_dimension
 from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
-
-Key = tuple[int, ...]
 
 
 class ArchiveWriter:
@@ -89,8 +88,7 @@ class ArchiveWriter:
         with reaching("write", given):
             self._draft.begin()
         self._target = Target(self._draft.store(), self._sizes, self._compressor)
-        self._names: list[str] | None = None
-        self._blocks: dict[Key, GrowingBlock] = {}
+        self._growing = GrowingMap(self._target)
 
     def __enter__(self) -> Self:
         return self
@@ -107,29 +105,51 @@ class ArchiveWriter:
         self._draft.abort()
         self._stopping.__exit__(kind, error, trace)
 
-    def append(self, tensor: TensorMap) -> None:
-        """Add the rows of one map; a lazy one is computed first.
+    def append(self, tensor: TensorMap, *, shift: Mapping[str, int] | None = None) -> None:
+        """Add the rows of one map; a lazy one is computed first, once its labels were checked.
+
+        A map that does not continue those before is refused before any of it is written, and one that fails
+        on the way is taken back: in both cases the writer is as it was before, and can go on and be closed.
 
         Parameters
         ----------
         tensor : TensorMap
             Its samples are not in any map before; gradients count samples from the start of its blocks.
+        shift : dict of str to int, optional
+            Numbers that are added to dimensions of the samples, in gradients too, as
+            :func:`shift_dimension` does: ``{"system": 30}`` if systems are counted from 0 in each map, and
+            there were 30 before.
 
         Raises
         ------
         ValidationError
-            If names, components, properties, gradients or dtypes are not those of the maps before.
+            If names, components, properties, gradients or dtypes are not those of the maps before, or a
+            sample was appended before.
         TypeError
             If it is no map.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> rows = og.Labels(["system", "atom"], [[0, 0], [0, 1]])
+        >>> block = og.TensorBlock(np.ones((2, 3)), rows, [], og.Labels.range("n", 3))
+        >>> with og.ArchiveWriter("pieces.zarr") as writer:
+        ...     for number in range(2):
+        ...         writer.append(og.TensorMap(og.Labels.single(), [block]), shift={"system": number})
+        >>> og.open("pieces.zarr").block().samples["system"]
+        array([0, 0, 1, 1], dtype=int32)
         """
         if not isinstance(tensor, TensorMap):
             raise TypeError(f"append: a TensorMap is needed, got {kind_of(tensor)}")
+        self._require_open()
+        labels = _shifted(tensor, shift)
+        dtypes = [labels.dtype(number) for number in range(len(labels))]
+        parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
         content: Blocks = tensor.compute()._blocks()  # type: ignore[no-untyped-call]
-        chunks = [content.chunk(number) for number in range(len(content))]
-        self.append_pieces(tensor.keys, content.metadata, chunks)
+        self._growing.append(tensor.keys, parts, [content.chunk(n) for n in range(len(content))])
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
-        """Add the rows of one map.
+        """Add the rows of one map, as :meth:`append` does.
 
         Parameters
         ----------
@@ -143,34 +163,15 @@ class ArchiveWriter:
         Raises
         ------
         ValidationError
-            If names, components, properties, gradients or dtypes are not those of the maps before.
+            As :meth:`append`.
         """
-        if self._names not in (None, keys.names):
-            raise ValidationError(
-                f"append: the keys have names {keys.names}, and those of the maps before {self._names}; "
-                "write them to different archives"
-            )
-        self._names = keys.names
-        for key, block, chunk in zip(keys.values.tolist(), metadata, chunks, strict=True):
-            grown = self._block(tuple(key), block, chunk)
-            grown.check(block, chunk)
-            grown.append(block, chunk)
+        self._require_open()
+        parts = self._growing.checked(keys, metadata, [chunk.values.dtype for chunk in chunks])
+        self._growing.append(keys, parts, chunks)
 
-    def _block(self, key: Key, metadata: BlockMetadata, chunk: Chunk) -> GrowingBlock:
-        if key not in self._blocks:
-            path = block_path(len(self._blocks), ())
-            made = GrowingBlock(self._target, path, metadata, chunk)
-            for first in list(self._blocks.values())[:1]:
-                self._check_alike(first, made)
-            self._blocks[key] = made
-        return self._blocks[key]
-
-    def _check_alike(self, first: GrowingBlock, other: GrowingBlock) -> None:
-        if first.signature != other.signature:
-            raise ValidationError(
-                "append: the blocks of a map have equal names, dtypes and gradients, found "
-                f"{other.signature} after {first.signature}"
-            )
+    def _require_open(self) -> None:
+        if not self._draft.is_open:
+            raise ValidationError(f"append: the writer of {self._draft.root} is closed; begin another one")
 
     def close(self) -> None:
         """Write what is left, and make the archive visible.
@@ -178,7 +179,7 @@ class ArchiveWriter:
         Raises
         ------
         ValidationError
-            If a sample occurs in two pieces, or nothing was appended; then nothing is left at the path.
+            If nothing was appended; then nothing is left at the path.
         """
         with self._stopping:
             try:
@@ -188,16 +189,17 @@ class ArchiveWriter:
                 raise
 
     def _close(self) -> None:
-        if self._names is None:
+        self._growing.require_whole("close")
+        names, blocks = self._growing.names, self._growing.blocks
+        if names is None:
             raise ValidationError(
                 f"write {self._draft.root}: nothing was appended; append at least one map, which may be empty"
             )
-        values = np.array(list(self._blocks), dtype=np.int32).reshape(-1, len(self._names))
-        keys = Labels(self._names, values)
+        values = np.array(list(blocks), dtype=np.int32).reshape(-1, len(names))
+        keys = Labels(names, values)
         grown = GrownArrays(self._target.store)
-        closed = [grown.close(block) for block in self._blocks.values()]
+        closed = [grown.close(block) for block in blocks.values()]
         metadata, outlines = [each[0] for each in closed], [each[1] for each in closed]
-        self._check_unique(metadata)
         tables = Tables()
         tables.number(keys, "keys")
         for samples, place in grown.sample_places:
@@ -212,16 +214,6 @@ class ArchiveWriter:
         self._draft.prepare(self._description, segment, everything, self._sizes)
         publish_all([self._draft])
 
-    def _check_unique(self, metadata: Sequence[BlockMetadata]) -> None:
-        for (key, block), own in zip(self._blocks.items(), metadata, strict=True):
-            found = repeated_rows(block, own.samples)
-            if found is not None:
-                row = row_text(own.samples.names, own.samples.read(found[0], found[0] + 1)[0])
-                raise ValidationError(
-                    f"write {self._draft.root}: sample {row} of block {key} was appended twice, as rows "
-                    f"{found[0]} and {found[1]}; number systems through all pieces"
-                )
-
     def abort(self) -> None:
         """Remove what was written; an archive that was there before stays."""
         _give_up(self._draft, self._stopping)
@@ -230,3 +222,12 @@ class ArchiveWriter:
 def _give_up(draft: Draft, stopping: ExitStack) -> None:
     with stopping:
         draft.abort()
+
+
+def _shifted(tensor: TensorMap, shift: Mapping[str, int] | None) -> Blocks:
+    """The labels of a map, with numbers added to some dimensions; its data stay what they are."""
+    if not (shift is None or isinstance(shift, Mapping)):
+        raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
+    for name, number in (shift or {}).items():
+        tensor = shift_dimension(tensor, name, number)
+    return tensor._blocks()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from outgrad.archive.edges import Offsets
-from outgrad.archive.growing import row_hashes
 from outgrad.archive.opened import OpenArchive
+from outgrad.archive.seen import row_hashes
 from outgrad.archive.spec import MIB, Place, TableSpec
 from outgrad.archive.tables import OTHER_DIGEST
 from outgrad.labels.packing import Table
