@@ -306,7 +306,7 @@ class Draft:
 
     def abort(self) -> None:
         """Remove what was written; what is visible, of this writer or another, stays."""
-        if not self._token:
+        if not leases.is_own(self._token):
             return
         with deferred():
             if not self._may_be_visible():

@@ -44,6 +44,11 @@ def new_token() -> str:
     return token
 
 
+def is_own(token: str) -> bool:
+    """Whether a writer belongs to this process, and not to the one that this one was forked from."""
+    return token in _at_work and int(token.split("-")[1], 16) == os.getpid()
+
+
 def release(token: str) -> None:
     """Say that a writer of this process has ended."""
     _at_work.discard(token)

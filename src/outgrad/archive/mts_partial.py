@@ -169,6 +169,8 @@ class PartialFile:
 
     def abort(self) -> None:
         """Remove the partial file; the target stays as it is."""
+        if not leases.is_own(self._token):
+            return
         with deferred():
             warn_of(list(self._remove_partials()))
 
