@@ -31,6 +31,14 @@ def own_arrays(path: Path) -> None:
         writer.append(make_map(rng, 5, start=100))
 
 
+def single_chunks(path: Path) -> None:
+    """Write one block in arrays of one storage chunk, so that the manifest does not depend on rows."""
+    block = og.TensorBlock(
+        np.ones((7, 2, 3)), og.Labels.range("s", 7), [og.Labels.range("m", 2)], og.Labels.range("n", 3)
+    )
+    og.save(path, og.TensorMap(og.Labels.single(), [block]), compressor="none")
+
+
 def make_map(rng: np.random.Generator, systems: int = 6, start: int = 0) -> og.TensorMap:
     """Whole numbers, whose sums are exact in any order."""
     blocks = []

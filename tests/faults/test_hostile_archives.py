@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery, content, own_arrays, read_commit, shared_arrays, write_commit
+from forging import Forgery, content, own_arrays, read_commit, shared_arrays, single_chunks, write_commit
 from outgrad.errors import ArchiveError, MemoryLimitError
 
 MOST_BYTES = 64 * 2**20
@@ -23,6 +23,7 @@ def originals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("originals")
     shared_arrays(folder / "shared.zarr")
     own_arrays(folder / "own.zarr")
+    single_chunks(folder / "single.zarr")
     return folder
 
 
@@ -222,6 +223,8 @@ def huge_arrays(forgery):
     """Arrays of sizes that no file bears out, with a manifest that agrees."""
     for number in range(len(forgery.segment["arrays"])):
         for shape, chunk_rows in (
+            (2**20, 2**20),
+            (2**22, 2**22),
             (2**40, 2**40),
             (2**40, 2**38),
             (2**50, 2**50),
@@ -234,18 +237,19 @@ def huge_arrays(forgery):
 
 def test_arrays_that_no_file_bears_out(originals, copied, rounds, tally):
     """Shapes, chunks, tables and the manifest all say the same of rows that are not there."""
-    right = data_of(originals / "own.zarr")
-    path = copied("own.zarr")
-    commit = read_commit(path)
-    found = list(huge_arrays(Forgery(path)))
-    np.random.default_rng(3).shuffle(found)
-    for number, rows, chunk_rows in found[: rounds(10, len(found))]:
-        changed = copy.deepcopy(commit)
-        enlarge(changed["segments"][0], int(number), int(rows), int(chunk_rows))
-        write_commit(path, dumps(changed).encode())
-        outcome = judged(path, right)
-        tally(outcome)
-        assert outcome == "refused", (number, rows, chunk_rows)
+    for name in ("own.zarr", "single.zarr"):
+        right = data_of(originals / name)
+        path = copied(name)
+        commit = read_commit(path)
+        found = list(huge_arrays(Forgery(path)))
+        np.random.default_rng(3).shuffle(found)
+        for number, rows, chunk_rows in found[: rounds(8, len(found))]:
+            changed = copy.deepcopy(commit)
+            enlarge(changed["segments"][0], int(number), int(rows), int(chunk_rows))
+            write_commit(path, dumps(changed).encode())
+            outcome = judged(path, right)
+            tally(outcome)
+            assert outcome == "refused", (name, number, rows, chunk_rows)
 
 
 def enlarge(segment, number, rows, chunk_rows):
@@ -257,7 +261,9 @@ def enlarge(segment, number, rows, chunk_rows):
         if table[2] == before:
             table[2] = rows
             if table[0] != number:
-                segment["arrays"][table[0]]["shape"][0] = rows
+                labels = segment["arrays"][table[0]]
+                labels["shape"][0] = rows
+                labels["chunk_rows"] = max(chunk_rows, labels["chunk_rows"])
     manifest = segment["checksums"]
     count = sum(-(-a["shape"][0] // a["chunk_rows"]) for a in segment["arrays"])
     manifest.update(shape=[count], chunk_rows=count, crc32c=manifest["crc32c"][:1])

@@ -25,6 +25,8 @@ from outgrad.labels import Labels
 from outgrad.labels.packing import Table
 
 SHOWN_USERS = 3
+MOST_COMMIT_BYTES = 2**31
+"""Some millions of blocks."""
 _HELP = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
 
 
@@ -214,6 +216,8 @@ def _check_file(root: Path, version: int) -> None:
         raise DamagedArchiveError(f"open {root}: {path} is a link to nothing; {_HELP}")
     if path.exists() and not path.is_file():
         raise DamagedArchiveError(f"open {root}: {path} is no file; {_HELP}")
+    if path.exists() and path.stat().st_size > MOST_COMMIT_BYTES:
+        raise DamagedArchiveError(f"open {root}: {path} has {path.stat().st_size} bytes; {_HELP}")
 
 
 @contextmanager
