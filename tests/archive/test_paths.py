@@ -354,8 +354,6 @@ def is_word(path: Any) -> bool:
 def refuse_all(
     folder: Path, entry: str, call: Callable[[Any], Any], table: list[tuple[Any, type[Exception], str]]
 ) -> None:
-    if entry.startswith("job"):
-        table = [row for row in table if row[1] is PathError]  # of the rest, tests/run
     is_outside = entry.startswith(("outgrad", "job"))
     if is_outside:
         table = [(path, OutgradError, f"{pattern}|{OTHER}") for path, _, pattern in table if is_word(path)]

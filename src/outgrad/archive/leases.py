@@ -23,7 +23,7 @@ import psutil
 OTHER_MACHINE_SECONDS = 7 * 24 * 3600.0
 """How long a writer on another machine is taken to be at work: longer than batch systems let a job run."""
 
-SHOWN_NAME = 60
+SHOWN_NAME = 50
 
 _TOKEN = "[0-9a-f]{8}-[0-9a-f]{1,8}-[0-9a-f]{1,12}-[0-9a-f]{8}"
 _PARTIAL = re.compile(rf"\.(?P<name>.+)\.(?P<token>{_TOKEN})\.partial", re.DOTALL)

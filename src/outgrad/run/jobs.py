@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class File:
     name: str
     path: Path
     line: int
+
+    @property
+    def place(self) -> Path:
+        """Where it lies when links are followed; there may be nothing yet."""
+        return Path(os.path.realpath(self.path))
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def _file(document: Document, name: str, value: Value, role: str) -> File:
 
 def _resolved(document: Document, text: str, line: int, what: str) -> Path:
     try:
-        return local_path(f"{what}:", text, document.path.parent).resolve()
+        return local_path(f"{what}:", text, document.path.parent).absolute()
     except PathError as error:
         raise document.error(line, str(error)) from None
     except (OSError, ValueError, RuntimeError) as error:
@@ -196,11 +202,11 @@ def _check_outputs(
 def _check_apart(document: Document, output: File, role: str, others: tuple[File, ...]) -> None:
     """An archive is a folder: two of them must not share it, nor lie in each other."""
     for other in others:
-        if output.path == other.path:
+        if output.place == other.place:
             relation = "is also the path of"
-        elif other.path in output.path.parents:
+        elif other.place in output.place.parents:
             relation = "lies inside"
-        elif output.path in other.path.parents:
+        elif output.place in other.place.parents:
             relation = "contains"
         else:
             continue
