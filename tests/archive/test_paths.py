@@ -404,6 +404,9 @@ GOOD = [
     ("file://localhost{root}/h", "h"),
     ("FILE:{root}/h", "h"),
     ("file://{root}/water%20box%23%E6%B0%B4", "water box#水"),
+    ("\udcff", "work/\udcff"),
+    ("file://{root}/%FF", "\udcff"),
+    ("😀" * 60, f"work/{'😀' * 60}"),
     ("two\nlines\033[31m", "work/two\nlines\033[31m"),
     ("  h  ", "work/  h  "),
     ("300K:run::2", "work/300K:run::2"),
@@ -459,9 +462,9 @@ def test_every_entry_finds_the_one_place(folder: Path, spelled: str, place: str,
 
 def understands(entry: str, path: str) -> bool:
     """Commands take -h for an option, and YAML no character that cannot be printed."""
-    return not (entry.startswith("outgrad") and path.startswith("-")) and (
-        not entry.startswith("job") or path.isprintable()
-    )
+    if entry.startswith("job"):
+        return path.isprintable() and "%" not in path
+    return not entry.startswith("outgrad") or not (path.startswith("-") or "\udcff" in path or "%FF" in path)
 
 
 def remove(path: Path) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from outgrad.archive import open as open_path
 from outgrad.archive.paths import local_path
-from outgrad.errors import JobError, OutgradError, PathError
+from outgrad.archive.places import target_path
+from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
 from outgrad.labels import Labels
 from outgrad.ops import public_operations
 from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
@@ -109,7 +110,13 @@ def _file(document: Document, name: str, value: Value, role: str) -> File:
     text = document.expect(value, str, f"the path of {what}")
     if Path(text).suffix not in SUFFIXES:
         raise document.error(value.line, f"{what}: {text!r} must end in one of {listed(SUFFIXES)}")
-    return File(name, _resolved(document, text, value.line, what), value.line)
+    file = File(name, _resolved(document, text, value.line, what), value.line)
+    if role == "output":
+        try:
+            target_path(f"{what}:", file.path)
+        except ArchiveError as error:
+            raise document.error(value.line, str(error)) from None
+    return file
 
 
 def _resolved(document: Document, text: str, line: int, what: str) -> Path:
