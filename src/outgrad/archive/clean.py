@@ -21,11 +21,8 @@ FLUSHED_AT_ONCE = 16
 
 
 def is_empty(root: Path) -> bool:
-    """Whether a folder holds nothing but what a writer that was killed leaves of its first file."""
-    if not root.is_dir():
-        return False
-    abandoned = leases.abandoned_partials(root)
-    return all(path in abandoned for path in root.iterdir())
+    """Whether a folder holds nothing, or nothing but what a writer has begun of its first file."""
+    return root.is_dir() and all(leases.is_partial(path, "zarr.json") for path in root.iterdir())
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -153,18 +153,24 @@ class Draft:
         """Make the own segment and what is above it, which a writer that gives up may be removing."""
         for attempt in range(BEGIN_ATTEMPTS):
             try:
-                for folder in (self.root, self.root / COMMITS, self.root / SEGMENTS):
-                    with suppress(FileExistsError):
-                        files.make_folder(folder)
+                self._make_common_folders()
                 files.write_new(self._lease, b"", durable=False)
                 files.make_folder(self.folder)
-                if not (self.root / "zarr.json").exists():
-                    self._write_root_document()
                 return
             except (FileNotFoundError, FileExistsError):
                 if attempt == BEGIN_ATTEMPTS - 1:
                     raise
                 time.sleep(0.01)
+
+    def _make_common_folders(self) -> None:
+        """First what tells that this is an archive: other writers may look at any moment."""
+        with suppress(FileExistsError):
+            files.make_folder(self.root)
+        if not (self.root / "zarr.json").exists():
+            self._write_root_document()
+        for folder in (self.root / COMMITS, self.root / SEGMENTS):
+            with suppress(FileExistsError):
+                files.make_folder(folder)
 
     def _write_root_document(self) -> None:
         content = serialize(commits.root_document())

@@ -112,6 +112,11 @@ def _partials(folder: Path) -> list[tuple[str, str, Path]]:
     return found
 
 
+def is_partial(path: Path, name: str) -> bool:
+    """Whether this is an unfinished file of the target ``name``."""
+    return any(found == path for target, _, found in _partials(path.parent) if target == name)
+
+
 def abandoned_partials(folder: Path, name: str | None = None) -> list[Path]:
     """Partial files in ``folder`` (of the target ``name``) whose writers are no longer at work."""
     return [
