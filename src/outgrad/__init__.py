@@ -3,7 +3,17 @@
 from importlib.metadata import version
 
 from outgrad import io, operations
-from outgrad.archive import ArchiveWriter, load, load_block, load_labels, open, save, save_all, verify
+from outgrad.archive import (
+    ArchiveWriter,
+    clean,
+    load,
+    load_block,
+    load_labels,
+    open,
+    save,
+    save_all,
+    verify,
+)
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
 from outgrad.interop.metatensor import from_metatensor, to_metatensor
 from outgrad.labels import Labels, LabelsEntry
@@ -115,6 +125,7 @@ __all__ = [
     "block_from_array",
     "check_gradient",
     "checks_enabled",
+    "clean",
     "components_to_properties",
     "components_to_properties_block",
     "cos",

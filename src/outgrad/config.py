@@ -130,7 +130,8 @@ CHUNK_BYTES = Setting(
 THREADS = Setting("outgrad.threads", None, "a whole number from 1 on, or None for all cores", _threads)
 CHECKS = Setting("outgrad.checks", _checks_at_start(), "True or False", _flag, UNSAFE)
 MTS_CHECKS = Setting("outgrad.mts-checks", "once", "'once' or 'never'", _mts_checks)
-SETTINGS: tuple[Setting[Any], ...] = (CHUNK_BYTES, THREADS, CHECKS, MTS_CHECKS)
+DURABLE = Setting("outgrad.durable", True, "True or False", _flag)
+SETTINGS: tuple[Setting[Any], ...] = (CHUNK_BYTES, THREADS, CHECKS, MTS_CHECKS, DURABLE)
 
 dask.config.update_defaults(
     {"outgrad": {setting.name.removeprefix("outgrad."): setting.default for setting in SETTINGS}}
@@ -178,6 +179,15 @@ def mts_checks() -> str:
     'once'
     """
     return MTS_CHECKS.read()
+
+
+def durable(given: bool | None = None) -> bool:
+    """Whether what is saved is flushed to the disk, from the caller or the configuration.
+
+    >>> durable()
+    True
+    """
+    return DURABLE.read() if given is None else DURABLE.check("durable", given)
 
 
 def set_checks(state: bool) -> None:

@@ -1,6 +1,6 @@
 """Storage: Zarr archives and metatensor's own files. The only room that knows Zarr."""
 
-from outgrad.archive.api import open, save, save_all, verify
+from outgrad.archive.api import clean, open, save, save_all, verify
 from outgrad.archive.buffers import (
     load_block_buffer,
     load_buffer,
@@ -31,6 +31,7 @@ REGISTERED.update(
 __all__ = [
     "ArchiveWriter",
     "Store",
+    "clean",
     "commit_all",
     "execute",
     "load",

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from outgrad._foreign import kind_of
 from outgrad.archive.buffers import write_stream
+from outgrad.archive.leftovers import left_over, remove_left_over
 from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.archive.paths import is_stream, local_path, reaching, shown
 from outgrad.archive.places import is_special, require_apart, source_path
@@ -33,6 +34,7 @@ def save(
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
     provenance: dict[str, Any] | None = None,
+    durable: bool | None = None,
 ) -> None:
     """Write a map, a block or labels; lazy data are computed chunk by chunk on the way.
 
@@ -55,6 +57,9 @@ def save(
         How the chunks of an archive are compressed.
     provenance : dict, optional
         How the data were made: anything that JSON holds, kept in the archive.
+    durable : bool, optional
+        Whether everything is flushed to the disk before it becomes visible and what it replaces is removed,
+        so that it outlives a power cut. The default is the configuration ``outgrad.durable``, which is True.
 
     Raises
     ------
@@ -83,7 +88,8 @@ def save(
     text = str(file)
     is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
     path = _with_suffix(local_path("save", file), is_folder=is_folder)
-    execute([plan_save(path, data, overwrite=overwrite, compressor=compressor, provenance=provenance)])
+    settings: dict[str, Any] = {"compressor": compressor, "provenance": provenance, "durable": durable}
+    execute([plan_save(path, data, overwrite=overwrite, **settings)])
 
 
 def _with_suffix(path: Path, *, is_folder: bool) -> Path:
@@ -100,8 +106,14 @@ def _with_suffix(path: Path, *, is_folder: bool) -> Path:
     return named
 
 
-def save_all(outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False) -> None:
+def save_all(
+    outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False, durable: bool | None = None
+) -> None:
     """Write several maps, blocks or labels in one computation: what they have in common is computed once.
+
+    All of them become visible when all are whole and on the disk, one directly after the other; if one of
+    them cannot be put in its place, those before are taken back. Only where the process or the machine dies
+    in between, some are new and some are as before.
 
     Parameters
     ----------
@@ -109,6 +121,8 @@ def save_all(outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = F
         What to write where; see :func:`save`.
     overwrite : bool
         Replace what is at these paths.
+    durable : bool, optional
+        As for :func:`save`.
 
     Raises
     ------
@@ -127,7 +141,7 @@ def save_all(outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = F
         raise TypeError(f"save_all: a mapping of paths to data is needed, got {kind_of(outputs)}")
     for data in outputs.values():
         require_data("save_all", data)
-    stores = [plan_save(path, data, overwrite=overwrite) for path, data in outputs.items()]
+    stores = [plan_save(path, data, overwrite=overwrite, durable=durable) for path, data in outputs.items()]
     require_apart("save_all", [store.path for store in stores])
     execute(stores)
 
@@ -174,6 +188,50 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)
+
+
+def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
+    """Remove what writers have left that were killed; what anybody may still be writing stays.
+
+    A save removes what it finds of that at its own path, so this is for paths to which nobody saves again.
+    On the machine of a writer it is known whether he runs; what one on another machine has left is removed
+    after a week.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive, also an unfinished one; the name of an ``.mts`` file, which need not be there; or a
+        folder, for the unfinished files in it.
+    dry_run : bool
+        Only list.
+
+    Returns
+    -------
+    list of str
+        The paths that were removed.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is nothing at the path, and nothing is left over of it.
+    PathError
+        If the path is none on this machine.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.save("ones.mts", og.block_from_array(np.ones((2, 3))))
+    >>> og.clean("ones.mts")
+    []
+    """
+    given = local_path("clean", path)
+    with reaching("clean", given):
+        found = left_over(given.absolute())
+        if not found:
+            source_path("clean", path)
+        elif not dry_run:
+            remove_left_over(found)
+    return [str(each) for each in found]
 
 
 def verify(path: str | PathLike[str]) -> list[str]:

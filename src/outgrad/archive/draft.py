@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from outgrad._signals import deferred
-from outgrad.archive import clean, commits, files, leases
+from outgrad.archive import commits, files, leases, leftovers
 from outgrad.archive.documents import documents, serialize
 from outgrad.archive.layout import array_spec
 from outgrad.archive.publishing import attempted, warn_of
@@ -177,7 +177,7 @@ class Draft:
         files.write_file(self.root / "zarr.json", content, durable=self.durable)
 
     def _check_existing(self) -> None:
-        is_empty = clean.is_empty(self.root)
+        is_empty = leftovers.is_empty(self.root)
         is_ours = is_empty or commits.is_archive(self.root)
         if is_ours:
             self._refuse_links()
@@ -192,7 +192,7 @@ class Draft:
             raise ArchiveExistsError(
                 f"save {self.root}: the path exists; choose another one, or pass overwrite=True to replace it"
             ) from None
-        if clean.at_work(self.root):
+        if leftovers.at_work(self.root):
             raise ArchiveExistsError(
                 f"save {self.root}: another writer is at work there, and has not finished; wait for it, "
                 "choose another path, or pass overwrite=True: then the first to finish wins"
@@ -216,9 +216,9 @@ class Draft:
         """Write all that a commit needs, and flush it to the disk; nothing is visible yet."""
         segment = self._with_manifest(segment, checksums, sizes)
         self._write_documents(segment)
-        clean.require_whole(self.root, segment)
+        leftovers.require_whole(self.root, segment)
         if self.durable:
-            clean.flush_segment(self.folder, self.root, self._made)
+            leftovers.flush_segment(self.folder, self.root, self._made)
         self._check_base()
         commit = Commit(
             version=self._base_version + 1,
@@ -292,7 +292,7 @@ class Draft:
         yield from attempted("remove", files.remove_file, self._lease)
         leases.release(self._token)
         self._token = ""
-        yield from clean.remove_superseded(self.root, self._base_version + 1)
+        yield from leftovers.remove_superseded(self.root, self._base_version + 1)
 
     def _refresh_root_document(self) -> None:
         """Metadata that a tool has consolidated there are those of the version before."""
@@ -334,7 +334,7 @@ class Draft:
         yield from attempted("remove", self._remove_empty_folders)
 
     def _remove_empty_folders(self) -> None:
-        if clean.remove_if_without_segments(self.root) and not self._was_there:
+        if leftovers.remove_if_without_segments(self.root) and not self._was_there:
             files.remove_folder_if_empty(self.root)
         for parent in reversed(self._made_parents):
             files.remove_folder_if_empty(parent)

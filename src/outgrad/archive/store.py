@@ -11,6 +11,7 @@ from typing import Any
 
 from dask.typing import Key
 
+from outgrad import config
 from outgrad._foreign import kind_of
 from outgrad._signals import deferred, stopping_cleanly
 from outgrad.archive.mts_write import LabelsWriter, MtsWriter
@@ -26,7 +27,6 @@ from outgrad.archive.places import target_path
 from outgrad.archive.publishing import Unpublished, publish_all
 from outgrad.archive.spec import DEFAULT_COMPRESSOR
 from outgrad.archive.write import ZarrWriter
-from outgrad.config import chunk_bytes
 from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks, StoreGraph, store_blocks
 from outgrad.lazy.collection import compute_keys
@@ -96,22 +96,23 @@ def plan_save(
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
     provenance: dict[str, Any] | None = None,
-    durable: bool = True,
+    durable: bool | None = None,
 ) -> Store:
     """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
 
-    Without ``durable`` nothing is flushed to the disk.
+    ``durable`` tells whether it is flushed to the disk; None leaves that to the setting.
     """
     given = local_path("save", path)
     is_labels = isinstance(data, Labels)
     check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
     target = target_path("save", given)
-    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), chunk_bytes())
+    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), config.chunk_bytes())
     lazy = blocks.lazy
     assert lazy is not None, "it was made lazy"
     is_zarr = given.suffix == ZARR_SUFFIX
     with reaching("save", given):
-        writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, durable)
+        is_durable = config.durable(durable)
+        writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, is_durable)
     return Store(target, writer, store_blocks(lazy, writer), lazy)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from outgrad import config
 from outgrad._foreign import kind_of
 from outgrad._signals import stopping_cleanly
 from outgrad.archive.draft import Description, Draft, chunk_checksums
@@ -52,8 +53,9 @@ class ArchiveWriter:
         Anything that JSON holds: how the data were made.
     sizes : Sizes
         Sizes of chunks, in bytes.
-    durable : bool
-        Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut.
+    durable : bool, optional
+        Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut;
+        the default is the configuration ``outgrad.durable``.
 
     Raises
     ------
@@ -72,7 +74,7 @@ class ArchiveWriter:
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
         sizes: Sizes | None = None,
-        durable: bool = True,
+        durable: bool | None = None,
     ) -> None:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
         self._sizes = sizes or Sizes()
@@ -80,7 +82,9 @@ class ArchiveWriter:
         given = local_path("write", path)
         check_suffix("write", given, (ZARR_SUFFIX,))
         with reaching("write", given):
-            self._draft = Draft(target_path("write", given), overwrite=overwrite, durable=durable)
+            self._draft = Draft(
+                target_path("write", given), overwrite=overwrite, durable=config.durable(durable)
+            )
         # Also of a writer that is never closed nothing is left: it may be an interrupt that came in between.
         self._stopping = ExitStack()
         weakref.finalize(self, _give_up, self._draft, self._stopping)

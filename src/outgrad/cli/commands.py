@@ -129,6 +129,18 @@ def convert_command(source: str, target: str, overwrite: bool) -> None:
     archive.save(target, archive.open(source), overwrite=overwrite)
 
 
+@main.command("clean", cls=Command)
+@click.argument("path", type=PATH)
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+def clean_command(path: str, dry_run: bool) -> None:
+    """Remove what writers that were killed have left in the archive, for the file, or in the folder PATH."""
+    found = archive.clean(path, dry_run=dry_run)
+    for each in found:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {each}")
+    if not found:
+        click.echo(f"{path}: nothing to remove")
+
+
 @main.command("verify", cls=Command)
 @click.argument("path", type=PATH)
 @click.pass_context

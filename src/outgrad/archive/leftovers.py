@@ -148,3 +148,29 @@ def flush_segment(segment: Path, root: Path, written: Sequence[Path]) -> None:
     with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
         for paths in (written, [*folders, segment.parent, root, root.parent]):
             list(pool.map(files.flush, paths))
+
+
+def left_over(path: Path) -> list[Path]:
+    """What killed writers have left at a path: of an archive, of one file, or of all files in a folder."""
+    if not path.is_dir():
+        return leases.abandoned_partials(path.parent, path.name)
+    if not (is_empty(path) or commits.is_archive(path)):
+        return leases.abandoned_partials(path)
+    listed = commits.versions(path)
+    if not listed and not at_work(path) and _is_only_ours(path):
+        return [path]
+    older = older_commits(path, listed[-1]) if listed and _named_segments(path) is not None else []
+    return [*older, *abandoned_files(path), *abandoned_segments(path)]
+
+
+def _is_only_ours(root: Path) -> bool:
+    """Whether all that is in an unfinished archive is there because of it."""
+    ours = {"zarr.json", COMMITS, SEGMENTS}
+    is_ours = all(path.name in ours or path.name.startswith(".") for path in _entries(root))
+    return root.suffix == ".zarr" and is_ours and not odd_entries(root)
+
+
+def remove_left_over(paths: Sequence[Path]) -> None:
+    """Remove files and folders that are nobody's."""
+    for path in paths:
+        (files.remove_folder if files.is_real_folder(path) else files.remove_file)(path)
