@@ -37,9 +37,8 @@ def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     )
     data = blocks.data
     if isinstance(data, LazyBlocks) and any(columns):
-        token = (sorted(columns.items()), number)
         configs = [(columns, number)] * len(data.parts)
-        data = rowwise("shift", _shifted_part, configs, [data], data.outlines, token)
+        data = rowwise("shift", _shifted_part, configs, [data], data.outlines)
     return Blocks(metadata, data)
 
 
