@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import Any
 
 AGAIN_SECONDS = 0.02
@@ -16,7 +16,11 @@ AGAIN_SECONDS = 0.02
 AFTER_RETURN_SECONDS = 0.05
 """When an interrupt comes that came too late to undo what was done."""
 
+PATIENCE_SECONDS = 10.0
+"""How long more signals are the same wish: people press Ctrl-C twice, batch systems repeat SIGTERM."""
+
 _raised = threading.Event()
+_raised_at = [0.0]
 
 
 _before: dict[int, Any] = {}
@@ -48,6 +52,7 @@ def _hold() -> None:
     _holders += 1
     if _holders > 1:
         return
+    _raised.clear()
     defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     for number, default in defaults.items():
         if signal.getsignal(number) is default:
@@ -147,39 +152,12 @@ def _send_soon(number: int) -> None:
     timer.start()
 
 
-@contextmanager
-def interrupt_after() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block has ended; processes that it starts never see Ctrl-C.
-
-    A terminal sends Ctrl-C to every process of the group. Threads that are started here, and the processes
-    that they start then or later, inherit the mask: workers go on until the client closes them in order.
-    """
-    resource_tracker.ensure_running()  # started later it would take the mask off
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with _termination_after():
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _termination_after() -> Iterator[None]:
-    """SIGTERM must not be masked: processes that inherit that could not be ended."""
-    if signal.getsignal(signal.SIGTERM) is not _interrupt:
-        yield
-        return
-    received: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, _interrupt)
-    if received:
-        raise Interrupt(signal.SIGTERM)
-
-
 def _interrupt(number: int, frame: Any) -> None:
+    """Raise once: what the first signal began to remove and close must not be cut short by the next."""
+    now = time.monotonic()
+    if _raised.is_set() and now < _raised_at[0] + PATIENCE_SECONDS:
+        return
+    _raised_at[0] = now
     _raised.set()
     raise Interrupt(number)
 

@@ -161,7 +161,7 @@ def test_a_job_in_a_process_of_its_own(folder: Path, rho: og.TensorMap) -> None:
     assert found.stderr.count("\n") == 1
     lines = [line.split("  ")[0].strip() for line in found.stdout.splitlines()]
     assert lines[:5] == ["written squared.zarr", "wall time", "bytes read", "bytes written", "throughput"]
-    assert [line.startswith("peak memory of tcp://127.0.0.1:") for line in lines[5:]] == [True, True]
+    assert [line.startswith("peak memory of tls://127.0.0.1:") for line in lines[5:]] == [True, True]
     assert "\x1b" not in found.stdout + found.stderr
 
 

@@ -11,7 +11,7 @@ import dask
 import pytest
 import yaml
 
-from outgrad.errors import ClusterError, JobError
+from outgrad.errors import JobError
 from outgrad.lazy.workers import Workers
 from outgrad.run import ClusterSpec, SchedulerAddress, embedded, read_where
 from outgrad.run.cluster import cluster_class, connect
@@ -113,7 +113,10 @@ def test_slurm_workers_get_the_settings_of_local_ones() -> None:
     memory = local["config"]["distributed"]["worker"]["memory"]
     for name in ("target", "spill", "pause"):
         assert exported.pop(f"DASK_DISTRIBUTED__WORKER__MEMORY__{name.upper()}") == str(memory[name])
-    assert exported == {"DASK_DISTRIBUTED__COMM__RETRY__COUNT": "5"}
+    assert exported == {
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "15s",
+        "DASK_DISTRIBUTED__COMM__RETRY__COUNT": "1",
+    }
 
 
 MALFORMED = [
@@ -169,7 +172,7 @@ def test_only_cluster_classes_are_started(tmp_path: Path, text: str, message: st
 def test_a_cluster_that_does_not_start_is_a_clear_error(tmp_path: Path) -> None:
     spec = read(tmp_path, GOOD + "kwargs: {security: 7}\n")
     with (
-        pytest.raises(ClusterError, match=r"^mine\.yaml: LocalCluster did not start: security must be"),
+        pytest.raises(JobError, match=r"^mine\.yaml: LocalCluster did not start: security must be"),
         connect(spec),
     ):
         pass
@@ -182,7 +185,7 @@ def test_settings_are_taken_back(tmp_path: Path) -> None:
         "config: {distributed: {comm: {retry: {count: 7}}}}\n",
     )
     before, count = dict(os.environ), dask.config.get("distributed.comm.retry.count")
-    with pytest.raises(ClusterError), connect(spec):
+    with pytest.raises(JobError), connect(spec):
         pass
     assert dict(os.environ) == before
     assert dask.config.get("distributed.comm.retry.count") == count

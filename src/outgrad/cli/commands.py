@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from dask.utils import parse_bytes
 from outgrad import archive, run
 from outgrad._signals import termination_as_interrupt
 from outgrad.cli import tables
+from outgrad.cli.console import console, say, write
 from outgrad.errors import JobError
 from outgrad.run.describe import describe
 from outgrad.run.report import explain
@@ -32,7 +35,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug")
         try:
-            with termination_as_interrupt():
+            with termination_as_interrupt(), warnings.catch_warnings():
+                warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, SystemExit):
             raise
@@ -40,8 +44,12 @@ class Command(click.Command):
             if debug:
                 raise
             message = explain(error).replace("overwrite=True", "--overwrite")
-            click.echo(f"outgrad: {message}", err=True)
+            say(f"outgrad: {message}", stderr=True)
             ctx.exit(WRONG_USAGE if isinstance(error, JobError) else FAILED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"outgrad: warning: {' '.join(str(message).split())}", stderr=True)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -52,7 +60,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             nbytes = int(parse_bytes(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             nbytes = 0
         if nbytes < 1:
             self.fail(f"{value!r} is no size; write bytes or a unit, like 768MiB", param, ctx)
@@ -100,10 +108,11 @@ def run_command(
             "--workers, --threads and --memory-limit are for the cluster on this machine; "
             "with --cluster edit SPEC instead"
         )
-    where = run.embedded(*sizes) if cluster is None else run.read_where(cluster)
-    progress = None if quiet else tables.console(stderr=True)
+    where = run.embedded(*sizes, dashboard=not quiet) if cluster is None else run.read_where(cluster)
+    progress = None if quiet else console(stderr=True)
     summary = run.run_job(job, where, dry_run=dry_run, overwrite=overwrite, console=progress)
-    tables.print_pairs(summary.lines())
+    with nullcontext() if dry_run else suppress(OSError):  # the outputs are there, whoever reads of it
+        tables.print_pairs(summary.lines())
     if dry_run:
         summary.projection.check()
 
@@ -115,7 +124,7 @@ def info_command(path: str, as_json: bool) -> None:
     """Tell what PATH holds, without reading values."""
     found = describe(path)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        write(f"{json.dumps(found, indent=2)}\n")
     else:
         tables.print_description(found)
 
@@ -148,8 +157,8 @@ def verify_command(ctx: click.Context, path: str) -> None:
     """Read everything at PATH and compare it with its checksums."""
     problems = archive.verify(path)
     for problem in problems:
-        click.echo(problem)
+        say(problem)
     if problems:
-        click.echo(f"outgrad: {len(problems)} damaged or missing pieces in {path}", err=True)
+        say(f"outgrad: {len(problems)} damaged or missing pieces in {path}", stderr=True)
         ctx.exit(FAILED)
-    click.echo(f"{path}: whole")
+    say(f"{path}: whole")

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from dask.utils import format_bytes
-from rich.console import Console
 from rich.table import Table
 
+from outgrad.cli.console import console
 from outgrad.run.describe import gradients_text
 
-PIPE_WIDTH = 200
-"""Columns where there is no terminal: lines for other programs are not folded."""
 MAXIMUM_BLOCKS = 50
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console for the stream as it is now."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def print_pairs(lines: Sequence[tuple[str, str]]) -> None:

@@ -7,17 +7,15 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import dask
 from distributed import Client
 from distributed.deploy.cluster import Cluster
 
-from outgrad._signals import interrupt_after
 from outgrad.errors import ClusterError, JobError
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where
+from outgrad.run.starting import CONNECT_SECONDS, started
 
-CONNECT_SECONDS = 15
 _LEAKED = ("PYTHONHASHSEED",)
 """What nannies set in the process that starts them, beside ``distributed.nanny.pre-spawn-environ``."""
 
@@ -36,8 +34,7 @@ def connect(where: Where | Client) -> Iterator[Client]:
     with ExitStack() as stack:
         if isinstance(where, ClusterSpec):
             stack.enter_context(_settings(where))
-            cluster = stack.enter_context(_started(where))
-            yield stack.enter_context(Client(cluster, set_as_default=False))  # type: ignore[no-untyped-call]
+            yield stack.enter_context(started(where, cluster_class(where)))
         elif isinstance(where, SchedulerAddress):
             yield stack.enter_context(_reached(where))
         else:
@@ -80,26 +77,6 @@ def cluster_class(spec: ClusterSpec) -> type:
         what = f"{spec.module}.{spec.class_name}"
         raise JobError(f"{spec.source}: {what} is no cluster class like distributed.LocalCluster")
     return found
-
-
-@contextmanager
-def _started(spec: ClusterSpec) -> Iterator[Any]:
-    factory = cluster_class(spec)
-    with ExitStack() as stack:
-        with interrupt_after():
-            cluster = stack.enter_context(_new(spec, factory))
-        yield cluster
-
-
-def _new(spec: ClusterSpec, factory: type) -> Any:
-    try:
-        cluster = factory(*spec.args, **spec.kwargs)
-        if spec.adapt:
-            cluster.adapt(**spec.adapt)
-    except Exception as error:
-        cause = error.__cause__ or error
-        raise ClusterError(f"{spec.source}: {spec.class_name} did not start: {cause}") from error
-    return cluster
 
 
 @contextmanager

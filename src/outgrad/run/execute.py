@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from dask.typing import Key
 from distributed import Client, Future, as_completed
 from rich.console import Console
 
+from outgrad._signals import stopping_cleanly
 from outgrad.archive import Store, commit_all, merged, plan_save, removed_on_failure
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.lazy.build import part_sizes
@@ -22,9 +25,11 @@ from outgrad.lazy.workers import Workers, connected_workers
 from outgrad.plan.requests import Written
 from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
-from outgrad.run.jobs import Job, build_all, read_job
-from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.spec import ClusterSpec, Where, read_where
+from outgrad.run.jobs import File, Job, build_all, located, read_job
+from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
+from outgrad.run.show import Screen, dashboard
+from outgrad.run.spec import ClusterSpec, Where, embedded, read_where
+from outgrad.tensor import TensorMap
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Plan:
     """A job that is ready to run."""
 
     stores: tuple[Store, ...]
+    places: tuple[str, ...]
+    """Where the job file names each output, for messages."""
     graph: Mapping[Key, Any]
     projection: Projection
 
@@ -96,20 +103,43 @@ def run_job(
     ClusterError
         If the cluster does not start, or was lost while the job ran.
     """
-    where = read_where(cluster) if cluster is None or isinstance(cluster, str | Path) else cluster
+    if cluster is None:
+        where: Where | Client = embedded(dashboard=console is not None)
+    else:
+        where = read_where(cluster) if isinstance(cluster, str | Path) else cluster
     plan = plan_job(read_job(path), where, overwrite=overwrite)
     if dry_run:
         return Summary(plan.projection, plan.outputs)
     plan.projection.check()
-    with removed_on_failure(plan.stores), connect(where) as client:
-        return _run(client, where, plan, console)
+    summaries: list[Summary] = []
+    with (
+        stopping_cleanly(),
+        _told_if_written(summaries),
+        removed_on_failure(plan.stores),
+        connect(where) as client,
+    ):
+        summaries.append(_run(client, where, plan, Screen(console)))
+    return summaries[0]
+
+
+@contextmanager
+def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
+    """An interrupt that comes while the cluster is closed must not seem to have stopped the job."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if summaries:
+            interrupt.args = ("interrupted when all outputs were written",)
+        raise
 
 
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
-    _refuse_existing(job, overwrite)
+    for file in job.outputs:
+        with located(job.place(file)):
+            _refuse_existing(file, overwrite)
     maps = build_all(job)
-    stores = tuple(plan_save(file.path, maps[file.name], overwrite=overwrite) for file in job.outputs)
+    stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
     graph = merged(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
@@ -121,28 +151,34 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         memory=project(graph, optimized),
         workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(stores, optimized.graph, projection)
+    return Plan(stores, tuple(map(job.place, job.outputs)), optimized.graph, projection)
 
 
-def _refuse_existing(job: Job, overwrite: bool) -> None:
+def _planned(job: Job, file: File, maps: Mapping[str, TensorMap], overwrite: bool) -> Store:
+    with located(job.place(file)):
+        return plan_save(file.path, maps[file.name], overwrite=overwrite)
+
+
+def _refuse_existing(file: File, overwrite: bool) -> None:
     """Tell before a cluster is started, and not when the output is begun."""
-    for file in job.outputs:
-        if file.path.exists() and not overwrite:
-            found = f"{job.path.name}:{file.line}: output {file.name!r}: {file.path.name} exists"
-            raise ArchiveExistsError(f"{found}; choose another path, or pass overwrite=True to replace it")
+    if not overwrite and os.path.lexists(file.path):
+        raise ArchiveExistsError(
+            f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
+        )
 
 
-def _run(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> Summary:
-    if console is not None:
-        console.print(f"dashboard: {client.dashboard_link}", soft_wrap=True, highlight=False)
-    if not isinstance(where, Client):
-        wait_for_worker(client, where)
-    baseline = watch.worker_states(client)
-    watch.check_versions(baseline)
-    projection = _measured(plan.projection, client, baseline)
+def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> Summary:
+    if address := dashboard(client):
+        screen.line(f"dashboard: {address}")
+    with reaching_cluster():
+        if not isinstance(where, Client):
+            wait_for_worker(client, where)
+        baseline = watch.worker_states(client)
+        watch.check_versions(baseline)
+        projection = _measured(plan.projection, client, baseline)
     projection.check()
     start = time.perf_counter()
-    receipts = _compute(client, where, plan, console)
+    receipts = _compute(client, where, plan, screen)
     commit_all(plan.stores, receipts)
     wall_seconds = time.perf_counter() - start
     return Summary(projection, plan.outputs, wall_seconds, _last_states(client), tuple(baseline))
@@ -163,13 +199,15 @@ def _measured(projection: Projection, client: Client, states: Sequence[watch.Wor
     return replace(projection, workers=replace(found, base_bytes=base))
 
 
-def _compute(client: Client, where: Where | Client, plan: Plan, console: Console | None) -> list[Written]:
+def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> list[Written]:
     """Submit everything at once, and take the receipts as they come."""
-    for store in plan.stores:
-        store.start()
-    futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
+    for place, store in zip(plan.places, plan.stores, strict=True):
+        with located(place):
+            store.start()
+    with reaching_cluster():
+        futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
     try:
-        received = _receive(client, futures, plan, console)
+        received = _receive(client, futures, plan, screen)
     except BaseException as error:
         if not (isinstance(where, ClusterSpec) and where.is_local):
             stop_tasks(client, futures, frozenset(plan.graph))
@@ -180,12 +218,14 @@ def _compute(client: Client, where: Where | Client, plan: Plan, console: Console
 
 
 def _receive(
-    client: Client, futures: Sequence[Future[Any]], plan: Plan, console: Console | None
+    client: Client, futures: Sequence[Future[Any]], plan: Plan, screen: Screen
 ) -> dict[Key, Written]:
     received: dict[Key, Written] = {}
     nbytes = plan.bytes_by_key
-    with watch.progress_bar(console, sum(nbytes.values()), client) as advance:
+    with screen.progress_bar(sum(nbytes.values()), client) as advance:
         for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
+            if isinstance(receipt, BaseException):  # futures that were lost give it as their result
+                raise receipt
             received[future.key] = receipt
             future.release()
             advance(nbytes[future.key])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,24 @@ import numpy as np
 
 from outgrad.archive import open as open_path
 from outgrad.archive.paths import local_path
+<<<<<<< HEAD
 from outgrad.archive.places import target_path
+=======
+>>>>>>> 4dbb3ea (A cluster starts and closes in a limited time and hears every signal; TLS with keys of the run; what is only shown ends no job; text from outside is no markup)
 from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
 from outgrad.labels import Labels
 from outgrad.ops import public_operations
 from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
 from outgrad.run.document import Document, Value, listed, nearest, read_document
+from outgrad.run.report import explain
 from outgrad.tensor import TensorMap
 
 JOB_VERSION = 1
 SUFFIXES = (".zarr", ".mts", ".npz")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\([^)]*\))")
+"""Variables and commands of a shell."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,11 @@ class Job:
     inputs: tuple[File, ...]
     steps: tuple[Step, ...]
     outputs: tuple[File, ...]
+
+    def place(self, entry: File | Step) -> str:
+        """Where the file says this, for messages: ``job.yaml:4: step 'h'``."""
+        role = "step" if isinstance(entry, Step) else "input" if entry in self.inputs else "output"
+        return f"{self.path.name}:{entry.line}: {role} {entry.name!r}"
 
 
 def read_job(path: str | Path, operations: Operations | None = None) -> Job:
@@ -120,6 +132,10 @@ def _file(document: Document, name: str, value: Value, role: str) -> File:
 
 
 def _resolved(document: Document, text: str, line: int, what: str) -> Path:
+    found = _VARIABLE.search(text)
+    if found and not os.path.lexists(document.path.parent / text):
+        advice = f"variables such as {found[0]} are not expanded in job files; write the path out, or use ~"
+        raise document.error(line, f"{what}: {text!r}: {advice}")
     try:
         return local_path(f"{what}:", text, document.path.parent).absolute()
     except PathError as error:
@@ -242,27 +258,38 @@ def build_all(job: Job) -> dict[str, TensorMap]:
     """The same as :func:`build`, with every input and step."""
     maps: dict[str, TensorMap] = {}
     for file in job.inputs:
-        place = f"input {file.name!r}"
-        opened = _located(job, file.line, place, open_path, file.path)
-        maps[file.name] = _checked(job, file.line, f"{place}: {file.path.name} holds", opened)
+        with located(job.place(file)):
+            maps[file.name] = _checked(f"{file.path.name} holds", open_path(file.path))
     for step in job.steps:
-        args = [_value(argument, maps) for argument in step.args]
-        kwargs = {key: _value(argument, maps) for key, argument in step.kwargs.items()}
-        place = f"step {step.name!r}"
-        result = _located(job, step.line, place, step.operation.function, *args, **kwargs)
-        maps[step.name] = _checked(job, step.line, f"{place}: {step.operation.name} gave", result)
+        with located(job.place(step)):
+            maps[step.name] = _checked(f"{step.operation.name} gave", _applied(step, maps))
     return maps
 
 
-def _located(job: Job, line: int, place: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call, and put file and line before the message of an error."""
-    where = f"{job.path.name}:{line}: {place}"
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """Put file, line and name before the message of whatever goes wrong in the block.
+
+    Raises
+    ------
+    OutgradError
+        Of the class that was raised; :class:`ArchiveError` of an error of the system, and :class:`JobError`
+        of any other, since the job file asked for it.
+    """
     try:
-        return function(*args, **kwargs)
+        yield
     except OutgradError as error:
-        raise type(error)(f"{where}: {error}") from error
-    except (TypeError, ValueError, KeyError, IndexError, NotImplementedError) as error:
-        raise JobError(f"{where}: {error}") from error
+        raise type(error)(f"{place}: {error}") from error
+    except OSError as error:
+        raise ArchiveError(f"{place}: {explain(error)}") from error
+    except Exception as error:
+        raise JobError(f"{place}: {explain(error)}") from error
+
+
+def _applied(step: Step, maps: Mapping[str, TensorMap]) -> Any:
+    args = [_value(argument, maps) for argument in step.args]
+    kwargs = {key: _value(argument, maps) for key, argument in step.kwargs.items()}
+    return step.operation.function(*args, **kwargs)
 
 
 def _value(argument: Any, maps: Mapping[str, TensorMap]) -> Any:
@@ -276,8 +303,7 @@ def _value(argument: Any, maps: Mapping[str, TensorMap]) -> Any:
     return argument
 
 
-def _checked(job: Job, line: int, found: str, result: Any) -> TensorMap:
+def _checked(found: str, result: Any) -> TensorMap:
     if not isinstance(result, TensorMap):
-        what = f"a {type(result).__name__}; a job works on TensorMaps"
-        raise JobError(f"{job.path.name}:{line}: {found} {what}")
+        raise JobError(f"{found} a {type(result).__name__}; a job works on TensorMaps")
     return result

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from dask.utils import format_bytes
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
+from outgrad.errors import ClusterError, OutgradError
 from outgrad.lazy.memory import TaskMemory
 from outgrad.lazy.workers import Workers
 from outgrad.run.watch import WorkerState
@@ -108,7 +111,25 @@ def _peak(state: WorkerState, before: int | None) -> str:
     return f"{format_bytes(state.peak_bytes)} ({started})"
 
 
+_LOST = "the scheduler was lost while the job ran; nothing was written: run the job again"
 _SCHEDULER_LOST = (asyncio.CancelledError, concurrent.futures.CancelledError, CommClosedError)
+
+
+@contextmanager
+def reaching_cluster() -> Iterator[None]:
+    """Say that the scheduler was lost, where nothing else can go wrong in the block.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler or its client does not answer.
+    """
+    try:
+        yield
+    except OutgradError:
+        raise
+    except (OSError, AttributeError, RuntimeError, *_SCHEDULER_LOST) as error:
+        raise ClusterError(f"{_LOST} ({type(error).__name__}: {' '.join(str(error).split())})") from error
 
 
 def is_lost(error: BaseException) -> bool:
@@ -125,9 +146,9 @@ def explain(error: BaseException) -> str:
             "give workers more memory or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES); nothing was written"
         )
     if isinstance(error, _SCHEDULER_LOST):
-        return "the scheduler was lost while the job ran; nothing was written: run the job again"
+        return _LOST
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was written"
+        return str(error) or "interrupted; nothing was written"
     if isinstance(error, OSError) and error.strerror:
         path = f": {error.filename}" if error.filename else ""
         hint = "; free some space and run the job again" if error.errno == errno.ENOSPC else ""

@@ -1,29 +1,14 @@
-"""Look at a running job: memory of the workers, and a progress bar with bytes and rate."""
+"""Ask the workers of a job for their memory and their release."""
 
 from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from dask.utils import format_bytes
 from distributed import Client
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
 
 from outgrad.errors import ClusterError
 
@@ -89,42 +74,3 @@ def check_versions(states: list[WorkerState]) -> None:
         if state.version != own:
             found = f"the worker {state.address} has outgrad {state.version}, and this is {own}"
             raise ClusterError(f"{found}; install the same on both")
-
-
-def used_memory(client: Client) -> str:
-    """Say what the workers hold now, as they last told the scheduler: no message to them is needed."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    sizes = [int(worker.get("metrics", {}).get("memory", 0)) for worker in workers]
-    return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
-
-
-class _MemoryColumn(ProgressColumn):
-    """The memory of the workers, asked for at most twice a second."""
-
-    max_refresh = 0.5
-
-    def __init__(self, client: Client) -> None:
-        super().__init__()
-        self._client = client
-
-    def render(self, task: Task) -> Text:
-        return Text(used_memory(self._client))
-
-
-@contextmanager
-def progress_bar(
-    console: Console | None, total_bytes: int, client: Client
-) -> Iterator[Callable[[int], None]]:
-    """Yield ``advance(nbytes)`` of a bar; without a console or a terminal it shows nothing."""
-    columns = (
-        TextColumn("writing"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        _MemoryColumn(client),
-    )
-    shown = console is not None and console.is_terminal
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        bar = progress.add_task("writing", total=total_bytes)
-        yield lambda nbytes: progress.advance(bar, nbytes)

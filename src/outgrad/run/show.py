@@ -1,0 +1,127 @@
+"""What a running job shows: nothing that is only shown may end it, so what cannot be shown is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from dask.utils import format_bytes
+from distributed import Client
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+
+def visible(text: str) -> str:
+    """Write out characters that would do something to a terminal, or nothing that can be seen.
+
+    >>> print(visible("a\\x1b[31mb"))
+    a\\x1b[31mb
+    """
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
+class Screen:
+    """A console, or none; one that fails is not used again."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+
+    def line(self, text: str) -> None:
+        """Show a line of text, in which nothing is markup."""
+        self._try(lambda console: console.print(Text(visible(text)), soft_wrap=True))
+
+    @contextmanager
+    def progress_bar(self, total_bytes: int, client: Client) -> Iterator[Callable[[int], None]]:
+        """Yield ``advance(nbytes)`` of a bar; without a console or a terminal it shows nothing."""
+        bars: list[Progress] = []
+        self._try(lambda console: bars.append(_started_bar(console, total_bytes, client)))
+
+        def advance(nbytes: int) -> None:
+            self._try(lambda _: bars[0].advance(bars[0].task_ids[0], nbytes))
+
+        try:
+            yield advance
+        finally:
+            for bar in bars:
+                with suppress(Exception, SystemExit):
+                    bar.stop()
+
+    def _try(self, show: Callable[[Console], None]) -> None:
+        if self._console is None:
+            return
+        try:
+            show(self._console)
+        except (Exception, SystemExit):  # Rich exits where nobody reads a pipe
+            self._console = None
+
+
+def _started_bar(console: Console, total_bytes: int, client: Client) -> Progress:
+    columns = (
+        TextColumn("writing"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        _MemoryColumn(client),
+    )
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    bar.add_task("writing", total=total_bytes)
+    bar.start()
+    return bar
+
+
+class _MemoryColumn(ProgressColumn):
+    """The memory of the workers, asked for at most twice a second."""
+
+    max_refresh = 0.5
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def render(self, task: Task) -> Text:
+        try:
+            return Text(used_memory(self._client))
+        except Exception:
+            return Text()
+
+
+def used_memory(client: Client) -> str:
+    """Say what the workers hold now, as they last told the scheduler: no message to them is needed."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    sizes = [int(worker.get("metrics", {}).get("memory", 0)) for worker in workers]
+    return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
+
+
+def dashboard(client: Client) -> str | None:
+    """The address of the dashboard, or None if there is none.
+
+    ``distributed.dashboard.link`` may name variables that are not set; then it is the plain address.
+    """
+    try:
+        return str(client.dashboard_link) or None
+    except Exception:
+        return _plain_address(client)
+
+
+def _plain_address(client: Client) -> str | None:
+    try:
+        port = client.scheduler_info(n_workers=0)["services"]["dashboard"]
+        host = urlsplit(getattr(client.scheduler, "address", "")).hostname
+    except Exception:
+        return None
+    return f"http://{host}:{port}/status"
