@@ -143,6 +143,34 @@ def test_what_an_operation_refuses_is_told_with_its_line(
         run_job(path, dry_run=True)
 
 
+WRONG_STEPS = [
+    "op: slice, args: [rho, samples], selection: {names: [system, system], values: [[0, 0]]}",
+    "op: slice, args: [rho, samples], selection: {names: [system], values: [[99999999999999999999]]}",
+    "op: slice, args: [rho, samples], selection: 5",
+    "op: slice, args: [rho, 7], selection: [0]",
+    "op: multiply, args: [rho, {a: 1}]",
+    "op: multiply, args: [rho, [rho]]",
+    "op: sum_over_samples, args: [rho], sample_names: [[atom]]",
+    "op: keys_to_samples, args: [rho], keys_to_move: true",
+]
+
+
+@pytest.mark.parametrize("step", WRONG_STEPS)
+def test_whatever_a_step_refuses_is_told_with_its_line(folder: Path, step: str) -> None:
+    path = folder / "job.yaml"
+    path.write_text(path.read_text().replace("steps:\n", f"steps:\n  - {{name: wrong, {step}}}\n"))
+    with pytest.raises(og.OutgradError, match=r"^job\.yaml:4: step 'wrong': "):
+        run_job(path, dry_run=True)
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_its_line(folder: Path) -> None:
+    (folder / "file").write_bytes(b"mine")
+    path = folder / "job.yaml"
+    path.write_text(path.read_text().replace("squared.zarr", "file/squared.zarr"))
+    with pytest.raises(og.OutgradError, match=r"^job\.yaml:6: output 'h': .*one of its folders is a file"):
+        run_job(path, dry_run=True)
+
+
 def test_an_output_that_exists_is_refused_before_anything_starts(folder: Path) -> None:
     (folder / "total.mts").write_bytes(b"mine")
     before = names(folder)

@@ -168,6 +168,11 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("total.mts", "./squared.zarr"), "job.yaml:6: output 'total': squared.zarr is also the path of output 'h' (line 6); choose another path"),
     (changed("total.mts", "squared.zarr/a.mts"), "job.yaml:6: output 'total': a.mts lies inside output 'h' (line 6); choose another path"),
     (changed("soap.zarr", "squared.zarr/soap.zarr"), "job.yaml:6: output 'h': squared.zarr contains input 'rho' (line 2); choose another path"),
+    (changed("soap.zarr", "$HOME/soap.zarr"), "job.yaml:2: input 'rho': '$HOME/soap.zarr': variables such as $HOME are not expanded in job files; write the path out, or use ~"),
+    (changed("soap.zarr", "'${X}.zarr'"), "job.yaml:2: input 'rho': '${X}.zarr': variables such as ${X} are not expanded in job files; write the path out, or use ~"),
+    (changed("total.mts", "$(pwd)/total.mts"), "job.yaml:6: output 'total': '$(pwd)/total.mts': variables such as $(pwd) are not expanded in job files; write the path out, or use ~"),
+    (changed("soap.zarr", "s3://bucket/soap.zarr"), "job.yaml:2: input 'rho': s3://bucket/soap.zarr: object stores are not supported yet, nor other URLs than file:///…; give a path on this machine"),
+    (changed("soap.zarr", "~no_such_user/soap.zarr"), "job.yaml:2: input 'rho': ~no_such_user/soap.zarr: there is no user 'no_such_user'; for a folder of this name write ./~no_such_user/soap.zarr"),
     # steps
     (changed("steps:\n", "steps: {}\nstepz:\n"), "job.yaml:4: unknown key 'stepz' in the job; did you mean 'steps'?"),
     ("version: 1\ninputs: {a: a.mts}\nsteps: {}\noutputs: {a: b.mts}\n", "job.yaml:3: steps must be a list, found a mapping"),
@@ -225,3 +230,17 @@ def test_many_aliases_cost_nothing(tmp_path: Path) -> None:
     )
     with pytest.raises(JobError, match=r"^job\.yaml:1: anchors and aliases"):
         read(tmp_path, bomb)
+
+
+def test_home_directories_and_file_urls_are_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    job = read(tmp_path, changed("soap.zarr", "~/soap.zarr").replace("total.mts", f"file://{tmp_path}/t.mts"))
+    assert job.inputs[0].path == tmp_path / "home/soap.zarr"
+    assert job.outputs[1].path == tmp_path / "t.mts"
+
+
+def test_a_name_that_looks_like_a_variable_can_be_there(tmp_path: Path) -> None:
+    (tmp_path / "$HOME.zarr").mkdir()
+    assert read(tmp_path, changed("soap.zarr", "$HOME.zarr")).inputs[0].path == tmp_path / "$HOME.zarr"

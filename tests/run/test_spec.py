@@ -189,3 +189,27 @@ def test_settings_are_taken_back(tmp_path: Path) -> None:
         pass
     assert dict(os.environ) == before
     assert dask.config.get("distributed.comm.retry.count") == count
+
+
+WRONG_VALUES = [
+    ("kwargs: {n_workers: two}\n", "mine.yaml:3: kwargs: n_workers must be a positive whole number, found text 'two'"),
+    ("kwargs: {n_workers: 0}\n", "mine.yaml:3: kwargs: n_workers must be a positive whole number, found a number 0"),
+    ("kwargs:\n  threads_per_worker: 1.5\n", "mine.yaml:4: kwargs: threads_per_worker must be a positive whole number, found a number 1.5"),
+    ("kwargs: {cores: -4, memory: 1GiB}\n", "mine.yaml:3: kwargs: cores must be a positive whole number, found a number -4"),
+    ("kwargs: {cores: 4, memory: lots}\n", "mine.yaml:3: kwargs: memory must be a size like '16GiB', found text 'lots'"),
+    ("kwargs: {memory_limit: -1}\n", "mine.yaml:3: kwargs: memory_limit must be a size like '16GiB', found a number -1"),
+    ("kwargs: {memory_limit: .nan}\n", "mine.yaml:3: kwargs: memory_limit must be a size like '16GiB', found a number nan"),
+    ("kwargs: {memory_limit: [1]}\n", "mine.yaml:3: kwargs: memory_limit must be a size like '16GiB', found a list"),
+    ("adapt: {minimum: some}\n", "mine.yaml:3: adapt: minimum must be a positive whole number, found text 'some'"),
+    ("wait: -5\n", "mine.yaml:3: wait must be a time like '10 minutes', found a number -5"),
+    ("wait: .inf\n", "mine.yaml:3: wait must be a time like '10 minutes', found a number inf"),
+    ("wait: true\n", "mine.yaml:3: wait must be a time like '10 minutes', found true or false True"),
+    ('environment: {A: "a\\0b"}\n', "mine.yaml:3: environment: A holds a character that no variable can hold"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_VALUES)
+def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(JobError) as caught:
+        read(tmp_path, GOOD + text)
+    assert str(caught.value) == message

@@ -21,8 +21,8 @@ from outgrad.run.report import explain
 FAILED = 1
 WRONG_USAGE = 2
 
-PATH = click.Path()
-"""Text: a URL loses slashes as a ``Path``."""
+PATH = click.STRING
+"""Text: a URL loses slashes as a ``Path``, and click's own paths fail where there is no such name."""
 
 
 class Command(click.Command):

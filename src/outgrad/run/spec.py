@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -21,6 +23,8 @@ DEFAULT_WAIT_SECONDS = 600.0
 MACHINE_SHARE = 0.8
 """Part of the machine's memory that the workers of the embedded cluster share."""
 
+_COUNTS = ("n_workers", "threads_per_worker", "cores", "processes", "minimum", "maximum")
+_SIZES = ("memory_limit", "memory")
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -177,12 +181,42 @@ def read_spec_file(path: Path) -> ClusterSpec:
         module=_dotted(document, entries["module"], "module"),
         class_name=_dotted(document, entries["class"], "class"),
         args=tuple(collection("args", list).plain()),
-        kwargs=collection("kwargs", dict).plain(),
-        adapt=collection("adapt", dict).plain(),
+        kwargs=_checked(document, "kwargs", collection("kwargs", dict)),
+        adapt=_checked(document, "adapt", collection("adapt", dict)),
         config=dict(_flat(collection("config", dict).plain())),
         environment=_environment(document, collection("environment", dict)),
         wait_seconds=_seconds(document, entries.get("wait")),
     )
+
+
+def _checked(document: Document, what: str, values: Value) -> Any:
+    """Check what is known of all classes: numbers of workers and threads, and memory."""
+    for name, value in values.data.items():
+        if name in _COUNTS and value.data is not None and not _is_count(value.data, least=what == "kwargs"):
+            raise document.error(
+                value.line, f"{what}: {name} must be a positive whole number, found {shown(value)}"
+            )
+        if name in _SIZES and not _is_size(value.data):
+            raise document.error(
+                value.line, f"{what}: {name} must be a size like '16GiB', found {shown(value)}"
+            )
+    return values.plain()
+
+
+def _is_count(data: Any, least: int) -> bool:
+    """``processes: true`` is of a LocalCluster."""
+    return isinstance(data, bool) or (isinstance(data, int) and least <= data < 2**31)
+
+
+def _is_size(data: Any) -> bool:
+    """As distributed reads it; text without a unit is bytes."""
+    if data is None or data == "auto":
+        return True
+    try:
+        size = float(parse_bytes(data)) if isinstance(data, str) else float(data)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return not isinstance(data, bool) and 0 < size < 2**63
 
 
 def _dotted(document: Document, value: Value, what: str) -> str:
@@ -210,16 +244,28 @@ def _environment(document: Document, value: Value) -> dict[str, str]:
             raise document.error(
                 entry.line, f"environment: {name} must be text or a number, found {entry.kind}"
             )
-        variables[name] = str(entry.data)
+        variables[name] = _variable(document, name, entry)
     return variables
+
+
+def _variable(document: Document, name: str, entry: Value) -> str:
+    text = str(entry.data)
+    try:
+        usable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise document.error(entry.line, f"environment: {name} holds a character that no variable can hold")
+    return text
 
 
 def _seconds(document: Document, value: Value | None) -> float:
     if value is None:
         return DEFAULT_WAIT_SECONDS
     try:
-        return float(parse_timedelta(value.data, default="s"))
-    except (TypeError, ValueError, KeyError, AttributeError):
-        raise document.error(
-            value.line, f"wait must be a time like '10 minutes', found {shown(value)}"
-        ) from None
+        seconds = float(parse_timedelta(value.data, default="s"))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        seconds = 0.0
+    if isinstance(value.data, bool) or not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise document.error(value.line, f"wait must be a time like '10 minutes', found {shown(value)}")
+    return seconds

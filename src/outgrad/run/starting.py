@@ -97,8 +97,11 @@ def _arguments(spec: ClusterSpec) -> Iterator[Mapping[str, Any]]:
     if kwargs.get("security") is True:
         kwargs["security"] = keys_of_a_run()
     base = dask.config.get("temporary-directory", None)
-    with tempfile.TemporaryDirectory(prefix="outgrad-", dir=base, ignore_cleanup_errors=True) as scratch:
-        yield {"local_directory": scratch, **kwargs}
+    with (
+        tempfile.TemporaryDirectory(prefix="outgrad-", dir=base, ignore_cleanup_errors=True) as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+    ):
+        yield kwargs
 
 
 class _Cluster:
