@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (tables with one case a line)
 """What the commands print: text from outside as it is, whatever it holds, and whoever reads it."""
 
 from __future__ import annotations
