@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from dask.typing import Key
 from distributed import Client, Future, as_completed
 from rich.console import Console
 
-from outgrad._signals import stopping_cleanly
+from outgrad._signals import deferred, stopping_cleanly
 from outgrad.archive import Store, commit_all, merged, plan_save, removed_on_failure
+from outgrad.archive.publishing import warn_of
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.lazy.build import part_sizes
 from outgrad.lazy.computing import stop_tasks
@@ -28,7 +28,7 @@ from outgrad.run.cluster import connect, wait_for_worker
 from outgrad.run.jobs import File, Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
-from outgrad.run.spec import ClusterSpec, Where, embedded, read_where
+from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
 from outgrad.tensor import TensorMap
 
 
@@ -106,7 +106,9 @@ def run_job(
     if cluster is None:
         where: Where | Client = embedded(dashboard=console is not None)
     else:
-        where = read_where(cluster) if isinstance(cluster, str | Path) else cluster
+        where = (
+            cluster if isinstance(cluster, ClusterSpec | SchedulerAddress | Client) else read_where(cluster)
+        )
     plan = plan_job(read_job(path), where, overwrite=overwrite)
     if dry_run:
         return Summary(plan.projection, plan.outputs)
@@ -124,13 +126,17 @@ def run_job(
 
 @contextmanager
 def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
-    """An interrupt that comes while the cluster is closed must not seem to have stopped the job."""
+    """What goes wrong while the cluster is closed must not seem to have stopped the job."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if summaries:
             interrupt.args = ("interrupted when all outputs were written",)
         raise
+    except Exception as error:
+        if not summaries:
+            raise
+        warn_of([f"the cluster could not be closed: {explain(error)}"])
 
 
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
@@ -161,7 +167,7 @@ def _planned(job: Job, file: File, maps: Mapping[str, TensorMap], overwrite: boo
 
 def _refuse_existing(file: File, overwrite: bool) -> None:
     """Tell before a cluster is started, and not when the output is begun."""
-    if not overwrite and os.path.lexists(file.path):
+    if not overwrite and file.path.exists():
         raise ArchiveExistsError(
             f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
         )
@@ -204,9 +210,10 @@ def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) 
     for place, store in zip(plan.places, plan.stores, strict=True):
         with located(place):
             store.start()
-    with reaching_cluster():
-        futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
+    futures: list[Future[Any]] = []
     try:
+        with reaching_cluster(), deferred():  # tasks that were submitted must be known, to be stopped
+            futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
         received = _receive(client, futures, plan, screen)
     except BaseException as error:
         if not (isinstance(where, ClusterSpec) and where.is_local):

@@ -14,10 +14,7 @@ import numpy as np
 
 from outgrad.archive import open as open_path
 from outgrad.archive.paths import local_path
-<<<<<<< HEAD
 from outgrad.archive.places import target_path
-=======
->>>>>>> 4dbb3ea (A cluster starts and closes in a limited time and hears every signal; TLS with keys of the run; what is only shown ends no job; text from outside is no markup)
 from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
 from outgrad.labels import Labels
 from outgrad.ops import public_operations
