@@ -145,9 +145,9 @@ def clean_command(path: str, dry_run: bool) -> None:
     """Remove what writers that were killed have left in the archive, for the file, or in the folder PATH."""
     found = archive.clean(path, dry_run=dry_run)
     for each in found:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {each}")
+        say(f"{'would remove' if dry_run else 'removed'} {each}")
     if not found:
-        click.echo(f"{path}: nothing to remove")
+        say(f"{path}: nothing to remove")
 
 
 @main.command("verify", cls=Command)
