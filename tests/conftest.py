@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import dask
 import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from helpers import …`, `from ops.cases import …`
+
+# Tests need not outlive a power cut. What is about that, and what injects faults, switches it on again.
+os.environ["DASK_OUTGRAD__DURABLE"] = "False"
+dask.config.refresh()
 
 SLOW_MACHINE = [HealthCheck.too_slow, HealthCheck.differing_executors]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=SLOW_MACHINE)

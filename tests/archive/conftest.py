@@ -143,7 +143,7 @@ def save(
     **options: Any,
 ) -> ZarrWriter:
     """Write as Dask would, through pickled writers; the order of tasks is from last to first."""
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, **options)
+    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, durable=False, **options)
     parts = [made.whole()] if parts is None else parts
     seams = writer.seams(parts)
     writer.start()

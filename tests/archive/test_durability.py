@@ -54,7 +54,8 @@ def flushed(steps: list[Step]) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _on_one_thread() -> Iterator[None]:
-    with dask.config.set({"scheduler": "synchronous", "outgrad.chunk-bytes": 300}):
+    settings = {"scheduler": "synchronous", "outgrad.chunk-bytes": 300, "outgrad.durable": True}
+    with dask.config.set(settings):
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import dask
 import pytest
 
 Rounds = Callable[[int, int], int]
@@ -26,6 +27,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for name, counts in sorted(_outcomes.items()):
         listed = ", ".join(f"{outcome} {count}" for outcome, count in sorted(counts.items()))
         terminalreporter.line(f"{name}: {counts.total()} ({listed})")
+
+
+@pytest.fixture(autouse=True)
+def _durable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As users have it."""
+    monkeypatch.setenv("DASK_OUTGRAD__DURABLE", "True")
+    with dask.config.set({"outgrad.durable": True}):
+        yield
 
 
 @pytest.fixture
