@@ -28,12 +28,14 @@ WRONG: dict[str, list[Any]] = {
     "outgrad.threads": ["many", "", 0, -1, 1.5, 2.0, NAN, INFINITE, True, False, [2], {}, np.ones(2)],
     "outgrad.checks": ["false", "no", "", "True", None, 2, -1, 0.0, 1.0, NAN, [], {}, [True], np.ones(2)],
     "outgrad.mts-checks": ["sometimes", "", None, True, 0, ["once"], {}, np.ones(2)],
+    "outgrad.durable": ["false", "no", "", None, 2, 0.0, NAN, [], {}, np.ones(2)],
 }
 RIGHT: dict[str, list[tuple[Any, Any]]] = {
     "outgrad.chunk-bytes": [(1, 1), ("1 kiB", 1024), (1e6, 10**6), (np.int64(5), 5), ("64MB", 64 * 10**6)],
     "outgrad.threads": [(None, None), (1, 1), (np.int32(3), 3)],
     "outgrad.checks": [(True, True), (False, False), (0, False), (1, True), (np.False_, False)],
     "outgrad.mts-checks": [("once", "once"), ("never", "never")],
+    "outgrad.durable": [(True, True), (False, False), (0, False), (np.True_, True)],
 }
 BY_NAME = {setting.name: setting for setting in config.SETTINGS}
 USES: dict[str, Callable[[og.TensorBlock], Any]] = {
@@ -41,6 +43,7 @@ USES: dict[str, Callable[[og.TensorBlock], Any]] = {
     "outgrad.threads": lambda block: block * 2,
     "outgrad.checks": lambda block: block + block,
     "outgrad.mts-checks": lambda block: config.mts_checks(),
+    "outgrad.durable": lambda block: config.durable(),
 }
 
 

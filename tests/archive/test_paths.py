@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
-import click
 import fsspec
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ import outgrad as og
 from outgrad import archive, run, testing
 from outgrad.archive.paths import local_path
 from outgrad.cli import main
+from outgrad.cli.commands import PATH
 from outgrad.errors import (
     ArchiveError,
     ArchiveNotFoundError,
@@ -143,7 +143,7 @@ def entries() -> Iterator[str]:
             yield from _entries_of(getattr(module, name), name)
     for name, found in main.commands.items():
         for parameter in found.params:
-            if isinstance(parameter.type, click.Path) or parameter.name == "cluster":
+            if parameter.type is PATH or parameter.name == "cluster":
                 yield f"outgrad {name} {parameter.name}"
 
 
@@ -260,7 +260,7 @@ NEVER: list[tuple[Any, type[Exception], str]] = [
     (Path("file:///data/h.zarr"), PathError, "pathlib has removed slashes of this URL; give it as text"),
     ("file:///data/h.zarr?version=2", PathError, r"\? and # start a query"),
     ("file:///data/h%00.zarr", PathError, "a null character"),
-    ("$HOME/h.zarr", PathError, r"variables such as \$HOME are not expanded; use os.path.expandvars"),
+    ("$HOME/h.zarr", PathError, r"variables such as \$HOME are not expanded; write the path out, or use ~"),
     ("${SCRATCH}/h.zarr", PathError, r"variables such as \$\{SCRATCH\} are not expanded"),
     ("run/$USER/h.zarr", PathError, r"variables such as \$USER are not expanded"),
     ("h_$RUN.zarr", PathError, r"variables such as \$RUN are not expanded"),

@@ -30,7 +30,8 @@ LONGEST_SHOWN = 200
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)(?:::|:/)")
 """How URLs and fsspec's chains of them begin; ``Path`` makes ``s3:/`` of ``s3://``."""
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\})")
+_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\([^)]*\))")
+"""Variables and commands of a shell."""
 
 _REASONS = {
     errno.ENAMETOOLONG: "the name is longer than this file system allows; choose a shorter one",
@@ -82,7 +83,7 @@ def local_path(call: str, given: Any, folder: Path | None = None) -> Path:
     if str(path).startswith("~") or _SCHEME.match(str(path)):
         with reaching(call, path):
             path = path.absolute()  # Path shortens ./~, but what is returned must mean the same once more
-    _refuse_variables(call, path, Path() if folder is None else folder)
+    _refuse_variables(call, text, path, Path() if folder is None else folder)
     return path
 
 
@@ -173,14 +174,14 @@ def _check_characters(call: str, text: str) -> None:
         raise PathError(f"{call} {shown(text)}: the path is no valid text: {error.reason}") from None
 
 
-def _refuse_variables(call: str, path: Path, folder: Path) -> None:
-    """A shell has expanded variables; who writes one in Python does not mean a folder of that name."""
+def _refuse_variables(call: str, text: str, path: Path, folder: Path) -> None:
+    """A shell has expanded variables; who writes one elsewhere does not mean a folder of that name."""
     for part in (path, *path.parents):
         found = _VARIABLE.search(part.name)
         if found and part != folder and part not in folder.parents and not os.path.lexists(part):
             raise PathError(
-                f"{call} {shown(path)}: variables such as {found[0]} are not expanded; use "
-                "os.path.expandvars(path), or write the path out"
+                f"{call} {shown(text)}: variables such as {found[0]} are not expanded; "
+                "write the path out, or use ~ (or os.path.expandvars in Python)"
             )
 
 

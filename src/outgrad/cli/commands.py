@@ -21,7 +21,14 @@ from outgrad.run.report import explain
 FAILED = 1
 WRONG_USAGE = 2
 
-PATH = click.STRING
+
+class Path(click.types.StringParamType):
+    """A path, as it was given: click's own type drops slashes, which tell a URL."""
+
+    name = "path"
+
+
+PATH = Path()
 """Text: a URL loses slashes as a ``Path``, and click's own paths fail where there is no such name."""
 
 

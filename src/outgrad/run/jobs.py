@@ -27,8 +27,6 @@ JOB_VERSION = 1
 SUFFIXES = (".zarr", ".mts", ".npz")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\([^)]*\))")
-"""Variables and commands of a shell."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +127,6 @@ def _file(document: Document, name: str, value: Value, role: str) -> File:
 
 
 def _resolved(document: Document, text: str, line: int, what: str) -> Path:
-    found = _VARIABLE.search(text)
-    if found and not os.path.lexists(document.path.parent / text):
-        advice = f"variables such as {found[0]} are not expanded in job files; write the path out, or use ~"
-        raise document.error(line, f"{what}: {text!r}: {advice}")
     try:
         return local_path(f"{what}:", text, document.path.parent).absolute()
     except PathError as error:
