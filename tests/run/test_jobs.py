@@ -175,7 +175,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("soap.zarr", "~no_such_user/soap.zarr"), "job.yaml:2: input 'rho': ~no_such_user/soap.zarr: there is no user 'no_such_user'; for a folder of this name write ./~no_such_user/soap.zarr"),
     # steps
     (changed("steps:\n", "steps: \nstepz:\n"), "job.yaml:4: unknown key 'stepz' in the job; did you mean 'steps'?"),
-    ("version: 1\ninputs: {a: a.mts}\nsteps: \noutputs: {a: b.mts}\n", "job.yaml:3: steps must be a list, found a mapping"),
+    ("version: 1\ninputs: {a: a.mts}\nsteps: {}\noutputs: {a: b.mts}\n", "job.yaml:3: steps must be a list, found a mapping"),
     (with_steps("name: a, op: multiply, args: [rho, v]") .replace("{name", "[name").replace("v]}", "v]]"), "job.yaml:4: step number 1 must be a mapping, found a list"),
     (with_steps("op: multiply"), "job.yaml:4: step number 1 has no 'name'; it needs name, op, args"),
     (with_steps("name: 3, op: multiply"), "job.yaml:4: the name of step number 1 must be text, found a number 3"),
