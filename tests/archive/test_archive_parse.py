@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outgrad.archive import commits
-from outgrad.archive.parse import MAXIMUM_DEPTH, ParseError, commit_from_json
+from outgrad.archive.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
 from outgrad.archive.spec import Sizes, commit_to_json
 from outgrad.errors import DamagedArchiveError
 
@@ -166,3 +166,19 @@ def test_any_one_change_parses_or_is_refused(valid, data, value):
     with contextlib.suppress(ParseError):
         commit = commit_from_json(changed(valid, place, value))
         assert commit.segments[0].manifest is not None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b'{"a":1,"b":2,"a":1}', "the name 'a' is there twice"),
+        (b"[NaN]", "NaN is no number of JSON"),
+        (b"[-Infinity]", "-Infinity is no number of JSON"),
+        (b"9" * 5000, "Exceeds the limit"),
+        (b"\xff", "can't decode byte 0xff"),
+    ],
+)
+def test_json_that_readers_would_take_differently(raw, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        read_json(raw)
+    assert read_json(b'{"a":[1,2.5,null]}') == {"a": [1, 2.5, None]}
