@@ -6,6 +6,8 @@ A message says what was called, what was found and what to do. All classes deriv
 
 from __future__ import annotations
 
+from typing import Self
+
 from numpy.linalg import LinAlgError
 
 
@@ -115,6 +117,10 @@ class JobError(OneLineError, ValueError):
 
 class MemoryLimitError(OutgradError, MemoryError):
     """A plan whose tasks would not fit into the memory of a worker."""
+
+    def __new__(cls, *args: object) -> Self:
+        """``MemoryError`` has a way of its own, by which distributed cannot bring an error back."""
+        return Exception.__new__(cls, *args)
 
 
 class ClusterError(OutgradError, RuntimeError):

@@ -152,7 +152,7 @@ def exceeding_storage(suffix: str, folder: Path) -> list[str]:
 
 
 def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
-    """Run a shuffle in the order of Dask, and forget results as soon as they are not needed."""
+    """Run a shuffle in the order of Dask; what is not asked for is forgotten as soon as nobody needs it."""
     rng = np.random.default_rng(0)
     shuffled = og.slice(operand(MULTIPLY, 0, FLAT), "samples", rng.permutation(100)).chunk()
     blocks = og.sort(shuffled, "samples")._blocks().lazy
@@ -161,7 +161,7 @@ def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
     for key, task in optimized.needed.items():
         results[key] = task({need: results[need] for need in task.dependencies})
     stored = memory._stored(optimized)
-    left = Counter(need for needs in stored.values() for need in needs)
+    left = Counter([*(need for needs in stored.values() for need in needs), *optimized.wanted])
     held: dict[Key, int] = {}
     most = 0
     for key, needs in stored.items():
@@ -169,4 +169,4 @@ def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
         held = {need: nbytes for need, nbytes in held.items() if left[need]}
         most = max(most, sum(held.values()))
         held[key] = sum(chunk.nbytes for chunk in results[key]) if left[key] else 0
-    return memory.project(blocks.graph, optimized), most
+    return memory.project(blocks.graph, optimized), max(most, sum(held.values()))

@@ -20,7 +20,7 @@ REFUSED = 2.0
 
 @contextmanager
 def collected_afterwards() -> Iterator[None]:
-    """A client that was refused closes itself when it is collected: while another one starts, both would hang."""
+    """A refused client closes itself when it is collected: while another one starts, both would hang."""
     gc.collect()
     gc.disable()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dask import threaded
@@ -10,12 +11,13 @@ from dask.base import DaskMethodsMixin, get_scheduler
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.computing import compute
-from outgrad.lazy.memory import Notes, SizedLayer, project
+from outgrad.lazy.memory import Notes, SizedLayer, TaskMemory, project
 from outgrad.lazy.names import digest
 from outgrad.lazy.optimize import optimize
-from outgrad.lazy.workers import connected_workers
+from outgrad.lazy.workers import Workers, connected_workers
 
 
 def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") -> list[Any]:
@@ -30,8 +32,8 @@ def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") ->
     """
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
     optimized = optimize(graph, keys)
-    workers = connected_workers(getattr(get, "__self__", None))
-    if workers is not None and workers.limit_bytes is not None:
+    workers = _limited_workers(get)
+    if workers is not None:
         workers.check(call, project(graph, optimized))
     return compute(get, optimized.graph, keys)
 
@@ -57,11 +59,51 @@ def _renamed(key: Key, names: Mapping[str, str]) -> Key:
     return (names.get(str(key[0]), key[0]), *key[1:])
 
 
+@dataclass(frozen=True)
+class Optimizer:
+    """Optimizes graphs, and refuses those for which workers have not enough memory.
+
+    Dask calls it with all that is computed together; under a client this is in the process of the scheduler.
+    """
+
+    workers: Workers | None = None
+
+    def __call__(self, graph: Any, keys: Any, **_: Any) -> Any:
+        optimized = optimize(graph, keys)
+        if self.workers is not None:
+            self.workers.check("this computation", project(graph, optimized))
+        return optimized.graph
+
+
+class _Optimize:
+    """Gives Dask an optimizer that knows the workers of the client, and refuses one collection at once."""
+
+    def __get__(self, collection: LazyCollection | None, kind: type) -> Optimizer:
+        blocks = None if collection is None else collection._lazy_blocks()
+        workers = _limited_workers(get_scheduler())  # type: ignore[no-untyped-call]
+        if blocks is not None and workers is not None:
+            workers.check("this computation", _projected(blocks))
+        return Optimizer(workers)
+
+
+def _limited_workers(get: Any) -> Workers | None:
+    workers = connected_workers(getattr(get, "__self__", None))
+    return None if workers is None or workers.limit_bytes is None else workers
+
+
+def _projected(blocks: LazyBlocks) -> TaskMemory:
+    """The memory that lazy blocks need if they stay in parts. Dask asks for the optimizer several times."""
+    found: TaskMemory | None = vars(blocks).get("projected")
+    if found is None:
+        found = vars(blocks)["projected"] = project(blocks.graph, optimize(blocks.graph, blocks.keys))
+    return found
+
+
 class LazyCollection(DaskMethodsMixin):
     """Mixin: a Dask collection if its data are lazy, and none if they are in memory."""
 
     __dask_scheduler__ = staticmethod(threaded.get)
-    __dask_optimize__ = staticmethod(lambda graph, keys, **_: optimize(graph, keys).graph)
+    __dask_optimize__ = _Optimize()
 
     def _lazy_blocks(self) -> LazyBlocks | None:
         raise NotImplementedError
@@ -84,8 +126,11 @@ class LazyCollection(DaskMethodsMixin):
         blocks = self._lazy_blocks()
         return () if blocks is None else blocks.top_layers
 
-    def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[()]]:
-        return self._finalize, ()
+    def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any]]:
+        blocks = self._lazy_blocks()
+        assert blocks is not None, "only lazy data are computed"
+        bare = LazyBlocks(HighLevelGraph({}, {}), blocks.keys, blocks.parts, blocks.outlines)
+        return tasks.whole, (self._rebuild(bare),)
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._after_persist, ()

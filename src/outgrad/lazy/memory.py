@@ -38,7 +38,7 @@ COPIES: frozenset[Callable[..., Any]] = frozenset(
             tasks.given_array,
             tasks.pick,
         ),
-        *(tasks.write_part, tasks.write_seam, tasks.ends_of, tasks.receipt),
+        *(tasks.write_part, tasks.write_seam, tasks.ends_of, tasks.receipt, tasks.whole),
     }
 )
 """Tasks that only put arrays together anew: on the way they hold nothing but pieces."""
@@ -71,9 +71,18 @@ class SizedLayer(MaterializedLayer):
         super().__init__(mapping)
         self.note = note
 
-    def __reduce__(self) -> tuple[type[MaterializedLayer], tuple[Mapping[Key, Any]]]:
-        """Notes stay here: a scheduler does not need them."""
-        return MaterializedLayer, (self.mapping,)
+    def __reduce__(self) -> tuple[type[SizedLayer], tuple[Mapping[Key, Any], _Made]]:
+        """A scheduler is told what was noted: it puts graphs together, and so it projects them."""
+        return SizedLayer, (self.mapping, _Made(Notes(*map(dict, self.note()))))
+
+
+class _Made(NamedTuple):
+    """Notes that are made already."""
+
+    notes: Notes
+
+    def __call__(self) -> Notes:
+        return self.notes
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ class TaskMemory:
     """The largest result that waits for another task."""
     waiting_bytes: int
     """The most that waits at a time, over all workers, if tasks run in Dask's order."""
+    whole_bytes: int = 0
+    """The largest result that is put together by one task, with the parts that it is made of."""
 
 
 def noted(graph: Any) -> tuple[dict[Key, int], dict[Key, int]]:
@@ -106,12 +117,30 @@ def project(graph: Any, optimized: Optimized) -> TaskMemory:
     sizes = result_sizes(optimized.needed, known)
     stored = _stored(optimized)
     waiting = {need for needs in stored.values() for need in needs}
-    held = (_group_bytes(group, optimized.needed, sizes, work) for group in optimized.groups.values())
+    held = {
+        key: _group_bytes(group, optimized.needed, sizes, work) for key, group in optimized.groups.items()
+    }
+    whole = [held.pop(key) for key in optimized.groups if _puts_together(optimized.needed[key])]
     return TaskMemory(
-        task_bytes=max(held, default=0),
+        task_bytes=max(held.values(), default=0),
         result_bytes=max((sizes[key] for key in waiting), default=0),
-        waiting_bytes=max((after for _, _, after in _kept(stored, sizes)), default=0),
+        waiting_bytes=_waiting(stored, sizes, optimized),
+        whole_bytes=max(whole, default=0),
     )
+
+
+def _puts_together(task: Any) -> bool:
+    return getattr(task, "func", None) is tasks.whole
+
+
+def _waiting(stored: Mapping[Key, frozenset[Key]], sizes: Sizes, optimized: Optimized) -> int:
+    """The most that waits; results that are asked for stay, those that are put together are counted there."""
+    kept = {key for key in optimized.wanted & stored.keys() if not _puts_together(optimized.needed[key])}
+    done, most = 0, 0
+    for key, _, after in _kept(stored, sizes):
+        done += sizes[key] if key in kept else 0
+        most = max(most, after + done)
+    return most
 
 
 def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
@@ -129,6 +158,7 @@ def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
     sizes = {key: made_of[key] for key in needs - needed.keys()}
     for key in reversed(needed):
         own = used_in.get(key, 0)
+        own = made_of[key] if _puts_together(needed[key]) else own
         sizes[key] = known.get(key, min(made_of[key], own) if needed[key].dependencies else own)
         for need in needed[key].dependencies:
             used_in[need] = max(used_in.get(need, 0), sizes[key])

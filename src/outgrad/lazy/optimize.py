@@ -43,6 +43,8 @@ class Optimized:
     """By key, each before those that need it."""
     groups: Mapping[Key, tuple[Key, ...]]
     """Tasks that run as one, by the key of the last of them, which is also the last in its group."""
+    wanted: frozenset[Key] = frozenset()
+    """Results that are kept to the end."""
 
     @cached_property
     def graph(self) -> dict[Key, Any]:
@@ -64,7 +66,7 @@ def optimize(graph: Any, keys: Iterable[Any]) -> Optimized:
     wanted = frozenset(_flat(list(keys)))
     all_tasks = convert_legacy_graph(ensure_dict(graph))  # persisted results are plain values or futures
     needed = _bottom_up(cull(all_tasks, set(wanted)))
-    return Optimized(needed, _groups(needed, wanted))
+    return Optimized(needed, _groups(needed, wanted), wanted)
 
 
 def _fused_name(members: Sequence[Key]) -> Key:

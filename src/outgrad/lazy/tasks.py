@@ -263,6 +263,11 @@ def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
     return part[place].at(path).values
 
 
+def whole(results: Sequence[ChunkList], collection: Any) -> Any:
+    """Put the parts of a collection together; it comes without its graph."""
+    return collection._finalize(results)
+
+
 def write_part(writer: Writer, requests: Sequence[Request], part: ChunkList) -> Written:
     return writer.write(requests, part)
 

@@ -23,6 +23,11 @@ that was freed and is kept. Measured with chunks of 16 to 128 MiB: 50 to 90 MiB.
 UNEVEN = 1.5
 """How much more than its share of waiting results one of several workers may hold."""
 
+WHOLE_ADVICE = (
+    "Give workers more memory (--memory-limit, memory_limit), or save the result, or persist it: then it "
+    "stays in parts, on all workers"
+)
+
 SMALLEST_CHUNK = 2**18
 """Smaller chunks are never proposed: each costs a task."""
 
@@ -42,8 +47,9 @@ class Workers:
     """Whether it writes results that wait to disk."""
 
     def peak_bytes(self, needed: TaskMemory) -> int:
-        """Peak memory of a worker while it runs tasks."""
-        return self.base_bytes + STORAGE_BYTES + self.threads * needed.task_bytes + self._waiting(needed)
+        """Peak memory of a worker while it runs tasks, or puts a whole result together."""
+        running = self.threads * needed.task_bytes + self._waiting(needed)
+        return self.base_bytes + STORAGE_BYTES + max(running, needed.whole_bytes)
 
     def _waiting(self, needed: TaskMemory) -> int:
         """Every thread may leave a result; what waits in all is spread over the workers, but not evenly."""
@@ -64,15 +70,21 @@ class Workers:
         if self.limit_bytes is None or self.fits(needed):
             return
         tasks = "a task" if self.threads == 1 else f"{self.threads} tasks at once"
-        held = [
-            f"{format_bytes(self.base_bytes + STORAGE_BYTES)} for the process and its files",
-            f"{format_bytes(self.threads * needed.task_bytes)} for {tasks}",
-            f"{format_bytes(self._waiting(needed))} for results that wait",
-        ]
+        held = [f"{format_bytes(self.base_bytes + STORAGE_BYTES)} for the process and its files"]
+        whole = needed.whole_bytes > self.threads * needed.task_bytes + self._waiting(needed)
+        if whole:
+            held += [
+                f"{format_bytes(needed.whole_bytes)} for the whole result and the parts that it is made of"
+            ]
+        else:
+            held += [
+                f"{format_bytes(self.threads * needed.task_bytes)} for {tasks}",
+                f"{format_bytes(self._waiting(needed))} for results that wait",
+            ]
         peak, limit = format_bytes(self.peak_bytes(needed)), format_bytes(self.limit_bytes)
         raise MemoryLimitError(
             f"{call} needs {peak} of memory in each worker: {', '.join(held)}; a worker may use {limit}. "
-            f"{self._advice(needed)}"
+            f"{WHOLE_ADVICE if whole else self._advice(needed)}"
         )
 
     def _advice(self, needed: TaskMemory) -> str:
