@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import metatensor
 import numpy as np
 import pytest
 
@@ -73,6 +74,25 @@ NAME_ERRORS = [
 def test_names_that_are_refused(names, error, message):
     with pytest.raises(error, match=re.escape(message)):
         Labels(names, [[0, 1]])
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b"], ["a", "b", "c"]])
+@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 1), (0, 2), (0, 5), (0, 2, 3)])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64, np.bool_])
+def test_without_rows_any_shape_is_taken(names, shape, dtype):
+    """As in metatensor: nothing is in such an array that could be misread."""
+    labels = Labels(names, np.empty(shape, dtype))
+    assert (labels.names, labels.values.shape) == (names, (0, len(names)))
+    assert labels.values.dtype == np.int32
+    assert labels == Labels(names, np.empty((0, len(names)), np.int32))
+    theirs = metatensor.Labels(names, np.empty(shape, dtype))
+    assert theirs.values.shape == labels.values.shape
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 0), (1, 3), (1, 2, 1), (1, 0, 2)])
+def test_with_rows_the_shape_has_to_fit(shape):
+    with pytest.raises(ValidationError, match=re.escape(f"found shape {shape}")):
+        Labels(["a", "b"], np.zeros(shape, np.int32))
 
 
 VALUE_ERRORS = [

@@ -51,8 +51,14 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def normalize_values(names: tuple[str, ...], values: Any) -> Table:
-    """Return ``values`` as an (n, d) int32 table that nobody can write to."""
+    """Return ``values`` as an (n, d) int32 table that nobody can write to.
+
+    Without rows the shape says nothing more: ``np.empty(0)`` and ``np.empty((0, 2))`` are no entries of any
+    names.
+    """
     array = as_array(values)
+    if array.ndim and len(array) == 0:
+        array = np.empty((0, len(names)), np.int32)
     if array.ndim != 2 or array.shape[1] != len(names):
         raise ValidationError(
             f"Labels with names {list(names)} need a 2-D array with {len(names)} column(s), "

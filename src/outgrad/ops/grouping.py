@@ -24,6 +24,9 @@ from outgrad.tensor.metadata import BlockMetadata
 
 Names = str | Sequence[str]
 
+PLACEHOLDER = "_"
+"""The dimension of the only entry that is left when all dimensions are reduced."""
+
 
 def reduce_groups(call: str, tensor: T, axis: str, names: Names | None, by: Names | None) -> T:
     """Reduce the entries of ``axis`` that differ only in ``names``, or that agree in ``by``."""
@@ -32,6 +35,8 @@ def reduce_groups(call: str, tensor: T, axis: str, names: Names | None, by: Name
     _check_real(call, kind, blocks)
     argument = f"{axis[:-1] if axis == 'samples' else 'property'}_names"
     grouped = [_grouped(call, argument, axis, getattr(m, axis), names, by) for m in blocks.metadata]
+    if not any(own.groups.size for own in grouped):
+        grouped = [replace(own, labels=_without_placeholder(own.labels)) for own in grouped]
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         changed: dict[str, Any] = {axis: grouped[n].labels}
@@ -80,7 +85,12 @@ def _grouped(
     kept = [name for name in labels.names if (name in given) == (by is not None)]
     columns = tuple(labels.names.index(name) for name in kept)
     groups = group_rows(labels.values, columns)
-    return Grouped(Labels(kept or ["_"], groups.rows, assume_unique=True), groups, columns)
+    return Grouped(Labels(kept or [PLACEHOLDER], groups.rows, assume_unique=True), groups, columns)
+
+
+def _without_placeholder(labels: Labels) -> Labels:
+    """Nothing was reduced to one entry: without any, no dimension stands in for those that are gone."""
+    return Labels([], np.empty((0, 0), np.int32)) if labels.names == [PLACEHOLDER] else labels
 
 
 @dataclass(frozen=True)
