@@ -205,8 +205,13 @@ def swap(a, b, name):
 
 
 def lies_in_arrays(forgery):
-    """More rows than there are, with a checksum for every chunk."""
-    for number, array in enumerate(forgery.segment["arrays"]):
+    """More rows than there are, with a checksum for every chunk; not where a table was stored twice."""
+    used = {table[0] for table in forgery.segment["tables"]}
+    used |= {
+        block[name][0] for block, _ in every_block(forgery) for name in ("values", "offsets") if name in block
+    }
+    for number in sorted(used):
+        array = forgery.segment["arrays"][number]
         for by in (-1, 1):
             yield (
                 f"array {number} by {by} rows",
