@@ -205,7 +205,7 @@ def swap(a, b, name):
 
 
 def lies_in_arrays(forgery):
-    """More rows than there are, with a checksum for every chunk; not where a table was stored twice."""
+    """More rows than there are, with every checksum; not where a table was stored twice."""
     used = {table[0] for table in forgery.segment["tables"]}
     used |= {
         block[name][0] for block, _ in every_block(forgery) for name in ("values", "offsets") if name in block
