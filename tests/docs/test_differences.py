@@ -233,6 +233,12 @@ def other_names(lib: Library) -> Any:
     return lib.Labels.range("system", 2).position(lib.Labels.range("atom", 2)[1])
 
 
+def text_of_error(lib: Library) -> str:
+    with pytest.raises(lib.MetatensorError) as caught:
+        lib.Labels(["system"], np.array([[0], [0]]))
+    return str(caught.value)
+
+
 def unsigned_index(lib: Library) -> int:
     return int(lib.Labels.range("system", 2)[np.uint8(1)]["system"])
 
@@ -708,6 +714,14 @@ CASES = [
     Case("Files of equistore are read", equistore, METATENSOR_ERROR, 2),
     Case("Arrays of a file that belong to nothing are told of", unused, [], ["UserWarning"]),
     Case("The name of a gradient may be any text in an archive.", slash, METATENSOR_ERROR, ["cell/strain"]),
+    Case(
+        "The text of errors is Outgrad's own.",
+        lambda lib: text_of_error(lib).startswith(
+            "Labels rows must be unique, found (system=0) in rows 0 and 1;"
+        ),
+        False,
+        True,
+    ),
 ]
 UNTESTED = {"Gradients come back in the order in which they were added."}  # by chance, theirs do too
 
