@@ -184,8 +184,8 @@ def mts_checks() -> str:
 def durable(given: bool | None = None) -> bool:
     """Whether what is saved is flushed to the disk, from the caller or the configuration.
 
-    >>> durable()
-    True
+    >>> durable(False)
+    False
     """
     return DURABLE.read() if given is None else DURABLE.check("durable", given)
 

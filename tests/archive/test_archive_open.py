@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 import numpy as np
 import pytest
 
+import outgrad as og
 from outgrad.archive.spec import Sizes
 from outgrad.archive.stores import ByteStore, ChunkCache
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
@@ -228,3 +229,21 @@ def test_an_archive_whose_segment_is_gone_is_damaged(tools, rng, tmp_path):
     shutil.rmtree(path / "segments")
     with pytest.raises(DamagedArchiveError, match="storage chunk 0 of checksums is missing"):
         opened.reader.read(tools.requests_of(opened.outlines))
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.mts"])
+def test_what_was_loaded_does_not_need_its_file(tmp_path, name):
+    path = tmp_path / name
+    block = og.block_from_array(np.ones((3, 2)))
+    block.add_gradient(
+        "g", og.TensorBlock(np.ones((3, 2)), og.Labels("sample", np.arange(3)[:, None]), [], block.properties)
+    )
+    for data in (block, og.TensorMap(og.Labels.single(), [block]), og.Labels.range("n", 4)):
+        og.save(path, data, overwrite=True)
+        loaded = og.load(path)
+        shutil.rmtree(path) if name == "a.zarr" else path.unlink()
+        if isinstance(data, og.Labels):
+            assert loaded == data
+            assert loaded["n"][3] == 3
+        else:
+            assert (og.equal_block if data is block else og.equal)(loaded, data)

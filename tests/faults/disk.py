@@ -25,7 +25,7 @@ class FaultyDisk:
 
     def __init__(self, mode: str = "once", at: int | None = None) -> None:
         self.mode, self.at = mode, at
-        self.count = 0
+        self.names: list[str] = []
         self.hit = ""
         self._lock = threading.Lock()
 
@@ -41,7 +41,8 @@ class FaultyDisk:
             if name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR):
                 return original(*arguments, **options)
             with self._lock:
-                number, self.count = self.count, self.count + 1
+                number = len(self.names)
+                self.names.append(name)
             if self._fails(name, number):
                 return self._fail(name, original, arguments, options)
             return original(*arguments, **options)

@@ -144,11 +144,21 @@ def judge(told: str, text: str, states: dict[str, str], paths: Paths) -> str:
     return "right" if not unclear else f"told {told} ({text}), but new: {unclear}"
 
 
-def count_changes(folder: Path, paths: Paths) -> int:
+def changes(folder: Path, paths: Paths) -> list[str]:
     disk = FaultyDisk()
     with disk():
         save(folder, paths)
-    return disk.count
+    return disk.names
+
+
+def moments(names: list[str], mode: str, few: bool) -> list[int]:
+    """All changes; or some, and always those around the last step that makes an output visible."""
+    if not few:
+        return list(range(len(names)))
+    step = max(1, len(names) // 3)
+    decisive = max(at for at, name in enumerate(names) if name in ("link", "replace"))
+    around = range(decisive - 1, min(decisive + 3, len(names)))
+    return sorted({*range(sum(map(ord, mode)) % step, len(names), step), *around})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -156,10 +166,9 @@ def test_old_or_new_and_told_which(
     scenario: str, mode: str, start: Callable[[], Path], rounds: Any, tally: Any
 ) -> None:
     paths = SCENARIOS[scenario]
-    count = count_changes(start(), paths)
-    step = rounds(max(1, count // 4), 1)
+    names = changes(start(), paths)
     wrong = []
-    for at in range(sum(map(ord, mode)) % step, count, step):
+    for at in moments(names, mode, bool(rounds(1, 0))):
         folder, disk = start(), FaultyDisk(mode, at)
         if mode == "kill":
             told, text = ("killed" if killed(disk, folder, paths) else "done"), ""
@@ -172,7 +181,7 @@ def test_old_or_new_and_told_which(
             outcome = retried(folder, paths)
         tally("right" if outcome == "right" else outcome.split(":")[0])
         if outcome != "right":
-            wrong.append(f"{mode} at {at} of {count} ({disk.hit}): {outcome}")
+            wrong.append(f"{mode} at {at} of {len(names)} ({disk.hit}): {outcome}")
     assert wrong == []
 
 

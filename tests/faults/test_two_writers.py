@@ -105,10 +105,15 @@ def _held(name: str, number: int, original: Callable[..., Any], meanwhile: Calla
 
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.parametrize("is_new", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
 def test_another_writer_finishes_in_every_window(
-    tmp_path: Path, name: str, is_new: bool, rounds: Any, tally: Any
+    tmp_path: Path, name: str, is_new: bool, times: int, rounds: Any, tally: Any
 ) -> None:
+    """Twice, it also takes away the commit that the first would collide with."""
     path = tmp_path / "a.zarr"
+
+    def second() -> str:
+        return [writes(path, 2.0) for _ in range(times)][-1]
 
     def before() -> None:
         shutil.rmtree(path, ignore_errors=True)
@@ -122,7 +127,7 @@ def test_another_writer_finishes_in_every_window(
 
             def meanwhile() -> None:
                 patch.setattr(os, name, original)
-                other.append(answer(in_a_child(lambda: writes(path, 2.0))))
+                other.append(answer(in_a_child(second)))
                 patch.setattr(os, name, changed)
 
             changed, count = _held(name, number, original, meanwhile)

@@ -115,7 +115,7 @@ def left_over() -> list[str]:
     threads = [each.name for each in threading.enumerate()]
     return [
         *map(str, workers()),
-        *(name for name in threads if name.startswith(("IO loop", "outgrad", "Async"))),
+        *(name for name in threads if name.startswith(("IO loop", "outgrad cluster", "Async"))),
     ]
 
 

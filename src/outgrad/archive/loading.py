@@ -129,7 +129,13 @@ def _opened(file: Any) -> Any:
 
 
 def _in_memory(found: Any) -> Any:
+    """Read labels too: what was loaded does not need its file any more."""
     if isinstance(found, Labels):
+        _ = found.values
         return found
+    for metadata in found._blocks().metadata:
+        for _, own in metadata.walk():
+            for labels in (own.samples, *own.components, own.properties):
+                _ = labels.values
     with dask.config.set(scheduler="threads"):  # through workers the data would travel twice
         return found.compute()
