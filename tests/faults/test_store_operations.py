@@ -52,7 +52,7 @@ def save(folder: Path, paths: Paths) -> None:
 
 def found(path: Path) -> str:
     """What is at a path: nothing, old, new, or something else. What was never finished is nothing."""
-    if not path.exists():
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return "nothing"
     try:
         loaded = og.load(path)

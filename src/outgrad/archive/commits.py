@@ -76,9 +76,8 @@ def is_archive(root: Path) -> bool:
             return True
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    return any(_looks_like_commit(commit_path(root, version)) for version in versions(root)) or bool(
-        leases.names_at_work(root / SEGMENTS)
-    )
+    is_begun = leases.is_begun(root, "zarr.json") or bool(leases.names_at_work(root / SEGMENTS))
+    return is_begun or any(_looks_like_commit(commit_path(root, version)) for version in versions(root))
 
 
 def _looks_like_commit(path: Path) -> bool:

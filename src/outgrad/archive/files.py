@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from outgrad.archive.leases import partial_name
+from outgrad.archive.leases import new_token, partial_name, release
 
 REMOVE_SECONDS = 5.0
 """How long to try to remove a folder into which a task that was stopped may still write."""
@@ -59,7 +58,8 @@ def write_file(path: Path, content: Content, *, durable: bool = True) -> None:
 
     The other name is new each time: a task may run twice at once, and then both write the same.
     """
-    partial = path.with_name(partial_name(path.name, secrets.token_hex(8)))
+    token = new_token()
+    partial = path.with_name(partial_name(path.name, token))
     try:
         with naming(path):
             write_new(partial, content, durable=durable)
@@ -68,6 +68,8 @@ def write_file(path: Path, content: Content, *, durable: bool = True) -> None:
         with suppress(OSError):
             remove_file(partial)
         raise
+    finally:
+        release(token)
 
 
 def write_new(path: Path, content: Content, *, durable: bool) -> None:

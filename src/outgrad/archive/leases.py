@@ -38,8 +38,7 @@ _at_work: set[str] = set()
 
 def new_token() -> str:
     """A name for a writer of this process, which is at work until :func:`release`."""
-    started = int(psutil.Process().create_time())
-    token = f"{_machine()}-{os.getpid():x}-{started:x}-{secrets.token_hex(4)}"
+    token = f"{_machine()}-{os.getpid():x}-{_started(os.getpid()):x}-{secrets.token_hex(4)}"
     _at_work.add(token)
     return token
 
@@ -52,6 +51,12 @@ def is_own(token: str) -> bool:
 def release(token: str) -> None:
     """Say that a writer of this process has ended."""
     _at_work.discard(token)
+
+
+@cache
+def _started(process: int) -> int:
+    """When this process started, in seconds; a child of a fork asks again."""
+    return int(psutil.Process(process).create_time())
 
 
 @cache
@@ -110,6 +115,11 @@ def _partials(folder: Path) -> list[tuple[str, str, Path]]:
         if match is not None and not path.is_symlink():
             found.append((match["name"], match["token"], path))
     return found
+
+
+def is_begun(folder: Path, name: str) -> bool:
+    """Whether there is an unfinished file of the target ``name``."""
+    return any(target == name for target, _, _ in _partials(folder))
 
 
 def is_partial(path: Path, name: str) -> bool:
