@@ -144,16 +144,6 @@ def deferred(*, after_return: bool = False) -> Iterator[None]:
             signal.raise_signal(received[0])
 
 
-def _start_tracker() -> None:
-    """Start the process that removes what workers leave that are killed; it need not tell that it does."""
-    silent = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(silent)
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.remove(silent)
-
-
 def _send_soon(number: int) -> None:
     main = threading.main_thread().ident
     assert main is not None, "the main thread runs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -49,7 +50,7 @@ class Call:
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # started later it would take the mask off
+        _start_tracker()  # started later it would take the mask off
         self._thread.start()
 
     def ended(self, seconds: float = 0.0) -> bool:
@@ -210,3 +211,13 @@ def _silent() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(nothing)
+
+
+def _start_tracker() -> None:
+    """Start the process that removes what workers leave that are killed; it need not tell that it does."""
+    silent = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(silent)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(silent)
