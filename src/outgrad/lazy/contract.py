@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dask.typing import Key
 
 from outgrad.lazy import tasks
@@ -19,11 +21,12 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
     """
     draft = Draft()
     dense = {key: draft.add(tasks.dense, (), (key,), "dense") for key in whole.keys}
+    constants: dict[Any, tuple[Any, ...]] = {}
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
         places = [whole.places[Piece(piece.block, 0)] for piece in part]
         numbers = numbered((dense[of], place) for of, place in places)
-        others = [(numbers[dense[of]], place) for of, place in places]
-        draft.add(tasks.multiply_rows, (others,), (key, *numbers))
+        others = tuple((numbers[dense[of]], place) for of, place in places)
+        draft.add(tasks.multiply_rows, constants.setdefault(others, (others,)), (key, *numbers))
 
     def note() -> Notes:
         return Notes({dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()})

@@ -78,7 +78,10 @@ class _Encoder(pickle.Pickler):
             return _written, content(obj)
         found = self._once.get(id(obj))
         if found is None:
-            found = self._once[id(obj)] = obj, ("hash", _hash(content(obj)).digest())
+            made = content(obj)
+            if content is not _array:  # which is short in itself
+                made = "hash", _hash(made).digest()
+            found = self._once[id(obj)] = obj, made
         return _written, found[1]
 
 
@@ -217,5 +220,5 @@ _CONTENT: dict[type, Callable[[Any], Content]] = {
 }
 """By class, how its objects are written. Only classes of ours and of NumPy are remembered."""
 
-_SHARED: set[Callable[[Any], Content]] = {_chunk, _frame, _function, _tokenized, _by_value}
+_SHARED: set[Callable[[Any], Content]] = {_array, _chunk, _frame, _function, _tokenized, _by_value}
 """How objects of many tasks are written, or those that take long: each of them is hashed once."""

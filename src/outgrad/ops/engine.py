@@ -9,7 +9,7 @@ from outgrad._threads import several_threads
 from outgrad.config import threads
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks, rowwise, tasks
-from outgrad.plan.outline import Outline
+from outgrad.plan.outline import Outline, Part
 from outgrad.rules.named import RULES, run
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
@@ -35,10 +35,23 @@ def run_rule(rule: str, operands: Sequence[Blocks], constants: Constants, top: T
     count = len(operands[0])
     outcome = [_plan(rule, operands, number, constants(number), top) for number in range(count)]
     lazies = [operand.lazy for operand in operands if operand.lazy is not None]
-    configs = [(rule, [constants(piece.block) for piece in part]) for part in lazies[0].parts]
+    configs = _configs(rule, constants, lazies[0].parts)
     outlines = tuple(outline for _, outline in outcome)
     data = rowwise(rule, tasks.run_rule, configs, lazies, outlines)
     return Blocks(tuple(metadata for metadata, _ in outcome), data)
+
+
+def _configs(rule: str, constants: Constants, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    """What each task is told: the same object for parts of the same blocks, as there may be many."""
+    made: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    found = []
+    for part in parts:
+        numbers = tuple([piece.block for piece in part])
+        config = made.get(numbers)
+        if config is None:
+            config = made[numbers] = rule, [constants(number) for number in numbers]
+        found.append(config)
+    return found
 
 
 def run_eagerly(rule: str, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
