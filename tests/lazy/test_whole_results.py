@@ -9,11 +9,13 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, futures_of
 
 import outgrad as og
 from outgrad import TensorMap
 from outgrad.errors import MemoryLimitError
+from outgrad.lazy.collection import Optimizer
+from outgrad.lazy.workers import Workers
 
 MIB = 2**20
 PARTS = 16
@@ -66,6 +68,22 @@ def test_a_whole_result_counts_with_its_parts(client: Client, call: str) -> None
     """Its parts fit on two workers, but one of them would have to put it together."""
     with pytest.raises(MemoryLimitError, match=r"for the whole result and the parts that it is made of"):
         CALLS[call](ones(200 * MIB), client)
+
+
+@pytest.mark.cluster
+def test_what_is_computed_together_is_counted_together(client: Client) -> None:
+    """Each of two results fits, both do not: the scheduler, which has both graphs, refuses them."""
+    with dask.config.set({"distributed.worker.memory.spill": False}):
+        first = ones(180 * MIB)
+        kept = dask.persist(first, first * 2)
+    for own in kept:
+        with pytest.raises(MemoryLimitError, match=r"for results that wait; a worker may use 500"):
+            client.gather(futures_of(own))
+
+
+def test_graphs_are_optimized_as_one_whatever_workers_hold() -> None:
+    """Dask asks for an optimizer for each collection, and the memory of workers changes meanwhile."""
+    assert Optimizer(Workers(base_bytes=1)) == Optimizer(Workers(base_bytes=2)) == Optimizer()
 
 
 @pytest.mark.cluster

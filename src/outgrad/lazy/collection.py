@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dask import threaded
@@ -66,7 +66,8 @@ class Optimizer:
     Dask calls it with all that is computed together; under a client this is in the process of the scheduler.
     """
 
-    workers: Workers | None = None
+    workers: Workers | None = field(default=None, compare=False)
+    """All optimizers are equal, whatever workers held when they were made: then all graphs are one graph."""
 
     def __call__(self, graph: Any, keys: Any, **_: Any) -> Any:
         optimized = optimize(graph, keys)
