@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,3 +174,26 @@ def test_objects_of_other_packages() -> None:
     )
     with pytest.raises(TypeError, match=text):
         og.add(Tensor(), 1)
+
+
+class Owned(np.ndarray):
+    """As metatensor wraps the memory of calculators: while this array lives, so does the owner."""
+
+
+def test_arrays_of_calculators_keep_the_owner_of_their_memory() -> None:
+    array = np.arange(4.0).reshape(2, 2).view(Owned)
+    owner = weakref.ref(array)
+    samples, properties = metatensor.Labels.range("system", 2), metatensor.Labels.range("n", 2)
+    theirs = metatensor.TensorBlock(array, samples, [], properties)
+    rows = metatensor.Labels("sample", np.array([[0], [1]]))
+    theirs.add_gradient("strain", metatensor.TensorBlock(array * 2, rows, [], properties))
+    ours = og.from_metatensor(theirs)
+    del array, theirs
+    gc.collect()
+    assert type(ours.values) is np.ndarray
+    assert owner() is not None
+    np.testing.assert_array_equal(ours.values, [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(ours.gradient("strain").values, [[0, 2], [4, 6]])
+    del ours
+    gc.collect()
+    assert owner() is None, "nothing else keeps it"

@@ -63,7 +63,7 @@ def _block_in(block: Any) -> TensorBlock:
             "convert with .to(arrays='numpy')"
         )
     converted = TensorBlock(
-        block.values,
+        _plain(block.values),
         _labels_in(block.samples),
         [_labels_in(component) for component in block.components],
         _labels_in(block.properties),
@@ -71,6 +71,15 @@ def _block_in(block: Any) -> TensorBlock:
     for parameter, gradient in block.gradients():
         converted.add_gradient(parameter, _block_in(gradient))
     return converted
+
+
+def _plain(values: Any) -> Any:
+    """A plain array of the same memory.
+
+    Calculators written in Rust give arrays of a class that keeps alive what owns their memory. NumPy would
+    take the array below as the base of a view, and forget the owner; a memoryview keeps the array itself.
+    """
+    return values if type(values) is np.ndarray else np.asarray(memoryview(values))
 
 
 def to_metatensor(data: Any) -> Any:
