@@ -177,7 +177,7 @@ def test_interrupts_at_random_moments(
     start = time.monotonic()
     assert wait_for(forked(entry, fresh())) == 0
     seconds = time.monotonic() - start
-    for _ in range(rounds(3, 40)):
+    for _ in range(rounds(2, 40)):
         names = {path.name: values_at(path) for path in sorted(fresh().iterdir())}
         number = chance.choice([signal.SIGINT, signal.SIGTERM])
         code = interrupted(entry, folder, number, chance.uniform(0, 0.7 * seconds))

@@ -155,7 +155,7 @@ def moments(names: list[str], mode: str, few: bool) -> list[int]:
     """All changes; or some, and always those around the last step that makes an output visible."""
     if not few:
         return list(range(len(names)))
-    step = max(1, len(names) // 3)
+    step = max(1, len(names) // 2)
     decisive = max(at for at, name in enumerate(names) if name in ("link", "replace"))
     around = range(decisive - 1, min(decisive + 3, len(names)))
     return sorted({*range(sum(map(ord, mode)) % step, len(names), step), *around})

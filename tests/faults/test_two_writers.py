@@ -72,7 +72,7 @@ def later(path: Path, value: float, seconds: float) -> Callable[[], str]:
 @pytest.mark.parametrize("is_new", [False, True])
 def test_two_writers_at_random_moments(tmp_path: Path, is_new: bool, rounds: Any, tally: Any) -> None:
     path = tmp_path / "a.zarr"
-    for number in range(rounds(8, 100)):
+    for number in range(rounds(5, 100)):
         if is_new:
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -137,7 +137,7 @@ def test_another_writer_finishes_in_every_window(
 
     before()
     _, _, count = save_with(-1)
-    for number in range(0, count, rounds(max(1, count // 3), 1)):
+    for number in range(0, count, rounds(max(1, count // 2), 1)):
         before()
         told, other, _ = save_with(number)
         found = value_at(path)

@@ -159,7 +159,7 @@ def test_a_killed_worker_changes_no_bit(
     before = set(folder.rglob("*"))
     chance = random.Random(8)
     seconds: list[float] = []
-    for _ in range(rounds(2, 100)):
+    for _ in range(rounds(1, 100)):
         killed: list[int] = []
 
         def kill(killed: list[int] = killed) -> None:
