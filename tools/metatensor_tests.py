@@ -7,6 +7,9 @@ Without any folder, the tests are looked for beside the installed metatensor. Th
 where ``import metatensor`` gives Outgrad. For each test that fails, the statement of docs/differences.md that
 explains it is printed, or NOT EXPLAINED; metatensor_differences.toml says which one it is. The status is 1 if
 something is not explained, or if that list is not right any more.
+
+What fails is run once more with the installed metatensor: tests of another version, or of torch where it is
+not installed, fail there too, and say nothing of Outgrad.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ PAGE = HERE.parent / "docs" / "differences.md"
 TABLE = HERE / "metatensor_differences.toml"
 SUITES = ("core", "operations", "learn")
 REASONS = {"torch", "C API", "internal", "data"}
+ITSELF = "It fails with the installed metatensor, too."
+NOT_COPIED = shutil.ignore_patterns(".git", ".tox", "target", "build", "dist", "*.egg-info", "__pycache__")
 STATEMENT = re.compile(r"(?:\A|\n\n)\*\*(.+?)\*\*", re.DOTALL)
 
 
@@ -42,6 +47,12 @@ class Results:
 
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
     texts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    itself: set[str] = field(default_factory=set)
+    """Tests that fail with metatensor as well."""
+
+    def add(self, suite: str, found: dict[str, Any]) -> None:
+        for kind in ("outcomes", "texts"):
+            getattr(self, kind).update({named(suite, test): value for test, value in found[kind].items()})
 
     def tests(self, outcome: str) -> list[str]:
         return [test for test, (found, _) in self.outcomes.items() if found == outcome]
@@ -55,9 +66,10 @@ class Table:
     statements: dict[str, str]
     reasons: dict[str, str]
 
-    def explained(self, test: str) -> str | None:
+    def explained(self, test: str, results: Results) -> str | None:
         entries = {**self.statements, **self.reasons}
-        return next((why for pattern, why in entries.items() if fnmatchcase(test, pattern)), None)
+        whys = [why for pattern, why in entries.items() if fnmatchcase(test, pattern)]
+        return next(iter([*whys, *([ITSELF] if test in results.itself else [])]), None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,8 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("no tests of metatensor: give a checkout, or --core and --operations", file=sys.stderr)
         return 2
     results = Results()
-    for suite, folder in folders.items():
-        run(suite, folder, options.data, results)
+    with tempfile.TemporaryDirectory(prefix="metatensor-tests-") as scratch:
+        for suite, copy in copied(folders, options, Path(scratch)).items():
+            run(suite, copy, results)
     return report(results, options.table, options.page)
 
 
@@ -115,30 +128,46 @@ def installed(suite: str) -> Path | None:
     return next((Path(str(p.locate())).parent for p in paths if p.parent.name == "tests"), None)
 
 
-def run(suite: str, folder: Path, data: Path | None, results: Results) -> None:
-    """Run the tests of a folder in a copy of it, and add how they ended."""
-    with tempfile.TemporaryDirectory(prefix="metatensor-tests-") as scratch:
-        copy = Path(scratch) / "tests"
-        shutil.copytree(folder, copy)
+def copied(folders: dict[str, Path], options: argparse.Namespace, root: Path) -> dict[str, Path]:
+    """Copies of the folders of tests, at the places of a checkout: tests read files of each other."""
+    if options.source is not None:
+        shutil.copytree(options.source, root, dirs_exist_ok=True, ignore=NOT_COPIED)
+    copies = {}
+    for suite, folder in folders.items():
+        copies[suite] = copy = root / "python" / f"metatensor_{suite}" / "tests"
+        shutil.copytree(folder, copy, dirs_exist_ok=True, ignore=NOT_COPIED)
         (copy / "__init__.py").touch()
-        if data is not None:
-            shutil.copytree(data, copy / "data", dirs_exist_ok=True)
-        found = run_child(copy)
-    for kind in ("outcomes", "texts"):
-        for test, value in found[kind].items():
-            getattr(results, kind)[suite + test.removeprefix("tests")] = value
+        if options.data is not None:
+            shutil.copytree(options.data, copy / "data", dirs_exist_ok=True)
+    return copies
 
 
-def run_child(copy: Path) -> dict[str, Any]:
+def run(suite: str, copy: Path, results: Results) -> None:
+    """Run the tests of a folder, those that fail with metatensor as well, and add how they ended."""
+    results.add(suite, run_child(copy))
+    failed = [test for test in results.tests("failed") if test.startswith(f"{suite}/")]
+    files = sorted({copy / test.removeprefix(f"{suite}/").split("::")[0] for test in failed})
+    if files:
+        found = Results()
+        found.add(suite, run_child(copy, *map(str, files), library="metatensor"))
+        results.itself |= set(failed) & set(found.tests("failed"))
+
+
+def named(suite: str, test: str) -> str:
+    """``core/labels.py::test`` for ``tests/labels.py::test``."""
+    return suite + test.removeprefix("tests")
+
+
+def run_child(copy: Path, *tests: str, library: str = "outgrad") -> dict[str, Any]:
     """pytest in a process of its own, in which no metatensor was imported yet."""
-    outcomes = copy.parent / "outcomes.json"
+    outcomes = copy.parent / f"outcomes-{library}.json"
     settings = copy.parent / "pytest.ini"
     settings.write_text("[pytest]\npython_files = *.py\n", encoding="utf-8")
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     flags = ["-q", "-c", str(settings), "-p", "metatensor_as_outgrad", "-p", "no:cacheprovider"]
-    flags.append("--continue-on-collection-errors")
+    flags += ["--continue-on-collection-errors", "--library", library, "--outcomes", str(outcomes)]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *flags, "--outcomes", str(outcomes), str(copy)],
+        [sys.executable, "-m", "pytest", *flags, *(tests or [str(copy)])],
         cwd=copy.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
@@ -167,10 +196,10 @@ def wrong_entries(table: Table, results: Results, statements: set[str]) -> Itera
         yield f"NOT ON THE PAGE: {statement!r}"
     for reason in sorted(set(table.reasons.values()) - REASONS):
         yield f"NOT A REASON: {reason!r}; it is one of {', '.join(sorted(REASONS))}"
-    failed, ran = results.tests("failed"), {test.split("::")[0] for test in results.outcomes}
+    failed = results.tests("failed")
     for pattern in (*table.statements, *table.reasons):
-        was_run = any(fnmatchcase(name, pattern.split("::")[0]) for name in ran)
-        if was_run and not any(fnmatchcase(test, pattern) for test in failed):
+        ran = [test for test in results.outcomes if fnmatchcase(test, pattern)]
+        if ran and not any(test in failed for test in ran):
             yield f"DOES NOT FAIL ANY MORE: {pattern}"
 
 
@@ -178,7 +207,7 @@ def print_failures(table: Table, results: Results) -> int:
     """Print why each test fails that does; return how many are not explained."""
     unexplained = 0
     for test in results.tests("failed"):
-        why = table.explained(test)
+        why = table.explained(test, results)
         unexplained += why is None
         print(f"{test}\n    {results.outcomes[test][1]}\n    {why or 'NOT EXPLAINED'}")
     for test, texts in results.texts.items():
@@ -196,7 +225,8 @@ def print_counts(table: Table, results: Results) -> None:
         f"{len(results.outcomes)} tests: {counts['passed']} passed, {counts['failed']} failed, "
         f"{counts['skipped']} skipped; {texts} other texts of errors in {len(results.texts)} tests"
     )
-    for why, count in Counter(table.explained(test) for test in results.tests("failed")).most_common():
+    whys = Counter(table.explained(test, results) for test in results.tests("failed"))
+    for why, count in whys.most_common():
         print(f"{count:5} {why or 'NOT EXPLAINED'}")
 
 

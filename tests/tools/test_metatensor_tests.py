@@ -33,7 +33,19 @@ def test_that_passes():
 
 
 def test_that_fails():
-    assert Labels.range("a", 2).names == ["b"]
+    assert metatensor.__name__ == "metatensor"
+
+
+def test_of_another_version():
+    metatensor.Labels.of_another_version()
+
+
+def test_that_leaves_checks_off():
+    mts.unsafe_disable_checks()
+
+
+def test_with_checks():
+    assert mts.checks_enabled()
 
 
 def test_that_is_skipped():
@@ -85,10 +97,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(source: Path) -> Any:
+def results(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """How these tests end, in a process of their own."""
+    options = script.parsed([str(source)])
+    copies = script.copied(script.folders_of(options), options, tmp_path_factory.mktemp("copy"))
     found = script.Results()
-    script.run("core", source / "python" / "metatensor_core" / "tests", None, found)
+    script.run("core", copies["core"], found)
     return found
 
 
@@ -119,7 +133,8 @@ def test_what_is_explained_is_told_with_its_statement(source: Path, tmp_path: Pa
     assert "No module named 'metatensor._c_lib'" in done.stdout
     assert "expected 'words of metatensor'\n    found    'Labels rows must be unique" in done.stdout
     assert "    Texts are others.\n" in done.stdout
-    assert "6 tests: 2 passed, 3 failed, 1 skipped; 1 other texts of errors in 1 tests\n    1 " in done.stdout
+    assert "9 tests: 4 passed, 4 failed, 1 skipped; 1 other texts of errors in 1 tests\n    1 " in done.stdout
+    assert "attribute 'of_another_version'\n    It fails with the installed metatensor, too." in done.stdout
     assert "NOT" not in done.stdout
     assert not (source / "python" / "metatensor_core" / "tests" / "__init__.py").exists()
 

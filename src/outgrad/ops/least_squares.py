@@ -78,13 +78,14 @@ def lstsq(X: T, Y: T, rcond: float | None, driver: str | None = None) -> T:
     """
     if rcond is not None and (not is_number(rcond) or isinstance(rcond, (bool, complex))):
         raise TypeError(f"lstsq: rcond must be a number or None, got {rcond!r}")
-    if rcond is not None and not rcond < 1:
-        raise ValidationError(
-            f"lstsq: rcond = {rcond!r} would count every singular value as zero; give a number below 1"
-        )
     if driver not in (None, *DRIVERS):
         raise ValidationError(f"lstsq: there is no driver {driver!r}; give one of {list(DRIVERS)} or None")
     operands = _operands("lstsq", X, Y)
+    if rcond is not None and not rcond < 1:
+        # LAPACK takes 1 and more, too, and then cuts at its own precision: that is not what was asked for
+        raise ValidationError(
+            f"lstsq: rcond = {rcond!r} would count every singular value as zero; give a number below 1"
+        )
     return _solved("lstsq", X, operands, None if rcond is None else float(rcond))
 
 
