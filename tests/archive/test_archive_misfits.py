@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array
 import numpy as np
 import pytest
 
@@ -77,3 +78,29 @@ def test_gradient_rows_that_only_seem_sorted(rng: np.random.Generator) -> None:
     forged = TensorBlock._of(Blocks((replace(metadata, gradients={"x": turned}),), sorted_._blocks().lazy))
     with pytest.raises(ValidationError, match=r"gradient 'x' are not sorted by 'sample', but its chunks"):
         forged * forged
+
+
+def test_compressed_rows_that_no_reader_takes(tmp_path: Path) -> None:
+    components = [Labels.range(name, 1024) for name in "xy"]
+    values = dask.array.zeros((1, 1024, 1024, 257), chunks=-1)
+    block = TensorBlock(values, Labels.single(), components, Labels.range("n", 257))
+    with pytest.raises(ValidationError, match=r"rows of 2155872256 bytes, .* at most 2147483647 bytes"):
+        og.save(tmp_path / "a.zarr", block)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("levels", [16, 17])
+def test_gradients_nested_too_deep(tmp_path: Path, levels: int) -> None:
+    n, path = Labels.range("n", 1), tmp_path / "a.zarr"
+    block = TensorBlock(np.ones((1, 1)), Labels.range("sample", 1), [], n)
+    for _ in range(levels):
+        above = TensorBlock(np.ones((1, 1)), Labels.range("sample", 1), [], n)
+        above.add_gradient("gradients", block)
+        block = above
+    if levels == 16:
+        og.save(path, block)
+        assert og.equal_block(og.load_block(path), block)
+        return
+    with pytest.raises(ValidationError, match=r"gradients of gradients of …, more than the 16 levels of an"):
+        og.save(path, block)
+    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count here, where the reports of all processes of pytest-xdist arrive."""
+    if report.when == "teardown":
+        for kind, counts in report.user_properties:
+            if kind == "outcomes":
+                name = report.nodeid.split("::")[-1].split("[")[0]
+                _outcomes.setdefault(name, Counter()).update(counts)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _outcomes:
         return
@@ -53,5 +62,4 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
         counts[outcome] += 1
 
     yield count
-    if counts:
-        _outcomes.setdefault(request.node.originalname, Counter()).update(counts)
+    request.node.user_properties.append(("outcomes", dict(counts)))

@@ -1,4 +1,4 @@
-"""What the parts of a commit say of each other: checked when it is parsed, before anything else is done."""
+"""What the parts of a commit say of each other: checked before it is written, and when it is parsed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ MAXIMUM_BYTES = 2**60
 MAXIMUM_CHUNKS = 2**26
 """Storage chunks of a segment: their checksums are read at once, 256 MiB of them at most."""
 MAXIMUM_AXES = 32
+MAXIMUM_DEPTH = 16
+"""Gradients of gradients of …: nobody needs more, and parsing stays far from Python's recursion limit."""
 MAXIMUM_CHUNK_BYTES = 2**31 - 1
 """Bytes of a compressed storage chunk, decoded; Blosc has no larger ones."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outgrad.archive.codecs import Compressor
+from outgrad.archive.consistent import MAXIMUM_DEPTH, array_mistake, arrays_mistake
 from outgrad.archive.spec import (
     DTYPES,
     LABEL_DTYPE,
@@ -63,7 +64,14 @@ def array_spec(
     """Describe a Zarr array on a grid of about ``chunk_bytes``."""
     storage = dtype.newbyteorder("<")
     row_bytes = prod(shape[1:]) * storage.itemsize
-    return ArraySpec(path, storage, shape, grid_rows(shape[0], row_bytes, chunk_bytes), compressor)
+    array = ArraySpec(path, storage, shape, grid_rows(shape[0], row_bytes, chunk_bytes), compressor)
+    mistake = array_mistake(array)
+    if mistake:
+        raise ValidationError(
+            f"save: {path} has rows of {array.row_bytes} bytes, but an archive needs {mistake}; "
+            "divide the properties, or write with compressor='none'"
+        )
+    return array
 
 
 def place(
@@ -199,6 +207,9 @@ def lay_out_tables(
         TableSpec(found[number], len(labels), tuple(labels.names), labels.digest)
         for number, labels in enumerate(tables.labels)
     )
+    mistake = arrays_mistake(everything)
+    if mistake:
+        raise ValidationError(f"save: {mistake}; save fewer blocks at once")
     return Layout(tuple(everything), specs, tuple(tables.labels), blocks, 0, tuple(unwritten))
 
 
@@ -219,6 +230,11 @@ def check_dtype(dtype: np.dtype[Any], path: str) -> None:
 
 def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterator[Place]) -> BlockSpec:
     """The places of one block and its gradients; edges and offsets are added by :func:`finish_block`."""
+    if path.count("/") // 2 - 1 > MAXIMUM_DEPTH:  # blocks/3/gradients/positions/gradients/…
+        raise ValidationError(
+            f"save: {path} are gradients of gradients of …, more than the {MAXIMUM_DEPTH} levels of an "
+            "archive; remove_gradients leaves some out"
+        )
     return BlockSpec(
         values=next(places),
         samples=tables.number(metadata.samples, f"{path}samples"),

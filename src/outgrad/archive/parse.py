@@ -13,6 +13,7 @@ import numpy as np
 
 from outgrad.archive.codecs import CodecError, Compressor, chain_from_json
 from outgrad.archive.consistent import (
+    MAXIMUM_DEPTH,
     array_mistake,
     arrays_mistake,
     gradient_mistake,
@@ -37,8 +38,6 @@ from outgrad.errors import ValidationError
 from outgrad.labels.check import normalize_names
 
 MAXIMUM_BYTES = 2**62
-MAXIMUM_DEPTH = 16
-"""Gradients of gradients of …: nobody needs more, and parsing stays far from Python's recursion limit."""
 
 _SEGMENT_NAME = re.compile(r"[0-9a-f]{32}")
 _ARRAY_PATH = re.compile(r"[A-Za-z0-9_.%-]+(/[A-Za-z0-9_.%-]+)*")
