@@ -144,6 +144,21 @@ def deferred(*, after_return: bool = False) -> Iterator[None]:
             signal.raise_signal(received[0])
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put back the handlers of Ctrl-C and SIGTERM that the block changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
 def _send_soon(number: int) -> None:
     main = threading.main_thread().ident
     assert main is not None, "the main thread runs"

@@ -51,7 +51,8 @@ class TestReadme:
         assert fenced(README, "sh") == [
             "python3 -m venv .venv && .venv/bin/pip install . "
             "&& .venv/bin/outgrad run examples/square.yaml --overwrite\n",
-            "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest\n",
+            "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' "
+            "&& .venv/bin/pytest -n 2 --dist loadfile\n",
         ]
 
     def test_example_prints_what_is_shown(self, checkout: Path) -> None:

@@ -78,12 +78,21 @@ def spec(**config: object) -> ClusterSpec:
     return replace(own, config={**own.config, **config})
 
 
+_of_others: set[object] = set()
+"""Processes and threads of tests that ran before."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _others() -> None:
+    _of_others.update(workers(), threading.enumerate())
+
+
 def workers(parent: int | None = None) -> list[psutil.Process]:
     """Worker processes; each is started by this command line."""
     found = []
     for process in psutil.Process(parent).children():
         try:
-            if "spawn_main" in " ".join(process.cmdline()):
+            if process not in _of_others and "spawn_main" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue
@@ -112,7 +121,7 @@ def calm_digest(folder: Path) -> str:
 
 def left_over() -> list[str]:
     """Processes and threads of a cluster."""
-    threads = [each.name for each in threading.enumerate()]
+    threads = [each.name for each in threading.enumerate() if each not in _of_others]
     return [
         *map(str, workers()),
         *(name for name in threads if name.startswith(("IO loop", "outgrad cluster", "Async"))),

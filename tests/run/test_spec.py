@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib import resources
 from pathlib import Path
 
@@ -167,6 +168,17 @@ def test_what_is_no_cluster_is_refused(name: str, message: str) -> None:
 def test_only_cluster_classes_are_started(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(JobError, match=f"^{message}"):
         cluster_class(read(tmp_path, text))
+
+
+def test_a_module_that_takes_ctrl_c_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """dask_jobqueue does so when it is imported: a job would then end without closing its cluster."""
+    text = "import signal, sys\nfrom distributed import LocalCluster\n"
+    text += "signal.signal(signal.SIGINT, lambda *_: sys.exit())\n"
+    (tmp_path / "takes_ctrl_c.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    cluster_class(read(tmp_path, "module: takes_ctrl_c\nclass: LocalCluster\n"))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_cluster_that_does_not_start_is_a_clear_error(tmp_path: Path) -> None:

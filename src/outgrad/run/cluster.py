@@ -12,6 +12,7 @@ import dask
 from distributed import Client
 from distributed.deploy.cluster import Cluster
 
+from outgrad._signals import handlers_kept
 from outgrad.errors import ClusterError, JobError
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where
 from outgrad.run.starting import CONNECT_SECONDS, started
@@ -66,8 +67,11 @@ def cluster_class(spec: ClusterSpec) -> type:
         If there is no such class, or it is no cluster.
     """
     try:
-        module = importlib.import_module(spec.module)
-    except ImportError as error:
+        # dask_jobqueue 0.9 replaces the handler of Ctrl-C when it is imported: nothing would be closed then
+        # (https://github.com/dask/dask-jobqueue/blob/main/dask_jobqueue/runner.py)
+        with handlers_kept():
+            module = importlib.import_module(spec.module)
+    except (ImportError, ValueError) as error:  # ValueError: it does so in a thread, too
         extra = " (pip install 'outgrad[slurm]')" if spec.module.startswith("dask_jobqueue") else ""
         raise JobError(f"{spec.source}: cannot import {spec.module!r}{extra}: {error}") from error
     found = getattr(module, spec.class_name, None)
