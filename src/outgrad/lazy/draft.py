@@ -38,11 +38,14 @@ class _Group(NamedTuple):
     columns: Sequence[Sequence[Key]]
     rows: list[Sequence[Key]]
 
-    def needs(self) -> Iterator[Iterable[Key]]:
+    def refs(self, names: Sequence[str], places: Places) -> Iterator[Iterable[TaskRef]]:
         """What each task is given."""
-        if not self.columns:
-            return iter(self.rows) if self.rows else repeat((), len(self.constants))
-        return zip(*self.columns, strict=True)
+        if self.columns:
+            columns = (_all_named(column, names, places) for column in self.columns)
+            return zip(*(map(TaskRef, column) for column in columns), strict=True)
+        if self.rows:
+            return (map(TaskRef, _all_named(row, names, places)) for row in self.rows)
+        return repeat((), len(self.constants))
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,7 @@ class Draft:
         self, function: Function, constants: tuple[Any, ...], needs: Sequence[Key] = (), group: str = ""
     ) -> OwnKey:
         """Add a task that calls ``function(*constants, *needs)``; all of a group call one function."""
-        number = self._numbers.setdefault(group, len(self._groups))
-        if number == len(self._groups):
-            self._groups.append(None)
+        number = self._number(group)
         own = self._groups[number]
         if own is None:
             own = self._groups[number] = _Group(function, False, [], (), [])
@@ -95,13 +96,22 @@ class Draft:
         constants: Sequence[tuple[Any, ...]],
         needs: Sequence[Sequence[Key]] = (),
         data: bool = False,
-    ) -> None:
+        group: str = "",
+    ) -> list[OwnKey]:
         """Add a task for each of ``constants``; of ``needs`` the n-th task is given the n-th of each.
 
         With ``data`` the functions are called now, and the tasks are what they return: these are named
         without being looked at.
         """
-        self._groups[0] = _Group(function, data, list(constants), needs, [])
+        number = self._number(group)
+        self._groups[number] = _Group(function, data, list(constants), needs, [])
+        return [(number, each) for each in range(len(constants))]
+
+    def _number(self, group: str) -> int:
+        number = self._numbers.setdefault(group, len(self._groups))
+        if number == len(self._groups):
+            self._groups.append(None)
+        return number
 
     def _named(self, names: Iterable[Any]) -> Iterator[tuple[Any, _Group]]:
         """Groups with their names; there may be no task that is in no group."""
@@ -116,7 +126,7 @@ class Draft:
         name = f"{label}-{uuid.uuid4().hex if once else digest(self._content())}"
         names = tuple(f"{group}-{name}" if group else name for group in self._numbers)
         tasks = dict(self._tasks(names))
-        needs = chain.from_iterable(chain.from_iterable(own.needs()) for _, own in self._named(names))
+        needs = chain.from_iterable(chain(*own.columns, *own.rows) for _, own in self._named(names))
         used = {need[0] if isinstance(need, tuple) else need for need in needs}
         graph = _on_top(name, tasks, used, parents, _renamed(note, names, self._places))
         keys = tuple(key for key in tasks if key[0] is name)  # type: ignore[index]
@@ -135,10 +145,17 @@ class Draft:
         places = self._places
         for name, group in self._named(names):
             function = group.function
-            for number, (own, needs) in enumerate(zip(group.constants, group.needs(), strict=True)):
-                key: Key = (name, number) if places is None else (name, *places[number])
-                refs = [TaskRef(_named(need, names, places)) for need in needs]
-                yield key, DataNode(key, function(*own)) if group.data else Task(key, function, *own, *refs)
+            each = ((number,) for number in range(len(group.constants))) if places is None else places
+            keys: list[Key] = [(name, *place) for place in each]
+            for key, own, given in zip(keys, group.constants, group.refs(names, places), strict=True):
+                yield key, DataNode(key, function(*own)) if group.data else Task(key, function, *own, *given)
+
+
+def _all_named(keys: Sequence[Key], names: Sequence[str], places: Places) -> Sequence[Key]:
+    """Most tasks are given results of other layers alone, whose names are known."""
+    if any(type(key) is tuple and type(key[0]) is int for key in keys):
+        return [_named(key, names, places) for key in keys]
+    return keys
 
 
 def _named(key: Key, names: Sequence[str], places: Places) -> Key:

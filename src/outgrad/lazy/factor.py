@@ -25,12 +25,12 @@ def solve_blocks(
     assert x.parts == y.parts, "operands must be cut alike first"
     parts = pack(outlines, target_bytes)
     draft = Draft()
-    factors: dict[Key, Key] = {}
     sizes: dict[Key, int] = {}
     work: dict[Key, int] = {}
     widths = [a.trailing[-1] + b.trailing[-1] for a, b in zip(x.outlines, y.outlines, strict=True)]
-    for left, right, part in zip(x.keys, y.keys, x.parts, strict=True):
-        factors[left] = own = draft.add(tasks.factor, (), (left, right), "factor")
+    made = draft.add_all(tasks.factor, [()] * len(x.keys), (x.keys, y.keys), group="factor")
+    factors: dict[Key, Key] = dict(zip(x.keys, made, strict=True))
+    for own, part in zip(made, x.parts, strict=True):
         held = [widths[piece.block] for piece in part]
         sizes[own] = sum(map(factor_bytes, held))
         work[own] = max(map(factor_work, held), default=0)
