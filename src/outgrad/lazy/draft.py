@@ -44,7 +44,7 @@ class _Group(NamedTuple):
             columns = (_all_named(column, names, places) for column in self.columns)
             return zip(*(map(TaskRef, column) for column in columns), strict=True)
         if self.rows:
-            return (map(TaskRef, _all_named(row, names, places)) for row in self.rows)
+            return ([TaskRef(_named(key, names, places)) for key in row] for row in self.rows)
         return repeat((), len(self.constants))
 
 
@@ -160,7 +160,7 @@ def _all_named(keys: Sequence[Key], names: Sequence[str], places: Places) -> Seq
 
 def _named(key: Key, names: Sequence[str], places: Places) -> Key:
     """Keys of graphs begin with a name, those of a draft with a number."""
-    if isinstance(key, tuple) and isinstance(key[0], int):
+    if type(key) is tuple and type(key[0]) is int:
         group, number = cast(OwnKey, key)
         own: Key = (names[group], number) if places is None else (names[group], *places[number])
         return own
