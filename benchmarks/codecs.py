@@ -31,7 +31,7 @@ import numpy as np
 import zarr
 from dask.utils import parse_bytes
 
-from outgrad.archive.codecs import Compressor, chain_to_json, decode, encode
+from outgrad.storage.zarr.codecs import Compressor, chain_to_json, decode, encode
 
 CHUNK_BYTES = 4 * 2**20
 SLAB_CHUNKS = 16  # what one task writes: 64 MiB

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from outgrad.archive.codecs import chain_from_json
-from outgrad.archive.documents import array_document, serialize
-from outgrad.archive.spec import SEGMENTS, ArraySpec, Sizes
-from outgrad.archive.stores import ByteStore, SegmentStore
 from outgrad.labels.tables import table_digest
+from outgrad.storage.zarr.codecs import chain_from_json
+from outgrad.storage.zarr.documents import array_document, serialize
+from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, Sizes
+from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
 
 
 def shared_arrays(path: Path) -> None:

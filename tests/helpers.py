@@ -10,8 +10,8 @@ import dask
 import numpy as np
 
 import outgrad as og
-from outgrad.archive.publishing import publish_all
 from outgrad.kernels.chunk import Chunk
+from outgrad.storage.publishing import publish_all
 from outgrad.tensor import outlines
 from outgrad.tensor.blocks import Blocks, to_lazy
 

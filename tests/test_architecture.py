@@ -32,7 +32,7 @@ ROOMS = [
         "tensor",
         "ops",
         "operations",
-        "archive",
+        "storage",
         "io",
         "run",
     ),
@@ -40,12 +40,12 @@ ROOMS = [
 ]
 """Lowest first: a room imports itself and what stands before it.
 
-``operations`` and ``io`` are doors: they name again what ``ops`` and ``archive`` have, as metatensor does.
+``operations`` and ``io`` are doors: they name again what ``ops`` and ``storage`` have, as metatensor does.
 """
 
 HOMES = {
-    "zarr": {"archive"},
-    "numcodecs": {"archive"},
+    "zarr": {"storage"},
+    "numcodecs": {"storage"},
     "click": {"cli"},
     "rich": {"cli", "run"},
     "yaml": {"cli", "run"},
@@ -61,7 +61,7 @@ HOMES = {
     "dask.array": {"lazy"},
     "dask.graph_manipulation": {"lazy"},
 }
-"""Packages that only some rooms may import: only ``lazy`` builds graphs, only ``archive`` knows Zarr."""
+"""Packages that only some rooms may import: only ``lazy`` builds graphs, only ``storage`` knows Zarr."""
 
 NO_DASK = ("labels", "kernels", "plan", "rules")
 FILE_LINES = 400

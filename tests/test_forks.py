@@ -26,8 +26,8 @@ from distributed import Client, LocalCluster
 
 import outgrad as og
 from outgrad import _forks
-from outgrad.archive.mts_checks import _Pass
 from outgrad.cli import main
+from outgrad.storage.mts.checks import _Pass
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 
@@ -261,7 +261,7 @@ def test_work_that_threads_share_is_forgotten() -> None:
 
 def test_a_pass_of_which_another_thread_has_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who needs the checksum of a member waits until all threads have read their shares."""
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     og.save(tmp_path / "in.mts", block())
     opened = og.open(tmp_path / "in.mts", target_bytes="1 MiB")
     reading, leave = threading.Event(), threading.Event()

@@ -3,17 +3,6 @@
 from importlib.metadata import version
 
 from outgrad import io, operations
-from outgrad.archive import (
-    ArchiveWriter,
-    clean,
-    load,
-    load_block,
-    load_labels,
-    open,
-    save,
-    save_all,
-    verify,
-)
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
 from outgrad.interop.metatensor import from_metatensor, to_metatensor
 from outgrad.labels import Labels, LabelsEntry
@@ -98,6 +87,17 @@ from outgrad.ops.select import slice, slice_block
 from outgrad.ops.shift import shift_dimension
 from outgrad.ops.split import split, split_block, split_by, split_by_block
 from outgrad.ops.switches import checks_enabled, unsafe_disable_checks, unsafe_enable_checks
+from outgrad.storage import (
+    ArchiveWriter,
+    clean,
+    load,
+    load_block,
+    load_labels,
+    open,
+    save,
+    save_all,
+    verify,
+)
 from outgrad.tensor import TensorBlock, TensorMap
 from outgrad.testing.gradient import check_gradient
 

@@ -1,6 +1,6 @@
-"""Files and buffers under metatensor's names; everything here is made in ``outgrad.archive``."""
+"""Files and buffers under metatensor's names; everything here is made in ``outgrad.storage``."""
 
-from outgrad.archive import (
+from outgrad.storage import (
     load,
     load_block,
     load_block_buffer,

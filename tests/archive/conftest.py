@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from helpers import commit
-from outgrad.archive.read import Opened, open_archive
-from outgrad.archive.write import ZarrWriter
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
+from outgrad.storage.zarr.reader import Opened, open_archive
+from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.metadata import BlockMetadata
 
 Path_ = tuple[str, ...]

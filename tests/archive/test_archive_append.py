@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 import outgrad as og
 from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
-from outgrad.archive.growing_map import GrowingMap
-from outgrad.archive.seen import SeenRows
-from outgrad.archive.spec import Sizes
-from outgrad.archive.stores import RowSink, SegmentStore
 from outgrad.errors import ArchiveError
 from outgrad.kernels.chunk import Chunk
+from outgrad.storage.zarr.appended_maps import GrowingMap
+from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.repeated_rows import SeenRows
+from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
 from outgrad.testing import Parameter, assert_identical, random_block
 
 SIZES = Sizes(storage_chunk=400, table_chunk=120, share_below=64, fine_chunk=800)
@@ -147,7 +147,7 @@ def test_equal_hashes_are_told_apart_by_the_rows(tmp_path: Path, monkeypatch: An
     def row_hashes(table: Any) -> Any:
         return (table[:, 0] * same % 2).astype(np.uint64)
 
-    monkeypatch.setattr("outgrad.archive.seen.row_hashes", row_hashes)
+    monkeypatch.setattr("outgrad.storage.zarr.repeated_rows.row_hashes", row_hashes)
     writer = written(tmp_path / "a.zarr", *(piece(n) for n in range(4)))
     with pytest.raises(ValidationError, match=r"sample \(system=5, atom=0\) .* was appended before"):
         writer.append(og.slice(og.shift_dimension(piece(0), "system", 5), "samples", [0]))

@@ -8,7 +8,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from outgrad.archive.codecs import (
+from outgrad.storage.zarr.codecs import (
     CodecError,
     Compressor,
     chain_from_json,
@@ -17,7 +17,7 @@ from outgrad.archive.codecs import (
     decode,
     encode,
 )
-from outgrad.archive.spec import COMPRESSORS
+from outgrad.storage.zarr.format import COMPRESSORS
 
 ALL = {
     **COMPRESSORS,
@@ -99,7 +99,7 @@ def sealed(body):
 
 @pytest.mark.parametrize("name", ALL)
 def test_another_size_is_refused_before_decoding(rng, name, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.codecs._decompress", None)
+    monkeypatch.setattr("outgrad.storage.zarr.codecs._decompress", None)
     stored, _ = encode(np.zeros(1000), ALL[name])
     with pytest.raises(CodecError, match="it decodes to 8000 bytes where 7992 belong"):
         decode(stored, ALL[name], np.empty(999))

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from outgrad.archive.spec import Sizes
-from outgrad.archive.verify import verify
 from outgrad.errors import ArchiveError, DamagedArchiveError
+from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.verify import verify
 
 SIZES = Sizes(storage_chunk=1200, table_chunk=300, share_below=0)
 UNREAD = ("keys", "offsets")

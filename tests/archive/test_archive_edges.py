@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.archive.edges import fine_edges, sample_offsets
-from outgrad.archive.spec import Sizes
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
+from outgrad.storage.zarr.edges import fine_edges, sample_offsets
+from outgrad.storage.zarr.format import Sizes
 from outgrad.tensor.metadata import BlockMetadata
 
 
@@ -23,14 +23,14 @@ def gradient_samples(column):
 def test_offsets_in_slices(column, slice_rows):
     column = sorted(column)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("outgrad.archive.edges.SLICE_ROWS", slice_rows)
+        patch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", slice_rows)
         offsets = sample_offsets(gradient_samples(column), 10)
     np.testing.assert_array_equal(offsets, np.searchsorted(column, np.arange(11)))
 
 
 @pytest.mark.parametrize("slice_rows", [1, 2, 100])
 def test_unsorted_rows_have_no_offsets(monkeypatch, slice_rows):
-    monkeypatch.setattr("outgrad.archive.edges.SLICE_ROWS", slice_rows)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", slice_rows)
     assert sample_offsets(gradient_samples([0, 2, 2, 1]), 3) is None
 
 
@@ -72,7 +72,7 @@ def test_systems_that_are_not_sorted_do_not_count():
 
 
 def test_systems_in_slices(monkeypatch):
-    monkeypatch.setattr("outgrad.archive.edges.SLICE_ROWS", 2)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", 2)
     assert edges([0, 0, 0, 1, 2, 2], [0, 1], 16)[0] == [0, 3, 4, 6]
 
 

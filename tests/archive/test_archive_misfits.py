@@ -11,12 +11,12 @@ import pytest
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, ValidationError
-from outgrad.archive.mts_read import open_mts
 from outgrad.errors import ArchiveError, FileFormatError
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import made_blocks
 from outgrad.plan.outline import Outline, Piece
 from outgrad.plan.requests import Request
+from outgrad.storage.mts.reader import open_mts
 from outgrad.tensor.blocks import Blocks
 from outgrad.testing import Parameter, random_block
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.archive.spec import Sizes
-from outgrad.archive.stores import ByteStore, ChunkCache
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels import Labels
 from outgrad.plan.requests import Request
+from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.storage_chunks import ByteStore, ChunkCache
 
 
 def many(tools, rng, blocks):
@@ -145,7 +145,7 @@ def test_rows_of_no_chunk(tools, rng, tmp_path):
 
 
 def test_many_keys_are_read_from_their_array(tools, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.layout.KEYS_INLINE", 3)
+    monkeypatch.setattr("outgrad.storage.zarr.layout.KEYS_INLINE", 3)
     keys = Labels.range("n", 4)
     made = many(tools, np.random.default_rng(0), 4)
     tools.save(tmp_path / "a.zarr", tools.Model(keys, made.metadata, made.chunks))
@@ -185,7 +185,7 @@ def test_the_cache_forgets_the_oldest():
 
 
 def test_archives_are_forgotten(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.read.KEPT_ARCHIVES", 2)
+    monkeypatch.setattr("outgrad.storage.zarr.reader.KEPT_ARCHIVES", 2)
     made = many(tools, rng, 1)
     opened = []
     for number in range(4):
@@ -213,7 +213,7 @@ def test_an_archive_that_was_made_anew_is_not_called_damaged(tools, rng, tmp_pat
     remade(tools, rng, path, how)
     assert tools.open(path).version == opened.version
     if not is_kept:  # as in another process
-        monkeypatch.setattr("outgrad.archive.read._opened", OrderedDict())
+        monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
     text = "the archive was overwritten since it was opened; open it again"
     with pytest.raises(ArchiveError, match=text) as caught:
         opened.reader.read(tools.requests_of(opened.outlines))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outgrad.archive import commits
-from outgrad.archive.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
-from outgrad.archive.spec import Sizes, commit_to_json
 from outgrad.errors import DamagedArchiveError
+from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.format import Sizes, commit_to_json
+from outgrad.storage.zarr.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
 
 
 @pytest.fixture(scope="module")

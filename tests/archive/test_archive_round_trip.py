@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import zarr
 
-from outgrad.archive.spec import COMPRESSORS, DTYPES, Sizes
-from outgrad.archive.verify import verify
-from outgrad.archive.write import ZarrWriter
 from outgrad.errors import ValidationError
 from outgrad.labels import Labels
+from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, Sizes
+from outgrad.storage.zarr.verify import verify
+from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.metadata import BlockMetadata
 
 SMALL = Sizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
@@ -261,7 +261,7 @@ def test_big_endian_values_are_stored_little_endian(tools, rng, tmp_path):
 
 
 def test_sourced_labels_are_copied_in_slices(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.edges.SLICE_ROWS", 7)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", 7)
     made = tools.typical(rng)
     tools.save(tmp_path / "a.zarr", made, sizes=SMALL)
     opened = tools.open(tmp_path / "a.zarr")

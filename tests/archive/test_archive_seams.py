@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.archive.seams import Rows, Stretch, assemble, find_seams, left_over, merge_rows, owned, stretches
-from outgrad.archive.spec import ArraySpec
 from outgrad.errors import ArchiveError
 from outgrad.plan.requests import End, Seam
+from outgrad.storage.zarr.format import ArraySpec
+from outgrad.storage.zarr.seams import (
+    Rows,
+    Stretch,
+    assemble,
+    find_seams,
+    left_over,
+    merge_rows,
+    owned,
+    stretches,
+)
 
 
 def spec(rows, chunk_rows):

@@ -10,9 +10,6 @@ from collections import OrderedDict
 import pytest
 
 from helpers import commit
-from outgrad.archive import commits
-from outgrad.archive.spec import Sizes
-from outgrad.archive.write import ZarrWriter
 from outgrad.errors import (
     ArchiveError,
     ArchiveExistsError,
@@ -23,6 +20,9 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
+from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.writer import ZarrWriter
 
 SIZES = Sizes(storage_chunk=200, share_below=0)
 
@@ -117,7 +117,7 @@ def test_what_a_dead_writer_left_is_no_obstacle(tools, rng, tmp_path, monkeypatc
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
     begin(made, path)
-    monkeypatch.setattr("outgrad.archive.leases._at_work", set())
+    monkeypatch.setattr("outgrad.storage.leases._at_work", set())
     tools.save(path, made)
     tools.assert_same(tools.open(path), made)
     assert len(list((path / "segments").glob("*/"))) == 1
@@ -206,7 +206,7 @@ def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(tools, rn
     reader = pickle.dumps(tools.open(path).reader)
     labels = pickle.dumps(tools.open(path).metadata[0].samples)
     tools.save(path, made, overwrite=True)
-    monkeypatch.setattr("outgrad.archive.read._opened", OrderedDict())
+    monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
         pickle.loads(reader).read([])
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
@@ -334,10 +334,10 @@ def test_a_full_disk_leaves_the_old_archive(tools, rng, tmp_path, monkeypatch, s
         raise OSError(28, "No space left on device")
 
     targets = {
-        "tables": "outgrad.archive.stores.ByteStore.put",
-        "write": "outgrad.archive.write.left_over",
-        "documents": "outgrad.archive.draft.serialize",
-        "commit": "outgrad.archive.files.os.fsync",
+        "tables": "outgrad.storage.zarr.storage_chunks.ByteStore.put",
+        "write": "outgrad.storage.zarr.writer.left_over",
+        "documents": "outgrad.storage.zarr.save_session.serialize",
+        "commit": "outgrad.storage.files.os.fsync",
     }
     monkeypatch.setattr(targets[step], full)
 
@@ -360,7 +360,7 @@ def test_a_full_disk_at_the_first_step_leaves_nothing(tools, rng, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     made = tools.typical(rng)
-    monkeypatch.setattr("outgrad.archive.files.write_new", full)
+    monkeypatch.setattr("outgrad.storage.files.write_new", full)
     with pytest.raises(OSError, match="No space left on device"):
         begin(made, tmp_path / "deep" / "a.zarr")
     assert not (tmp_path / "deep").exists()

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outgrad.archive.growing import GrowingBlock
-from outgrad.archive.seen import row_hashes
-from outgrad.archive.spec import Sizes
-from outgrad.archive.streaming import ArchiveWriter
-from outgrad.archive.verify import verify
 from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.kernels.pieces import cut
 from outgrad.labels import Labels
+from outgrad.storage.archive_writer import ArchiveWriter
+from outgrad.storage.zarr.appended_blocks import GrowingBlock
+from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.repeated_rows import row_hashes
+from outgrad.storage.zarr.verify import verify
 from outgrad.tensor.metadata import BlockMetadata
 
 SIZES = Sizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
@@ -125,7 +125,9 @@ def test_samples_that_occur_twice(tools, rng, tmp_path):
 
 
 def test_equal_hashes_are_not_equal_rows(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.seen.row_hashes", lambda table: np.zeros(len(table), np.uint64))
+    monkeypatch.setattr(
+        "outgrad.storage.zarr.repeated_rows.row_hashes", lambda table: np.zeros(len(table), np.uint64)
+    )
     made = tools.typical(rng)
     stream(tools, tmp_path / "a.zarr", made, (5,))
     tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
@@ -196,7 +198,7 @@ def test_blocks_and_keys_that_do_not_fit(tools, rng, tmp_path):
 
 
 def test_too_many_rows_for_labels(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.growing._LAST_ROW", 25)
+    monkeypatch.setattr("outgrad.storage.zarr.appended_blocks._LAST_ROW", 25)
     made = tools.typical(rng)
     with pytest.raises(
         ValidationError, match=r"parent of blocks/0/gradients/positions/gradients/strain has more than"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.archive import plan_save
-from outgrad.archive.store import merged
 from outgrad.lazy.memory import project
 from outgrad.lazy.optimize import optimize
+from outgrad.storage import plan_save
+from outgrad.storage.save_plan import merged
 
 PARTS, ATOMS = 40, 200
 

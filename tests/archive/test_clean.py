@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 import outgrad as og
-from outgrad.archive import leases
 from outgrad.cli import main
 from outgrad.errors import ArchiveNotFoundError, UnfinishedArchiveError
+from outgrad.storage import leases
 
 BLOCK = og.block_from_array(np.ones((4, 2)))
 

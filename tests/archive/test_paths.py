@@ -25,8 +25,7 @@ import pytest
 from click.testing import CliRunner
 
 import outgrad as og
-from outgrad import archive, run, testing
-from outgrad.archive.paths import local_path
+from outgrad import run, storage, testing
 from outgrad.cli import main
 from outgrad.cli.commands import PATH
 from outgrad.errors import (
@@ -38,6 +37,7 @@ from outgrad.errors import (
     PathError,
     PathPermissionError,
 )
+from outgrad.storage.paths import local_path
 
 BLOCK = og.block_from_array(np.arange(6.0).reshape(2, 3))
 MAP = og.TensorMap(og.Labels.single(), [BLOCK])
@@ -92,12 +92,12 @@ def quoted(path: Any) -> str:
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
-    "archive.open": og.open,
-    "archive.verify": og.verify,
-    "archive.clean": og.clean,
-    "archive.load": og.load,
-    "archive.load_block": og.load_block,
-    "archive.load_labels": og.load_labels,
+    "storage.open": og.open,
+    "storage.verify": og.verify,
+    "storage.clean": og.clean,
+    "storage.load": og.load,
+    "storage.load_block": og.load_block,
+    "storage.load_labels": og.load_labels,
     "TensorMap.load": og.TensorMap.load,
     "TensorBlock.load": og.TensorBlock.load,
     "Labels.load": og.Labels.load,
@@ -110,10 +110,10 @@ READERS: dict[str, Callable[[Any], Any]] = {
 """What reads an archive or a file."""
 
 WRITERS: dict[str, Callable[..., Any]] = {
-    "archive.save": lambda path, **options: og.save(path, MAP, **options),
-    "archive.save_all": lambda path, **options: og.save_all({path: MAP}, **options),
-    "archive.plan_save": lambda path, **options: archive.execute([archive.plan_save(path, MAP, **options)]),
-    "archive.ArchiveWriter": write_with_archive_writer,
+    "storage.save": lambda path, **options: og.save(path, MAP, **options),
+    "storage.save_all": lambda path, **options: og.save_all({path: MAP}, **options),
+    "storage.plan_save": lambda path, **options: storage.execute([storage.plan_save(path, MAP, **options)]),
+    "storage.ArchiveWriter": write_with_archive_writer,
     "TensorMap.save": lambda path, **options: MAP.save(path, **options),
     "TensorBlock.save": lambda path, **options: BLOCK.save(path, **options),
     "Labels.save": lambda path, **options: LABELS.save(path, **options),
@@ -138,7 +138,7 @@ TAKES_PATH = re.compile(r"\b(Path|PathLike|File)\b")
 
 def entries() -> Iterator[str]:
     """Every public function, method and option that takes a path, by its annotation."""
-    for module in (og, og.io, og.operations, archive, run, testing):
+    for module in (og, og.io, og.operations, storage, run, testing):
         for name in getattr(module, "__all__", ()):
             yield from _entries_of(getattr(module, name), name)
     for name, found in main.commands.items():
@@ -379,9 +379,9 @@ def test_no_reader_takes_an_odd_path(folder: Path, entry: str) -> None:
 @pytest.mark.parametrize("entry", WRITERS)
 def test_no_writer_takes_an_odd_path(folder: Path, entry: str) -> None:
     table = [*NEVER, *NOT_WRITTEN]
-    if entry == "archive.save_all":
+    if entry == "storage.save_all":
         table = [row for row in table if not isinstance(row[0], list)]
-    if entry == "archive.ArchiveWriter":
+    if entry == "storage.ArchiveWriter":
         is_file = [(path, str(path).endswith(".mts")) for path, _, _ in table]
         other = ArchiveError, "only archives are written piece by piece"
         table = [(row[0], *other) if mts else row for row, (_, mts) in zip(table, is_file, strict=True)]
@@ -434,8 +434,8 @@ GOOD = [
 
 DATA = {"map": MAP, "block": BLOCK, "labels": LABELS}
 READERS_OF = {
-    "block": ["archive.load_block", "TensorBlock.load"],
-    "labels": ["archive.load_labels", "Labels.load"],
+    "block": ["storage.load_block", "TensorBlock.load"],
+    "labels": ["storage.load_labels", "Labels.load"],
 }
 READERS_OF["map"] = [name for name in READERS if name not in READERS_OF["block"] + READERS_OF["labels"]]
 
@@ -451,7 +451,7 @@ def test_every_entry_finds_the_one_place(folder: Path, spelled: str, place: str,
     path = f"{spelled.replace('{root}', str(folder.parent))}.{suffix}"
     target = folder.parent / f"{place}.{suffix}"
     for name, write in WRITERS.items():
-        if (suffix == "mts" and name == "archive.ArchiveWriter") or not understands(name, path):
+        if (suffix == "mts" and name == "storage.ArchiveWriter") or not understands(name, path):
             continue
         with nothing_changes(folder.parent):
             write(path)
@@ -689,7 +689,7 @@ def test_nothing_is_written_into_an_archive(folder: Path, target: str) -> None:
     og.save("h.zarr", MAP)
     Path("here").symlink_to(".")
     for name, write in WRITERS.items():
-        if name == "archive.ArchiveWriter" and target.endswith(".mts"):
+        if name == "storage.ArchiveWriter" and target.endswith(".mts"):
             continue
         with (
             nothing_changes(folder),
@@ -763,9 +763,9 @@ def test_a_read_only_folder(public: Path) -> None:
 @pytest.mark.parametrize("suffix", ["zarr", "mts"])
 @pytest.mark.parametrize("data", [MAP, LABELS], ids=["map", "labels"])
 def test_rights_that_are_lost_while_a_save_is_planned(public: Path, suffix: str, data: Any) -> None:
-    store = archive.plan_save(public / f"h.{suffix}", data)
+    store = storage.plan_save(public / f"h.{suffix}", data)
     with without_rights(), pytest.raises(PathPermissionError, match="permission denied"):
-        archive.execute([store])
+        storage.execute([store])
     assert os.listdir(public) == []  # noqa: PTH208
 
 
@@ -773,7 +773,7 @@ def test_rights_that_are_lost_while_a_save_is_planned(public: Path, suffix: str,
 def test_errors_about_names_of_two_lines_are_one_line(folder: Path, suffix: str) -> None:
     path = f"two\nlines\033[31m.{suffix}"
     og.save(path, MAP)
-    for call in (partial(og.save, data=MAP), og.load_labels, lambda path: archive.plan_save(path, MAP)):
+    for call in (partial(og.save, data=MAP), og.load_labels, lambda path: storage.plan_save(path, MAP)):
         with pytest.raises(ArchiveError) as caught:
             call(path)
         assert r"two\nlines\x1b[31m" in str(caught.value)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from helpers import commit
-from outgrad.archive.mts_read import OpenedMts, open_mts
-from outgrad.archive.mts_write import MtsWriter
 from outgrad.kernels.chunk import Chunk
 from outgrad.plan.outline import Piece
 from outgrad.plan.requests import Request, request
+from outgrad.storage.mts.reader import OpenedMts, open_mts
+from outgrad.storage.mts.writer import MtsWriter
 
 Members = dict[str, bytes]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.archive.mts_file import Limits, MtsBytes
-from outgrad.archive.mts_read import read_mts
 from outgrad.errors import ArchiveError, ArchiveExistsError, ArchiveNotFoundError, FileFormatError
+from outgrad.storage.mts.file import Limits, MtsBytes
+from outgrad.storage.mts.reader import read_mts
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 KINDS = ["map", "block", "labels"]

@@ -12,13 +12,13 @@ import pytest
 from distributed import Client, LocalCluster
 
 import outgrad as og
-from outgrad.archive import mts_checks
-from outgrad.archive.mts_checks import MemberChecks
-from outgrad.archive.mts_file import MtsBytes, MtsFile
-from outgrad.archive.mts_layout import layout_members
-from outgrad.archive.mts_members import MemberBytes
-from outgrad.archive.zipfiles import read_directory
 from outgrad.errors import FileFormatError
+from outgrad.storage.mts import checks as mts_checks
+from outgrad.storage.mts.checks import MemberChecks
+from outgrad.storage.mts.file import MtsBytes, MtsFile
+from outgrad.storage.mts.members import MemberBytes
+from outgrad.storage.mts.names import layout_members
+from outgrad.storage.mts.zip import read_directory
 
 SMALL = {"outgrad.chunk-bytes": "64 KiB"}
 
@@ -79,7 +79,7 @@ def first_rows(path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("name", ["values.npy", "gradients/x/values.npy"])
 def test_a_flipped_bit_far_from_the_piece(tmp_path, monkeypatch, method, name):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts", method)
     flipped(path, name)
     with pytest.raises(FileFormatError, match=rf"'{name}' in .*in.mts'.*(checksum|compressed data)"):
@@ -90,7 +90,7 @@ def test_a_flipped_bit_far_from_the_piece(tmp_path, monkeypatch, method, name):
 
 
 def test_members_are_read_to_their_end_once(tmp_path, monkeypatch, passes):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     expected = og.load_block(path.with_suffix(".plain.mts")).values[:10]
     passes.clear()
@@ -103,7 +103,7 @@ def test_members_are_read_to_their_end_once(tmp_path, monkeypatch, passes):
 
 
 def test_a_file_that_was_replaced_is_read_again(tmp_path, monkeypatch, passes):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     first_rows(path)
     flipped(path, "values.npy")
@@ -112,7 +112,7 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path, monkeypatch, passes):
 
 
 def test_the_check_can_be_switched_off(tmp_path, monkeypatch, passes):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     flipped(path, "values.npy")
     with dask.config.set({"outgrad.mts-checks": "never"}):
@@ -133,7 +133,7 @@ def test_the_check_can_be_switched_off(tmp_path, monkeypatch, passes):
 
 @pytest.mark.cluster
 def test_workers_check_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1 << 16)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     flipped(path, "gradients/x/values.npy")
     block = og.open(path, target_bytes="64 KiB")
@@ -210,7 +210,7 @@ def test_an_interrupted_pass_is_taken_up(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return crc32(*args)
 
-    monkeypatch.setattr("outgrad.archive.mts_checks.zlib.crc32", interrupted)
+    monkeypatch.setattr("outgrad.storage.mts.checks.zlib.crc32", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checks.require_whole(member)
     checks.require_whole(member)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.archive.mts_read import open_mts, verify_mts
-from outgrad.archive.npy import encode_table_header
 from outgrad.errors import FileFormatError
+from outgrad.storage.mts.npy import encode_table_header
+from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.testing import assert_identical
 
 metatensor = pytest.importorskip("metatensor")

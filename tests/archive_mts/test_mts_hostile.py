@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from outgrad.archive.mts_read import open_mts
 from outgrad.errors import FileFormatError
+from outgrad.storage.mts.reader import open_mts
 
 LOCAL, CENTRAL, END = "<4s5H3L2H", "<4s6H3L5H2L", "<4s4H2LH"
 NAMES = ["mark", "version", "flags", "method", "time", "date", "crc", "compressed", "nbytes", "name", "extra"]
@@ -508,7 +508,7 @@ def test_compressed_data_that_are_not_as_declared(files):
 
 BOMBS = """
 import resource, sys
-from outgrad.archive.mts_read import open_mts, verify_mts
+from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.errors import FileFormatError
 
 baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.archive import memory
 from outgrad.errors import MemoryLimitError
+from outgrad.storage import memory
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outgrad.archive.mts_read import open_mts, verify_mts
 from outgrad.errors import FileFormatError
+from outgrad.storage.mts.reader import open_mts, verify_mts
 
 SETTINGS = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

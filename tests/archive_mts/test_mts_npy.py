@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outgrad.archive.npy import (
+from outgrad.storage.mts.npy import (
     ALIGNMENT,
     DTYPES,
     array_header,

@@ -12,14 +12,15 @@ import numpy as np
 import psutil
 import pytest
 
-from outgrad.archive import mts_members, mts_read
-from outgrad.archive.mts_file import Limits
-from outgrad.archive.mts_members import Inflater
-from outgrad.archive.mts_read import open_mts, verify_mts
-from outgrad.archive.npy import DTYPES
 from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
 from outgrad.labels import Labels
 from outgrad.plan.requests import Request
+from outgrad.storage.mts import members as mts_members
+from outgrad.storage.mts import reader as mts_read
+from outgrad.storage.mts.file import Limits
+from outgrad.storage.mts.members import Inflater
+from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.reader import open_mts, verify_mts
 
 METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
@@ -208,7 +209,7 @@ def test_a_file_replaced_is_an_error_in_other_processes(files, monkeypatch):
 def test_a_file_cut_off_while_it_is_read_is_an_error(files, monkeypatch):
     path = files.map()
     opened = open_mts(path)
-    monkeypatch.setattr("outgrad.archive.mts_file.MtsFile.require_unchanged", lambda self: None)
+    monkeypatch.setattr("outgrad.storage.mts.file.MtsFile.require_unchanged", lambda self: None)
     os.truncate(path, 1000)
     with pytest.raises(FileFormatError, match="it ends at byte 1000, inside a member"):
         opened.reader.read(files.requests(opened)[:1])

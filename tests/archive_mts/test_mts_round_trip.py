@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import outgrad as og
-from outgrad.archive.npy import DTYPES
+from outgrad.storage.mts.npy import DTYPES
 from outgrad.testing import assert_identical
 
 metatensor = pytest.importorskip("metatensor")

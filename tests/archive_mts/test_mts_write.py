@@ -14,9 +14,6 @@ import numpy as np
 import pytest
 
 from helpers import commit
-from outgrad.archive import save
-from outgrad.archive.mts_read import open_mts, verify_mts
-from outgrad.archive.mts_write import MtsWriter
 from outgrad.errors import (
     ArchiveError,
     ArchiveExistsError,
@@ -28,6 +25,9 @@ from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
+from outgrad.storage import save
+from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.writer import MtsWriter
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.outlines import at_edges
 
@@ -42,7 +42,7 @@ def opened(files):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", 1)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1)
 
 
 def plain_block(samples=3, dtype="f8"):
@@ -173,7 +173,7 @@ def test_an_empty_map_both_ways(files):
 
 
 def test_labels_are_read_slice_by_slice(files, monkeypatch):
-    monkeypatch.setattr("outgrad.archive.mts_write.TABLE_ROWS", 10)
+    monkeypatch.setattr("outgrad.storage.mts.writer.TABLE_ROWS", 10)
     kept, slices = Labels.range("system", 95), []
 
     class Source:
@@ -401,7 +401,7 @@ def test_a_start_that_fails_leaves_nothing(opened, files):
 FULL_DISK = """
 import resource, signal, sys
 import numpy as np
-from outgrad.archive.mts_write import MtsWriter
+from outgrad.storage.mts.writer import MtsWriter
 from outgrad.kernels.chunk import Chunk
 from outgrad.labels import Labels
 from outgrad.plan.outline import Outline

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.archive import zipfiles
-from outgrad.archive.mts_file import MtsFile
-from outgrad.archive.zipfiles import StoredMember, combine_crc, read_directory
+from outgrad.storage.mts import zip as zipfiles
+from outgrad.storage.mts.file import MtsFile
+from outgrad.storage.mts.zip import StoredMember, combine_crc, read_directory
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

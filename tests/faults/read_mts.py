@@ -17,7 +17,7 @@ import dask
 import psutil
 
 import outgrad as og
-from outgrad.archive import mts_read
+from outgrad.storage.mts import reader as mts_read
 from outgrad.testing import assert_identical
 
 PIECES = {"scheduler": "synchronous", "outgrad.chunk-bytes": "2 KiB"}

@@ -18,11 +18,11 @@ from ops.case import FLAT, KEYS, UNIFORM_KEYS
 from ops.cases import ALL, Case
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorMap
-from outgrad.archive.store import merged, plan_save
 from outgrad.kernels import copying, factor, push
 from outgrad.lazy import memory
 from outgrad.lazy.optimize import Optimized, optimize
 from outgrad.rules import rowwise
+from outgrad.storage.save_plan import merged, plan_save
 from outgrad.testing import random_block
 
 CHUNK_BYTES = 200_000

@@ -11,8 +11,8 @@ import pytest
 from dask._task_spec import Alias
 
 import outgrad as og
-from outgrad.archive.store import Store, merged, plan_save
 from outgrad.lazy.optimize import optimize
+from outgrad.storage.save_plan import Store, merged, plan_save
 from outgrad.testing import Parameter, assert_identical, random_block
 
 CHUNKS = 6
@@ -36,7 +36,7 @@ def make_map(seed: int, keys: int = 2) -> og.TensorMap:
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[og.TensorMap]:
     """Two maps in archives, each block in six chunks of one system."""
-    monkeypatch.setattr("outgrad.archive.mts_read.FINE_BYTES", SYSTEM_BYTES)
+    monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", SYSTEM_BYTES)
     found = []
     for seed in range(2):
         map = make_map(seed)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from dask.utils import parse_bytes
 
-from outgrad import archive, run
+from outgrad import run, storage
 from outgrad._signals import termination_as_interrupt
 from outgrad.cli import tables
 from outgrad.cli.console import console, say, write
@@ -142,7 +142,7 @@ def info_command(path: str, as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 def convert_command(source: str, target: str, overwrite: bool) -> None:
     """Write SOURCE to TARGET; the suffixes (.zarr, .mts, .npz) choose the formats."""
-    archive.save(target, archive.open(source), overwrite=overwrite)
+    storage.save(target, storage.open(source), overwrite=overwrite)
 
 
 @main.command("clean", cls=Command)
@@ -150,7 +150,7 @@ def convert_command(source: str, target: str, overwrite: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 def clean_command(path: str, dry_run: bool) -> None:
     """Remove what writers that were killed have left in the archive, for the file, or in the folder PATH."""
-    found = archive.clean(path, dry_run=dry_run)
+    found = storage.clean(path, dry_run=dry_run)
     for each in found:
         say(f"{'would remove' if dry_run else 'removed'} {each}")
     if not found:
@@ -162,7 +162,7 @@ def clean_command(path: str, dry_run: bool) -> None:
 @click.pass_context
 def verify_command(ctx: click.Context, path: str) -> None:
     """Read everything at PATH and compare it with its checksums."""
-    problems = archive.verify(path)
+    problems = storage.verify(path)
     for problem in problems:
         say(problem)
     if problems:

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, BinaryIO, Self
 
 REGISTERED: dict[tuple[type, str], Callable[..., Any]] = {}
-"""(class, method) → function; filled by ``outgrad.archive``."""
+"""(class, method) → function; filled by ``outgrad.storage``."""
 
 
 class Saving:

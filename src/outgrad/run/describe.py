@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from outgrad.archive import open as open_path
-from outgrad.archive.places import source_path
-from outgrad.archive.read import open_archive
-from outgrad.archive.spec import FORMAT_VERSION
 from outgrad.labels import Labels
 from outgrad.lazy import LazyBlocks
 from outgrad.plan.outline import Outline
+from outgrad.storage import open as open_path
+from outgrad.storage.places import source_path
+from outgrad.storage.zarr.format import FORMAT_VERSION
+from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor import BlockMetadata, TensorMap
 
 Json = dict[str, Any]

@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from outgrad.archive.paths import local_path
-from outgrad.archive.places import is_special
 from outgrad.errors import JobError, PathError
+from outgrad.storage.paths import local_path
+from outgrad.storage.places import is_special
 
 MAXIMUM_BYTES = 64 * 1024
 """A job of thousands of steps fits; what is larger is not a job file."""

@@ -14,8 +14,6 @@ from distributed import Client, Future, as_completed
 from rich.console import Console
 
 from outgrad._signals import deferred, stopping_cleanly
-from outgrad.archive import Store, commit_all, merged, plan_save, removed_on_failure
-from outgrad.archive.publishing import warn_of
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.lazy.build import part_sizes
 from outgrad.lazy.computing import stop_tasks
@@ -29,6 +27,8 @@ from outgrad.run.jobs import File, Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
+from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
+from outgrad.storage.publishing import warn_of
 from outgrad.tensor import TensorMap
 
 

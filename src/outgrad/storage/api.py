@@ -1,0 +1,264 @@
+"""Saving, opening and verifying archives and files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from outgrad._foreign import kind_of
+from outgrad.config import chunk_bytes
+from outgrad.errors import PathError
+from outgrad.lazy import read_blocks
+from outgrad.plan.chunks import coarsen, pack
+from outgrad.storage.buffers import write_stream
+from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.paths import is_stream, local_path, reaching, shown
+from outgrad.storage.places import is_special, require_apart, source_path
+from outgrad.storage.save_plan import Data, execute, plan_save, require_data
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
+from outgrad.storage.zarr.leftovers import left_over, remove_left_over
+from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.verify import verify as verify_archive
+from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.blocks import Blocks
+
+
+def save(
+    file: str | PathLike[str] | BinaryIO,
+    data: Data,
+    use_numpy: bool = False,
+    *,
+    overwrite: bool = False,
+    compressor: str = DEFAULT_COMPRESSOR,
+    provenance: dict[str, Any] | None = None,
+    durable: bool | None = None,
+) -> None:
+    """Write a map, a block or labels; lazy data are computed chunk by chunk on the way.
+
+    With a ``distributed.Client`` the tasks run on its workers, which must see the same path. The result
+    appears when it is whole: if anything fails, what was at the path before is still there.
+
+    Parameters
+    ----------
+    file : str, Path or binary file
+        ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
+        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and a link
+        followed to what it leads to. A file that is open for writing gets the bytes of an ``.mts`` file.
+    data : TensorMap, TensorBlock or Labels
+        What to write.
+    use_numpy : bool
+        Has no effect; metatensor has two writers.
+    overwrite : bool
+        Replace what is at the path; it stays readable until the new data are whole.
+    compressor : {"lz4", "zstd", "none"}
+        How the chunks of an archive are compressed.
+    provenance : dict, optional
+        How the data were made: anything that JSON holds, kept in the archive.
+    durable : bool, optional
+        Whether everything is flushed to the disk before it becomes visible and what it replaces is removed,
+        so that it outlives a power cut. The default is the configuration ``outgrad.durable``, which is True.
+
+    Raises
+    ------
+    ArchiveExistsError
+        If the path exists and ``overwrite`` is not set.
+    ArchiveError
+        If the suffix names no format, or the path is a directory that is no archive.
+    PathError
+        If the path is none on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
+    MemoryLimitError
+        If a client of ``distributed`` is there, and its workers have not enough memory; nothing was started.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((2, 3)))
+    >>> og.save("ones.zarr", block)
+    >>> og.open("ones.zarr").values.compute()
+    array([[1., 1., 1.],
+           [1., 1., 1.]])
+    """
+    require_data("save", data)
+    if is_stream(file, "write"):
+        write_stream(file, data)  # type: ignore[arg-type]
+        return
+    text = str(file)
+    is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
+    path = _with_suffix(local_path("save", file), is_folder=is_folder)
+    settings: dict[str, Any] = {"compressor": compressor, "provenance": provenance, "durable": durable}
+    execute([plan_save(path, data, overwrite=overwrite, **settings)])
+
+
+def _with_suffix(path: Path, *, is_folder: bool) -> Path:
+    """Add ``.mts`` where there is no suffix, as metatensor does; another suffix is another format's."""
+    if path.suffix:
+        return path
+    if is_folder or path.name in ("", "..") or is_special(path):
+        raise PathError(
+            f"save {shown(path)}: this names a folder or a device; give the name of an archive (.zarr) or of "
+            "a file (.mts) in it, or an open file"
+        )
+    named = path.with_name(f"{path.name}.mts")
+    warnings.warn(f"adding '.mts' extension, the file will be saved at '{named}'", UserWarning, stacklevel=3)
+    return named
+
+
+def save_all(
+    outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False, durable: bool | None = None
+) -> None:
+    """Write several maps, blocks or labels in one computation: what they have in common is computed once.
+
+    All of them become visible when all are whole and on the disk, one directly after the other; if one of
+    them cannot be put in its place, those before are taken back. Only where the process or the machine dies
+    in between, some are new and some are as before.
+
+    Parameters
+    ----------
+    outputs : mapping of path to TensorMap, TensorBlock or Labels
+        What to write where; see :func:`save`.
+    overwrite : bool
+        Replace what is at these paths.
+    durable : bool, optional
+        As for :func:`save`.
+
+    Raises
+    ------
+    ArchiveExistsError
+        If a path exists and ``overwrite`` is not set; then nothing is written.
+    PathError
+        If two paths are one, however they are spelled, or one lies in another; then nothing is written.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((2, 3)))
+    >>> og.save_all({"two.zarr": block * 2, "three.mts": block * 3})
+    """
+    if not isinstance(outputs, Mapping):
+        raise TypeError(f"save_all: a mapping of paths to data is needed, got {kind_of(outputs)}")
+    for data in outputs.values():
+        require_data("save_all", data)
+    stores = [plan_save(path, data, overwrite=overwrite, durable=durable) for path, data in outputs.items()]
+    require_apart("save_all", [store.path for store in stores])
+    execute(stores)
+
+
+def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) -> Any:
+    """Open a map, a block or labels lazily: only what describes it is read.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+    target_bytes : int or str, optional
+        Bytes of values and gradients a task holds, such as ``"64 MiB"``; the default is the configuration
+        ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; ``chunk`` makes
+        smaller ones.
+
+    Returns
+    -------
+    TensorMap, TensorBlock or Labels
+        What was saved, with Dask arrays as values.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is nothing at ``path``.
+    ArchiveError
+        If it is no archive, unfinished, damaged, or of a newer format version.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.save("keys.mts", og.Labels.range("n", 3))
+    >>> og.open("keys.mts")["n"]
+    array([0, 1, 2], dtype=int32)
+    """
+    source = source_path("open", path)
+    with reaching("open", source):
+        opened = open_archive(source) if source.is_dir() else open_mts(source)
+    if opened.kind == "labels":
+        return opened.keys
+    target = chunk_bytes(target_bytes)
+    cut = tuple(coarsen(outline, target) for outline in opened.outlines)
+    content = Blocks(opened.metadata, read_blocks(opened.reader, cut, pack(cut, target)))
+    if opened.kind == "block":
+        return TensorBlock._of(content)
+    return TensorMap._of(opened.keys, content, opened.info)
+
+
+def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
+    """Remove what writers have left that were killed; what anybody may still be writing stays.
+
+    A save removes what it finds of that at its own path, so this is for paths to which nobody saves again.
+    On the machine of a writer it is known whether he runs; what one on another machine has left is removed
+    after a week.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive, also an unfinished one; the name of an ``.mts`` file, which need not be there; or a
+        folder, for the unfinished files in it.
+    dry_run : bool
+        Only list.
+
+    Returns
+    -------
+    list of str
+        The paths that were removed.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is nothing at the path, and nothing is left over of it.
+    PathError
+        If the path is none on this machine.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.save("ones.mts", og.block_from_array(np.ones((2, 3))))
+    >>> og.clean("ones.mts")
+    []
+    """
+    given = local_path("clean", path)
+    with reaching("clean", given):
+        found = left_over(given.absolute())
+        if not found:
+            source_path("clean", path)
+        elif not dry_run:
+            remove_left_over(found)
+    return [str(each) for each in found]
+
+
+def verify(path: str | PathLike[str]) -> list[str]:
+    """Read everything at ``path`` and compare it with its checksums, in bounded memory.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+
+    Returns
+    -------
+    list of str
+        One line for each damaged or missing piece; empty if all is well.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be opened at all.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.save("whole.zarr", og.block_from_array(np.ones((1, 2))))
+    >>> og.verify("whole.zarr")
+    []
+    """
+    source = source_path("verify", path)
+    with reaching("verify", source):
+        return [str(found) for found in (verify_archive(source) if source.is_dir() else verify_mts(source))]

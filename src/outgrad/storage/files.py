@@ -1,0 +1,147 @@
+"""Every change that a save makes to a file system.
+
+Each is one step, which happens or does not; an error names the file. Nothing here follows a link, and no
+folder is made on the way: a task that goes on after its save was given up finds its folder gone, and fails,
+instead of making half of it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from outgrad.storage.leases import new_token, partial_name, release
+
+REMOVE_SECONDS = 5.0
+"""How long to try to remove a folder into which a task that was stopped may still write."""
+
+Content = bytes | bytearray | memoryview
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Add the path to an error of the system that has none, such as a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_parents(path: Path) -> list[Path]:
+    """Make the folders above ``path`` that do not exist; return those that were made, the uppermost first."""
+    missing = []
+    for parent in path.parents:
+        if parent.is_dir():
+            break
+        missing.append(parent)
+    made = []
+    for parent in reversed(missing):
+        with suppress(FileExistsError):
+            make_folder(parent)
+            made.append(parent)
+    return made
+
+
+def write_file(path: Path, content: Content, *, durable: bool = True) -> None:
+    """Put a whole file at ``path``: under another name first, and flushed unless it need not be durable.
+
+    The other name is new each time: a task may run twice at once, and then both write the same.
+    """
+    token = new_token()
+    partial = path.with_name(partial_name(path.name, token))
+    try:
+        with naming(path):
+            write_new(partial, content, durable=durable)
+            replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            remove_file(partial)
+        raise
+    finally:
+        release(token)
+
+
+def write_new(path: Path, content: Content, *, durable: bool) -> None:
+    """Write a file that must not exist, and which nobody reads yet."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        remaining = memoryview(content).cast("B")
+        while len(remaining):
+            remaining = remaining[os.write(descriptor, remaining) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(source: Path, target: Path) -> None:
+    source.replace(target)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken.
+    """
+    os.link(source, target)
+
+
+def flush(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with naming(path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or a link; it is no error if there is none."""
+    path.unlink(missing_ok=True)
+
+
+def remove_folder_if_empty(path: Path) -> bool:
+    """Whether there is no such folder now."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all in it, also while a task that was stopped still writes there."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while True:
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            if not os.path.lexists(path):
+                return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def is_real_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder itself, and no link to one."""
+    return path.is_dir() and not path.is_symlink()

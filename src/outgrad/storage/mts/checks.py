@@ -1,0 +1,127 @@
+"""The checksum of a whole member, compared once in a process before pieces of it are used.
+
+A ZIP file has one CRC-32 for each member and none for its pieces, so a flipped bit can only be noticed by
+whoever reads the member to its end.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import OrderedDict
+
+from outgrad._forks import forgets_in_child, fork_safe_lock
+from outgrad.storage.mts.file import PIECE_BYTES
+from outgrad.storage.mts.members import MemberBytes
+from outgrad.storage.mts.zip import STORED, Member, combine_crc
+
+SHARE_BYTES = 16 << 20
+"""What one thread reads before it asks for more."""
+KEPT_FILES = 1024
+
+_whole: OrderedDict[str, set[str]] = OrderedDict()
+_lock = fork_safe_lock()
+
+
+class MemberChecks:
+    """Which members of a file this process has found whole; a file that changed has another token."""
+
+    def __init__(self, source: MemberBytes, token: str) -> None:
+        self._source = source
+        self._whole = _found_whole(token)
+        self._passes: dict[str, _Pass] = {}
+        self._lock = fork_safe_lock()
+        forgets_in_child(self)
+
+    def forget_threads(self) -> None:
+        """Leave passes of which threads of the parent have taken shares."""
+        self._passes = {}
+
+    def passed(self, member: Member) -> None:
+        """Note that the checksum of a member was compared."""
+        self._whole.add(member.name)
+
+    def require_whole(self, member: Member) -> None:
+        """Read a member to its end and compare its checksum, unless that was done.
+
+        Raises
+        ------
+        FileFormatError
+            If the member is damaged.
+        """
+        if member.name in self._whole:
+            return
+        with self._lock:
+            reading = self._passes.setdefault(member.name, _Pass(self._source, member))
+        self._source.require_crc(member, reading.join())
+        self.passed(member)
+        with self._lock:
+            self._passes.pop(member.name, None)
+
+
+class _Pass:
+    """One pass over a member: every thread that waits for its checksum takes a share of the work."""
+
+    def __init__(self, source: MemberBytes, member: Member) -> None:
+        self._source, self._member = source, member
+        # Compressed data can only be read forward.
+        share = SHARE_BYTES if member.method == STORED else max(1, member.nbytes)
+        self._waiting = [
+            (start, min(start + share, member.nbytes)) for start in range(0, member.nbytes, share)
+        ][::-1]
+        self._working = 0
+        self._crcs: dict[tuple[int, int], int] = {}
+        self._changed = threading.Condition()
+
+    def join(self) -> int:
+        """Help until all is read; return the checksum of the member."""
+        while share := self._take():
+            crc = None
+            try:
+                crc = self._crc(*share)
+            finally:
+                self._done(share, crc)
+        total = 0
+        for (start, stop), crc in sorted(self._crcs.items()):
+            total = combine_crc(total, crc, stop - start)
+        return total
+
+    def _take(self) -> tuple[int, int] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._working)
+            if not self._waiting:
+                return None
+            self._working += 1
+            return self._waiting.pop()
+
+    def _done(self, share: tuple[int, int], crc: int | None) -> None:
+        """Keep a checksum; what failed or was interrupted is left to the other threads."""
+        with self._changed:
+            self._working -= 1
+            if crc is None:
+                self._waiting.append(share)
+            else:
+                self._crcs[share] = crc
+            self._changed.notify_all()
+
+    def _crc(self, start: int, stop: int) -> int:
+        crc = 0
+        if self._member.method != STORED:
+            for piece in self._source.pieces(self._member):
+                crc = zlib.crc32(piece, crc)
+            return crc
+        buffer = bytearray(min(PIECE_BYTES, stop - start))
+        for position in range(start, stop, len(buffer)):
+            target = memoryview(buffer)[: stop - position]
+            self._source.read_into(target, self._member, position)
+            crc = zlib.crc32(target, crc)
+        return crc
+
+
+def _found_whole(token: str) -> set[str]:
+    with _lock:
+        found = _whole.setdefault(token, set())
+        _whole.move_to_end(token)
+        while len(_whole) > KEPT_FILES:
+            _whole.popitem(last=False)
+    return found

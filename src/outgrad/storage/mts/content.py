@@ -1,0 +1,322 @@
+"""An open ``.mts`` file: its members matched to blocks, its labels and the rows of its arrays."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from outgrad._types import Nested
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.plan.requests import Request
+from outgrad.storage.mts import names as layout
+from outgrad.storage.mts.checks import MemberChecks
+from outgrad.storage.mts.file import Limits, MtsFile, file_error
+from outgrad.storage.mts.members import (
+    MemberBytes,
+    StoredArray,
+    StoredTable,
+    open_array,
+    open_table,
+    read_rows,
+    read_table,
+    table_of,
+)
+from outgrad.storage.mts.npy import MAX_AXES, table_header
+from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
+from outgrad.tensor.metadata import BlockMetadata
+
+REPLACED = "The file was replaced since it was opened: open it again"
+FREE_ROWS = 1 << 16
+ROWS_IN_A_BYTE = 4
+"""Labels that differ are found to take more than a byte each: most rows for a byte has 0, 1, 2, ... alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock(Nested):
+    """Where the values of a block are in the file, and the same for each gradient."""
+
+    prefix: str
+    values: StoredArray
+    gradients: dict[str, StoredBlock]
+
+
+class MtsContent:
+    """The members of one open file. Whatever is read from them is checked first.
+
+    With ``check_pieces``, members are read to their end once in a process before pieces of them are used.
+    """
+
+    def __init__(self, file: MtsFile, limits: Limits, check_pieces: bool = True) -> None:
+        self.file, self._limits, self.check_pieces = file, limits, check_pieces
+        self._members = layout.layout_members(file, read_directory(file))
+        self.kind = layout.kind_of(file, self._members)
+        self.token = token_of(file, self._members.values(), check_pieces)
+        self._source = MemberBytes(file)
+        self._checks = MemberChecks(self._source, f"{self.token} {file.status_changed_ns}")
+        self._trees = layout.gradient_trees(self._members)
+        self._blocks: dict[int, StoredBlock] = {}
+        self._labels: dict[bytes, Labels] = {}
+        self._tables: dict[str, StoredTable] = {}
+        self._inflated_bytes = 0
+        self._used: set[str] = set()
+
+    # ---- what is read on opening -----------------------------------------------------------------
+
+    def keys(self) -> Labels:
+        """Return the keys of a map, one for each block; one key that means nothing for a single block."""
+        if self.kind != "map":
+            return Labels.single()
+        keys = self.labels(layout.KEYS)
+        blocks = len(self._trees) - ("" in self._trees)
+        if len(keys) > blocks:
+            raise file_error(self.file.where(layout.KEYS), f"there are {len(keys)} keys, but {blocks} blocks")
+        return keys
+
+    def info(self) -> dict[str, str]:
+        """Return what ``info.json`` says, if there is one."""
+        if self.kind != "map" or layout.INFO not in self._members:
+            return {}
+        member, where = self._member(layout.INFO), self.file.where(layout.INFO)
+        self._allow_inflating(member)
+        try:
+            found = json.loads(self._read_whole(member).decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise file_error(where, f"it is not JSON ({error})") from None
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise file_error(where, "it must be one object whose values are strings")
+        return found
+
+    def metadata(self, number: int) -> BlockMetadata:
+        """Return the labels of a block and its gradients, which fit the shapes of the arrays."""
+        stored = self.block(number)
+        properties = self.labels(layout.properties_name(stored.prefix))
+        return self._metadata(stored, properties)
+
+    def dtype(self, number: int) -> np.dtype[Any]:
+        return self.block(number).values.dtype
+
+    def nbytes(self, number: int) -> int:
+        """Return the bytes of values and gradients of a block."""
+        return sum(stored.values.header.data_bytes for _, stored in self.block(number).walk())
+
+    def labels(self, name: str) -> Labels:
+        """Return a label table; equal tables, like the properties of all blocks, are one object."""
+        member = self._member(name)
+        self._allow_inflating(member)
+        self._allow_rows(member)
+        content = self._read_whole(member)
+        key = blake2b(content, digest_size=16).digest()
+        if key not in self._labels:
+            self._labels[key] = labels_of(self.file, member, content)
+        return self._labels[key]
+
+    def warn_of_rest(self) -> None:
+        """Warn if arrays or labels belong to nothing that was found; metatensor ignores them silently."""
+        left = sorted(set(self._members) - self._used - {layout.INFO})
+        if left:
+            warnings.warn(
+                f"{self.file.path!r} has {len(left)} member(s) that belong to nothing and are not read; "
+                f"the first is {self.file.shown(left[0])}",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _read_whole(self, member: Member) -> bytes:
+        content = self._source.read_whole(member)
+        self._checks.passed(member)
+        return content
+
+    def _allow_inflating(self, member: Member) -> None:
+        """Refuse labels and texts that would take far more memory than the file has bytes.
+
+        They are read when the file is opened. What is not compressed is as large as it is on disk.
+        """
+        if member.method != DEFLATED:
+            return
+        self._inflated_bytes += member.nbytes
+        allowed = self._limits.label_bytes + self._limits.label_expansion * self.file.size
+        if self._inflated_bytes > allowed:
+            raise file_error(
+                self.file.where(member.name),
+                f"the label tables up to this one take {self._inflated_bytes} bytes of memory, "
+                f"more than {allowed} for a file of {self.file.size} bytes",
+                "If you trust the file, save it again with metatensor, uncompressed",
+            )
+
+    def _allow_rows(self, member: Member) -> None:
+        """Refuse a table that cannot be one before it is inflated: rows of labels all differ."""
+        if member.method != DEFLATED:
+            return
+        rows = open_table(self._source, member).header.rows
+        if rows > FREE_ROWS + ROWS_IN_A_BYTE * member.compressed_bytes:
+            raise file_error(
+                self.file.where(member.name),
+                f"it declares {rows} labels, more than can differ in its {member.compressed_bytes} "
+                "compressed bytes",
+            )
+
+    def _metadata(self, stored: StoredBlock, properties: Labels) -> BlockMetadata:
+        samples = self.labels(layout.samples_name(stored.prefix))
+        axes = stored.values.header.shape
+        components = tuple(
+            self.labels(layout.component_name(stored.prefix, number)) for number in range(len(axes) - 2)
+        )
+        found = BlockMetadata(samples, components, properties)
+        self._check_axes(stored, found)
+        for parameter, below in stored.gradients.items():
+            gradient = self._metadata(below, properties)
+            self._check_gradient(stored, found, below, gradient)
+            found.gradients[parameter] = gradient
+        return found
+
+    def _check_axes(self, stored: StoredBlock, found: BlockMetadata) -> None:
+        where = self.file.where(stored.values.member.name)
+        if stored.values.header.shape != found.shape:
+            raise file_error(
+                where,
+                f"values have shape {stored.values.header.shape}, but their labels describe {found.shape}",
+            )
+        for number, component in enumerate(found.components):
+            if len(component.names) != 1:
+                raise file_error(
+                    self.file.where(layout.component_name(stored.prefix, number)),
+                    f"a component must have one dimension, found {component.names}",
+                )
+
+    def _check_gradient(
+        self, stored: StoredBlock, parent: BlockMetadata, below: StoredBlock, gradient: BlockMetadata
+    ) -> None:
+        where = self.file.where(layout.samples_name(below.prefix))
+        if gradient.samples.names[:1] != ["sample"]:
+            raise file_error(
+                where,
+                f"a gradient's samples must begin with 'sample', found {gradient.samples.names}",
+            )
+        rows = gradient.samples.column("sample")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(parent.samples):
+            raise file_error(
+                where,
+                f"'sample' is {rows.min()} to {rows.max()}, but the values have {len(parent.samples)} rows",
+            )
+        extra = len(gradient.components) - len(parent.components)
+        if extra < 0 or gradient.components[extra:] != parent.components:
+            raise file_error(where, "the last components of the gradient are not those of the values")
+        if below.values.dtype != stored.values.dtype:
+            raise file_error(
+                where, f"the gradient has type {below.values.dtype}, the values have {stored.values.dtype}"
+            )
+
+    # ---- what is read by tasks -------------------------------------------------------------------
+
+    def chunk(self, request: Request) -> Chunk:
+        """Read the rows of one chunk."""
+        ranges = iter(request.ranges)
+        chunk = self._chunk(self.block(request.block), ranges)
+        if next(ranges, None) is not None:
+            where = self.file.where(layout.block_prefix(self.kind, request.block))
+            raise file_error(where, "it has fewer gradients than are asked for", REPLACED)
+        return chunk
+
+    def block(self, number: int) -> StoredBlock:
+        """Return where the arrays of a block are; their headers are read once."""
+        if number not in self._blocks:
+            prefix = layout.block_prefix(self.kind, number)
+            if prefix not in self._trees:
+                raise self._missing(layout.values_name(prefix))
+            self._blocks[number] = self._find(prefix, self._trees[prefix])
+        return self._blocks[number]
+
+    def _find(self, prefix: str, tree: layout.Tree) -> StoredBlock:
+        values = open_array(self._source, self._member(layout.values_name(prefix)))
+        axes = len(values.header.shape)
+        if not 2 <= axes <= MAX_AXES:
+            raise file_error(
+                self.file.where(values.member.name), f"values must have 2 to {MAX_AXES} axes, found {axes}"
+            )
+        gradients = {
+            parameter: self._find(layout.gradient_prefix(prefix, parameter), below)
+            for parameter, below in tree.items()
+        }
+        return StoredBlock(prefix, values, gradients)
+
+    def _chunk(
+        self, stored: StoredBlock, ranges: Iterator[tuple[int, int]], parent: tuple[int, int] | None = None
+    ) -> Chunk:
+        start, stop = next(ranges)
+        if not 0 <= start <= stop <= stored.values.rows:
+            where = self.file.where(stored.values.member.name)
+            raise file_error(
+                where, f"rows [{start}, {stop}) are asked for, but it has {stored.values.rows}", REPLACED
+            )
+        member = stored.values.member
+        if stop - start == stored.values.rows:
+            values = read_rows(self._source, stored.values, start, stop)  # compares the checksum
+            self._checks.passed(member)
+        else:
+            self._check(member)
+            values = read_rows(self._source, stored.values, start, stop)
+        table = None if parent is None else self._local_table(stored, (start, stop), parent)
+        gradients = {
+            parameter: self._chunk(below, ranges, (start, stop))
+            for parameter, below in stored.gradients.items()
+        }
+        return Chunk(values, gradients, table)
+
+    def _local_table(
+        self, stored: StoredBlock, own: tuple[int, int], parent: tuple[int, int]
+    ) -> npt.NDArray[np.int32]:
+        """Read the samples of a gradient, with rows counted from the start of the parent's chunk."""
+        name = layout.samples_name(stored.prefix)
+        if name not in self._tables:
+            self._check(self._member(name))
+            self._tables[name] = open_table(self._source, self._member(name))
+        table = read_table(self._source, self._tables[name], *own)
+        table[:, 0] -= parent[0]
+        rows = table[:, 0]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < parent[1] - parent[0]:
+            raise file_error(
+                self.file.where(name),
+                f"gradient rows {own} do not belong to rows {parent} of the values",
+            )
+        return table
+
+    def _check(self, member: Member) -> None:
+        if self.check_pieces:
+            self._checks.require_whole(member)
+
+    def _member(self, name: str) -> Member:
+        if name not in self._members:
+            raise self._missing(name)
+        self._used.add(name)
+        return self._members[name]
+
+    def _missing(self, name: str) -> Exception:
+        return file_error(repr(self.file.path), f"the member {name!r} is missing")
+
+
+def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
+    """Make labels of the bytes of a whole member."""
+    where = file.where(member.name)
+    header = table_header(content, len(content), where)
+    try:
+        return Labels(header.names, table_of(header, content))
+    except ValidationError as error:
+        raise file_error(where, str(error)) from None
+
+
+def token_of(file: MtsFile, members: Iterable[Member], check_pieces: bool = True) -> str:
+    """Name what reading gives by path, size, time of change, checksums and checks: 32 hex characters."""
+    named = f"{file.path}\n{file.size}\n{file.modified_ns}\n{check_pieces}"
+    digest = blake2b(named.encode("utf-8", "surrogateescape"), digest_size=16)
+    for member in members:
+        digest.update(repr(tuple(member)).encode())
+    return digest.hexdigest()

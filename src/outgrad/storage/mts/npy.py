@@ -1,0 +1,310 @@
+"""The header of an ``.npy`` member: parsed under strict rules, and written so that metatensor accepts it.
+
+A member is an array of numbers, or a label table: a 1-D structured array with one int32 field a dimension.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from outgrad.errors import FileFormatError
+from outgrad.storage.mts.file import file_error
+
+MAGIC = b"\x93NUMPY"
+MAX_HEADER_BYTES = 1 << 20
+"""Of what is read and written; metatensor has no limit, NumPy reads up to 10,000 unless told otherwise."""
+MAX_AXES = 64
+"""NumPy's own limit."""
+MAX_LENGTH = 1 << 62
+PREFIX_BYTES = 12
+ALIGNMENT = 64
+
+DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
+"""Element types that metatensor's own reader knows."""
+ELEMENT = re.compile(r"([<>|]?)({})".format("|".join(DTYPES)))
+FIELD = re.compile(r"[<>]i4")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHeader:
+    """Type, shape and order of an array, and how many bytes come before its data."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    nbytes: int
+
+    @property
+    def data_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class TableHeader:
+    """Dimension names and number of rows of a label table, and how many bytes come before its data."""
+
+    names: tuple[str, ...]
+    rows: int
+    dtype: np.dtype[Any]
+    nbytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        return 4 * len(self.names)
+
+    @property
+    def data_bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+def header_bytes(prefix: bytes, where: str) -> int:
+    """Return how many bytes come before the data, from the first bytes of the member.
+
+    Raises
+    ------
+    FileFormatError
+        If this is no ``.npy`` data, of an unknown version, or the header is too long.
+    """
+    if len(prefix) < PREFIX_BYTES or not prefix.startswith(MAGIC):
+        raise file_error(where, "it does not start as .npy data does")
+    version = (prefix[6], prefix[7])
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise file_error(where, f"it has version {version[0]}.{version[1]} of the .npy format, not 1 to 3")
+    start, length = (10, "<H") if version == (1, 0) else (12, "<I")
+    (text_bytes,) = struct.unpack_from(length, prefix, start - struct.calcsize(length))
+    if text_bytes > MAX_HEADER_BYTES:
+        raise file_error(where, f"its .npy header is {text_bytes} bytes long, more than {MAX_HEADER_BYTES}")
+    return int(start + text_bytes)
+
+
+def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
+    """Parse the header of an array of numbers.
+
+    Parameters
+    ----------
+    start : bytes
+        The first :func:`header_bytes` bytes of the member, or more.
+    member_bytes : int
+        Size of the whole member, which the shape must fill exactly.
+    where : str
+        Name of the member for messages.
+
+    Raises
+    ------
+    FileFormatError
+        If the header breaks a rule.
+    """
+    nbytes = header_bytes(start, where)
+    descr, fortran_order, shape = _fields(start, nbytes, where)
+    header = ArrayHeader(_element(descr, where), shape, fortran_order, nbytes)
+    _require_size(header, member_bytes, where)
+    return header
+
+
+def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
+    """Parse the header of a label table; parameters as for :func:`array_header`."""
+    nbytes = header_bytes(start, where)
+    descr, _, shape = _fields(start, nbytes, where)
+    names, dtype = _columns(descr, where)
+    if len(shape) != 1:
+        raise file_error(where, f"labels must be a 1-D structured array, its shape is {shape}")
+    if not names and shape[0]:
+        raise file_error(where, f"it declares {shape[0]} labels without dimensions")
+    header = TableHeader(names, shape[0], dtype, nbytes)
+    _require_size(header, member_bytes, where)
+    return header
+
+
+def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
+    text = _text(start, nbytes, where)
+    try:
+        fields = _short_literal(text) if len(text) <= SHORT_TEXT else _literal(text)
+    except ValueError:
+        raise file_error(where, f"its .npy header is not a dictionary of literals: {text[:80]!r}") from None
+    if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
+        raise file_error(
+            where, f"its .npy header must have descr, fortran_order and shape, found {text[:80]!r}"
+        )
+    fortran_order, shape = fields["fortran_order"], fields["shape"]
+    if not isinstance(fortran_order, bool):
+        raise file_error(where, f"fortran_order of its .npy header is {fortran_order!r:.80}, not a bool")
+    if not isinstance(shape, tuple) or not all(
+        type(length) is int and 0 <= length <= MAX_LENGTH for length in shape
+    ):
+        raise file_error(where, f"shape of its .npy header is {shape!r:.80}, not a tuple of lengths")
+    if len(shape) > MAX_AXES:
+        raise file_error(where, f"an array must have at most {MAX_AXES} axes, found {len(shape)}")
+    return fields["descr"], fortran_order, shape
+
+
+TOKEN = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)"|(-?\d{1,20}(?:\.\d*)?|\w+)|([][(){},:]))""")
+CLOSING = {"(": ")", "[": "]", "{": "}"}
+MAX_NESTING = 6
+SHORT_TEXT = 4096
+
+
+def _literal(text: str) -> Any:
+    """Evaluate a literal of dictionaries, lists, tuples, strings, numbers and booleans.
+
+    Time and memory grow with the length of the text and no faster, which Python's parser does not promise.
+
+    >>> _literal("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }")
+    {'descr': '<f8', 'fortran_order': False, 'shape': (2, 3)}
+    """
+    tokens = _tokens(text)
+    value = _value(next(tokens, ""), tokens)
+    if next(tokens, None) is not None:
+        raise ValueError("more than one value")
+    return value
+
+
+@lru_cache(maxsize=256)
+def _short_literal(text: str) -> Any:
+    """Many blocks have the same few headers."""
+    return _literal(text)
+
+
+class _Scalar(NamedTuple):
+    value: str | int | float | bool
+
+
+def _tokens(text: str) -> Iterator[str | _Scalar]:
+    position = 0
+    while position < len(text):
+        match = TOKEN.match(text, position)
+        if match is None:
+            raise ValueError("no literal")
+        position = match.end()
+        single, double, plain, mark = match.groups()
+        if mark is not None:
+            yield mark
+        elif plain is not None:
+            yield _Scalar(plain == "True" if plain in ("True", "False") else _number(plain))
+        else:
+            yield _Scalar(double if single is None else single)
+
+
+def _number(plain: str) -> int | float:
+    return float(plain) if "." in plain else int(plain)
+
+
+def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int = 0) -> Any:
+    if isinstance(first, _Scalar):
+        return first.value
+    if first not in CLOSING or nesting > MAX_NESTING:
+        raise ValueError("no literal")
+    items: list[Any] = []
+    commas = 0
+    for token in tokens:
+        if token == CLOSING[first]:
+            return _collection(first, items, commas)
+        if len(items) != commas:
+            if token != ",":
+                raise ValueError("no comma between items")
+            commas += 1
+            continue
+        item = _value(token, tokens, nesting + 1)
+        if first == "{":
+            if next(tokens, "") != ":" or not isinstance(item, str):
+                raise ValueError("no key and value")
+            item = (item, _value(next(tokens, ""), tokens, nesting + 1))
+        items.append(item)
+    raise ValueError("not closed")
+
+
+def _collection(first: str, items: list[Any], commas: int) -> Any:
+    if first == "{":
+        return dict(items)
+    if first == "[":
+        return items
+    return items[0] if len(items) == 1 and not commas else tuple(items)
+
+
+def _text(start: bytes, nbytes: int, where: str) -> str:
+    if len(start) < nbytes:
+        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
+    text = start[10 if start[6] == 1 else 12 : nbytes]
+    shown = text.decode("latin-1").strip(" \n")
+    # Neither writer needs an escape, and an escape makes Python's parser warn.
+    if not shown.isascii() or not shown.isprintable() or "\\" in shown:
+        raise file_error(where, "its .npy header has characters that no metatensor file has")
+    return shown
+
+
+def _element(descr: Any, where: str) -> np.dtype[Any]:
+    if not isinstance(descr, str):
+        raise file_error(where, f"values must be plain numbers, found the structured type {descr!r:.80}")
+    if descr.lstrip("<>|=").startswith("O"):
+        raise file_error(where, "it holds pickled Python objects, which are never loaded from a file")
+    if not ELEMENT.fullmatch(descr):
+        raise file_error(where, f"values of type {descr!r:.80} are not supported, only {', '.join(DTYPES)}")
+    return np.dtype(descr)
+
+
+def _columns(descr: Any, where: str) -> tuple[tuple[str, ...], np.dtype[Any]]:
+    if not isinstance(descr, list):
+        raise file_error(where, f"labels must be a structured array, found type {descr!r:.80}")
+    for field in descr:
+        if (
+            not isinstance(field, tuple)
+            or len(field) != 2
+            or not all(isinstance(part, str) for part in field)
+        ):
+            raise file_error(where, f"a field of labels must be a name and a type, found {field!r:.80}")
+        if not FIELD.fullmatch(field[1]):
+            raise file_error(where, f"a field of labels must be a 32-bit integer, found {field!r:.80}")
+    types = {kind for _, kind in descr} or {"<i4"}
+    if len(types) > 1:
+        raise file_error(where, f"the fields of labels must have one byte order, found {sorted(types)}")
+    return tuple(name for name, _ in descr), np.dtype(types.pop())
+
+
+def _require_size(header: ArrayHeader | TableHeader, member_bytes: int, where: str) -> None:
+    if header.nbytes + header.data_bytes != member_bytes:
+        raise file_error(
+            where,
+            f"its .npy header declares {header.data_bytes} bytes of data, "
+            f"but {member_bytes - header.nbytes} bytes follow it",
+        )
+
+
+def encode_array_header(dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
+    """Return the header of an array in C order, little-endian.
+
+    One-byte types get ``<`` too: metatensor's reader refuses NumPy's ``|``.
+
+    >>> encode_array_header(np.dtype(bool), (2, 3))[10:].strip()
+    b"{'descr': '<b1', 'fortran_order': False, 'shape': (2, 3), }"
+    """
+    return _encode(f"'<{dtype.kind}{dtype.itemsize}'", shape)
+
+
+def encode_table_header(names: Sequence[str], rows: int) -> bytes:
+    """Return the header of a label table.
+
+    >>> encode_table_header(["system"], 4)[10:].strip()
+    b"{'descr': [('system', '<i4')], 'fortran_order': False, 'shape': (4,), }"
+    """
+    return _encode(repr([(name, "<i4") for name in names]), (rows,))
+
+
+def _encode(descr: str, shape: Sequence[int]) -> bytes:
+    lengths = tuple(int(length) for length in shape)
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {lengths}, }}".encode("ascii")
+    # Version 1 counts the bytes of the header in 16 bits, version 2 in 32.
+    version, length, start = (b"\x01\x00", "<H", 10) if len(text) < 0xFF00 else (b"\x02\x00", "<I", 12)
+    body = text + b" " * (-(start + len(text) + 1) % ALIGNMENT) + b"\n"
+    if len(body) > MAX_HEADER_BYTES:
+        raise FileFormatError(
+            f"the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that are read. "
+            "Shorten the names, or save to a .zarr path."
+        )
+    return MAGIC + version + struct.pack(length, len(body)) + body

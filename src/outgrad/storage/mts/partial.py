@@ -1,0 +1,181 @@
+"""A file that is written beside its target and takes its place when it is whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from outgrad._signals import deferred
+from outgrad.errors import ArchiveExistsError, ArchiveNotFoundError
+from outgrad.storage import files, leases
+from outgrad.storage.publishing import attempted, warn_of
+
+
+class PartialFile:
+    """Writes to ``.<name>.<token>.partial``; until it is published, the old file stays as it is.
+
+    Parameters
+    ----------
+    path : path
+        The target.
+    overwrite : bool
+        Whether a target that exists is replaced. The new file has the permissions of the old one.
+    durable : bool
+        Whether the bytes are flushed to disk before the file becomes visible, to outlive a power cut.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], overwrite: bool, durable: bool) -> None:
+        self.target = Path(path).resolve()
+        self._token = leases.new_token()
+        self.path = str(self._beside(self._token))
+        self._overwrite, self._durable = overwrite, durable
+        self._old_token = leases.new_token()
+        self._old: Path | None = None
+        self._had_old = False
+        self._number: tuple[int, int] | None = None
+        self.require_free()
+
+    @property
+    def name(self) -> str:
+        return str(self.target)
+
+    def _beside(self, token: str) -> Path:
+        return self.target.with_name(leases.partial_name(self.target.name, token))
+
+    def require_free(self) -> None:
+        """Raise if the target may not be written."""
+        if self.target.is_dir():
+            raise ArchiveExistsError(
+                f"cannot write {str(self.target)!r}: it is a folder. Choose another path."
+            )
+        if self.target.exists() and not self._overwrite:
+            raise self._exists()
+        if not self.target.parent.is_dir():
+            raise ArchiveNotFoundError(
+                f"cannot write {str(self.target)!r}: its folder does not exist. Create it first."
+            )
+
+    @contextmanager
+    def create(self) -> Iterator[BinaryIO]:
+        """Create the file and open it; if the block fails, it is removed again."""
+        try:
+            with files.naming(self.path):
+                # Exclusive: another file of this name, or a link, is never opened.
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+                with os.fdopen(descriptor, "r+b") as stream:
+                    self._take_permissions(descriptor)
+                    yield stream
+        except BaseException:
+            self.abort()
+            raise
+
+    def _take_permissions(self, descriptor: int) -> None:
+        with suppress(FileNotFoundError):
+            os.fchmod(descriptor, stat.S_IMODE(self.target.stat().st_mode))
+
+    def prepare(self) -> None:
+        """Flush the whole file to the disk."""
+        if self._durable:
+            files.flush(Path(self.path))
+
+    def publish(self) -> None:
+        """Put the file in the place of its target, in one step.
+
+        Raises
+        ------
+        ArchiveExistsError
+            If the target appeared in the meantime and is not to be replaced.
+        """
+        found = Path(self.path).stat()
+        self._number = found.st_dev, found.st_ino
+        try:
+            if self._overwrite:
+                self._keep_old()
+                files.replace(Path(self.path), self.target)
+            else:
+                self._publish_new()
+        except OSError:
+            # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
+            if not self._is_published():
+                raise
+
+    def _keep_old(self) -> None:
+        """Give the old file a second name, by which it can be brought back."""
+        old = self._beside(self._old_token)
+        try:
+            files.link(self.target, old)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._had_old = True  # on a file system without hard links
+            return
+        self._had_old, self._old = True, old
+
+    def _publish_new(self) -> None:
+        """A link is refused by the system itself if the target appeared in the meantime."""
+        try:
+            files.link(Path(self.path), self.target)
+        except FileExistsError:
+            if self._is_published():
+                return
+            raise self._exists() from None
+        except OSError:  # a file system without hard links
+            if self._is_published():
+                return
+            self.require_free()
+            files.replace(Path(self.path), self.target)
+
+    def _is_published(self) -> bool:
+        """Whether the target is this very file."""
+        if self._number is None:
+            return False
+        try:
+            found = self.target.stat()
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == self._number
+
+    def withdraw(self) -> None:
+        """Bring the old file back, or remove the new one where there was none."""
+        if not self._is_published():
+            return
+        if self._old is not None:
+            files.replace(self._old, self.target)
+            self._old = None
+        elif self._had_old:
+            raise OSError("the file system has no hard links, by which the old file could have been kept")
+        else:
+            files.remove_file(self.target)
+
+    def finish(self) -> Iterator[str]:
+        """Flush the name to the disk, and remove the old file and what killed writers left of others."""
+        if self._durable:
+            yield from attempted("flush", files.flush, self.target.parent)
+        yield from self._remove_partials()
+        for path in leases.abandoned_partials(self.target.parent, self.target.name):
+            yield from attempted("remove", files.remove_file, path)
+
+    def _remove_partials(self) -> Iterator[str]:
+        for path in (Path(self.path), self._old):
+            if path is not None:
+                yield from attempted("remove", files.remove_file, path)
+        for token in (self._token, self._old_token):
+            leases.release(token)
+        self._old = None
+
+    def abort(self) -> None:
+        """Remove the partial file; the target stays as it is."""
+        if not leases.is_own(self._token):
+            return
+        with deferred():
+            warn_of(list(self._remove_partials()))
+
+    def _exists(self) -> ArchiveExistsError:
+        return ArchiveExistsError(
+            f"cannot write {str(self.target)!r}: it exists already. "
+            "Pass overwrite=True to replace it, or choose another path."
+        )

@@ -1,0 +1,276 @@
+"""Open ``.mts`` and ``.npz`` files: labels at once, values when a task asks for their rows."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from outgrad._forks import fork_safe_lock
+from outgrad.config import mts_checks
+from outgrad.errors import FileFormatError, ValidationError
+from outgrad.kernels.chunk import Chunk
+from outgrad.labels import Labels
+from outgrad.plan.outline import Outline
+from outgrad.plan.requests import Request
+from outgrad.storage.memory import require_memory
+from outgrad.storage.mts.content import MtsContent, labels_of, token_of
+from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, changed, file_error
+from outgrad.storage.mts.members import MemberBytes
+from outgrad.storage.mts.names import Kind, layout_members
+from outgrad.storage.mts.npy import MAGIC
+from outgrad.storage.mts.zip import STORED, Member, read_directory
+from outgrad.tensor import check
+from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tensor.outlines import automatic
+
+FINE_BYTES = 8 << 20
+"""Size of the chunks as they are cut on opening; a task takes several of them, up to its own size."""
+KEPT_FILES = 16
+"""Open files kept by a process."""
+
+
+@dataclass(frozen=True)
+class MtsReader:
+    """Reads rows of the blocks of one file in any process; this handle is all that a task carries.
+
+    ``token`` names the content: path, size, time of the last change and checksums of all members. A file
+    that has another token when a task opens it is an error.
+
+    ``check_pieces`` says whether a process reads a member to its end before it uses a piece of it.
+    """
+
+    path: str
+    token: str
+    check_pieces: bool = True
+
+    def read(self, requests: Sequence[Request]) -> list[Chunk]:
+        """Read one chunk for each request.
+
+        Arrays are aligned, in C order and native byte order, and the caller's own. The tables of gradients
+        count rows of the values from the start of the chunk. The checksum of an array is compared when a
+        request covers all of it, or once in each process before a piece of it is read.
+
+        Parameters
+        ----------
+        requests : sequence of Request
+            Row ranges of the values and of every gradient, in the order of the outline.
+
+        Returns
+        -------
+        list of Chunk
+            The chunks, in the order of the requests.
+
+        Raises
+        ------
+        DamagedArchiveError
+            If the file is not the one that was opened.
+        FileFormatError
+            If the bytes asked for are damaged.
+        """
+        content = _content(self)
+        chunks = [content.chunk(request) for request in requests]
+        content.file.require_unchanged()
+        return chunks
+
+
+@dataclass(frozen=True)
+class OpenedMts:
+    """What is known of a file when it is open: all labels, no values.
+
+    The keys of a single block are ``Labels.single()``. Of a file of labels, ``keys`` are these labels and
+    there are no blocks. Chunks of ``outlines`` hold about 8 MiB, on whole samples and whole systems.
+    """
+
+    kind: Kind
+    info: dict[str, str]
+    keys: Labels
+    metadata: tuple[BlockMetadata, ...]
+    outlines: tuple[Outline, ...]
+    reader: MtsReader
+
+
+class ReadMts(NamedTuple):
+    """All that a file holds: as :class:`OpenedMts`, with one whole chunk for each block."""
+
+    kind: Kind
+    info: dict[str, str]
+    keys: Labels
+    metadata: tuple[BlockMetadata, ...]
+    chunks: tuple[Chunk, ...]
+
+
+def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> OpenedMts:
+    """Open a file that metatensor or Outgrad has written; no values are read.
+
+    Parameters
+    ----------
+    path : path
+        An ``.mts`` or ``.npz`` file of a map, a block or labels, or an ``.npy`` file of labels.
+    limits : Limits, optional
+        What the file may ask for.
+
+    Returns
+    -------
+    OpenedMts
+        Labels, outlines and a reader.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is no such file.
+    FileFormatError
+        If the file breaks its format or the limits; the message names the member.
+    """
+    file = MtsFile(os.path.abspath(path))  # noqa: PTH100  resolve would follow links, which may be exchanged
+    if _is_labels(file):
+        return OpenedMts("labels", {}, _bare_labels(file), (), (), MtsReader(file.path, token_of(file, ())))
+    content = MtsContent(file, limits or Limits(), mts_checks() == "once")
+    keys, info, metadata = _described(content)
+    outlines = tuple(
+        automatic(block, content.dtype(number), FINE_BYTES) for number, block in enumerate(metadata)
+    )
+    reader = MtsReader(file.path, content.token, content.check_pieces)
+    _keep(reader, content)
+    return OpenedMts(content.kind, info, keys, metadata, outlines, reader)
+
+
+def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = None) -> ReadMts:
+    """Read the bytes of a file, values included, under the same rules as a file.
+
+    Parameters
+    ----------
+    buffer : bytes, bytearray or memoryview
+        What an ``.mts`` file holds.
+    limits : Limits, optional
+        What the bytes may ask for.
+
+    Returns
+    -------
+    ReadMts
+        Labels and arrays, in memory of their own.
+
+    Raises
+    ------
+    FileFormatError
+        If the bytes break the format or the limits; the message names the member.
+    """
+    file = MtsBytes(buffer)
+    if _is_labels(file):
+        return ReadMts("labels", {}, _bare_labels(file), (), ())
+    content = MtsContent(file, limits or Limits())
+    keys, info, metadata = _described(content)
+    require_memory("load_buffer", "what the buffer holds", sum(map(content.nbytes, range(len(metadata)))))
+    chunks = tuple(content.chunk(_whole(number, block)) for number, block in enumerate(metadata))
+    return ReadMts(content.kind, info, keys, metadata, chunks)
+
+
+def _whole(number: int, block: BlockMetadata) -> Request:
+    return Request(number, tuple((0, len(labels.samples)) for _, labels in block.walk()))
+
+
+def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> list[str]:
+    """Read a whole file and compare all checksums; memory stays at a few MiB besides the labels.
+
+    Parameters
+    ----------
+    path : path
+        As for :func:`open_mts`.
+    limits : Limits, optional
+        What the file may ask for.
+
+    Returns
+    -------
+    list of str
+        One message for each problem, which names the member; empty if the file is whole.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is no such file.
+    """
+    file = MtsFile(os.path.abspath(path))  # noqa: PTH100
+    limits = limits or Limits()
+    try:
+        if _is_labels(file):
+            _bare_labels(file)
+            return []
+        members = layout_members(file, read_directory(file))
+    except FileFormatError as error:
+        return [str(error)]
+    problems = [problem for member in members.values() for problem in _damage(file, member)]
+    return problems or _misfits(file, limits)
+
+
+def _misfits(file: MtsFile, limits: Limits) -> list[str]:
+    """Say what members do not fit together, where the bytes of all are right."""
+    try:
+        _described(MtsContent(file, limits))
+    except FileFormatError as error:
+        return [str(error)]
+    return []
+
+
+def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
+    keys, info = content.keys(), content.info()
+    metadata = tuple(content.metadata(number) for number in range(len(keys)))
+    content.warn_of_rest()
+    try:
+        check.same_names(metadata, [content.dtype(number) for number in range(len(metadata))])
+    except ValidationError as error:
+        raise file_error(repr(content.file.path), str(error)) from None
+    return keys, info, metadata
+
+
+def _is_labels(file: MtsFile) -> bool:
+    return file.read(0, min(len(MAGIC), file.size)) == MAGIC
+
+
+def _bare_labels(file: MtsFile) -> Labels:
+    """Read an ``.npy`` file: one member that is not in a ZIP file."""
+    member = Member("", 0, STORED, 0, file.size, file.size, 0, start=0)
+    return labels_of(file, member, file.read(0, file.size))
+
+
+def _damage(file: MtsFile, member: Member) -> list[str]:
+    source = MemberBytes(file)
+    crc = 0
+    try:
+        for piece in source.pieces(member):
+            crc = zlib.crc32(piece, crc)
+        source.require_crc(member, crc)
+    except FileFormatError as error:
+        return [str(error)]
+    return []
+
+
+# ---- files that this process has open ------------------------------------------------------------
+
+_ALREADY_CHECKED = Limits(label_bytes=1 << 60)
+"""The token says that this is the file whose limits were checked when it was opened."""
+_contents: OrderedDict[MtsReader, MtsContent] = OrderedDict()
+_lock = fork_safe_lock()
+
+
+def _content(reader: MtsReader) -> MtsContent:
+    with _lock:
+        content = _contents.get(reader)
+    if content is None:
+        content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
+        if content.token != reader.token:
+            raise changed(reader.path)
+        _keep(reader, content)
+    content.file.require_unchanged()
+    return content
+
+
+def _keep(reader: MtsReader, content: MtsContent) -> None:
+    """Remember an open file; those used longest ago are closed when no thread reads them any more."""
+    with _lock:
+        _contents[reader] = content
+        _contents.move_to_end(reader)
+        while len(_contents) > KEPT_FILES:
+            _contents.popitem(last=False)

@@ -1,0 +1,172 @@
+"""Where reading begins and writing ends: links, folders, and what the file system says of them.
+
+Questions to the file system go through ``os.path``, whose answer is no where ``Path`` raises.
+"""
+
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from outgrad.errors import (
+    ArchiveError,
+    ArchiveNotFoundError,
+    NotAnArchiveError,
+    PathAccessError,
+    PathError,
+    PathPermissionError,
+)
+from outgrad.storage.paths import LABELS_SUFFIX, MTS_SUFFIXES, ZARR_SUFFIX, local_path, reaching, shown
+from outgrad.storage.zarr.commits import is_archive
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def source_path(call: str, given: Any) -> Path:
+    """Make the path of an archive or a file that is there; nothing is opened.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is nothing at the path.
+    NotAnArchiveError
+        If it is a pipe, a socket or a device.
+    PathAccessError
+        If the system refuses to tell.
+    """
+    path = local_path(call, given)
+    with reaching(call, path):
+        mode = _mode(path)
+    if mode is None:
+        _refuse_dangling(call, path, (path, *path.parents))
+        raise ArchiveNotFoundError(f"{call} {shown(path)}: there is nothing at this path")
+    _refuse_special(call, path, mode)
+    _require_rights(call, path, path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
+    return path
+
+
+def target_path(call: str, path: Path) -> Path:
+    """Follow links to where an output will lie, and refuse early what cannot be written there.
+
+    An output goes through a link to what the link leads to, which need not be there yet; the link stays.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If a link leads to a folder that is not there.
+    PathAccessError
+        If the place cannot be written.
+    """
+    if path.name in ("", ".."):
+        raise PathError(f"{call} {shown(path)}: this is a folder; name the archive or the file in it")
+    with reaching(call, path):
+        target = Path(os.path.realpath(path))
+        mode = _mode(target)
+    if mode is not None:
+        _refuse_special(call, path, mode)
+    _refuse_dangling(call, path, path.parents)
+    is_link = os.path.islink(path)
+    formats = {_is_zarr(path.suffix), _is_zarr(target.suffix)}
+    if is_link and formats == {True, False}:
+        raise ArchiveError(
+            f"{call} {shown(path)}: this is a link to {shown(target)}, which is of another format; give them "
+            "the same suffix"
+        )
+    if is_link and not os.path.exists(target.parent):
+        raise ArchiveNotFoundError(
+            f"{call} {shown(path)}: this is a link to {shown(target)}, whose folder does not exist; "
+            "create it first"
+        )
+    with reaching(call, path):
+        _require_place(call, path, target)
+    return target
+
+
+def require_apart(call: str, targets: Sequence[Path]) -> None:
+    """Refuse outputs of which two are one, or one lies in another; links are followed, spelling counts not.
+
+    Raises
+    ------
+    PathError
+        With both paths.
+    """
+    owners: dict[Any, Path] = {}
+    for target in targets:
+        if owners.setdefault(_place(target), target) is not target:
+            raise PathError(f"{call}: two outputs have the path {shown(target)}; give each its own")
+    for target in targets:
+        for parent in target.parents:
+            if owner := owners.get(_place(parent)):
+                raise PathError(
+                    f"{call}: the output {shown(target)} lies in the output {shown(owner)}; "
+                    "choose a path outside of it"
+                )
+
+
+def _place(path: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Folders by their inode, not their name; what is not there yet, by its name in such a folder."""
+    folder = next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
+    status = folder.stat()
+    return status.st_dev, status.st_ino, path.relative_to(folder).parts
+
+
+def _is_zarr(suffix: str) -> bool | None:
+    """Whether a suffix names archives; None if it names no format."""
+    return suffix == ZARR_SUFFIX if suffix in (ZARR_SUFFIX, *MTS_SUFFIXES, LABELS_SUFFIX) else None
+
+
+def is_special(path: Path) -> bool:
+    """Whether this is a device, a pipe or a socket."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_dangling(call: str, path: Path, links: Iterable[Path]) -> None:
+    for link in links:
+        if os.path.islink(link) and not os.path.exists(link):
+            raise ArchiveNotFoundError(
+                f"{call} {shown(path)}: {shown(link)} is a link to {shown(link.readlink())}, "
+                "where there is nothing"
+            )
+
+
+def _refuse_special(call: str, path: Path, mode: int) -> None:
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        raise NotAnArchiveError(
+            f"{call} {shown(path)}: this is {kind}; give the path of a file or an archive, or an open file"
+        )
+
+
+def _require_place(call: str, path: Path, target: Path) -> None:
+    folder = next(parent for parent in target.parents if os.path.exists(parent))
+    where = f"{call} {shown(path)}: "
+    if not folder.is_dir():
+        raise PathAccessError(f"{where}{shown(folder)} is a file and not a folder; check the path")
+    _require_rights(call, path, folder, os.W_OK | os.X_OK)
+    for parent in target.parents:
+        if is_archive(parent):
+            raise PathError(f"{where}this is inside the archive {shown(parent)}; choose a path outside of it")
+
+
+def _require_rights(call: str, path: Path, place: Path, rights: int) -> None:
+    if not os.access(place, rights, effective_ids=os.access in os.supports_effective_ids):
+        raise PathPermissionError(
+            f"{call} {shown(path)}: permission denied ({shown(place)}); check its owner and mode"
+        )

@@ -1,0 +1,333 @@
+"""Bytes and storage chunks in a Zarr store: a missing, damaged or misplaced chunk is an error."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
+
+from outgrad._forks import fork_safe_lock
+from outgrad.errors import MemoryLimitError
+from outgrad.storage import files
+from outgrad.storage.zarr.codecs import (
+    Bytes,
+    CodecError,
+    encode,
+    most_stored_bytes,
+    packed,
+    stored_crc32c,
+    unpack,
+)
+from outgrad.storage.zarr.format import ArraySpec
+
+Array = npt.NDArray[Any]
+Checksums = Sequence[int] | npt.NDArray[np.uint32]
+
+CACHED_CHUNKS = 8
+"""Decoded chunks of label tables kept a process, 1 MiB each: reading thousands of small tables in order
+decodes each chunk once."""
+
+
+class ChunkError(Exception):
+    """A storage chunk that cannot be used. Whoever knows the archive says where and what to do."""
+
+    def __init__(self, array: ArraySpec, chunk: int, reason: str) -> None:
+        super().__init__(array, chunk, reason)
+        self.array = array
+        self.chunk = chunk
+        self.reason = reason
+
+
+class UnreadableError(Exception):
+    """An object that is there but cannot be read; the text says why."""
+
+
+class ByteStore:
+    """Whole objects by name in a folder, synchronously: tasks of Dask bring the threads.
+
+    They are read through Zarr's store, and written by our own steps: Zarr's store makes folders on the way,
+    also those of a save that was given up meanwhile, and does not flush to the disk.
+    """
+
+    def __init__(self, root: Path, store: LocalStore) -> None:
+        self.root = root
+        self._store = store
+        self._prototype = default_buffer_prototype()
+        self._is_direct = hasattr(store, "get_sync")
+
+    @classmethod
+    def local(cls, root: Path, *, read_only: bool) -> ByteStore:
+        return cls(root, LocalStore(root, read_only=read_only))
+
+    def get(self, key: str, most: int | None = None) -> Bytes | None:
+        """The bytes of an object; None if there is none.
+
+        Raises
+        ------
+        UnreadableError
+            If it cannot be read, is no regular file, or has more than ``most`` bytes, which are not read.
+        """
+        try:
+            _check_file(self.root / key, most)
+            if self._is_direct:
+                found = self._store.get_sync(key, prototype=self._prototype)
+            else:
+                found = sync(self._store.get(key, self._prototype))
+        except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
+            return None
+        except OSError as error:
+            raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
+        return None if found is None else found.as_numpy_array().view(np.uint8)
+
+    def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
+        """Write an object as a whole, into a folder that exists."""
+        files.write_file(self.root / key, np.frombuffer(data, dtype=np.uint8).data, durable=durable)
+
+
+def _check_file(path: Path, most: int | None) -> None:
+    """Refuse what would block, such as a pipe, or fill the memory, before it is opened."""
+    found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, once a chunk
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableError("is no file")
+    if most is not None and found.st_size > most:
+        raise UnreadableError(f"is damaged: its {found.st_size} bytes are more than it can have")
+
+
+class ChunkCache:
+    """The decoded chunks that were used last."""
+
+    def __init__(self, limit: int = CACHED_CHUNKS) -> None:
+        self._limit = limit
+        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
+        self._lock = fork_safe_lock()
+
+    def get(self, path: str, number: int) -> Array | None:
+        with self._lock:
+            found = self._chunks.get((path, number))
+            if found is not None:
+                self._chunks.move_to_end((path, number))
+            return found
+
+    def put(self, path: str, number: int, chunk: Array) -> None:
+        with self._lock:
+            self._chunks[path, number] = chunk
+            while len(self._chunks) > self._limit:
+                self._chunks.popitem(last=False)
+
+
+class SegmentStore:
+    """The storage chunks of one segment.
+
+    Its owner gives a list ``made``: then folders are made as they are needed, and files are not flushed one
+    by one, but listed, to be flushed together at the end. A task has none: if the save was given up meanwhile
+    it must find no folder, and only its own machine can flush what it has written.
+    """
+
+    def __init__(
+        self, store: ByteStore, prefix: str, *, durable: bool = True, made: list[Path] | None = None
+    ) -> None:
+        self.store = store
+        self.prefix = prefix
+        self._durable = durable
+        self._made = made
+
+    def put(self, key: str, data: bytes | Bytes) -> None:
+        """Write one object of the segment as a whole."""
+        if self._made is not None:
+            self.make_folders(key.rpartition("/")[0])
+            self._made.append(self.store.root / self.prefix / key)
+        self.store.put(self.prefix + key, data, durable=self._durable and self._made is None)
+
+    def make_folders(self, path: str) -> None:
+        """Make the folders of ``path`` below the segment, which must exist itself."""
+        folder = self.store.root / self.prefix
+        for part in filter(None, path.split("/")):
+            folder = folder / part
+            if not folder.is_dir():
+                with suppress(FileExistsError):
+                    files.make_folder(folder)
+
+    def write_chunk(self, array: ArraySpec, number: int, rows: Array) -> int:
+        """Write one whole storage chunk, also if it holds only zeros; return its checksum.
+
+        ``rows`` may be fewer than a chunk has at the end of the array: Zarr stores whole chunks.
+        """
+        if rows.shape != array.chunk_shape:
+            padded = np.zeros(array.chunk_shape, array.dtype)
+            padded[: len(rows)] = rows
+            rows = padded
+        data, checksum = encode(np.ascontiguousarray(rows, array.dtype), array.compressor)
+        self.put(array.chunk_key(number), data)
+        return checksum
+
+    def read_rows(
+        self,
+        array: ArraySpec,
+        checksums: Checksums,
+        start: int,
+        stop: int,
+        cache: ChunkCache | None = None,
+    ) -> Array:
+        """Read rows [start, stop) into new memory.
+
+        Raises
+        ------
+        ChunkError
+            If a storage chunk is missing, damaged, or not the one with the checksum in ``checksums``.
+        """
+        out: Array | None = None
+        for number in array.chunks_of(start, stop):
+            first, last = array.chunk_range(number)
+            if start <= first and last <= stop and last - first == array.chunk_rows:
+                body = self._body(array, checksums, number)
+                # Only now: shapes that no file bears out get no memory.
+                out = _new_rows(array, start, stop) if out is None else out
+                _unpack(array, number, body, out[first - start : last - start])
+            else:
+                chunk = self._whole_chunk(array, checksums, number, cache)
+                out = _new_rows(array, start, stop) if out is None else out
+                lower, upper = max(start, first), min(stop, last)
+                out[lower - start : upper - start] = chunk[lower - first : upper - first]
+        return _new_rows(array, start, stop) if out is None else out
+
+    def _whole_chunk(
+        self, array: ArraySpec, checksums: Checksums, number: int, cache: ChunkCache | None
+    ) -> Array:
+        chunk = None if cache is None else cache.get(array.path, number)
+        if chunk is None:
+            chunk = self.read_chunk(array, checksums, number)
+            if cache is not None:
+                cache.put(array.path, number, chunk)
+        return chunk
+
+    def read_chunk(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
+        """Read one whole storage chunk into new memory; without checksums only its own is checked."""
+        body = self._body(array, checksums, number)
+        chunk = _allocate(array, array.chunk_shape)
+        _unpack(array, number, body, chunk)
+        return chunk
+
+    def _body(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Bytes:
+        """The stored bytes of a chunk: the ones that were committed, and a frame of the right size."""
+        try:
+            raw = self.store.get(self.prefix + array.chunk_key(number), most_stored_bytes(array.chunk_nbytes))
+        except UnreadableError as error:
+            raise ChunkError(array, number, str(error)) from error
+        if raw is None:
+            raise ChunkError(array, number, "is missing")
+        try:
+            body = packed(raw, array.compressor, array.chunk_nbytes)
+        except CodecError as error:
+            raise ChunkError(array, number, f"is damaged: {error}") from error
+        if checksums is not None and stored_crc32c(raw) != int(checksums[number]):
+            reason = "is of another place or version: its checksum is not the one in the manifest"
+            raise ChunkError(array, number, reason)
+        return body
+
+
+def _unpack(array: ArraySpec, number: int, body: Bytes, out: Array) -> None:
+    try:
+        unpack(body, array.compressor, out.reshape(-1).view(np.uint8))
+    except CodecError as error:
+        raise ChunkError(array, number, f"is damaged: {error}") from error
+
+
+def _new_rows(array: ArraySpec, start: int, stop: int) -> Array:
+    return _allocate(array, (stop - start, *array.shape[1:]))
+
+
+def _allocate(array: ArraySpec, shape: tuple[int, ...]) -> Array:
+    try:
+        return np.empty(shape, array.dtype)
+    except MemoryError as error:
+        raise MemoryLimitError(
+            f"read: {shape[0]} rows of {array.path}, of shape {list(shape)} and {array.dtype.name}, do not "
+            "fit into the memory of this machine; open the archive, and work on it in smaller chunks"
+        ) from error
+
+
+SinkState = tuple[int, int, tuple[Array, ...], int]
+
+
+class RowSink:
+    """Rows that arrive in order, written as whole storage chunks as they fill.
+
+    ``array`` need not know its number of rows yet: :meth:`close` returns it with the right one.
+    """
+
+    def __init__(self, segment: SegmentStore, array: ArraySpec) -> None:
+        self.array = array
+        self.rows = 0
+        self.checksums: list[int] = []
+        self._segment = segment
+        self._pending: list[Array] = []
+        self._pending_rows = 0
+
+    def state(self) -> SinkState:
+        """What :meth:`restore` needs to forget the rows that come after."""
+        return self.rows, len(self.checksums), tuple(self._pending), self._pending_rows
+
+    def restore(self, state: SinkState) -> None:
+        """Go back to a state before; chunks that were written since are written again, or not named."""
+        self.rows, chunks, pending, self._pending_rows = state
+        del self.checksums[chunks:]
+        self._pending = list(pending)
+
+    def read(self) -> Iterator[Array]:
+        """Yield all rows, a storage chunk at a time."""
+        for number in range(len(self.checksums)):
+            yield self._segment.read_chunk(self.array, self.checksums, number)
+        yield from self._pending
+
+    def append(self, rows: Array) -> None:
+        """Take some more rows; what does not fill a chunk is copied and kept."""
+        assert rows.shape[1:] == self.array.shape[1:], "rows of a sink have the shape of its array"
+        self.rows += len(rows)
+        if self._pending_rows:
+            rows = self._top_up(rows)
+        size = self.array.chunk_rows
+        whole = len(rows) // size * size
+        for at in range(0, whole, size):
+            self._write(rows[at : at + size])
+        self._keep(rows[whole:])
+
+    def close(self) -> ArraySpec:
+        """Write what is left, and return the array with its final number of rows."""
+        if not self.checksums and 0 < self.rows < self.array.chunk_rows:
+            self.array = replace(self.array, chunk_rows=self.rows)
+        self._flush()
+        self.array = replace(self.array, shape=(self.rows, *self.array.shape[1:]))
+        return self.array
+
+    def _top_up(self, rows: Array) -> Array:
+        """Fill the chunk that was begun; return the rows left over."""
+        taken = min(self.array.chunk_rows - self._pending_rows, len(rows))
+        self._keep(rows[:taken])
+        if self._pending_rows == self.array.chunk_rows:
+            self._flush()
+        return rows[taken:]
+
+    def _keep(self, rows: Array) -> None:
+        if len(rows):
+            self._pending.append(rows.copy())
+            self._pending_rows += len(rows)
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._write(np.concatenate(self._pending))
+            self._pending, self._pending_rows = [], 0
+
+    def _write(self, rows: Array) -> None:
+        if all(self.array.shape[1:]):
+            self.checksums.append(self._segment.write_chunk(self.array, len(self.checksums), rows))
