@@ -158,7 +158,7 @@ def test_a_result_that_is_stored_is_never_taken_for_another(tmp_path: Path) -> N
 
 def test_writing_is_never_taken_as_done(tmp_path: Path) -> None:
     lazy = tensor().chunk(target_bytes=CHUNK_BYTES)
-    plans = [og.archive.store.plan_save(tmp_path / "same.zarr", lazy) for _ in range(2)]
+    plans = [og.storage.plan_save(tmp_path / "same.zarr", lazy) for _ in range(2)]
     assert not set(plans[0].keys) & set(plans[1].keys)
 
 

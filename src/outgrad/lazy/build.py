@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,6 @@ from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.recut import Source, sources
 from outgrad.plan.requests import request
-from outgrad.rules.named import RULES
-from outgrad.rules.term import Composite
-
-WEIGHTS = 2
-"""How many arrays of the size of each argument's and the result's values a rule has at a time."""
 
 Place = tuple[Key, int]
 
@@ -100,8 +95,12 @@ def rowwise(
     configs: Sequence[tuple[Any, ...]],
     operands: Sequence[LazyBlocks],
     outlines: tuple[Outline, ...],
+    work: Callable[[], Iterable[int]] = tuple,
 ) -> LazyBlocks:
-    """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike."""
+    """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike.
+
+    ``work`` tells the bytes on the way of each task, where its function does not.
+    """
     first = operands[0]
     assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
     draft = Draft()
@@ -109,35 +108,9 @@ def rowwise(
     parents = [operand.graph for operand in operands]
 
     def inner() -> Notes:
-        work = enumerate(_rule_work(function, configs, operands, outlines))
-        return Notes({}, {(0, number): nbytes for number, nbytes in work})
+        return Notes({}, {(0, number): nbytes for number, nbytes in enumerate(work())})
 
     return add_blocks(label, draft, parents, first.parts, outlines, inner)
-
-
-def _rule_work(
-    function: Function,
-    configs: Sequence[tuple[Any, ...]],
-    operands: Sequence[LazyBlocks],
-    outlines: tuple[Outline, ...],
-) -> Iterator[int]:
-    """Bytes on the way of elementwise rules: weights of the size of values, since gradients go in pieces.
-
-    A gradient that is differentiated again is multiplied as a whole.
-    """
-    if function is not tasks.run_rule:
-        return
-    made = [own.outlines for own in operands] + [outlines]
-    for (rule, *_), part in zip(configs, operands[0].parts, strict=True):
-        if isinstance(RULES[rule], Composite):
-            return
-        yield sum(_passing(own[block], chunk) for block, chunk in part for own in made)
-
-
-def _passing(outline: Outline, chunk: int) -> int:
-    values = int(outline.edges[chunk + 1] - outline.edges[chunk]) * outline.row_bytes
-    below = (gradient.held_bytes[chunk] for gradient in outline.gradients.values() if gradient.gradients)
-    return WEIGHTS * values + int(sum(below))
 
 
 def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyBlocks:

@@ -18,39 +18,13 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.order import order
 from dask.typing import Key
 
-from outgrad.lazy import tasks
 from outgrad.lazy.optimize import Optimized
+from outgrad.lazy.task import traits
 
 Sizes = Mapping[Key, int]
 
 PIECES_BYTES = 4 * 2**20
 """Pieces in which kernels work on arrays larger than these, offsets, and Python's own objects."""
-
-COPIES: frozenset[Callable[..., Any]] = frozenset(
-    {
-        *(tasks.read_part, tasks.place_part, tasks.cut_rows, tasks.dense, tasks.collect, tasks.recut),
-        *(
-            tasks.cut_part,
-            tasks.attach,
-            tasks.strip,
-            tasks.descend,
-            tasks.from_array,
-            tasks.given_array,
-            tasks.pick,
-        ),
-        *(tasks.write_part, tasks.write_seam, tasks.ends_of, tasks.receipt, tasks.whole),
-    }
-)
-"""Tasks that only put arrays together anew: on the way they hold nothing but pieces."""
-
-SHARE = 0.6
-"""What other tasks hold on the way, as a share of what they are given and make."""
-
-MERGE_SHARE = 1.6
-"""The same of tasks that merge contributions to sums or to systems of equations, which are joined first."""
-
-RULE_SHARES = {"var": 3.5, "std": 3.5, "apply_rows": 3.0}
-"""The same of rules that take squares or derivatives of whole arrays; by the first words of their names."""
 
 
 class Notes(NamedTuple):
@@ -130,7 +104,7 @@ def project(graph: Any, optimized: Optimized) -> TaskMemory:
 
 
 def _puts_together(task: Any) -> bool:
-    return getattr(task, "func", None) is tasks.whole
+    return traits(getattr(task, "func", None)).finishes
 
 
 def _waiting(stored: Mapping[Key, frozenset[Key]], sizes: Sizes, optimized: Optimized) -> int:
@@ -216,17 +190,11 @@ def _work(task: Any, nbytes: int, work: Sizes) -> int:
         return work[task.key] + PIECES_BYTES
     if function is None:  # data that are there already
         return 0
-    if function in COPIES:
+    found = traits(function)
+    if found.copies:
         return PIECES_BYTES
-    return int(_share(function, task.args) * nbytes) + PIECES_BYTES
-
-
-def _share(function: Callable[..., Any], arguments: Sequence[Any]) -> float:
-    if function in (tasks.merge_partials, tasks.stack_factors, tasks.solve):
-        return MERGE_SHARE
-    if function in (tasks.run_rule, tasks.partial):
-        return next((share for rule, share in RULE_SHARES.items() if arguments[0].startswith(rule)), SHARE)
-    return SHARE
+    share = found.share(*task.args) if callable(found.share) else found.share
+    return int(share * nbytes) + PIECES_BYTES
 
 
 def _stored(optimized: Optimized) -> dict[Key, frozenset[Key]]:

@@ -6,7 +6,7 @@ are never stored, sent to another worker, or kept beside those of other tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -16,23 +16,14 @@ from dask._task_spec import Alias, DataNode, Task, convert_legacy_graph, cull
 from dask.typing import Key
 from dask.utils import ensure_dict, key_split
 
-from outgrad.lazy import tasks
 from outgrad.lazy.names import digest
+from outgrad.lazy.task import traits
 
 FEW_INPUTS = 4
 """A task that is given more than these takes none of them in: workers make them side by side."""
 
 NAME_LENGTH = 80
 """How much of the names of tasks that run as one is shown in the name of all."""
-
-JOINING: frozenset[Callable[..., Any]] = frozenset(
-    {tasks.run_rule, tasks.place_part, tasks.recut, tasks.collect, tasks.attach, tasks.multiply_rows}
-)
-"""Tasks that hold all of what they are given, so that making it on the way takes no more memory.
-
-Those that merge small contributions of many large chunks are not among them: the chunks would be worked on
-one after the other.
-"""
 
 
 @dataclass(frozen=True)
@@ -113,4 +104,4 @@ def _groups(needed: Mapping[Key, Any], wanted: frozenset[Key]) -> dict[Key, tupl
 
 def _takes_in(task: Any) -> bool:
     inputs = len(task.dependencies)
-    return inputs <= 1 or (getattr(task, "func", None) in JOINING and inputs <= FEW_INPUTS)
+    return inputs <= 1 or (traits(getattr(task, "func", None)).holds_inputs and inputs <= FEW_INPUTS)

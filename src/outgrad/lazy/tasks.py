@@ -17,16 +17,21 @@ from outgrad.kernels.chunk import Array, Chunk
 from outgrad.kernels.compare import difference
 from outgrad.kernels.factor import Factor, stack
 from outgrad.kernels.pieces import Range, cut, join
+from outgrad.lazy.task import task
 from outgrad.plan.frame import Frame
 from outgrad.plan.positions import Span, positions
 from outgrad.plan.requests import Request, Seam, Written
 from outgrad.rules import dot
+from outgrad.rules.apply import run
 from outgrad.rules.equations import System, factored, solved
-from outgrad.rules.moments import Groups, Moments, finished, merged, moments
-from outgrad.rules.named import run
+from outgrad.rules.moments import SHARES, Groups, Moments, finished, merged, moments
 from outgrad.rules.place import Order, Patch, place, take
+from outgrad.rules.term import Composite, Rule
 
 ChunkList = list[Chunk]
+
+MERGE_SHARE = 1.6
+"""What tasks hold that merge contributions to sums or to systems of equations, which are joined first."""
 
 Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], Order, complex | float]
 """A chunk to be put together: frame, rows, and ``(part, place, taken, placed, columns)`` of each source."""
@@ -73,20 +78,14 @@ class Writer(Protocol):
         ...
 
 
-class Local(Protocol):
-    """A constant of an operation that a task looks up for its own chunk."""
-
-    def resolve(self) -> tuple[Any, ...]:
-        """Return the constants for this chunk."""
-        ...
-
-
+@task(copies=True)
 def read_part(reader: Reader, requests: Sequence[Request]) -> ChunkList:
     return reader.read(requests)
 
 
+@task(holds_inputs=True, share=lambda rule, *_: rule.share)
 @one_blas_thread()
-def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
+def run_rule(rule: Rule | Composite, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
     """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
     return [
         run(rule, chunks, *(own if isinstance(own, tuple) else own.resolve()))
@@ -94,6 +93,7 @@ def run_rule(rule: str, constants: Sequence[Any], *parts: ChunkList) -> ChunkLis
     ]
 
 
+@task(copies=True, holds_inputs=True)
 def place_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are put together from rows and columns of other chunks."""
     return [
@@ -112,16 +112,19 @@ def _patch(part: ChunkList, at: int, taken: Span | None, placed: Span, columns: 
     return Patch(chunk, rows, columns)
 
 
+@task(copies=True)
 def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:
     """Cut the rows out of one chunk that another one needs."""
     return [take(part[at], positions(taken))]
 
 
+@task(copies=True)
 def dense(part: ChunkList) -> ChunkList:
     """Bring whole blocks into the form that every chunk is multiplied with."""
     return [dot.dense(chunk) for chunk in part]
 
 
+@task(holds_inputs=True)
 @one_blas_thread()
 def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList) -> ChunkList:
     """Multiply each piece with a whole block in dense form, given by its part and its place in that part."""
@@ -134,18 +137,21 @@ def factor(x: ChunkList, y: ChunkList) -> list[Factor]:
     return [factored(a, b) for a, b in zip(x, y, strict=True)]
 
 
+@task(share=MERGE_SHARE)
 @one_blas_thread()
 def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) -> list[Factor]:
     """Join factors of chunks of one block."""
     return [stack([parts[number][place] for number, place in sources])]
 
 
+@task(share=MERGE_SHARE)
 @one_blas_thread()
 def solve(recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]) -> ChunkList:
     """Solve the equations of some blocks, given by the factors of their chunks."""
     return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]
 
 
+@task(share=lambda kind, *_: SHARES[kind])
 def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
     """What each piece contributes to the groups of its rows."""
     out = []
@@ -160,6 +166,7 @@ def cut_partial(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> l
     return [part[place].rows(*rows)]
 
 
+@task(share=MERGE_SHARE)
 def merge_partials(
     kind: str, final: bool, recipes: Sequence[tuple[int, Any, Any]], *parts: Sequence[Moments]
 ) -> list[Any]:
@@ -176,11 +183,13 @@ def compare(settings: Any, *parts: ChunkList) -> list[Any]:
     return [difference(a, b, settings) for a, b in zip(*parts, strict=True)]
 
 
+@task(copies=True, holds_inputs=True)
 def collect(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
     """Build a part from pieces found elsewhere: number of the part, and place in it."""
     return [parts[number][place] for number, place in places]
 
 
+@task(copies=True, holds_inputs=True)
 def recut(pieces: Sequence[Sequence[tuple[int, int, Sequence[Range]]]], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are put together from rows of other chunks."""
     return [join([cut(parts[n][place], ranges) for n, place, ranges in sources]) for sources in pieces]
@@ -194,6 +203,7 @@ def permute_entries(orders: Sequence[AxisOrders | None], part: ChunkList) -> Chu
     ]
 
 
+@task(copies=True)
 def cut_part(recipe: Sequence[Any], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are cut out of others, or have no rows: then the recipe is their frame."""
     return [
@@ -202,6 +212,7 @@ def cut_part(recipe: Sequence[Any], *parts: ChunkList) -> ChunkList:
     ]
 
 
+@task(copies=True, holds_inputs=True)
 def attach(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: ChunkList) -> ChunkList:
     """Add a gradient to each piece; ``tables`` give the local rows it belongs to."""
     out = []
@@ -212,6 +223,7 @@ def attach(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: Ch
     return out
 
 
+@task(copies=True)
 def strip(keep: Collection[str], part: ChunkList) -> ChunkList:
     """Leave only the gradients in ``keep``."""
     return [
@@ -220,6 +232,7 @@ def strip(keep: Collection[str], part: ChunkList) -> ChunkList:
     ]
 
 
+@task(copies=True)
 def descend(parameter: str, part: ChunkList) -> ChunkList:
     """Take a gradient as a block of its own."""
     out = []
@@ -239,6 +252,7 @@ class Given:
     dtype: np.dtype[Any]
 
 
+@task(copies=True)
 def given_array(given: Given, array: Any) -> Array:
     """Return a chunk of a Dask array from outside as a plain array, if it is what the array says of it."""
     number: Any = given.place if any(given.place[1:]) else given.place[0]
@@ -254,32 +268,39 @@ def given_array(given: Given, array: Any) -> Array:
     return found
 
 
+@task(copies=True)
 def from_array(given: Given, array: Any) -> ChunkList:
     return [Chunk(given_array(given, array))]
 
 
+@task(copies=True)
 def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
     """Take one array out of a part."""
     return part[place].at(path).values
 
 
+@task(copies=True, finishes=True)
 def whole(results: Sequence[ChunkList], collection: Any) -> Any:
     """Put the parts of a collection together; it comes without its graph."""
     return collection._finalize(results)
 
 
+@task(copies=True)
 def write_part(writer: Writer, requests: Sequence[Request], part: ChunkList) -> Written:
     return writer.write(requests, part)
 
 
+@task(copies=True)
 def write_seam(writer: Writer, seam: Seam, *written: Written) -> Written:
     return writer.write_seam(seam, written).receipt()
 
 
+@task(copies=True)
 def ends_of(arrays: frozenset[int], written: Written) -> Written:
     """Keep only the rows of some arrays of those that wait for seams."""
     return replace(written, ends=tuple(end for end in written.ends if end.array in arrays))
 
 
+@task(copies=True)
 def receipt(written: Written) -> Written:
     return written.receipt()

@@ -14,8 +14,8 @@ from outgrad.kernels.chunk import Array
 from outgrad.labels import Labels
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
-from outgrad.rules.functions import check_array
-from outgrad.rules.rowwise import RowFunctions
+from outgrad.rules.functions import APPLY, check_array
+from outgrad.rules.rowwise import APPLY_ROWS, RowFunctions
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 
@@ -68,7 +68,7 @@ def apply(tensor: T, f: Function, df: Derivatives = None) -> T:
     """
     blocks = content("apply", "tensor", tensor)
     functions = _listed("apply", f, "df", df)
-    return like(tensor, run_rule("apply", [blocks], lambda n: (functions,)))
+    return like(tensor, run_rule(APPLY, [blocks], lambda n: (functions,)))
 
 
 def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labels | None = None) -> T:
@@ -139,7 +139,7 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, properties=labels[n])
 
-    return like(tensor, run_rule("apply_rows", [blocks], lambda n: (made[n],), top))
+    return like(tensor, run_rule(APPLY_ROWS, [blocks], lambda n: (made[n],), top))
 
 
 def _listed(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:

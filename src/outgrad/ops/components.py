@@ -9,6 +9,7 @@ from typing import Any
 from outgrad.errors import ValidationError
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.rules.table import SUM_COMPONENTS
 from outgrad.tensor.metadata import BlockMetadata
 
 
@@ -56,7 +57,7 @@ def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:
     def constants(n: int) -> tuple[Any, ...]:
         return (axes[n],)
 
-    return like(tensor, run_rule("sum_components", [blocks], constants, top))
+    return like(tensor, run_rule(SUM_COMPONENTS, [blocks], constants, top))
 
 
 def _axes(metadata: BlockMetadata, names: Sequence[str]) -> tuple[int, ...]:

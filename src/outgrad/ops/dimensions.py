@@ -14,6 +14,7 @@ from outgrad.errors import ValidationError
 from outgrad.labels import Labels
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
+from outgrad.rules.table import PERMUTE_COMPONENTS
 from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
@@ -293,7 +294,7 @@ def _permute_components(blocks: Blocks, tensor: T, order: Sequence[int]) -> T:
 
     if all(own == tuple(range(len(own))) for own in orders):
         return like(tensor, blocks)
-    return like(tensor, run_rule("permute_components", [blocks], lambda n: (orders[n],), top))
+    return like(tensor, run_rule(PERMUTE_COMPONENTS, [blocks], lambda n: (orders[n],), top))
 
 
 def _rename_components(tensor: T, old: str, new: str) -> T:

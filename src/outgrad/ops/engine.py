@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from outgrad._threads import several_threads
@@ -10,10 +10,16 @@ from outgrad.config import threads
 from outgrad.kernels.chunk import Chunk
 from outgrad.lazy import LazyBlocks, rowwise, tasks
 from outgrad.plan.outline import Outline, Part
-from outgrad.rules.named import RULES, run
+from outgrad.rules.apply import run
+from outgrad.rules.term import Composite, Rule
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
 from outgrad.tensor.metadata import BlockMetadata
+
+Operation = Rule | Composite
+
+WEIGHTS = 2
+"""How many arrays of the size of each argument's and the result's values a rule has at a time."""
 
 Constants = Callable[[int], tuple[Any, ...]]
 """The constants of the rule for the n-th block."""
@@ -27,7 +33,9 @@ def unchanged(number: int, metadata: BlockMetadata) -> BlockMetadata:
     return metadata
 
 
-def run_rule(rule: str, operands: Sequence[Blocks], constants: Constants, top: Top = unchanged) -> Blocks:
+def run_rule(
+    rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top = unchanged
+) -> Blocks:
     """Run a rule that works on every sample by itself."""
     operands = alike(operands)
     if operands[0].lazy is None:
@@ -37,11 +45,33 @@ def run_rule(rule: str, operands: Sequence[Blocks], constants: Constants, top: T
     lazies = [operand.lazy for operand in operands if operand.lazy is not None]
     configs = _configs(rule, constants, lazies[0].parts)
     outlines = tuple(outline for _, outline in outcome)
-    data = rowwise(rule, tasks.run_rule, configs, lazies, outlines)
+    data = rowwise(
+        rule.name, tasks.run_rule, configs, lazies, outlines, lambda: _rule_work(rule, lazies, outlines)
+    )
     return Blocks(tuple(metadata for metadata, _ in outcome), data)
 
 
-def _configs(rule: str, constants: Constants, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+def _rule_work(
+    rule: Operation, operands: Sequence[LazyBlocks], outlines: tuple[Outline, ...]
+) -> Iterator[int]:
+    """Bytes on the way of elementwise rules: weights of the size of values, since gradients go in pieces.
+
+    A gradient that is differentiated again is multiplied as a whole.
+    """
+    if isinstance(rule, Composite):
+        return
+    made = [own.outlines for own in operands] + [outlines]
+    for part in operands[0].parts:
+        yield sum(_passing(own[block], chunk) for block, chunk in part for own in made)
+
+
+def _passing(outline: Outline, chunk: int) -> int:
+    values = int(outline.edges[chunk + 1] - outline.edges[chunk]) * outline.row_bytes
+    below = (gradient.held_bytes[chunk] for gradient in outline.gradients.values() if gradient.gradients)
+    return WEIGHTS * values + int(sum(below))
+
+
+def _configs(rule: Operation, constants: Constants, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
     """What each task is told: the same object for parts of the same blocks, as there may be many."""
     made: dict[tuple[int, ...], tuple[Any, ...]] = {}
     found = []
@@ -54,7 +84,7 @@ def _configs(rule: str, constants: Constants, parts: Sequence[Part]) -> list[tup
     return found
 
 
-def run_eagerly(rule: str, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
+def run_eagerly(rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
     """Run a rule on arrays in memory."""
     metadata, chunks = [], []
     for number in range(len(operands[0])):
@@ -68,7 +98,7 @@ def run_eagerly(rule: str, operands: Sequence[Blocks], constants: Constants, top
 
 
 def _plan(
-    rule: str, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...], top: Top
+    rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...], top: Top
 ) -> tuple[BlockMetadata, Outline]:
     """Metadata and outline of a lazy result; label tables are read only where rows have to be united."""
     own = [operand.metadata[number] for operand in operands]
@@ -87,15 +117,15 @@ def _plan(
     return relabel.relabelled(relabel.template(own), shadow, head), outline
 
 
-def shadows(rule: str, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
+def shadows(rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
     """Run a rule on the rows alone."""
     bare = [relabel.without_properties(o.metadata[number], o.dtype(number)) for o in operands]
     return run(rule, bare, *constants)
 
 
-def _rows_stay(rule: str, metadata: Sequence[BlockMetadata]) -> bool:
+def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:
     nested = any(gradient.gradients for m in metadata for gradient in m.gradients.values())
-    if nested and not RULES[rule].linear:
+    if nested and not rule.linear:
         return False
     return all(_same_rows(metadata[0], other) for other in metadata[1:])
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
+from outgrad.rules.functions import COS, EXP, LOG, SIN, SQRT, SQUARE, TANH
+from outgrad.rules.table import INVERSE
+from outgrad.rules.term import Rule
 
 
 def exp(A: T) -> T:
@@ -34,7 +37,7 @@ def exp(A: T) -> T:
     >>> og.exp(og.block_from_array(np.array([[0.0, 1.0]]))).values.round(3)
     array([[1.   , 2.718]])
     """
-    return _ready("exp", A)
+    return _ready("exp", A, EXP)
 
 
 def log(A: T) -> T:
@@ -65,7 +68,7 @@ def log(A: T) -> T:
     >>> og.log(og.block_from_array(np.array([[1.0, 2.0]]))).values.round(3)
     array([[0.   , 0.693]])
     """
-    return _ready("log", A)
+    return _ready("log", A, LOG)
 
 
 def sqrt(A: T) -> T:
@@ -97,7 +100,7 @@ def sqrt(A: T) -> T:
     >>> og.sqrt(og.block_from_array(np.array([[4.0, 9.0]]))).values
     array([[2., 3.]])
     """
-    return _ready("sqrt", A)
+    return _ready("sqrt", A, SQRT)
 
 
 def tanh(A: T) -> T:
@@ -126,7 +129,7 @@ def tanh(A: T) -> T:
     >>> og.tanh(og.block_from_array(np.array([[0.0, 1.0]]))).values.round(3)
     array([[0.   , 0.762]])
     """
-    return _ready("tanh", A)
+    return _ready("tanh", A, TANH)
 
 
 def sin(A: T) -> T:
@@ -155,7 +158,7 @@ def sin(A: T) -> T:
     >>> og.sin(og.block_from_array(np.array([[0.0, np.pi / 2]]))).values
     array([[0., 1.]])
     """
-    return _ready("sin", A)
+    return _ready("sin", A, SIN)
 
 
 def cos(A: T) -> T:
@@ -184,7 +187,7 @@ def cos(A: T) -> T:
     >>> og.cos(og.block_from_array(np.array([[0.0, np.pi]]))).values
     array([[ 1., -1.]])
     """
-    return _ready("cos", A)
+    return _ready("cos", A, COS)
 
 
 def reciprocal(A: T) -> T:
@@ -216,7 +219,7 @@ def reciprocal(A: T) -> T:
     >>> og.reciprocal(og.block_from_array(np.array([[1, 2]]))).values
     array([[1. , 0.5]])
     """
-    return _ready("reciprocal", A, "inverse", 1.0)
+    return _ready("reciprocal", A, INVERSE, 1.0)
 
 
 def square(A: T) -> T:
@@ -247,8 +250,8 @@ def square(A: T) -> T:
     >>> og.square(og.block_from_array(np.array([[2, 3]]))).values
     array([[4, 9]])
     """
-    return _ready("square", A)
+    return _ready("square", A, SQUARE)
 
 
-def _ready(call: str, A: T, rule: str | None = None, *constants: Any) -> T:
-    return like(A, run_rule(rule or call, [content(call, "A", A)], lambda n: constants))
+def _ready(call: str, A: T, rule: Rule, *constants: Any) -> T:
+    return like(A, run_rule(rule, [content(call, "A", A)], lambda n: constants))

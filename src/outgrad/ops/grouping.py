@@ -17,7 +17,7 @@ from outgrad.ops.engine import lazy_of, run_eagerly, run_rule, shadows
 from outgrad.ops.operands import T, content, like, names_of
 from outgrad.plan.groups import Groups, group_edges, group_rows
 from outgrad.plan.outline import Edges, Outline, Piece
-from outgrad.rules.moments import SPREAD
+from outgrad.rules.moments import REDUCTIONS, SPREAD
 from outgrad.tensor import outlines, relabel
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
@@ -28,9 +28,8 @@ PLACEHOLDER = "_"
 """The dimension of the only entry that is left when all dimensions are reduced."""
 
 
-def reduce_groups(call: str, tensor: T, axis: str, names: Names | None, by: Names | None) -> T:
+def reduce_groups(kind: str, call: str, tensor: T, axis: str, names: Names | None, by: Names | None) -> T:
     """Reduce the entries of ``axis`` that differ only in ``names``, or that agree in ``by``."""
-    kind = call.split("_")[0]
     blocks = content(call, "tensor", tensor)
     _check_real(call, kind, blocks)
     argument = f"{axis[:-1] if axis == 'samples' else 'property'}_names"
@@ -43,10 +42,10 @@ def reduce_groups(call: str, tensor: T, axis: str, names: Names | None, by: Name
         return replace(metadata, **changed)
 
     if axis == "properties":
-        return like(tensor, run_rule(f"{kind}_columns", [blocks], lambda n: grouped[n].constants, top))
+        return like(tensor, run_rule(REDUCTIONS[kind, -1], [blocks], lambda n: grouped[n].constants, top))
     if blocks.lazy is not None:
         return like(tensor, _reduce_lazily(kind, blocks, grouped))
-    return like(tensor, run_eagerly(f"{kind}_rows", [blocks], lambda n: grouped[n].constants, top))
+    return like(tensor, run_eagerly(REDUCTIONS[kind, 0], [blocks], lambda n: grouped[n].constants, top))
 
 
 def _check_real(call: str, kind: str, blocks: Blocks) -> None:
@@ -110,7 +109,7 @@ class LocalGroups:
 def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blocks:
     """Reduce each chunk by itself where no group crosses chunks; else merge what the chunks give."""
     lazy = lazy_of(blocks)
-    results = [shadows(f"{kind}_rows", [blocks], n, g.constants) for n, g in enumerate(grouped)]
+    results = [shadows(REDUCTIONS[kind, 0], [blocks], n, g.constants) for n, g in enumerate(grouped)]
     metadata = tuple(
         relabel.relabelled(m, result, replace(m, samples=g.labels))
         for m, result, g in zip(blocks.metadata, results, grouped, strict=True)
@@ -125,7 +124,7 @@ def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blo
     )
     local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
     if all(edges is not None for edges in aligned):
-        configs = [(f"{kind}_rows", constants) for constants in local]
+        configs = [(REDUCTIONS[kind, 0], constants) for constants in local]
         return Blocks(metadata, rowwise(f"{kind}_rows", tasks.run_rule, configs, [lazy], cuts))
     present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
     return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))

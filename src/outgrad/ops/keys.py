@@ -18,6 +18,7 @@ from outgrad.labels.tables import find_rows, is_sorted_rows
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, is_number, like, names_of
 from outgrad.plan.keys import Index, beside, distinct_rows, members, product, unite
+from outgrad.rules.table import FOLD_AXES
 from outgrad.tensor import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.moving import Order, Origin, Target, moved
@@ -178,7 +179,7 @@ def components_to_properties(tensor: T, dimensions: Names) -> T:
         return copy(tensor)
     folds = [_fold(call, metadata, names) for metadata in blocks.metadata]
     return like(
-        tensor, run_rule("fold_axes", [blocks], lambda n: (folds[n][0],), lambda n, metadata: folds[n][1])
+        tensor, run_rule(FOLD_AXES, [blocks], lambda n: (folds[n][0],), lambda n, metadata: folds[n][1])
     )
 
 

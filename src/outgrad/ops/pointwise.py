@@ -8,6 +8,22 @@ from outgrad._foreign import kind_of
 from outgrad.ops.align import Align, aligned, check_align
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, is_number, like, number
+from outgrad.rules.apply import PRODUCT
+from outgrad.rules.functions import RAISE
+from outgrad.rules.table import (
+    ABSOLUTE,
+    ADD,
+    DIVIDE,
+    EXPONENTIAL,
+    INVERSE,
+    OVER,
+    POWER,
+    SCALE,
+    SHIFT,
+    SHIFT_FROM,
+    SUBTRACT,
+)
+from outgrad.rules.term import Rule
 from outgrad.tensor import TensorBlock, TensorMap
 
 Number = float | complex
@@ -63,7 +79,7 @@ def add(A: T, B: Operand, *, align: Align = None) -> T:
     >>> total.samples["system"], total.values[:, 0]
     (array([0, 1, 2], dtype=int32), array([1., 4., 1.]))
     """
-    return _binary("add", A, B, "add", "shift", align)
+    return _binary("add", A, B, ADD, SHIFT, align)
 
 
 def subtract(A: T, B: Operand, *, align: Align = None) -> T:
@@ -101,7 +117,7 @@ def subtract(A: T, B: Operand, *, align: Align = None) -> T:
     >>> og.subtract(block, block).values
     array([[0., 0.]])
     """
-    return _binary("subtract", A, -number(B) if is_number(B) else B, "subtract", "shift", align)
+    return _binary("subtract", A, -number(B) if is_number(B) else B, SUBTRACT, SHIFT, align)
 
 
 def multiply(A: T, B: Operand, *, align: Align = None) -> T:
@@ -139,7 +155,7 @@ def multiply(A: T, B: Operand, *, align: Align = None) -> T:
     >>> og.multiply(block, block).values
     array([[1., 4.]])
     """
-    return _binary("multiply", A, B, "multiply", "scale", align)
+    return _binary("multiply", A, B, PRODUCT, SCALE, align)
 
 
 def divide(A: T, B: Operand, *, align: Align = None) -> T:
@@ -178,7 +194,7 @@ def divide(A: T, B: Operand, *, align: Align = None) -> T:
     >>> og.divide(block, 2).values
     array([[0.5, 1. ]])
     """
-    return _binary("divide", A, B, "divide", "over", align)
+    return _binary("divide", A, B, DIVIDE, OVER, align)
 
 
 def pow(A: T, B: Operand, *, align: Align = None) -> T:
@@ -224,12 +240,12 @@ def pow(A: T, B: Operand, *, align: Align = None) -> T:
     """
     check_align("pow", align)
     if is_number(B):
-        return _with_number("pow", A, B, "power")
+        return _with_number("pow", A, B, POWER)
     if not isinstance(B, (TensorMap, TensorBlock)):
         raise TypeError(f"pow: B must be a TensorMap, a TensorBlock or a number, got {kind_of(B)}")
     keys, operands = aligned("pow", A, cast(T, B), align, constants=align != "outer")
     moving = tuple(any(metadata.gradients for metadata in operand.metadata) for operand in operands)
-    return like(A, run_rule("raise", operands, lambda n: (moving,)), keys)
+    return like(A, run_rule(RAISE, operands, lambda n: (moving,)), keys)
 
 
 def abs(A: T) -> T:
@@ -261,25 +277,25 @@ def abs(A: T) -> T:
     >>> og.abs(og.block_from_array(np.array([[-1.0, 2.0]]))).values
     array([[1., 2.]])
     """
-    return like(A, run_rule("absolute", [content("abs", "A", A)], lambda n: ()))
+    return like(A, run_rule(ABSOLUTE, [content("abs", "A", A)], lambda n: ()))
 
 
 def subtract_from(A: T, B: Number) -> T:
     """Compute ``B - A``: the reflected operator."""
-    return _with_number("subtract", A, B, "shift_from")
+    return _with_number("subtract", A, B, SHIFT_FROM)
 
 
 def divide_into(A: T, B: Number) -> T:
     """Compute ``B / A``: the reflected operator."""
-    return _with_number("divide", A, B, "inverse")
+    return _with_number("divide", A, B, INVERSE)
 
 
 def pow_of(A: T, B: Number) -> T:
     """Compute ``B ** A``: the reflected operator."""
-    return _with_number("pow", A, B, "exponential")
+    return _with_number("pow", A, B, EXPONENTIAL)
 
 
-def _binary(call: str, A: T, B: Any, rule: str, number_rule: str, align: Align = None) -> T:
+def _binary(call: str, A: T, B: Any, rule: Rule, number_rule: Rule, align: Align = None) -> T:
     check_align(call, align)
     if is_number(B):
         return _with_number(call, A, B, number_rule)
@@ -289,7 +305,7 @@ def _binary(call: str, A: T, B: Any, rule: str, number_rule: str, align: Align =
     return like(A, run_rule(rule, operands, lambda n: ()), keys)
 
 
-def _with_number(call: str, A: T, B: Any, rule: str) -> T:
+def _with_number(call: str, A: T, B: Any, rule: Rule) -> T:
     blocks = content(call, "A", A)
     if not is_number(B):
         raise TypeError(f"{call}: a number is needed, got {kind_of(B)}")

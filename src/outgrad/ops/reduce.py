@@ -46,7 +46,7 @@ def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[3.],
            [4.]])
     """
-    return reduce_groups("sum_over_samples", tensor, "samples", sample_names, by)
+    return reduce_groups("sum", "sum_over_samples", tensor, "samples", sample_names, by)
 
 
 def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -89,7 +89,7 @@ def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names
     array([[1.5],
            [4. ]])
     """
-    return reduce_groups("mean_over_samples", tensor, "samples", sample_names, by)
+    return reduce_groups("mean", "mean_over_samples", tensor, "samples", sample_names, by)
 
 
 def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -134,7 +134,7 @@ def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[0.25],
            [0.  ]])
     """
-    return reduce_groups("var_over_samples", tensor, "samples", sample_names, by)
+    return reduce_groups("var", "var_over_samples", tensor, "samples", sample_names, by)
 
 
 def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -178,7 +178,7 @@ def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[0.5],
            [0. ]])
     """
-    return reduce_groups("std_over_samples", tensor, "samples", sample_names, by)
+    return reduce_groups("std", "std_over_samples", tensor, "samples", sample_names, by)
 
 
 def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -217,7 +217,7 @@ def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.sum_over_properties(block, "property").values
     array([[7.]])
     """
-    return reduce_groups("sum_over_properties", tensor, "properties", property_names, by)
+    return reduce_groups("sum", "sum_over_properties", tensor, "properties", property_names, by)
 
 
 def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -257,7 +257,7 @@ def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: 
     >>> og.mean_over_properties(block, "property").values
     array([[2.]])
     """
-    return reduce_groups("mean_over_properties", tensor, "properties", property_names, by)
+    return reduce_groups("mean", "mean_over_properties", tensor, "properties", property_names, by)
 
 
 def var_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -300,7 +300,7 @@ def var_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.var_over_properties(block, "property").values
     array([[2.25]])
     """
-    return reduce_groups("var_over_properties", tensor, "properties", property_names, by)
+    return reduce_groups("var", "var_over_properties", tensor, "properties", property_names, by)
 
 
 def std_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -342,7 +342,7 @@ def std_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.std_over_properties(block, "property").values
     array([[2.]])
     """
-    return reduce_groups("std_over_properties", tensor, "properties", property_names, by)
+    return reduce_groups("std", "std_over_properties", tensor, "properties", property_names, by)
 
 
 sum_over_samples_block = block_twin(sum_over_samples)

@@ -15,6 +15,7 @@ from outgrad.labels import Labels, LabelsEntry
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
 from outgrad.plan.positions import places_of
+from outgrad.rules.table import TAKE_COLUMNS
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.moving import Order, Origin, Target, moved
@@ -111,7 +112,7 @@ def choose_properties(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, properties=_chosen(metadata.properties, chosen[n]))
 
-    return run_rule("take_columns", [blocks], lambda n: (chosen[n],), top)
+    return run_rule(TAKE_COLUMNS, [blocks], lambda n: (chosen[n],), top)
 
 
 def _chosen(labels: Labels, places: Index) -> Labels:

@@ -23,7 +23,7 @@ from outgrad.kernels.chunk import Array, Chunk, Table
 from outgrad.kernels.push import Weighted, align, weighted_sum
 from outgrad.kernels.scatter import Index, scatter_rows
 from outgrad.plan.rows import group, lift, merge, renumber
-from outgrad.rules.term import Rule, Term
+from outgrad.rules.term import Composite, Rule, Term
 
 Pushed = tuple[Chunk, Term]
 """A gradient of one argument, and the term of this argument."""
@@ -35,6 +35,13 @@ def apply(rule: Rule, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
     parameters = dict.fromkeys(name for chunk in chunks for name in chunk.gradients)
     gradients = {name: _astype(_gradient(rule, chunks, constants, name), values.dtype) for name in parameters}
     return Chunk(values, gradients, chunks[0].table)
+
+
+def run(rule: Rule | Composite, chunks: Sequence[Chunk], *constants: Any) -> Chunk:
+    """Run an operation, whether it is one rule or put together from several."""
+    if isinstance(rule, Composite):
+        return rule.function(chunks, *constants)
+    return apply(rule, chunks, *constants)
 
 
 def _astype(gradient: Chunk, dtype: np.dtype[Any]) -> Chunk:

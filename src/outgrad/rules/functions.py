@@ -177,5 +177,3 @@ def require_derivative(call: str, argument: str, functions: Sequence[Function], 
 
 
 APPLY = Rule("apply", _applied, _apply_terms)
-
-FUNCTIONS = {rule.name: rule for rule in (EXP, LOG, SQRT, TANH, SIN, COS, SQUARE, RAISE, APPLY)}

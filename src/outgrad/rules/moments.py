@@ -25,7 +25,7 @@ from outgrad.kernels.scatter import Index, accumulator, scatter_columns
 from outgrad.rules.apply import apply, map_arrays, sum_rows, times_array
 from outgrad.rules.place import take
 from outgrad.rules.table import ADD, POWER, ROOT, SUBTRACT
-from outgrad.rules.term import Composite
+from outgrad.rules.term import SHARE, Composite
 
 SPREAD = ("var", "std")
 """Kinds that need the sum of squares."""
@@ -199,7 +199,11 @@ def reduction(kind: str, axis: int) -> Composite:
         out = finished(kind, own, result_dtype(kind, chunk.values.dtype), axis)
         return replace(out, table=chunk.table if axis == -1 else None)
 
-    return Composite(f"{kind}_{'rows' if axis == 0 else 'columns'}", function, linear=kind not in SPREAD)
+    name = f"{kind}_{'rows' if axis == 0 else 'columns'}"
+    return Composite(name, function, linear=kind not in SPREAD, share=SHARES[kind])
 
 
-REDUCTIONS = {rule.name: rule for kind in KINDS for axis in (0, -1) for rule in [reduction(kind, axis)]}
+SHARES = {"sum": SHARE, "mean": SHARE, "var": 3.5, "std": 3.5}
+"""What a reduction holds on the way: squares are taken of whole arrays."""
+
+REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in (0, -1)}

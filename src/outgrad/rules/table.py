@@ -108,12 +108,3 @@ TAKE_COLUMNS = _columns("take_columns", lambda x, index: np.take(x, index, axis=
 PERMUTE_COMPONENTS = _columns("permute_components", permute_components)
 SUM_COMPONENTS = _columns("sum_components", sum_components)
 FOLD_AXES = _columns("fold_axes", fold_axes)
-
-RULES = {
-    rule.name: rule
-    for rule in (
-        *(ADD, SUBTRACT, PRODUCT, DIVIDE, SHIFT, SHIFT_FROM, SCALE, OVER, POWER, INVERSE, EXPONENTIAL),
-        *(ABSOLUTE, TAKE_COLUMNS, FOLD_AXES, ROOT, INVERSE_OR_ZERO, PERMUTE_COMPONENTS, SUM_COMPONENTS),
-    )
-}
-"""The rules of this file; :mod:`outgrad.rules.named` has all."""
