@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import outgrad as og
 from outgrad._threads import for_each, for_pieces, one_blas_thread, several_threads
-from outgrad.lazy import tasks
+from outgrad.rules import dot, equations
+from outgrad.rules.apply import apply_part
 
 BEFORE = 3
 """Another number than those of machines with one or two cores."""
@@ -89,7 +90,7 @@ def test_every_call_of_linear_algebra_in_a_task(
 ) -> None:
     """What BLAS and LAPACK are called by notes how many threads they may use."""
     seen: set[int] = set()
-    original = {"qr": np.linalg.qr, "svd": np.linalg.svd, "outer": tasks.dot.outer}
+    original = {"qr": np.linalg.qr, "svd": np.linalg.svd, "outer": dot.outer}
 
     def noting(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -101,7 +102,7 @@ def test_every_call_of_linear_algebra_in_a_task(
     result = CALLS[name](lazy(tmp_path))
     monkeypatch.setattr(np.linalg, "qr", noting(original["qr"]))
     monkeypatch.setattr(np.linalg, "svd", noting(original["svd"]))
-    monkeypatch.setattr(tasks.dot, "outer", noting(original["outer"]))
+    monkeypatch.setattr(dot, "outer", noting(original["outer"]))
     result.compute()
     assert seen == {1}
 
@@ -154,8 +155,12 @@ def test_children_of_a_fork_are_not_limited() -> None:
 
 
 def test_every_task_that_runs_rules_is_limited() -> None:
-    limited = {name for name in dir(tasks) if hasattr(getattr(tasks, name), "__wrapped__")}
-    assert {"run_rule", "multiply_rows", "factor", "stack_factors", "solve"} <= limited
+    tasks = [
+        apply_part,
+        dot.multiply_rows,
+        *(getattr(equations, name) for name in ("factor_parts", "solve_parts")),
+    ]
+    assert all(hasattr(each, "__wrapped__") for each in [*tasks, equations.stack_factors])
 
 
 def test_persisted_and_saved(tmp_path: Path) -> None:

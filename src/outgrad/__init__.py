@@ -5,7 +5,8 @@ from importlib.metadata import version
 from outgrad import io, operations
 from outgrad.errors import MetatensorError, NotEqualError, OutgradError, ValidationError
 from outgrad.interop.metatensor import from_metatensor, to_metatensor
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 from outgrad.ops.apply import apply, apply_rows
 from outgrad.ops.arrays import (
     detach,
@@ -98,7 +99,8 @@ from outgrad.storage import (
     save_all,
     verify,
 )
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 from outgrad.testing.gradient import check_gradient
 
 __version__ = version("outgrad")

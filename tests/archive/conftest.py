@@ -14,7 +14,7 @@ import pytest
 from helpers import commit
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import cut
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
 from outgrad.storage.zarr.reader import Opened, open_archive

@@ -13,7 +13,7 @@ import outgrad as og
 from outgrad import Labels, TensorBlock, ValidationError
 from outgrad.errors import ArchiveError, FileFormatError
 from outgrad.kernels.chunk import Chunk
-from outgrad.lazy import made_blocks
+from outgrad.lazy.build import made_blocks
 from outgrad.plan.outline import Outline, Piece
 from outgrad.plan.requests import Request
 from outgrad.storage.mts.reader import open_mts

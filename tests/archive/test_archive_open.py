@@ -9,7 +9,7 @@ import pytest
 
 import outgrad as og
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.requests import Request
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.storage_chunks import ByteStore, ChunkCache

@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, Sizes
 from outgrad.storage.zarr.verify import verify
 from outgrad.storage.zarr.writer import ZarrWriter

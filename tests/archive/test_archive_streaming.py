@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.kernels.pieces import cut
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
 from outgrad.storage.zarr.appended_blocks import GrowingBlock
 from outgrad.storage.zarr.format import Sizes

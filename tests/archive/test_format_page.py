@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.parse import commit_from_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"

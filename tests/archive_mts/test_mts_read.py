@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.requests import Request
 from outgrad.storage.mts import members as mts_members
 from outgrad.storage.mts import reader as mts_read

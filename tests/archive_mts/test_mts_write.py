@@ -22,7 +22,7 @@ from outgrad.errors import (
     UnfinishedArchiveError,
 )
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
 from outgrad.storage import save
@@ -403,7 +403,7 @@ import resource, signal, sys
 import numpy as np
 from outgrad.storage.mts.writer import MtsWriter
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
 from outgrad.tensor.metadata import BlockMetadata

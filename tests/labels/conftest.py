@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 
 
 @dataclass

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 from outgrad.labels.tables import RowIndex
 
 INTEGERS = [int, np.int8, np.int64, np.uint8, np.uint64, np.array]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 
 TABLE = np.array([[0, 4], [0, 5], [1, 4]])
 NAMES = ["system", "atom"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
-from outgrad.labels import LabelsEntry
+from outgrad.labels.entry import LabelsEntry
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 
 NAMES = ("a", "b", "c")
 VALUES = st.one_of(st.integers(0, 2), st.sampled_from([-(2**31), -1, 2**31 - 1]))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 
 metatensor = pytest.importorskip("metatensor")
 

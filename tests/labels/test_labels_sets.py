@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 
 
 def column(*values: int) -> Labels:

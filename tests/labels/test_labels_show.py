@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from outgrad.labels import Labels, show
+from outgrad.labels import show
+from outgrad.labels.labels import Labels
 
 THREE_COLUMNS = """\
 Labels(

@@ -16,7 +16,7 @@ from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.kernels.chunk import Chunk
 from outgrad.plan.outline import Outline
-from outgrad.tensor import BlockMetadata
+from outgrad.tensor.metadata import BlockMetadata
 from outgrad.testing import Parameter, assert_identical, random_block, random_values
 from outgrad.testing.strategies import tensor_maps
 

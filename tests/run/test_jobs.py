@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from outgrad.errors import JobError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.run.arguments import LabelsArgument, Reference
 from outgrad.run.jobs import read_job
-from outgrad.tensor import TensorMap
+from outgrad.tensor.map import TensorMap
 
 GOOD = """\
 version: 1

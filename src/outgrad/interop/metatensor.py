@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.labels import Labels
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.labels.labels import Labels
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 
 INSTALL = "metatensor is not installed; install it with: pip install 'outgrad[metatensor]'"
 

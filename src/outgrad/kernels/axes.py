@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from outgrad._types import Nested
-from outgrad.kernels.chunk import Chunk
+from outgrad.kernels.chunk import Chunk, ChunkList
 
 Index = npt.NDArray[np.integer]
 
@@ -35,3 +36,10 @@ def permute_entries(chunk: Chunk, axes: AxisOrders) -> Chunk:
         name: permute_entries(below, axes.gradients[name]) for name, below in chunk.gradients.items()
     }
     return Chunk(values, gradients, chunk.table)
+
+
+def permute_part(orders: Sequence[AxisOrders | None], part: ChunkList) -> ChunkList:
+    """Take components and properties in other orders; None leaves a piece as it is."""
+    return [
+        chunk if own is None else permute_entries(chunk, own) for own, chunk in zip(orders, part, strict=True)
+    ]

@@ -40,3 +40,7 @@ class Chunk(Nested):
         """Bytes of values, tables and gradients."""
         own = self.values.nbytes + (0 if self.table is None else self.table.nbytes)
         return own + sum(gradient.nbytes for gradient in self.gradients.values())
+
+
+ChunkList = list[Chunk]
+"""A part: the chunks that one task makes."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.chunk import Array, Chunk, ChunkList
 
 
 class Tolerance(NamedTuple):
@@ -31,3 +31,8 @@ def _close(a: Array, b: Array, tolerance: Tolerance) -> bool:
     if a.shape != b.shape:
         return False
     return bool(np.allclose(a, b, tolerance.relative, tolerance.absolute, tolerance.equal_nan))
+
+
+def compare_parts(settings: Any, *parts: ChunkList) -> list[Any]:
+    """Describe where chunks of two parts differ."""
+    return [difference(a, b, settings) for a, b in zip(*parts, strict=True)]

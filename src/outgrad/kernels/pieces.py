@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from outgrad.kernels.chunk import Chunk, Table
+from outgrad.kernels.chunk import Chunk, ChunkList, Table
+from outgrad.task import task
 
 Range = tuple[int, int]
 
@@ -48,3 +49,15 @@ def _shifted(table: Table, by: int) -> Table:
     shifted = table.copy()
     shifted[:, 0] += by
     return shifted
+
+
+@task(copies=True, holds_inputs=True)
+def collect_part(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
+    """Build a part from pieces found elsewhere: number of the part, and place in it."""
+    return [parts[number][place] for number, place in places]
+
+
+@task(copies=True, holds_inputs=True)
+def recut_part(pieces: Sequence[Sequence[tuple[int, int, Sequence[Range]]]], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are put together from rows of other chunks."""
+    return [join([cut(parts[n][place], ranges) for n, place, ranges in sources]) for sources in pieces]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
@@ -11,13 +12,15 @@ import dask.array as da
 import numpy as np
 from dask.typing import Key
 
-from outgrad._foreign import native
-from outgrad.lazy import tasks
+from outgrad._foreign import kind_of, native, plain
+from outgrad.errors import ValidationError
+from outgrad.kernels.chunk import Array, Chunk, ChunkList
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_blocks
 from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
+from outgrad.task import task
 
 
 class RowArray(da.Array):
@@ -54,7 +57,7 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     places = list(blocks.chunks_of(block))
     zeros = (0,) * len(outline.trailing)
     draft = Draft(places=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
-    draft.add_all(tasks.pick, [(place, path) for _, place in places], [[key for key, _ in places]])
+    draft.add_all(pick, [(place, path) for _, place in places], [[key for key, _ in places]])
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
 
@@ -75,7 +78,7 @@ def from_dask(array: da.Array, block: str) -> LazyBlocks:
         array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
     edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
     draft = Draft()
-    draft.add_all(tasks.from_array, *_compared(array, block))
+    draft.add_all(from_array, *_compared(array, block))
     parts = tuple((Piece(0, chunk),) for chunk in range(len(edges) - 1))
     outline = Outline(edges, array.shape[1:], native(array.dtype))
     return add_blocks("block", draft, [array.dask], parts, (outline,))
@@ -89,7 +92,7 @@ def checked(array: da.Array, block: str) -> da.Array:
     dtype = native(array.dtype)
     draft = Draft(places=list(_places(array)))
     constants, needs = _compared(array, block)
-    draft.add_all(tasks.given_array, constants, needs)
+    draft.add_all(given_array, constants, needs)
     sizes: dict[Key, int] = {
         (0, number): prod(given.shape) * dtype.itemsize for number, (given,) in enumerate(constants)
     }
@@ -108,6 +111,43 @@ def _places(array: da.Array) -> Iterator[tuple[int, ...]]:
     return product(*(range(len(sizes)) for sizes in array.chunks))
 
 
-def _given(array: da.Array, block: str, place: tuple[int, ...]) -> tasks.Given:
+def _given(array: da.Array, block: str, place: tuple[int, ...]) -> Given:
     shape = tuple(int(sizes[at]) for sizes, at in zip(array.chunks, place, strict=True))
-    return tasks.Given(block, place, shape, native(array.dtype))
+    return Given(block, place, shape, native(array.dtype))
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a Dask array from outside says of one of its chunks."""
+
+    block: str
+    place: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@task(copies=True)
+def given_array(given: Given, array: Any) -> Array:
+    """Return a chunk of a Dask array from outside as a plain array, if it is what the array says of it."""
+    number: Any = given.place if any(given.place[1:]) else given.place[0]
+    where = f"chunk {number} of the values of {given.block}"
+    if not isinstance(array, np.ndarray):
+        raise ValidationError(f"{where} must be a NumPy array, got {kind_of(array)}")
+    found: Array = plain(where, array)
+    if found.shape != given.shape or found.dtype != given.dtype:
+        raise ValidationError(
+            f"{where} has shape {found.shape} and dtype {found.dtype}, but its Dask array says {given.shape} "
+            f"and {given.dtype}; tell Dask what its function returns, as in map_blocks(…, chunks=…, dtype=…)"
+        )
+    return found
+
+
+@task(copies=True)
+def from_array(given: Given, array: Any) -> ChunkList:
+    return [Chunk(given_array(given, array))]
+
+
+@task(copies=True)
+def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
+    """Take one array out of a part."""
+    return part[place].at(path).values

@@ -11,8 +11,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.pieces import cut
-from outgrad.lazy import tasks
+from outgrad.kernels.pieces import collect_part, cut, recut_part
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.draft import Draft, Function
 from outgrad.lazy.memory import Note, Notes
@@ -45,14 +44,6 @@ def add_blocks(
 
     layer = draft.place(label, parents, note)
     return LazyBlocks(layer.graph, layer.keys, parts, outlines)
-
-
-def read_blocks(reader: tasks.Reader, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
-    """Read blocks from storage, one task a part."""
-    draft = Draft()
-    wanted = [(reader, tuple(request(outlines, piece) for piece in part)) for part in parts]
-    draft.add_all(tasks.read_part, wanted)
-    return add_blocks("read", draft, (), parts, outlines)
 
 
 def made_blocks(
@@ -127,7 +118,7 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
 
 def _collect_task(draft: Draft, places: Sequence[Place]) -> None:
     numbers = numbered(places)
-    draft.add(tasks.collect, ([(numbers[k], place) for k, place in places],), list(numbers))
+    draft.add(collect_part, ([(numbers[k], place) for k, place in places],), list(numbers))
 
 
 def distinct(blocks: Iterable[LazyBlocks]) -> list[LazyBlocks]:
@@ -169,4 +160,4 @@ def _recut_task(draft: Draft, blocks: LazyBlocks, pieces: Sequence[Sequence[Sour
     ]
     numbers = numbered(place for own in found for place, _ in own)
     recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
-    draft.add(tasks.recut, (recipe,), list(numbers))
+    draft.add(recut_part, (recipe,), list(numbers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,14 @@ from dask.base import DaskMethodsMixin, get_scheduler
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
-from outgrad.lazy import tasks
+from outgrad.kernels.chunk import ChunkList
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.computing import compute
 from outgrad.lazy.memory import Notes, SizedLayer, TaskMemory, project
 from outgrad.lazy.names import digest
 from outgrad.lazy.optimize import optimize
 from outgrad.lazy.workers import Workers, connected_workers
+from outgrad.task import task
 
 
 def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") -> list[Any]:
@@ -131,7 +132,7 @@ class LazyCollection(DaskMethodsMixin):
         blocks = self._lazy_blocks()
         assert blocks is not None, "only lazy data are computed"
         bare = LazyBlocks(HighLevelGraph({}, {}), blocks.keys, blocks.parts, blocks.outlines)
-        return tasks.whole, (self._rebuild(bare),)
+        return whole, (self._rebuild(bare),)
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._after_persist, ()
@@ -140,3 +141,9 @@ class LazyCollection(DaskMethodsMixin):
         blocks = self._lazy_blocks()
         assert blocks is not None, "only lazy data are persisted"
         return self._rebuild(persisted(blocks, graph, rename))
+
+
+@task(copies=True, finishes=True)
+def whole(results: Sequence[ChunkList], collection: Any) -> Any:
+    """Put the parts of a collection together; it comes without its graph."""
+    return collection._finalize(results)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dask.typing import Key
 
-from outgrad.kernels.compare import Tolerance
-from outgrad.lazy import tasks
+from outgrad.kernels.compare import Tolerance, compare_parts
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.collection import compute_keys
 from outgrad.lazy.draft import Draft
@@ -18,7 +17,7 @@ def first_difference(
     """Compute two blocks that are cut alike, and return block and path of the first array that differs."""
     draft = Draft()
     count = len(first.keys)
-    draft.add_all(tasks.compare, [(tolerance,)] * count, [first.keys, second.keys])
+    draft.add_all(compare_parts, [(tolerance,)] * count, [first.keys, second.keys])
     keys: list[Key] = [(0, number) for number in range(count)]
     layer = draft.place("compare", [first.graph, second.graph], lambda: Notes(dict.fromkeys(keys, 0)))
     results = compute_keys(layer.graph, list(layer.keys))

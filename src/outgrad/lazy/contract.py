@@ -6,12 +6,12 @@ from typing import Any
 
 from dask.typing import Key
 
-from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import add_blocks, numbered
 from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
 from outgrad.plan.outline import Outline, Piece
+from outgrad.rules.dot import dense_part, multiply_rows
 
 
 def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
@@ -20,13 +20,13 @@ def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, .
     Gradients of ``whole`` are made dense once, by a task for each of its parts.
     """
     draft = Draft()
-    dense = {key: draft.add(tasks.dense, (), (key,), "dense") for key in whole.keys}
+    dense = {key: draft.add(dense_part, (), (key,), "dense") for key in whole.keys}
     constants: dict[Any, tuple[Any, ...]] = {}
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
         places = [whole.places[Piece(piece.block, 0)] for piece in part]
         numbers = numbered((dense[of], place) for of, place in places)
         others = tuple((numbers[dense[of]], place) for of, place in places)
-        draft.add(tasks.multiply_rows, constants.setdefault(others, (others,)), (key, *numbers))
+        draft.add(multiply_rows, constants.setdefault(others, (others,)), (key, *numbers))
 
     def note() -> Notes:
         return Notes({dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()})

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dask.typing import Key
 
 from outgrad.kernels.factor import factor_bytes, factor_work
-from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, numbered
 from outgrad.lazy.draft import Draft
@@ -15,7 +14,7 @@ from outgrad.lazy.memory import Notes
 from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
-from outgrad.rules.equations import System
+from outgrad.rules.equations import System, factor_parts, solve_parts, stack_factors
 
 
 def solve_blocks(
@@ -28,7 +27,7 @@ def solve_blocks(
     sizes: dict[Key, int] = {}
     work: dict[Key, int] = {}
     widths = [a.trailing[-1] + b.trailing[-1] for a, b in zip(x.outlines, y.outlines, strict=True)]
-    made = draft.add_all(tasks.factor, [()] * len(x.keys), (x.keys, y.keys), group="factor")
+    made = draft.add_all(factor_parts, [()] * len(x.keys), (x.keys, y.keys), group="factor")
     factors: dict[Key, Key] = dict(zip(x.keys, made, strict=True))
     for own, part in zip(made, x.parts, strict=True):
         held = [widths[piece.block] for piece in part]
@@ -47,7 +46,7 @@ def solve_blocks(
             (systems[piece.block], [(numbers[of], place) for of, place in own])
             for piece, own in zip(part, found, strict=True)
         ]
-        draft.add(tasks.solve, (recipes,), list(numbers))
+        draft.add(solve_parts, (recipes,), list(numbers))
     return add_blocks("solve", draft, [x.graph, y.graph], parts, outlines, lambda: Notes(sizes, work))
 
 
@@ -57,6 +56,6 @@ def _tree(draft: Draft, group: str, places: list[Place], few: int) -> list[Place
     def merge(level: int, number: int, own: list[Place]) -> Place:
         numbers = numbered(own)
         sources = [(numbers[of], place) for of, place in own]
-        return draft.add(tasks.stack_factors, (sources,), list(numbers), f"{group}-{level}"), 0
+        return draft.add(stack_factors, (sources,), list(numbers), f"{group}-{level}"), 0
 
     return merge_in_tree(places, few, merge)

@@ -19,7 +19,7 @@ from dask.order import order
 from dask.typing import Key
 
 from outgrad.lazy.optimize import Optimized
-from outgrad.lazy.task import traits
+from outgrad.task import traits
 
 Sizes = Mapping[Key, int]
 

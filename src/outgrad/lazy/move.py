@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from dask.typing import Key
 
-from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, distinct, numbered, part_sizes
 from outgrad.lazy.draft import Draft
@@ -21,7 +20,7 @@ from outgrad.plan.frame import Frame
 from outgrad.plan.moves import Origin, Pair, pairs
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.positions import Span, span
-from outgrad.rules.place import Order
+from outgrad.rules.place import Order, cut_rows, place_part
 
 Input = tuple[LazyBlocks, int]
 """A block: some lazy blocks, and its number."""
@@ -131,7 +130,7 @@ class _CutOut:
         self._draft, self._rows = draft, rows
 
     def add(self, place: Place, taken: Any, rows: tuple[Piece, Pair]) -> Place:
-        own = self._draft.add(tasks.cut_rows, (place[1], taken), (place[0],), "rows")
+        own = self._draft.add(cut_rows, (place[1], taken), (place[0],), "rows")
         self._rows[own] = rows
         return own, 0
 
@@ -160,4 +159,4 @@ def _task(
         )
         for piece, own in zip(part, found, strict=True)
     ]
-    draft.add(tasks.place_part, (recipes,), list(numbers))
+    draft.add(place_part, (recipes,), list(numbers))

@@ -17,7 +17,7 @@ from dask.typing import Key
 from dask.utils import ensure_dict, key_split
 
 from outgrad.lazy.names import digest
-from outgrad.lazy.task import traits
+from outgrad.task import traits
 
 FEW_INPUTS = 4
 """A task that is given more than these takes none of them in: workers make them side by side."""

@@ -10,7 +10,6 @@ import numpy as np
 from dask.typing import Key
 
 from outgrad.kernels.scatter import Index
-from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.build import Place, add_blocks, numbered
 from outgrad.lazy.draft import Draft
@@ -19,7 +18,7 @@ from outgrad.lazy.tree import fan_in, merge_in_tree
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part, Piece
 from outgrad.plan.positions import span
-from outgrad.rules.moments import SPREAD, wide_dtype
+from outgrad.rules.moments import SPREAD, cut_partial, merge_partials, partial, wide_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +77,7 @@ def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     blocks = reduction.blocks
     draft = Draft()
     partial: dict[Key, Key] = {
-        key: draft.add(tasks.partial, (reduction.kind, local), (key,), "partial")
+        key: draft.add(partial, (reduction.kind, local), (key,), "partial")
         for key, local in zip(blocks.keys, reduction.local, strict=True)
     }
     tree = _Tree(reduction, draft)
@@ -139,7 +138,7 @@ class _Tree:
             return source
         key, place = source.place
         group = f"rows-{piece.block}-{piece.chunk}"
-        own = self.draft.add(tasks.cut_partial, (place, source.rows), (key,), group)
+        own = self.draft.add(cut_partial, (place, source.rows), (key,), group)
         self.cut[own] = (source.piece, piece.chunk)
         return Source((own, 0), None, source.where, source.piece)
 
@@ -158,4 +157,4 @@ def _merge_task(
         for piece, own in zip(part, sources, strict=True)
     ]
     constants = reduction.kind, not group, recipes
-    return draft.add(tasks.merge_partials, constants, list(numbers), group)
+    return draft.add(merge_partials, constants, list(numbers), group)

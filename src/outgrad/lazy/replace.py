@@ -8,7 +8,7 @@ from typing import Any
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
-from outgrad.lazy import tasks
+from outgrad.kernels.pieces import collect_part
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import rowwise
 from outgrad.lazy.draft import Draft
@@ -48,7 +48,7 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
         stay = [place for place, piece in enumerate(part) if piece.block not in numbers]
         if 0 < len(stay) < len(part):
-            key = draft.add(tasks.collect, ([(0, place) for place in stay],), (key,))
+            key = draft.add(collect_part, ([(0, place) for place in stay],), (key,))
             cut.append(key)
             kept.append(tuple(part[place] for place in stay))
         if stay:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from dask.typing import Key
 
-from outgrad.lazy import tasks
 from outgrad.lazy.blocks import LazyBlocks, held_bytes
 from outgrad.lazy.build import Place, distinct, numbered, part_sizes
 from outgrad.lazy.draft import Draft
@@ -18,7 +17,7 @@ from outgrad.lazy.memory import Notes
 from outgrad.lazy.move import Input
 from outgrad.plan.frame import Frame
 from outgrad.plan.outline import Edges, Outline, Part, Piece
-from outgrad.rules.split import Division
+from outgrad.rules.split import Division, cut_part
 
 
 class Cut(NamedTuple):
@@ -145,4 +144,4 @@ def _task(
         frames[piece.block] if cut is None or place is None else (numbers[place[0]], place[1], cut.ranges)
         for piece, cut, place in zip(part, cuts, found, strict=True)
     ]
-    return draft.add(tasks.cut_part, (recipe,), list(numbers))
+    return draft.add(cut_part, (recipe,), list(numbers))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
-from outgrad.lazy import tasks
+from outgrad.kernels.chunk import Chunk, ChunkList
 from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.draft import Draft
 from outgrad.lazy.memory import Notes
-from outgrad.plan.requests import Seam, request
+from outgrad.plan.requests import Request, Seam, Written, request
+from outgrad.task import task
 
 Graph = HighLevelGraph
 
@@ -35,7 +37,7 @@ class StoreGraph:
     """Bytes of values and gradients that each of ``keys`` stands for (0 for seams)."""
 
 
-def store_blocks(blocks: LazyBlocks, writer: tasks.Writer) -> StoreGraph:
+def store_blocks(blocks: LazyBlocks, writer: Writer) -> StoreGraph:
     """Write every part by one task, and storage chunks shared by parts by seam tasks of their own."""
     requests = [tuple(request(blocks.outlines, piece) for piece in part) for part in blocks.parts]
     seams = writer.seams(requests)
@@ -46,15 +48,15 @@ def store_blocks(blocks: LazyBlocks, writer: tasks.Writer) -> StoreGraph:
     written: list[Key] = []
     ends: dict[int, Key] = {}
     for number, key in enumerate(blocks.keys):
-        own = draft.add(tasks.write_part, (writer, requests[number]), (key,))
+        own = draft.add(write_part, (writer, requests[number]), (key,))
         written.append(own)
         if number in long:
-            own = ends[number] = draft.add(tasks.ends_of, (frozenset(long[number]),), (own,), "ends")
-        keys.append(draft.add(tasks.receipt, (), (own,), "receipt") if number in shared else own)
+            own = ends[number] = draft.add(ends_of, (frozenset(long[number]),), (own,), "ends")
+        keys.append(draft.add(receipt, (), (own,), "receipt") if number in shared else own)
     sizes = dict.fromkeys([*written, *ends.values(), *keys], 0)
     for seam in seams:
         before = [ends[part] if _waits_long(seam) else written[part] for part in seam.parts]
-        keys.append(draft.add(tasks.write_seam, (writer, seam._replace(parts=())), before, "seam"))
+        keys.append(draft.add(write_seam, (writer, seam._replace(parts=())), before, "seam"))
         sizes[keys[-1]] = 0
         _add_sizes(sizes, seam, written, ends)
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
@@ -87,3 +89,52 @@ def _add_sizes(sizes: dict[Key, int], seam: Seam, written: Sequence[Key], ends: 
         sizes[written[part]] += seam.nbytes // len(seam.parts)
         if _waits_long(seam):
             sizes[ends[part]] += seam.nbytes // len(seam.parts)
+
+
+class Writer(Protocol):
+    """A light handle on an output that is being written."""
+
+    def start(self) -> None:
+        """Lay out the output and write its label tables; nothing is visible yet."""
+        ...
+
+    def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
+        """Write the rows of one part."""
+        ...
+
+    def seams(self, parts: Sequence[Sequence[Request]]) -> Sequence[Seam]:
+        """List the storage chunks that several parts share."""
+        ...
+
+    def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
+        """Write a storage chunk that several parts share."""
+        ...
+
+    def prepare(self, receipts: Sequence[Written]) -> Any:
+        """Finish and flush the output; return what is to be published."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        ...
+
+
+@task(copies=True)
+def write_part(writer: Writer, requests: Sequence[Request], part: ChunkList) -> Written:
+    return writer.write(requests, part)
+
+
+@task(copies=True)
+def write_seam(writer: Writer, seam: Seam, *written: Written) -> Written:
+    return writer.write_seam(seam, written).receipt()
+
+
+@task(copies=True)
+def ends_of(arrays: frozenset[int], written: Written) -> Written:
+    """Keep only the rows of some arrays of those that wait for seams."""
+    return replace(written, ends=tuple(end for end in written.ends if end.array in arrays))
+
+
+@task(copies=True)
+def receipt(written: Written) -> Written:
+    return written.receipt()

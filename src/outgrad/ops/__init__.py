@@ -29,7 +29,8 @@ from outgrad.ops import (
     split,
     switches,
 )
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.operators import register
 
 for _kind in (TensorMap, TensorBlock):

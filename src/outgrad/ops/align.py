@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, agree, both, check_labels, check_same_names, key_order
 from outgrad.plan.keys import unite
 from outgrad.plan.moves import Index
 from outgrad.plan.outline import Edges
 from outgrad.plan.positions import places_of
-from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.moving import Origin, Target, moved
 

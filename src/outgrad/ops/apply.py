@@ -11,7 +11,7 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Array
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
 from outgrad.rules.functions import APPLY, check_array

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 
 from outgrad.kernels.chunk import Chunk
-from outgrad.lazy import LazyBlocks, rowwise
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.ops.operands import T, block_twin, content, like
 from outgrad.rules.apply import map_arrays
 from outgrad.tensor.blocks import Blocks

@@ -10,8 +10,9 @@ from outgrad.errors import NotEqualError
 from outgrad.kernels.compare import Tolerance, difference
 from outgrad.lazy.compare import first_difference
 from outgrad.ops.operands import T, block_twin, pair
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.blocks import Blocks, alike
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 
 Check = str | Sequence[str]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
-from outgrad.lazy import checked, is_lazy
-from outgrad.tensor import TensorBlock, check
+from outgrad.labels.labels import Labels
+from outgrad.lazy.arrays import checked, is_lazy
+from outgrad.tensor import check
+from outgrad.tensor.block import TensorBlock
 
 
 def block_from_array(

@@ -11,12 +11,12 @@ import numpy as np
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
 from outgrad.rules.table import PERMUTE_COMPONENTS
-from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 
 AXES = ("keys", "samples", "properties")

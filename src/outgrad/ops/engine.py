@@ -8,9 +8,10 @@ from typing import Any
 from outgrad._threads import several_threads
 from outgrad.config import threads
 from outgrad.kernels.chunk import Chunk
-from outgrad.lazy import LazyBlocks, rowwise, tasks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.plan.outline import Outline, Part
-from outgrad.rules.apply import run
+from outgrad.rules.apply import apply_part, run
 from outgrad.rules.term import Composite, Rule
 from outgrad.tensor import relabel
 from outgrad.tensor.blocks import Blocks, alike, with_tables, without_tables
@@ -46,7 +47,7 @@ def run_rule(
     configs = _configs(rule, constants, lazies[0].parts)
     outlines = tuple(outline for _, outline in outcome)
     data = rowwise(
-        rule.name, tasks.run_rule, configs, lazies, outlines, lambda: _rule_work(rule, lazies, outlines)
+        rule.name, apply_part, configs, lazies, outlines, lambda: _rule_work(rule, lazies, outlines)
     )
     return Blocks(tuple(metadata for metadata, _ in outcome), data)
 

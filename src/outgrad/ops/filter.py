@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.labels import Labels
-from outgrad.tensor import TensorMap
+from outgrad.labels.labels import Labels
 from outgrad.tensor.convert import copied
+from outgrad.tensor.map import TensorMap
 
 
 def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:

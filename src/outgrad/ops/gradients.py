@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from outgrad.kernels.chunk import Chunk
-from outgrad.lazy import LazyBlocks, rowwise, tasks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.plan.outline import Outline
+from outgrad.rules.attach import strip_part
 from outgrad.tensor.blocks import Blocks
 
 
@@ -52,11 +54,11 @@ def _kept(blocks: Blocks, keep: tuple[str, ...]) -> Blocks:
         for o in blocks.data.outlines
     )
     configs = [(keep,)] * len(blocks.data.parts)
-    return Blocks(metadata, rowwise("remove_gradients", tasks.strip, configs, [blocks.data], cuts))
+    return Blocks(metadata, rowwise("remove_gradients", strip_part, configs, [blocks.data], cuts))
 
 
 def _kept_chunk(chunk: Chunk, keep: tuple[str, ...]) -> Chunk:
-    return tasks.strip(keep, [chunk])[0]
+    return strip_part(keep, [chunk])[0]
 
 
 remove_gradients_block = block_twin(remove_gradients)

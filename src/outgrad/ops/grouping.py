@@ -10,13 +10,15 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks, rowwise, tasks
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.lazy.reduce import Reduction, reduce_blocks
 from outgrad.ops.engine import lazy_of, run_eagerly, run_rule, shadows
 from outgrad.ops.operands import T, content, like, names_of
 from outgrad.plan.groups import Groups, group_edges, group_rows
 from outgrad.plan.outline import Edges, Outline, Piece
+from outgrad.rules.apply import apply_part
 from outgrad.rules.moments import REDUCTIONS, SPREAD
 from outgrad.tensor import outlines, relabel
 from outgrad.tensor.blocks import Blocks
@@ -125,7 +127,7 @@ def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blo
     local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
     if all(edges is not None for edges in aligned):
         configs = [(REDUCTIONS[kind, 0], constants) for constants in local]
-        return Blocks(metadata, rowwise(f"{kind}_rows", tasks.run_rule, configs, [lazy], cuts))
+        return Blocks(metadata, rowwise(f"{kind}_rows", apply_part, configs, [lazy], cuts))
     present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
     return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
 

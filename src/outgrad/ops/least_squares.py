@@ -13,8 +13,9 @@ from outgrad.lazy.factor import solve_blocks
 from outgrad.ops.engine import lazy_of
 from outgrad.ops.operands import T, check_labels, is_number, like, pair
 from outgrad.rules.equations import System, factored, solved
-from outgrad.tensor import TensorMap, outlines
+from outgrad.tensor import outlines
 from outgrad.tensor.blocks import Blocks, alike, notes, with_tables
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 
 DRIVERS = ("gels", "gelsd", "gelss", "gelsy")

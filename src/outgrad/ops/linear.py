@@ -11,8 +11,9 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks, recut
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import recut
 from outgrad.lazy.contract import dot_blocks
 from outgrad.ops.engine import lazy_of
 from outgrad.ops.operands import T, like, pair

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content
 from outgrad.tensor.metadata import BlockMetadata

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import ValidationError
-from outgrad.kernels.axes import AxisOrders, permute_entries
-from outgrad.labels import Labels
+from outgrad.kernels.axes import AxisOrders, permute_entries, permute_part
+from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.lazy import tasks
 from outgrad.lazy.replace import replaced, rowwise_on
 from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.tensor import TensorMap
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.moving import Order, Origin, Target, moved
 
@@ -124,7 +123,7 @@ def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Bloc
         return Blocks(metadata, tuple(chunks))
     only = [own if n in numbers else None for n, own in enumerate(orders)]
     data = rowwise_on(
-        *("sort-entries", tasks.permute_entries, blocks.lazy, frozenset(numbers)),
+        *("sort-entries", permute_part, blocks.lazy, frozenset(numbers)),
         config=lambda part: ([only[piece.block] for piece in part],),
     )
     return Blocks(metadata, data)

@@ -24,7 +24,8 @@ from outgrad.rules.table import (
     SUBTRACT,
 )
 from outgrad.rules.term import Rule
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 
 Number = float | complex
 Operand = TensorMap | TensorBlock | Number

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
 from outgrad.plan.positions import places_of

@@ -9,7 +9,8 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.ops.select import Index, Selection, check_axis, choose_properties, positions
 from outgrad.plan.selections import Table, found_in, groups, matching

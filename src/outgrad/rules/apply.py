@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._threads import one_blas_thread
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.kernels.chunk import Array, Chunk, ChunkList, Table
 from outgrad.kernels.push import Weighted, align, weighted_sum
 from outgrad.kernels.scatter import Index, scatter_rows
 from outgrad.plan.rows import group, lift, merge, renumber
 from outgrad.rules.term import Composite, Rule, Term
+from outgrad.task import task
 
 Pushed = tuple[Chunk, Term]
 """A gradient of one argument, and the term of this argument."""
@@ -227,4 +229,14 @@ def _renumbered(pieces: Sequence[Chunk], places: Sequence[Index], name: str) -> 
         Chunk(g.values, g.gradients, renumber(g.rows, where))
         for piece, where in zip(pieces, places, strict=True)
         if (g := piece.gradients.get(name)) is not None
+    ]
+
+
+@task(holds_inputs=True, share=lambda rule, *_: rule.share)
+@one_blas_thread()
+def apply_part(rule: Rule | Composite, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
+    """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
+    return [
+        run(rule, chunks, *(own if isinstance(own, tuple) else own.resolve()))
+        for own, *chunks in zip(constants, *parts, strict=True)
     ]

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from outgrad._threads import one_blas_thread
 from outgrad._types import Nested
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.kernels.chunk import Array, Chunk, ChunkList, Table
 from outgrad.kernels.scatter import Index
 from outgrad.plan.rows import group
 from outgrad.rules.apply import gather, unite
+from outgrad.task import task
 
 Wanted = Mapping[str, Any]
 """Parameters that a result is differentiated by, each with those of its gradient."""
@@ -144,3 +146,16 @@ def _sorted(gradient: Chunk) -> Chunk:
         return gradient
     order = np.argsort(parents, kind="stable")
     return replace(gather(gradient, order), table=gradient.rows[order])
+
+
+@task(copies=True)
+def dense_part(part: ChunkList) -> ChunkList:
+    """Bring whole blocks into the form that every chunk is multiplied with."""
+    return [dense(chunk) for chunk in part]
+
+
+@task(holds_inputs=True)
+@one_blas_thread()
+def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList) -> ChunkList:
+    """Multiply each piece with a whole block in dense form, given by its part and its place in that part."""
+    return [outer(chunk, whole[n][place]) for chunk, (n, place) in zip(part, others, strict=True)]

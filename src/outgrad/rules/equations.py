@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from outgrad._threads import one_blas_thread
 from outgrad.errors import LinearSystemError
-from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.chunk import Array, Chunk, ChunkList
 from outgrad.kernels.factor import Factor, Solution, factor, piece_rows, solve, stack
 from outgrad.kernels.scatter import Index
 from outgrad.plan.rows import merge, renumber
+from outgrad.task import MERGE_SHARE, task
 
 DIGITS = 4
 """Digits of numbers in notes: those that do not depend on how the data are cut."""
@@ -122,3 +124,25 @@ def _note(solution: Solution, equations: int) -> str:
 
 def _rounded(number: float) -> float:
     return float(f"{number:.{DIGITS}g}")
+
+
+@one_blas_thread()
+def factor_parts(x: ChunkList, y: ChunkList) -> list[Factor]:
+    """Factor the equations of each piece."""
+    return [factored(a, b) for a, b in zip(x, y, strict=True)]
+
+
+@task(share=MERGE_SHARE)
+@one_blas_thread()
+def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) -> list[Factor]:
+    """Join factors of chunks of one block."""
+    return [stack([parts[number][place] for number, place in sources])]
+
+
+@task(share=MERGE_SHARE)
+@one_blas_thread()
+def solve_parts(
+    recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]
+) -> ChunkList:
+    """Solve the equations of some blocks, given by the factors of their chunks."""
+    return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]

@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.kernels.chunk import Array, Chunk
+from outgrad.kernels.chunk import Array, Chunk, ChunkList
 from outgrad.kernels.pieces import join
 from outgrad.kernels.scatter import Index, accumulator, scatter_columns
+from outgrad.plan.positions import positions
 from outgrad.rules.apply import apply, map_arrays, sum_rows, times_array
 from outgrad.rules.place import take
 from outgrad.rules.table import ADD, POWER, ROOT, SUBTRACT
-from outgrad.rules.term import SHARE, Composite
+from outgrad.rules.term import Composite
+from outgrad.task import MERGE_SHARE, SHARE, task
 
 SPREAD = ("var", "std")
 """Kinds that need the sum of squares."""
@@ -207,3 +209,30 @@ SHARES = {"sum": SHARE, "mean": SHARE, "var": 3.5, "std": 3.5}
 """What a reduction holds on the way: squares are taken of whole arrays."""
 
 REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in (0, -1)}
+
+
+@task(share=lambda kind, *_: SHARES[kind])
+def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
+    """What each piece contributes to the groups of its rows."""
+    out = []
+    for own, chunk in zip(local, part, strict=True):
+        target, size = own if isinstance(own, tuple) else own.resolve()
+        out.append(moments(kind, chunk, Groups(target, size, 0)))
+    return out
+
+
+def cut_partial(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
+    """Take some groups out of a contribution."""
+    return [part[place].rows(*rows)]
+
+
+@task(share=MERGE_SHARE)
+def merge_partials(
+    kind: str, final: bool, recipes: Sequence[tuple[int, Any, Any]], *parts: Sequence[Moments]
+) -> list[Any]:
+    """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""
+    out = []
+    for size, sources, dtype in recipes:
+        own = merged([(parts[n][place], positions(where)) for n, place, where in sources], size)
+        out.append(finished(kind, own, dtype) if final else own)
+    return out

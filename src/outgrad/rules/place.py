@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.kernels.chunk import Array, Chunk, ChunkList, Table
 from outgrad.kernels.copying import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.plan.frame import Frame
-from outgrad.plan.positions import compact, places_of
+from outgrad.plan.positions import Span, compact, places_of, positions
 from outgrad.plan.rows import merge
+from outgrad.task import task
 
 Index = npt.NDArray[np.integer]
 
@@ -203,3 +204,32 @@ def _as_slice(rows: Rows) -> Index | slice:
     """Neighbouring positions as a slice, which is copied much faster."""
     found = compact(rows)
     return slice(found.start, found.stop) if isinstance(found, range) else found
+
+
+Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], Order, complex | float]
+"""A chunk to be put together: frame, rows, and ``(part, place, taken, placed, columns)`` of each source."""
+
+
+@task(copies=True, holds_inputs=True)
+def place_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are put together from rows and columns of other chunks."""
+    return [
+        place(frame, size, [_patch(parts[number], *rest) for number, *rest in sources], order, fill)
+        for frame, size, sources, order, fill in recipes
+    ]
+
+
+def _patch(part: ChunkList, at: int, taken: Span | None, placed: Span, columns: Span | None) -> Patch:
+    chunk = part[at]
+    columns = None if columns is None else positions(columns)
+    if taken is None or (isinstance(taken, tuple) and taken == (0, len(chunk.values))):
+        return Patch(chunk, range(*placed) if isinstance(placed, tuple) else placed, columns)
+    rows = np.full(len(chunk.values), -1, dtype=np.int32)
+    rows[positions(taken)] = positions(placed)
+    return Patch(chunk, rows, columns)
+
+
+@task(copies=True)
+def cut_rows(at: int, taken: Span, part: ChunkList) -> ChunkList:
+    """Cut the rows out of one chunk that another one needs."""
+    return [take(part[at], positions(taken))]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from outgrad._types import Nested
-from outgrad.kernels.chunk import Array, Chunk, Table
+from outgrad.kernels.chunk import Array, Chunk, ChunkList, Table
+from outgrad.kernels.pieces import cut
+from outgrad.plan.frame import Frame
 from outgrad.plan.rows import lift
+from outgrad.rules.place import Order, place
+from outgrad.task import task
 
 Index = npt.NDArray[np.integer]
 
@@ -60,3 +66,12 @@ def _neighbours(index: Index, edges: Index) -> Index | None:
     if np.array_equal(index, np.arange(len(index)) + np.repeat(first - edges[:-1], counts)):
         return first
     return None
+
+
+@task(copies=True)
+def cut_part(recipe: Sequence[Any], *parts: ChunkList) -> ChunkList:
+    """Build a part whose chunks are cut out of others, or have no rows: then the recipe is their frame."""
+    return [
+        place(own, 0, [], Order.KEPT) if isinstance(own, Frame) else cut(parts[own[0]][own[1]], own[2])
+        for own in recipe
+    ]

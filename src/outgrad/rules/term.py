@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.kernels.chunk import Array, Chunk
+from outgrad.task import SHARE
 
 Columns = Callable[[Array], Array]
 """A linear map of the last axes, properties and components: it commutes with what is done to rows."""
@@ -34,9 +35,6 @@ class Term(NamedTuple):
     rows: Rows | None = None
     columns: Columns | None = None
 
-
-SHARE = 0.6
-"""What a task holds on the way, as a share of what it is given and makes, where nothing else is known."""
 
 _RULES: dict[tuple[str, str], Any] = {}
 """Every rule, by the module and the name that say which one it is in another process."""

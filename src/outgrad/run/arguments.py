@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.run.document import Value, listed, nearest, shown
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 
 Operations = Mapping[str, Callable[..., Any]]
 

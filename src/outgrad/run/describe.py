@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.plan.outline import Outline
 from outgrad.storage import open as open_path
 from outgrad.storage.places import source_path
 from outgrad.storage.zarr.format import FORMAT_VERSION
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.tensor import BlockMetadata, TensorMap
+from outgrad.tensor.map import TensorMap
+from outgrad.tensor.metadata import BlockMetadata
 
 Json = dict[str, Any]
 

@@ -29,7 +29,7 @@ from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
 from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
-from outgrad.tensor import TensorMap
+from outgrad.tensor.map import TensorMap
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.ops import public_operations
 from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
 from outgrad.run.document import Document, Value, listed, nearest, read_document
@@ -21,7 +21,7 @@ from outgrad.run.report import explain
 from outgrad.storage import open as open_path
 from outgrad.storage.paths import local_path
 from outgrad.storage.places import target_path
-from outgrad.tensor import TensorMap
+from outgrad.tensor.map import TensorMap
 
 JOB_VERSION = 1
 SUFFIXES = (".zarr", ".mts", ".npz")

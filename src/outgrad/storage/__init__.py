@@ -1,6 +1,6 @@
 """Storage: Zarr archives and metatensor's own files. The only room that knows Zarr."""
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.saving import REGISTERED
 from outgrad.storage.api import clean, open, save, save_all, verify
 from outgrad.storage.archive_writer import ArchiveWriter
@@ -13,7 +13,8 @@ from outgrad.storage.buffers import (
 )
 from outgrad.storage.loading import load, load_block, load_labels, load_map
 from outgrad.storage.save_plan import Store, commit_all, execute, merged, plan_save, removed_on_failure
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 
 REGISTERED.update(
     {

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.errors import PathError
-from outgrad.lazy import read_blocks
+from outgrad.lazy.reading import read_blocks
 from outgrad.plan.chunks import coarsen, pack
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.mts.reader import open_mts, verify_mts
@@ -22,8 +22,9 @@ from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import left_over, remove_left_over
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.verify import verify as verify_archive
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
 
 
 def save(

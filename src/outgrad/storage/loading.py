@@ -7,12 +7,13 @@ from typing import Any, BinaryIO
 
 import dask
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.storage.api import open
 from outgrad.storage.buffers import Kind, expect, read_stream
 from outgrad.storage.memory import require_memory
 from outgrad.storage.paths import is_stream
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 
 File = str | PathLike[str] | BinaryIO
 

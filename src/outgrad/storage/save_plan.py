@@ -15,11 +15,10 @@ from outgrad import config
 from outgrad._foreign import kind_of
 from outgrad._signals import deferred, stopping_cleanly
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks, StoreGraph, store_blocks
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.collection import compute_keys
-from outgrad.lazy.store import Graph, merge_graphs
-from outgrad.lazy.tasks import Writer
+from outgrad.lazy.store import Graph, StoreGraph, Writer, merge_graphs, store_blocks
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Written
 from outgrad.storage.mts.writer import LabelsWriter, MtsWriter
@@ -35,8 +34,9 @@ from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.writer import ZarrWriter
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.blocks import Blocks, to_lazy
+from outgrad.tensor.map import TensorMap
 from outgrad.tensor.metadata import BlockMetadata
 
 Data = TensorMap | TensorBlock | Labels

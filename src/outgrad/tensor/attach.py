@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from outgrad.kernels.chunk import Chunk, Table
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks, recut, rowwise, tasks
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import recut, rowwise
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline
+from outgrad.rules.attach import attach_part, descend_part
 from outgrad.tensor import outlines
 from outgrad.tensor.blocks import Blocks, to_lazy
 from outgrad.tensor.metadata import BlockMetadata
@@ -62,7 +64,7 @@ def _attach_lazily(block: Blocks, parameter: str, gradient: Blocks, metadata: Bl
         for n in range(cut.chunk_count)
     ]
     configs = [(parameter, [table]) for table in tables]
-    return rowwise("attach", tasks.attach, configs, [values, rows], (cut,))
+    return rowwise("attach", attach_part, configs, [values, rows], (cut,))
 
 
 def _edges(
@@ -94,4 +96,4 @@ def gradient_blocks(block: Blocks, parameter: str) -> Blocks:
     lazy = block.lazy
     outline = lazy.outlines[0].gradients[parameter]
     configs = [(parameter,)] * len(lazy.parts)
-    return Blocks((metadata,), rowwise("gradient", tasks.descend, configs, [lazy], (outline,)))
+    return Blocks((metadata,), rowwise("gradient", descend_part, configs, [lazy], (outline,)))

@@ -11,7 +11,8 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.kernels.chunk import Chunk
 from outgrad.kernels.pieces import join
-from outgrad.lazy import LazyBlocks, collect, from_chunks, gather_chunks, recut
+from outgrad.lazy.blocks import LazyBlocks, gather_chunks
+from outgrad.lazy.build import collect, from_chunks, recut
 from outgrad.plan.chunks import pack
 from outgrad.plan.outline import Outline, Part
 from outgrad.tensor import outlines

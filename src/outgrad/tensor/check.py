@@ -9,8 +9,8 @@ import numpy as np
 
 from outgrad._foreign import check_class, class_name, kind_of, of_package, plain
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
-from outgrad.lazy import is_lazy
+from outgrad.labels.labels import Labels
+from outgrad.lazy.arrays import is_lazy
 from outgrad.tensor.metadata import BlockMetadata
 
 NUMERIC_KINDS = "biufc"

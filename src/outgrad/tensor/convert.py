@@ -10,8 +10,8 @@ import numpy as np
 from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
 from outgrad.kernels.chunk import Array, Chunk
-from outgrad.lazy import rowwise
 from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.plan.outline import Outline
 from outgrad.rules.apply import map_arrays
 from outgrad.tensor.blocks import Blocks, to_lazy

@@ -11,7 +11,8 @@ import numpy as np
 
 from outgrad._types import Nested, Path
 from outgrad.kernels.chunk import Array, Chunk, Table
-from outgrad.lazy import LazyBlocks, made_blocks
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import made_blocks
 from outgrad.plan.outline import Outline
 from outgrad.tensor import outlines
 from outgrad.tensor.attach import RowTable, row_table

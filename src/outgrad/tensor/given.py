@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
-from outgrad.lazy import from_dask, is_lazy
+from outgrad.labels.labels import Labels
+from outgrad.lazy.arrays import from_dask, is_lazy
 from outgrad.tensor import check, show
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outgrad.config import chunk_bytes
-from outgrad.lazy import collect
+from outgrad.lazy.build import collect
 from outgrad.tensor.attach import gradient_blocks
 from outgrad.tensor.blocks import Blocks, to_lazy
 

@@ -10,9 +10,10 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
-from outgrad.lazy import LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from outgrad._types import Nested
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 
 
 @dataclass(frozen=True, eq=False)

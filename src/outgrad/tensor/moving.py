@@ -11,7 +11,7 @@ import numpy as np
 from outgrad._threads import for_each, several_threads
 from outgrad.config import chunk_bytes, threads
 from outgrad.kernels.chunk import Chunk
-from outgrad.lazy import LazyBlocks
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.halfway import move_in_steps
 from outgrad.lazy.move import Move
 from outgrad.plan.chunks import coarsen

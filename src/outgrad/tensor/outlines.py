@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import UnsortedGradientWarning
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.chunks import SYSTEM_NAMES, cut_samples, gradient_edges, system_edges
 from outgrad.plan.frame import Frame
 from outgrad.plan.outline import Edges, Outline

@@ -14,7 +14,7 @@ import numpy as np
 
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.chunks import gradient_edges
 from outgrad.plan.outline import Edges, Outline
 from outgrad.tensor.metadata import BlockMetadata

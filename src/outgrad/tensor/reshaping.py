@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.tensor.operators import Operators
 
 

@@ -9,7 +9,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.labels import Labels, LabelsEntry
+from outgrad.labels.entry import LabelsEntry
+from outgrad.labels.labels import Labels
 
 Selection = int | Labels | LabelsEntry | Mapping[str, int]
 

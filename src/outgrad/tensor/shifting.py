@@ -10,11 +10,12 @@ import numpy as np
 from outgrad._types import Path
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
 from outgrad.labels.check import INT32
+from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import sliced_digest
-from outgrad.lazy import LazyBlocks, rowwise
+from outgrad.lazy.blocks import LazyBlocks
+from outgrad.lazy.build import rowwise
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata
 

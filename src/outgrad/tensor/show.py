@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from dask.utils import format_bytes
 
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.lazy.names import digest
 from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.metadata import BlockMetadata

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from outgrad.config import chunk_bytes
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
-from outgrad.lazy import LazyBlocks
+from outgrad.labels.labels import Labels
+from outgrad.lazy.blocks import LazyBlocks
 from outgrad.lazy.split import Share, Split, shares, split_blocks
 from outgrad.plan.outline import Outline
 from outgrad.rules.split import Division, divide

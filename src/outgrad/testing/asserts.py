@@ -8,8 +8,10 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.kernels.chunk import Chunk
-from outgrad.tensor import BlockMetadata, TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
+from outgrad.tensor.metadata import BlockMetadata
 
 
 def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> None:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from outgrad.errors import GradientError
 from outgrad.kernels.chunk import Array, Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
-from outgrad.tensor import BlockMetadata, TensorBlock, TensorMap
+from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.blocks import Blocks
+from outgrad.tensor.map import TensorMap
+from outgrad.tensor.metadata import BlockMetadata
 
 Tensor = TensorMap | TensorBlock
 Path = tuple[str, ...]

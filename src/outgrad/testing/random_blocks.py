@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.labels import Labels
-from outgrad.tensor import TensorBlock
+from outgrad.labels.labels import Labels
+from outgrad.tensor.block import TensorBlock
 
 Array = npt.NDArray[Any]
 Order = Literal["sorted", "samples", "any"]

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from outgrad.labels import Labels
-from outgrad.tensor import TensorBlock, TensorMap
+from outgrad.labels.labels import Labels
+from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.map import TensorMap
 from outgrad.testing.random_blocks import Order, Parameter, random_block
 
 Draw = st.DrawFn

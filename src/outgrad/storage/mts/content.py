@@ -15,7 +15,7 @@ import numpy.typing as npt
 from outgrad._types import Nested
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.requests import Request
 from outgrad.storage.mts import names as layout
 from outgrad.storage.mts.checks import MemberChecks

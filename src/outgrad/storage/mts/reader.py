@@ -13,7 +13,7 @@ from outgrad._forks import fork_safe_lock
 from outgrad.config import mts_checks
 from outgrad.errors import FileFormatError, ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request
 from outgrad.storage.memory import require_memory

@@ -15,7 +15,7 @@ import numpy as np
 
 from outgrad.errors import FileFormatError, UnfinishedArchiveError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request, Seam, Written
 from outgrad.storage.mts import names as layout

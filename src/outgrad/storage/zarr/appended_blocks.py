@@ -11,7 +11,7 @@ import numpy as np
 from outgrad._types import Nested
 from outgrad.errors import ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import find_rows, sliced_digest
 from outgrad.plan.outline import Outline

@@ -10,8 +10,8 @@ import numpy as np
 
 from outgrad.errors import ArchiveError, ValidationError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
 from outgrad.labels.check import row_text
+from outgrad.labels.labels import Labels
 from outgrad.plan.chunks import SYSTEM_NAMES
 from outgrad.storage.zarr.appended_blocks import GrowingBlock, Target
 from outgrad.storage.zarr.layout import block_path

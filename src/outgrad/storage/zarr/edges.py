@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.chunks import SYSTEM_NAMES, cut_samples
 from outgrad.plan.outline import Edges, Outline
 from outgrad.storage.zarr.format import Sizes

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Edges, Outline
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.consistent import MAXIMUM_DEPTH, array_mistake, arrays_mistake

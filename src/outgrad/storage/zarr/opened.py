@@ -16,7 +16,7 @@ from outgrad.errors import (
     NewerFormatError,
     ValidationError,
 )
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS, Commit, SegmentSpec

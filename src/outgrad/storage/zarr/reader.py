@@ -13,7 +13,7 @@ import numpy as np
 
 from outgrad._forks import fork_safe_lock
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request

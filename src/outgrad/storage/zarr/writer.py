@@ -9,7 +9,7 @@ from typing import Any
 
 from outgrad.errors import ArchiveError
 from outgrad.kernels.chunk import Chunk
-from outgrad.labels import Labels
+from outgrad.labels.labels import Labels
 from outgrad.plan.outline import Outline
 from outgrad.plan.requests import Request, Seam, Written
 from outgrad.storage.publishing import Unpublished

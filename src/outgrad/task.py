@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from outgrad.rules.term import SHARE
+SHARE = 0.6
+"""What a task holds on the way, as a share of what it is given and makes, where nothing else is known."""
+
+MERGE_SHARE = 1.6
+"""The same of tasks that merge contributions to sums or to systems of equations, which are joined first."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
