@@ -10,10 +10,10 @@ import dask
 import numpy as np
 
 import outgrad as og
-from outgrad.kernels.chunk import Chunk
+from outgrad.data.chunk import Chunk
+from outgrad.engine import outlines
+from outgrad.engine.content import Blocks, to_lazy
 from outgrad.storage.publishing import publish_all
-from outgrad.tensor import outlines
-from outgrad.tensor.blocks import Blocks, to_lazy
 
 
 @contextlib.contextmanager

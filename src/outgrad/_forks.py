@@ -15,9 +15,6 @@ from functools import cached_property, reduce
 from typing import Any, Protocol
 from weakref import WeakSet
 
-import dask
-from dask import threaded
-
 Hook = Callable[[], None]
 
 FOREIGN_LOCKS = (
@@ -99,6 +96,9 @@ def _property_locks() -> list[Any]:
 
 def _leave_pools() -> None:
     """Let Dask make new threads: those of its pools are the parent's."""
+    threaded: Any = sys.modules.get("dask.threaded")
+    if threaded is None:
+        return
     own = [pool for pools in threaded.pools.values() for pool in pools.values()]
     for pool in filter(None, [threaded.default_pool, *own]):
         atexit.unregister(pool.shutdown)  # would wait for a lock that a thread of the parent may hold
@@ -108,7 +108,7 @@ def _leave_pools() -> None:
 
 def _leave_clients() -> None:
     """Forget pools and clients that were chosen for Dask: they work through threads of the parent."""
-    configuration = dask.config.config
+    configuration = getattr(sys.modules.get("dask.config"), "config", {})
     configuration.pop("pool", None)
     if _is_of_parent(configuration.get("scheduler")):
         del configuration["scheduler"]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from helpers import commit
-from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.pieces import cut
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request
+from outgrad.data.slices import cut
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request
 from outgrad.storage.zarr.reader import Opened, open_archive
 from outgrad.storage.zarr.writer import ZarrWriter
-from outgrad.tensor.metadata import BlockMetadata
 
 Path_ = tuple[str, ...]
 

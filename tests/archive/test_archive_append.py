@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import outgrad as og
 from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
+from outgrad.data.chunk import Chunk
 from outgrad.errors import ArchiveError
-from outgrad.kernels.chunk import Chunk
 from outgrad.storage.zarr.appended_maps import GrowingMap
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.repeated_rows import SeenRows

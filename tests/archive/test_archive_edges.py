@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
 from outgrad.storage.zarr.edges import fine_edges, sample_offsets
 from outgrad.storage.zarr.format import Sizes
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def gradient_samples(column):

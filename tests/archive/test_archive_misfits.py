@@ -11,13 +11,13 @@ import pytest
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, ValidationError
+from outgrad.data.chunk import Chunk
+from outgrad.data.outline import Outline, Piece
+from outgrad.data.requests import Request
+from outgrad.engine.content import Blocks
 from outgrad.errors import ArchiveError, FileFormatError
-from outgrad.kernels.chunk import Chunk
-from outgrad.lazy.build import made_blocks
-from outgrad.plan.outline import Outline, Piece
-from outgrad.plan.requests import Request
+from outgrad.graph.layers import made_blocks
 from outgrad.storage.mts.reader import open_mts
-from outgrad.tensor.blocks import Blocks
 from outgrad.testing import Parameter, random_block
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".zarr", ".mts"])

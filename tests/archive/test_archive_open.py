@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
+from outgrad.data.requests import Request
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels.labels import Labels
-from outgrad.plan.requests import Request
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.storage_chunks import ByteStore, ChunkCache
 

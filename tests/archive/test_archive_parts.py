@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import commit
+from outgrad.data.requests import Written
 from outgrad.errors import ArchiveError
-from outgrad.plan.requests import Written
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.storage_chunks import SegmentStore
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import zarr
 
+from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, Sizes
 from outgrad.storage.zarr.verify import verify
 from outgrad.storage.zarr.writer import ZarrWriter
-from outgrad.tensor.metadata import BlockMetadata
 
 SMALL = Sizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
 SHARED = Sizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outgrad.data.requests import End, Seam
 from outgrad.errors import ArchiveError
-from outgrad.plan.requests import End, Seam
 from outgrad.storage.zarr.format import ArraySpec
 from outgrad.storage.zarr.seams import (
     Rows,

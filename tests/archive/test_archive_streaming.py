@@ -5,15 +5,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.slices import cut
 from outgrad.errors import ArchiveExistsError, ValidationError
-from outgrad.kernels.pieces import cut
 from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
 from outgrad.storage.zarr.appended_blocks import GrowingBlock
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.repeated_rows import row_hashes
 from outgrad.storage.zarr.verify import verify
-from outgrad.tensor.metadata import BlockMetadata
 
 SIZES = Sizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.lazy.memory import project
-from outgrad.lazy.optimize import optimize
+from outgrad.graph.fuse import optimize
+from outgrad.graph.memory import project
 from outgrad.storage import plan_save
 from outgrad.storage.save_plan import merged
 

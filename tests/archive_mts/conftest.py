@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from helpers import commit
-from outgrad.kernels.chunk import Chunk
-from outgrad.plan.outline import Piece
-from outgrad.plan.requests import Request, request
+from outgrad.data.chunk import Chunk
+from outgrad.data.outline import Piece
+from outgrad.data.requests import Request, request
 from outgrad.storage.mts.reader import OpenedMts, open_mts
 from outgrad.storage.mts.writer import MtsWriter
 

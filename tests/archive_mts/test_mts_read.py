@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
+from outgrad.data.requests import Request
 from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
 from outgrad.labels.labels import Labels
-from outgrad.plan.requests import Request
 from outgrad.storage.mts import members as mts_members
 from outgrad.storage.mts import reader as mts_read
 from outgrad.storage.mts.file import Limits

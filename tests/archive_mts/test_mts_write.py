@@ -14,6 +14,11 @@ import numpy as np
 import pytest
 
 from helpers import commit
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request
+from outgrad.engine.outlines import at_edges
 from outgrad.errors import (
     ArchiveError,
     ArchiveExistsError,
@@ -21,15 +26,10 @@ from outgrad.errors import (
     FileFormatError,
     UnfinishedArchiveError,
 )
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request
 from outgrad.storage import save
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.mts.writer import MtsWriter
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.outlines import at_edges
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"]
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
@@ -402,11 +402,11 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np
 from outgrad.storage.mts.writer import MtsWriter
-from outgrad.kernels.chunk import Chunk
+from outgrad.data.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request
+from outgrad.data.metadata import BlockMetadata
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 metadata = BlockMetadata(Labels.range("system", 1000), (), Labels.range("n", 100))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outgrad.kernels.factor import PIECE_BYTES, factor, piece_rows, solve, stack
+from outgrad.engine.solve.triangles import PIECE_BYTES, factor, piece_rows, solve, stack
 
 
 def matrix(rows: int, columns: int, dtype: Any = "float64", seed: int = 0) -> np.ndarray[Any, Any]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.compare import Tolerance, difference
-from outgrad.kernels.pieces import cut, join
+from outgrad.data.chunk import Chunk
+from outgrad.data.slices import cut, join
+from outgrad.engine.compare.chunks import Tolerance, difference
 
 
 def chunk(samples: int, column: Any, below: Any = ()) -> Chunk:

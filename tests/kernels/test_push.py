@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels import push
-from outgrad.kernels.push import Weighted, align, weighted_sum
+from outgrad.gradients import weighted_sum as push
+from outgrad.gradients.weighted_sum import Weighted, align, weighted_sum
 from outgrad.testing import random_values
 
 ROW = np.array([0, 0, 2, 1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels.scatter import accumulator, scatter_columns, scatter_rows
+from outgrad.gradients.scatter import accumulator, scatter_columns, scatter_rows
 from outgrad.testing import random_values
 
 DTYPES = ["float16", "float32", "float64", "longdouble", "complex64", "complex128", "int8", "int64", "uint8"]

@@ -18,10 +18,12 @@ from ops.case import FLAT, KEYS, UNIFORM_KEYS
 from ops.cases import ALL, Case
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorMap
-from outgrad.kernels import copying, factor, push
-from outgrad.lazy import memory
-from outgrad.lazy.optimize import Optimized, optimize
-from outgrad.rules import rowwise
+from outgrad.engine.shuffle import copy_rows as copying
+from outgrad.engine.solve import triangles as factor
+from outgrad.gradients import rowwise
+from outgrad.gradients import weighted_sum as push
+from outgrad.graph import memory
+from outgrad.graph.fuse import Optimized, optimize
 from outgrad.storage.save_plan import merged, plan_save
 from outgrad.testing import random_block
 

@@ -17,9 +17,9 @@ from dask.typing import Key
 import outgrad as og
 from lazy import measuring
 from lazy.measuring import CASES, CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
-from outgrad.lazy import memory
-from outgrad.lazy.optimize import optimize
-from outgrad.rules.moments import merge_partials
+from outgrad.engine.reduce.chunks import merge_partials
+from outgrad.graph import memory
+from outgrad.graph.fuse import optimize
 
 Measure = Callable[..., Any]
 

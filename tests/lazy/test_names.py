@@ -30,10 +30,10 @@ from ops.cases import ALL, Case, operands
 from ops.test_chunking import ACROSS_SYSTEMS, EMPTY_CHUNKS, ONE_ROW
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.lazy.draft import Draft
-from outgrad.lazy.memory import Notes
-from outgrad.lazy.names import digest
-from outgrad.lazy.optimize import optimize
+from outgrad.graph.draft import Draft
+from outgrad.graph.fuse import optimize
+from outgrad.graph.memory import Notes
+from outgrad.graph.names import digest
 from outgrad.testing import Parameter
 
 RENAMED = {"strain": Parameter(), "forces": Parameter((3,)), "cell": Parameter((3, 3))}

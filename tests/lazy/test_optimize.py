@@ -11,7 +11,7 @@ import pytest
 from dask._task_spec import Alias
 
 import outgrad as og
-from outgrad.lazy.optimize import optimize
+from outgrad.graph.fuse import optimize
 from outgrad.storage.save_plan import Store, merged, plan_save
 from outgrad.testing import Parameter, assert_identical, random_block
 

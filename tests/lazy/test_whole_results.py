@@ -14,8 +14,8 @@ from distributed import Client, LocalCluster, futures_of
 import outgrad as og
 from outgrad import TensorMap
 from outgrad.errors import MemoryLimitError
-from outgrad.lazy.collection import Optimizer
-from outgrad.lazy.workers import Workers
+from outgrad.graph.collection import Optimizer
+from outgrad.graph.workers import Workers
 
 MIB = 2**20
 PARTS = 16

@@ -13,8 +13,8 @@ from distributed import Client, LocalCluster
 
 import outgrad as og
 from outgrad.errors import MemoryLimitError
-from outgrad.lazy.memory import TaskMemory
-from outgrad.lazy.workers import STORAGE_BYTES, UNEVEN, Workers, connected_workers
+from outgrad.graph.memory import TaskMemory
+from outgrad.graph.workers import STORAGE_BYTES, UNEVEN, Workers, connected_workers
 
 MIB = 2**20
 

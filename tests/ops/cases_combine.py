@@ -10,7 +10,7 @@ import numpy as np
 import outgrad as og
 from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.data.metadata import BlockMetadata
 
 Sample = tuple[int, ...]
 

@@ -14,9 +14,9 @@ from helpers import chunks_of, cut_at
 from ops.cases import ALL, SAMPLES, Case, operands
 from ops.test_nested import CLOSED
 from outgrad import TensorMap
-from outgrad.kernels.chunk import Chunk
-from outgrad.plan.outline import Outline
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
 from outgrad.testing import Parameter, assert_identical, random_block, random_values
 from outgrad.testing.strategies import tensor_maps
 

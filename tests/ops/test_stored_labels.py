@@ -16,7 +16,7 @@ from ops.cases import ALL, FLAT, Case, operand, operands
 from ops.test_chunking import ACROSS_SYSTEMS, EMPTY_CHUNKS, ONE_ROW
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.data.metadata import BlockMetadata
 from outgrad.testing import assert_identical
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.plan.chunks import (
+from outgrad.data.chunking import (
     coarsen,
     cut,
     cut_samples,
@@ -18,7 +18,7 @@ from outgrad.plan.chunks import (
     pack,
     system_edges,
 )
-from outgrad.plan.outline import Outline, Piece
+from outgrad.data.outline import Outline, Piece
 
 FLOAT = np.dtype("float64")
 

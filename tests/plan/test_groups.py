@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.plan.groups import group_edges, group_rows
+from outgrad.engine.reduce.plan import group_edges, group_rows
 
 TABLE = np.array([[1, 5], [0, 5], [1, 4], [1, 5]], np.int32)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import outgrad as og
 from helpers import cut_at, nothing_computed
-from outgrad.lazy import halfway
-from outgrad.lazy.tree import DIRECT_CHUNKS
-from outgrad.plan.moves import inherited_edges, is_increasing, pairs
+from outgrad.engine.shuffle import two_steps as halfway
+from outgrad.engine.shuffle.plan import inherited_edges, is_increasing, pairs
+from outgrad.graph.trees import DIRECT_CHUNKS
 from outgrad.testing import Parameter, assert_identical, random_block
 
 

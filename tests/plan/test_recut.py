@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.kernels.pieces import cut, join
-from outgrad.plan.chunks import gradient_edges
-from outgrad.plan.outline import Outline, Piece
-from outgrad.plan.recut import sources
-from outgrad.plan.requests import Request, Written, request
+from outgrad.data.chunk import Chunk
+from outgrad.data.chunking import gradient_edges
+from outgrad.data.outline import Outline, Piece
+from outgrad.data.recut import sources
+from outgrad.data.requests import Request, Written, request
+from outgrad.data.slices import cut, join
 
 
 def outline(edges: list[int], column: list[int] | None = None) -> Outline:

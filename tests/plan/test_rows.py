@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.plan.rows import group, lift, merge, renumber
+from outgrad.data.rows import group, lift, merge, renumber
 
 
 def table(rows: Any) -> np.ndarray:

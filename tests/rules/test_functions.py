@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.rules import rowwise
-from outgrad.rules.apply import run
-from outgrad.rules.functions import APPLY, COS, EXP, LOG, SIN, SQRT, SQUARE, TANH, _raised
-from outgrad.rules.rowwise import RowFunctions
-from outgrad.rules.term import Rule
+from outgrad.data.chunk import Chunk
+from outgrad.gradients import rowwise
+from outgrad.gradients.apply import run
+from outgrad.gradients.functions import APPLY, COS, EXP, LOG, SIN, SQRT, SQUARE, TANH, _raised
+from outgrad.gradients.rowwise import RowFunctions
+from outgrad.gradients.rule import Rule
 
 BOTH = (True, True)
 ORDERS = [(m, n) for m in range(5) for n in range(4)]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.rules.moments import KINDS, Groups, finished, merged, moments
-from outgrad.rules.place import take
+from outgrad.data.chunk import Chunk
+from outgrad.engine.reduce.chunks import KINDS, Groups, finished, merged, moments
+from outgrad.engine.shuffle.chunks import take
 
 
 def chunk(rng: np.random.Generator, rows: int, offset: float = 0.0) -> Chunk:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.plan.frame import Frame
-from outgrad.rules.place import Order, Patch, frame_of, place, take
-from outgrad.rules.split import divide
+from outgrad.data.chunk import Chunk
+from outgrad.data.frame import Frame
+from outgrad.engine.divide.chunks import divide
+from outgrad.engine.shuffle.chunks import Order, Patch, frame_of, place, take
 
 WIDTH = 2
 Rows = list[tuple[int, int]]

@@ -29,8 +29,8 @@ from outgrad.errors import (
     MemoryLimitError,
     NotEqualError,
 )
-from outgrad.lazy.computing import _runs, stop_tasks
-from outgrad.lazy.memory import PIECES_BYTES
+from outgrad.graph.computing import _runs, stop_tasks
+from outgrad.graph.memory import PIECES_BYTES
 from outgrad.run import SchedulerAddress, build, embedded, read_job, run_job
 from outgrad.run.cluster import connect
 from outgrad.run.execute import plan_job
@@ -83,7 +83,7 @@ def test_a_dry_run_writes_and_starts_nothing(folder: Path) -> None:
 
 
 def test_what_two_outputs_share_is_computed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outgrad.lazy.optimize._takes_in", lambda task: False)  # names of single tasks
+    monkeypatch.setattr("outgrad.graph.fuse._takes_in", lambda task: False)  # names of single tasks
     with dask.config.set({"outgrad.chunk-bytes": "16 KiB"}):
         plan = plan_job(read_job(folder / "job.yaml"), embedded())
     names = [str(key[0]).split("-")[0] for key in plan.graph if isinstance(key, tuple)]

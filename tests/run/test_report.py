@@ -20,8 +20,8 @@ from distributed.scheduler import KilledWorker
 
 from outgrad._signals import termination_as_interrupt
 from outgrad.errors import ClusterError
-from outgrad.lazy.memory import TaskMemory
-from outgrad.lazy.workers import Workers
+from outgrad.graph.memory import TaskMemory
+from outgrad.graph.workers import Workers
 from outgrad.run.report import Projection, Summary, explain, is_lost
 from outgrad.run.watch import WorkerState, check_versions, own_memory
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from outgrad.errors import JobError
-from outgrad.lazy.workers import Workers
+from outgrad.graph.workers import Workers
 from outgrad.run import ClusterSpec, SchedulerAddress, embedded, read_where
 from outgrad.run.cluster import cluster_class, connect
 

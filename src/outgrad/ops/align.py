@@ -8,18 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Edges
+from outgrad.data.positions import places_of
+from outgrad.engine.content import Blocks
+from outgrad.engine.shuffle.blocks import Origin, Target, moved
+from outgrad.engine.shuffle.plan import Index
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels.labels import Labels
+from outgrad.labels.merge import unite
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, agree, both, check_labels, check_same_names, key_order
-from outgrad.plan.keys import unite
-from outgrad.plan.moves import Index
-from outgrad.plan.outline import Edges
-from outgrad.plan.positions import places_of
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Origin, Target, moved
 
 Align = Literal["inner", "outer"] | None
 """None: the same keys and samples, in any order; else what both have, or what one of them has."""

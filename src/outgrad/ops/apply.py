@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.chunk import Array
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Array
+from outgrad.gradients.functions import APPLY, check_array
+from outgrad.gradients.rowwise import APPLY_ROWS, RowFunctions
 from outgrad.labels.labels import Labels
-from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
-from outgrad.rules.functions import APPLY, check_array
-from outgrad.rules.rowwise import APPLY_ROWS, RowFunctions
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.metadata import BlockMetadata
 
 Function = Callable[..., Array]
 Derivatives = Function | Sequence[Function] | None

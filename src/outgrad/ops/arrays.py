@@ -6,12 +6,12 @@ import warnings
 
 import numpy as np
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import rowwise
+from outgrad.data.chunk import Chunk
+from outgrad.engine.content import Blocks
+from outgrad.gradients.apply import map_arrays
+from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.ops.operands import T, block_twin, content, like
-from outgrad.rules.apply import map_arrays
-from outgrad.tensor.blocks import Blocks
 
 CONTIGUOUS = "make_contiguous"
 

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.engine.convert import converted
+from outgrad.engine.joining import behind
+from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
+from outgrad.labels.merge import unite
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import RowIndex, find_rows, has_repeated_rows
 from outgrad.ops.operands import check_labels, check_same_names, key_order
-from outgrad.plan.keys import unite
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.convert import converted
-from outgrad.tensor.join import behind
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Order, Origin, Target, moved
 
 Group = Sequence[tuple[int, int]]
 """The blocks that become one: number of the map, and number of the block in it."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from outgrad._types import Path
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.compare.chunks import Tolerance, difference
+from outgrad.engine.compare.graph import first_difference
+from outgrad.engine.content import Blocks, alike
 from outgrad.errors import NotEqualError
-from outgrad.kernels.compare import Tolerance, difference
-from outgrad.lazy.compare import first_difference
 from outgrad.ops.operands import T, block_twin, pair
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, alike
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tree import Path
 
 Check = str | Sequence[str]
 AXES = ("samples", "components", "properties")

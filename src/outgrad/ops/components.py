@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
-from outgrad.ops.engine import run_rule
+from outgrad.gradients.elementwise import SUM_COMPONENTS
 from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.rules.table import SUM_COMPONENTS
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from outgrad.errors import ValidationError
+from outgrad.graph.dask_arrays import checked, is_lazy
 from outgrad.labels.labels import Labels
-from outgrad.lazy.arrays import checked, is_lazy
 from outgrad.tensor import check
 from outgrad.tensor.block import TensorBlock
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from outgrad.data.chunk import Array
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.create import Fill, Space, fresh
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Array
 from outgrad.ops.arrays import warn_requires_grad
 from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.tensor.fresh import Fill, Space, fresh
-from outgrad.tensor.metadata import BlockMetadata
 
 Gradients = str | Sequence[str] | None
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import as_plain, kind_of
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
+from outgrad.gradients.elementwise import PERMUTE_COMPONENTS
 from outgrad.labels.labels import Labels
-from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, content, like
-from outgrad.rules.table import PERMUTE_COMPONENTS
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 AXES = ("keys", "samples", "properties")
 Change = Callable[[int, Labels], Labels]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.engine.convert import copied
 from outgrad.labels.labels import Labels
-from outgrad.tensor.convert import copied
 from outgrad.tensor.map import TensorMap
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from outgrad.ops.engine import run_rule
+from outgrad.engine.map.blocks import run_rule
+from outgrad.gradients.elementwise import INVERSE
+from outgrad.gradients.functions import COS, EXP, LOG, SIN, SQRT, SQUARE, TANH
+from outgrad.gradients.rule import Rule
 from outgrad.ops.operands import T, content, like
-from outgrad.rules.functions import COS, EXP, LOG, SIN, SQRT, SQUARE, TANH
-from outgrad.rules.table import INVERSE
-from outgrad.rules.term import Rule
 
 
 def exp(A: T) -> T:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from outgrad.kernels.chunk import Chunk
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import rowwise
+from outgrad.data.chunk import Chunk
+from outgrad.data.outline import Outline
+from outgrad.engine.attach.chunks import strip_part
+from outgrad.engine.content import Blocks
+from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.plan.outline import Outline
-from outgrad.rules.attach import strip_part
-from outgrad.tensor.blocks import Blocks
 
 
 def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:

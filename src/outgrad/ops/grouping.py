@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from outgrad.engine.content import Blocks
+from outgrad.engine.reduce.blocks import Grouped, reduced
+from outgrad.engine.reduce.chunks import SPREAD
+from outgrad.engine.reduce.plan import group_rows
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like, names_of
-from outgrad.plan.groups import group_rows
-from outgrad.rules.moments import SPREAD
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.reducing import Grouped, reduced
 
 Names = str | Sequence[str]
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.map.blocks import run_rule
+from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
+from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
+from outgrad.labels.merge import Index, beside, distinct_rows, members, product, unite
 from outgrad.labels.tables import find_rows, is_sorted_rows
-from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, is_number, like, names_of
-from outgrad.plan.keys import Index, beside, distinct_rows, members, product, unite
-from outgrad.rules.table import FOLD_AXES
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Order, Origin, Target, moved
 
 Names = str | Sequence[str]
 Placed = tuple[Labels, list[Index | None]]

@@ -8,15 +8,15 @@ from math import prod
 import numpy as np
 
 from outgrad.config import chunk_bytes
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine import outlines
+from outgrad.engine.content import Blocks, alike, notes, with_tables
+from outgrad.engine.map.blocks import lazy_of
+from outgrad.engine.solve.chunks import System, factored, solved
+from outgrad.engine.solve.graph import solve_blocks
 from outgrad.errors import ValidationError
-from outgrad.lazy.factor import solve_blocks
-from outgrad.ops.engine import lazy_of
 from outgrad.ops.operands import T, check_labels, is_number, like, pair
-from outgrad.rules.equations import System, factored, solved
-from outgrad.tensor import outlines
-from outgrad.tensor.blocks import Blocks, alike, notes, with_tables
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 DRIVERS = ("gels", "gelsd", "gelss", "gelsy")
 

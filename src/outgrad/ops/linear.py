@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 
 from outgrad.config import chunk_bytes
+from outgrad.data.chunk import Chunk
+from outgrad.data.chunking import pack
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.engine import outlines
+from outgrad.engine.content import Blocks, to_lazy, with_tables, without_tables
+from outgrad.engine.dot.chunks import dense, outer
+from outgrad.engine.dot.graph import dot_blocks
+from outgrad.engine.map import labels as relabel
+from outgrad.engine.map.blocks import lazy_of
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.kernels.chunk import Chunk
+from outgrad.gradients.apply import map_arrays
+from outgrad.graph.layers import recut
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.build import recut
-from outgrad.lazy.contract import dot_blocks
-from outgrad.ops.engine import lazy_of
 from outgrad.ops.operands import T, like, pair
-from outgrad.plan.chunks import pack
-from outgrad.plan.outline import Outline
-from outgrad.rules.apply import map_arrays
-from outgrad.rules.dot import dense, outer
-from outgrad.tensor import outlines, relabel
-from outgrad.tensor.blocks import Blocks, to_lazy, with_tables, without_tables
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def dot(tensor_1: T, tensor_2: T) -> T:

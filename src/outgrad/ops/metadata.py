@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad._foreign import kind_of
+from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: str | None = None) -> Labels:

@@ -12,13 +12,13 @@ import numpy as np
 
 from outgrad._foreign import kind_of, of_package, plain
 from outgrad.config import checks
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
 from outgrad.errors import NotEqualError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 T = TypeVar("T", TensorMap, TensorBlock)
 

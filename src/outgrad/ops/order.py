@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
-from outgrad.kernels.axes import AxisOrders, permute_entries, permute_part
+from outgrad.gradients.axes import AxisOrders, permute_entries, permute_part
+from outgrad.graph.replace import replaced, rowwise_on
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.lazy.replace import replaced, rowwise_on
 from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Order, Origin, Target, moved
 
 Index = npt.NDArray[np.integer]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from outgrad._foreign import kind_of
-from outgrad.ops.align import Align, aligned, check_align
-from outgrad.ops.engine import run_rule
-from outgrad.ops.operands import T, content, is_number, like, number
-from outgrad.rules.apply import PRODUCT
-from outgrad.rules.functions import RAISE
-from outgrad.rules.table import (
+from outgrad.engine.map.blocks import run_rule
+from outgrad.gradients.apply import PRODUCT
+from outgrad.gradients.elementwise import (
     ABSOLUTE,
     ADD,
     DIVIDE,
@@ -23,7 +20,10 @@ from outgrad.rules.table import (
     SHIFT_FROM,
     SUBTRACT,
 )
-from outgrad.rules.term import Rule
+from outgrad.gradients.functions import RAISE
+from outgrad.gradients.rule import Rule
+from outgrad.ops.align import Align, aligned, check_align
+from outgrad.ops.operands import T, content, is_number, like, number
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import places_of
+from outgrad.engine.content import Blocks
+from outgrad.engine.map.blocks import run_rule
+from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
+from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.engine import run_rule
 from outgrad.ops.operands import T, block_twin, content, like
-from outgrad.plan.positions import places_of
-from outgrad.rules.table import TAKE_COLUMNS
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.moving import Order, Origin, Target, moved
 
 Index = npt.NDArray[np.integer]
 Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]

@@ -6,8 +6,8 @@ import operator
 from typing import Any
 
 from outgrad._foreign import kind_of
+from outgrad.engine.shift import shifted
 from outgrad.ops.operands import T, content, like
-from outgrad.tensor.shifting import shifted
 
 
 def shift_dimension(tensor: T, name: str, number: int) -> T:

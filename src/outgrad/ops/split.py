@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.engine.content import Blocks
+from outgrad.engine.divide.blocks import Picks, split_rows
+from outgrad.engine.divide.plan import Table, found_in, groups, matching
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.ops.select import Index, Selection, check_axis, choose_properties, positions
-from outgrad.plan.selections import Table, found_in, groups, matching
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.splitting import Picks, split_rows
 
 
 def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.plan.outline import Outline
 from outgrad.storage import open as open_path
 from outgrad.storage.places import source_path
 from outgrad.storage.zarr.format import FORMAT_VERSION
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 Json = dict[str, Any]
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dask.typing import Key
 from distributed import Client, Future, as_completed
 from rich.console import Console
 
 from outgrad._signals import deferred, stopping_cleanly
+from outgrad.data.requests import Written
 from outgrad.errors import ArchiveExistsError, ClusterError
-from outgrad.lazy.build import part_sizes
-from outgrad.lazy.computing import stop_tasks
-from outgrad.lazy.memory import project
-from outgrad.lazy.optimize import optimize
-from outgrad.lazy.workers import Workers, connected_workers
-from outgrad.plan.requests import Written
+from outgrad.graph.computing import stop_tasks
+from outgrad.graph.dask_names import Key
+from outgrad.graph.fuse import optimize
+from outgrad.graph.layers import part_sizes
+from outgrad.graph.memory import project
+from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
 from outgrad.run.jobs import File, Job, build_all, located, read_job

@@ -15,8 +15,8 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from outgrad.errors import ClusterError, OutgradError
-from outgrad.lazy.memory import TaskMemory
-from outgrad.lazy.workers import Workers
+from outgrad.graph.memory import TaskMemory
+from outgrad.graph.workers import Workers
 from outgrad.run.watch import WorkerState
 
 

@@ -16,7 +16,7 @@ from dask.utils import parse_bytes, parse_timedelta
 from distributed.system import MEMORY_LIMIT
 
 from outgrad.errors import JobError
-from outgrad.lazy.workers import Workers, spills
+from outgrad.graph.workers import Workers, spills
 from outgrad.run.document import Document, Value, document_path, read_document, shown
 
 DEFAULT_WAIT_SECONDS = 600.0

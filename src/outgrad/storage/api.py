@@ -10,9 +10,10 @@ from typing import Any, BinaryIO
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
+from outgrad.data.chunking import coarsen, pack
+from outgrad.engine.content import Blocks
 from outgrad.errors import PathError
-from outgrad.lazy.reading import read_blocks
-from outgrad.plan.chunks import coarsen, pack
+from outgrad.graph.reading import read_blocks
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown
@@ -23,7 +24,6 @@ from outgrad.storage.zarr.leftovers import left_over, remove_left_over
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.verify import verify as verify_archive
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
 
 

@@ -14,8 +14,10 @@ import numpy as np
 from outgrad import config
 from outgrad._foreign import kind_of
 from outgrad._signals import stopping_cleanly
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
 from outgrad.ops.shift import shift_dimension
 from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
@@ -27,9 +29,7 @@ from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Sizes, find_compress
 from outgrad.storage.zarr.layout import Tables, lay_out_tables
 from outgrad.storage.zarr.save_session import Description, Draft, chunk_checksums
 from outgrad.storage.zarr.segment import numbered, write_segment
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 
 class ArchiveWriter:

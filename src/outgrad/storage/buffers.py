@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, TypeVar
 import dask
 
 from outgrad._foreign import kind_of
+from outgrad.engine.content import Blocks, without_tables
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.file import PIECE_BYTES
 from outgrad.storage.mts.reader import read_mts
 from outgrad.storage.save_plan import Data, execute, plan_save, require_data
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, without_tables
 from outgrad.tensor.map import TensorMap
 
 Buffer = bytes | bytearray | memoryview

@@ -9,18 +9,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from dask.typing import Key
-
 from outgrad import config
 from outgrad._foreign import kind_of
 from outgrad._signals import deferred, stopping_cleanly
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Written
+from outgrad.engine.content import Blocks, to_lazy
 from outgrad.errors import ValidationError
+from outgrad.graph.collection import compute_keys
+from outgrad.graph.dask_names import Key
+from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.writing import Graph, StoreGraph, Writer, merge_graphs, store_blocks
 from outgrad.labels.labels import Labels
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.collection import compute_keys
-from outgrad.lazy.store import Graph, StoreGraph, Writer, merge_graphs, store_blocks
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Written
 from outgrad.storage.mts.writer import LabelsWriter, MtsWriter
 from outgrad.storage.paths import (
     LABELS_SUFFIX,
@@ -35,9 +36,7 @@ from outgrad.storage.publishing import Unpublished, publish_all
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, to_lazy
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 Data = TensorMap | TensorBlock | Labels
 

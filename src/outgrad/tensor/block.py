@@ -9,19 +9,19 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.attach.blocks import attach_gradient
+from outgrad.engine.content import Blocks, computed, rechunk
+from outgrad.engine.convert import conversion, converted, copied
+from outgrad.engine.joining import single
 from outgrad.errors import ValidationError
+from outgrad.graph.collection import LazyCollection
+from outgrad.graph.dask_arrays import dask_array, from_dask
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
-from outgrad.lazy.arrays import dask_array, from_dask
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
-from outgrad.tensor.attach import attach_gradient
-from outgrad.tensor.blocks import Blocks, computed, rechunk
-from outgrad.tensor.convert import conversion, converted, copied
 from outgrad.tensor.given import given_block
-from outgrad.tensor.join import single
-from outgrad.tensor.metadata import BlockMetadata
 from outgrad.tensor.operators import Operators
 
 
@@ -394,8 +394,4 @@ class TensorBlock(Operators, Saving, LazyCollection):
         return show.block_html(self._metadata, self._path, self.nbytes, self.dtype, self.chunks)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (self._blocks(),)
-
-
-def _unpickled(blocks: Blocks) -> TensorBlock:
-    return TensorBlock._of(blocks)
+        return TensorBlock._of, (self._blocks(),)

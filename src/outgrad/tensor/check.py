@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import check_class, class_name, kind_of, of_package, plain
+from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
+from outgrad.graph.dask_arrays import is_lazy
 from outgrad.labels.labels import Labels
-from outgrad.lazy.arrays import is_lazy
-from outgrad.tensor.metadata import BlockMetadata
 
 NUMERIC_KINDS = "biufc"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outgrad.kernels.chunk import Chunk
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.graph.dask_arrays import from_dask, is_lazy
 from outgrad.labels.labels import Labels
-from outgrad.lazy.arrays import from_dask, is_lazy
 from outgrad.tensor import check, show
-from outgrad.tensor.blocks import Blocks
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def given_block(

@@ -9,18 +9,18 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
+from outgrad.engine.content import Blocks, computed, computed_notes, rechunk
+from outgrad.engine.convert import conversion, converted, copied
+from outgrad.engine.joining import joined
 from outgrad.errors import ValidationError
+from outgrad.graph.collection import LazyCollection
+from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
-from outgrad.lazy.blocks import LazyBlocks
-from outgrad.lazy.collection import LazyCollection
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks, computed, computed_notes, rechunk
-from outgrad.tensor.convert import conversion, converted, copied
 from outgrad.tensor.info import Info
-from outgrad.tensor.join import joined
 from outgrad.tensor.reshaping import Reshaping
 from outgrad.tensor.select import Selection, number_of, select, shown
 

@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.kernels.chunk import Chunk
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 
 def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> None:

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.chunk import Array, Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
 from outgrad.errors import GradientError
-from outgrad.kernels.chunk import Array, Chunk
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.blocks import Blocks
 from outgrad.tensor.map import TensorMap
-from outgrad.tensor.metadata import BlockMetadata
 
 Tensor = TensorMap | TensorBlock
 Path = tuple[str, ...]

@@ -1,1 +1,1 @@
-"""."""
+"""metatensor's own files, ``.mts`` and ``.npz``."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from outgrad._types import Nested
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.requests import Request
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.requests import Request
 from outgrad.storage.mts import names as layout
 from outgrad.storage.mts.checks import MemberChecks
 from outgrad.storage.mts.file import Limits, MtsFile, file_error
@@ -32,7 +32,7 @@ from outgrad.storage.mts.members import (
 )
 from outgrad.storage.mts.npy import MAX_AXES, table_header
 from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tree import Nested
 
 REPLACED = "The file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16

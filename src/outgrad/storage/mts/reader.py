@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from outgrad._forks import fork_safe_lock
 from outgrad.config import mts_checks
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request
+from outgrad.engine.outlines import automatic
 from outgrad.errors import FileFormatError, ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request
 from outgrad.storage.memory import require_memory
 from outgrad.storage.mts.content import MtsContent, labels_of, token_of
 from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, changed, file_error
@@ -24,8 +26,6 @@ from outgrad.storage.mts.names import Kind, layout_members
 from outgrad.storage.mts.npy import MAGIC
 from outgrad.storage.mts.zip import STORED, Member, read_directory
 from outgrad.tensor import check
-from outgrad.tensor.metadata import BlockMetadata
-from outgrad.tensor.outlines import automatic
 
 FINE_BYTES = 8 << 20
 """Size of the chunks as they are cut on opening; a task takes several of them, up to its own size."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.chunk import Array, Chunk
+from outgrad.data.requests import Request, Written
 from outgrad.errors import ArchiveError, UnfinishedArchiveError
-from outgrad.kernels.chunk import Array, Chunk
-from outgrad.plan.requests import Request, Written
 from outgrad.storage.files import naming
 from outgrad.storage.mts.npy import DTYPES
 

@@ -13,11 +13,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request, Seam, Written
 from outgrad.errors import FileFormatError, UnfinishedArchiveError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request, Seam, Written
 from outgrad.storage.mts import names as layout
 from outgrad.storage.mts import npy
 from outgrad.storage.mts import zip as zipfiles
@@ -34,7 +35,6 @@ from outgrad.storage.mts.row_writer import (
 )
 from outgrad.storage.mts.zip import StoredMember
 from outgrad.storage.publishing import Unpublished
-from outgrad.tensor.metadata import BlockMetadata
 
 TABLE_ROWS = 1 << 16
 """Rows of labels in memory while a table is written."""

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from outgrad._types import Nested
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import find_rows, sliced_digest
-from outgrad.plan.outline import Outline
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, Place, Sizes, path_in_block
 from outgrad.storage.zarr.layout import array_spec, check_dtype
 from outgrad.storage.zarr.repeated_rows import SeenRows
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore, SinkState
-from outgrad.tensor.metadata import BlockMetadata
+from outgrad.tree import Nested
 
 State = tuple[SinkState, SinkState, SeenRows, tuple[Any, ...]]
 

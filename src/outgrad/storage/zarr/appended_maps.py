@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from outgrad.data.chunk import Chunk
+from outgrad.data.chunking import SYSTEM_NAMES
+from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ArchiveError, ValidationError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
-from outgrad.plan.chunks import SYSTEM_NAMES
 from outgrad.storage.zarr.appended_blocks import GrowingBlock, Target
 from outgrad.storage.zarr.layout import block_path
 from outgrad.storage.zarr.repeated_rows import Hashes, first_repeated, hashed_alike, label_hashes, rows_at
-from outgrad.tensor.metadata import BlockMetadata
 
 Key = tuple[int, ...]
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.chunking import SYSTEM_NAMES, cut_samples
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Edges, Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.plan.chunks import SYSTEM_NAMES, cut_samples
-from outgrad.plan.outline import Edges, Outline
 from outgrad.storage.zarr.format import Sizes
-from outgrad.tensor.metadata import BlockMetadata
 
 SLICE_ROWS = 2**20
 

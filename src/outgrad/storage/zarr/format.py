@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from outgrad._types import Nested
 from outgrad.storage.zarr.codecs import Compressor, chain_to_json
+from outgrad.tree import Nested
 
 FORMAT = "outgrad-archive"
 FORMAT_VERSION = 1

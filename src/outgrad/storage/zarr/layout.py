@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Edges, Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Edges, Outline
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.consistent import MAXIMUM_DEPTH, array_mistake, arrays_mistake
 from outgrad.storage.zarr.format import (
@@ -25,7 +26,6 @@ from outgrad.storage.zarr.format import (
     TableSpec,
     path_in_block,
 )
-from outgrad.tensor.metadata import BlockMetadata
 
 Path = tuple[str, ...]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outgrad.plan.outline import Outline
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import Offsets, Path, fine_edges, sample_offsets
 from outgrad.storage.zarr.format import OFFSET_DTYPE, ArraySpec, BlockSpec, Place, Sizes
 from outgrad.storage.zarr.layout import array_spec, block_path, finish_block
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
-from outgrad.tensor.metadata import BlockMetadata
 
 Key = tuple[str, int]
 """Digest of the gradient's samples and rows of its parent: they decide what the offsets are."""

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from outgrad._forks import fork_safe_lock
-from outgrad.kernels.chunk import Chunk
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request
 from outgrad.storage.zarr.format import ArraySpec, BlockSpec, Kind, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.storage.zarr.seams import Array, Rows, merge_rows
-from outgrad.tensor.metadata import BlockMetadata
 
 KEPT_ARCHIVES = 16
 """Parsed commits kept a process."""

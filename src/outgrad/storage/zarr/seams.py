@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.requests import End, Seam
 from outgrad.errors import ArchiveError
-from outgrad.plan.requests import End, Seam
 from outgrad.storage.zarr.format import ArraySpec
 
 Array = npt.NDArray[Any]

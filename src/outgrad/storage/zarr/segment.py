@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outgrad.plan.outline import Outline
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import Kind, SegmentSpec, Sizes
 from outgrad.storage.zarr.layout import Layout, key_values
 from outgrad.storage.zarr.offsets import OffsetWriter
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
-from outgrad.tensor.metadata import BlockMetadata
 
 ChunkChecksums = dict[tuple[int, int], int]
 """CRC32C by (number of the array, number of the chunk)."""

@@ -7,11 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.data.requests import Request, Seam, Written
 from outgrad.errors import ArchiveError
-from outgrad.kernels.chunk import Chunk
 from outgrad.labels.labels import Labels
-from outgrad.plan.outline import Outline
-from outgrad.plan.requests import Request, Seam, Written
 from outgrad.storage.publishing import Unpublished
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import (
@@ -40,7 +41,6 @@ from outgrad.storage.zarr.seams import (
 )
 from outgrad.storage.zarr.segment import ChunkChecksums, write_segment
 from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
-from outgrad.tensor.metadata import BlockMetadata
 
 Compressed = tuple[int, int, int]
 

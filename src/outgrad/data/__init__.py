@@ -1,0 +1,1 @@
+"""The arrays of blocks, and the shapes that describe them: chunks, labels, outlines, where to cut."""

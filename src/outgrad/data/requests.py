@@ -1,0 +1,61 @@
+"""What is exchanged with storage: which rows of which block, and what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from outgrad.data.outline import Outline, Piece
+
+
+class Request(NamedTuple):
+    """The rows of one chunk of one block.
+
+    ``ranges`` holds ``(start, stop)`` of the values and of each gradient, in the order of
+    :meth:`Outline.walk`; rows are counted from the start of the block.
+    """
+
+    block: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+def request(outlines: tuple[Outline, ...], piece: Piece) -> Request:
+    """Look up the row ranges of ``piece``."""
+    block, chunk = piece
+    ranges = tuple(
+        (int(outline.edges[chunk]), int(outline.edges[chunk + 1])) for _, outline in outlines[block].walk()
+    )
+    return Request(block, ranges)
+
+
+class End(NamedTuple):
+    """Rows at an end of a part that lie in a storage chunk shared with another part."""
+
+    array: int
+    start: int
+    rows: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one task has written: bytes, ``(array, chunk, crc32c)`` of chunks, and the ends left over."""
+
+    nbytes: int = 0
+    checksums: tuple[tuple[int, int, int], ...] = ()
+    ends: tuple[End, ...] = ()
+
+    def receipt(self) -> Written:
+        """Return the same without arrays: what travels to the client."""
+        return replace(self, ends=())
+
+
+class Seam(NamedTuple):
+    """A storage chunk whose rows come from several parts."""
+
+    array: int
+    chunk: int
+    parts: tuple[int, ...]
+    nbytes: int = 0
+    """Bytes of the storage chunk."""

@@ -1,0 +1,1 @@
+"""Gradients put into blocks and taken out of them."""

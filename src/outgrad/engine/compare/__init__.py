@@ -1,0 +1,1 @@
+"""Chunks compared with chunks."""

@@ -1,0 +1,116 @@
+"""New arrays for the labels of blocks: in memory at once, or chunk by chunk in tasks that read no data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from outgrad.data.chunk import Array, Chunk, Table
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline
+from outgrad.engine import outlines
+from outgrad.engine.attach.blocks import RowTable, row_table
+from outgrad.engine.content import Blocks
+from outgrad.graph.layers import made_blocks
+from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.tree import Nested, Path
+
+Starts = Mapping[Path, int]
+"""Position of the first element of each array of a block, when all elements of all blocks are counted."""
+
+
+@dataclass(frozen=True)
+class Space(Nested):
+    """The room of one chunk: shape, dtype, the position of its first element, and its gradient rows."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+    table: RowTable | Table | None = None
+    gradients: dict[str, Space] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Finds the spaces of one chunk of a block; ``tables`` says whether gradients get their rows."""
+
+    starts: Starts
+    chunk: int = 0
+    tables: bool = True
+
+    def space(
+        self, metadata: BlockMetadata, outline: Outline, path: Path = (), parent_start: int = 0
+    ) -> Space:
+        first, last = map(int, outline.edges[self.chunk : self.chunk + 2])
+        gradients = {
+            name: self.space(below, outline.gradients[name], (*path, name), first)
+            for name, below in metadata.gradients.items()
+        }
+        start = self.starts[path] + first * prod(metadata.trailing)
+        table = row_table(metadata.samples, first, last, parent_start) if path and self.tables else None
+        return Space((last - first, *metadata.trailing), outline.dtype, start, table, gradients)
+
+
+Fill = Callable[[Space], Array]
+"""What makes the array of a space; it travels in tasks."""
+
+
+def fresh(label: str, fill: Fill, metadata: Sequence[BlockMetadata], old: Blocks) -> Blocks:
+    """Fill arrays for ``metadata``: the blocks of ``old``, perhaps without some of its gradients.
+
+    Chunks and tasks are those of ``old``, whose data are not looked at.
+    """
+    starts = _starts(metadata)
+    if old.lazy is None:
+        whole = [outlines.whole(m, old.dtype(n)) for n, m in enumerate(metadata)]
+        spaces = [_Planner(starts[n], tables=False).space(m, whole[n]) for n, m in enumerate(metadata)]
+        return Blocks(tuple(metadata), tuple(_filled(fill, space) for space in spaces))
+    cuts = tuple(map(_chosen, old.lazy.outlines, metadata))
+    return Blocks(tuple(metadata), _lazily(label, fill, metadata, cuts, old.lazy, starts))
+
+
+def _lazily(
+    label: str,
+    fill: Fill,
+    metadata: Sequence[BlockMetadata],
+    cuts: tuple[Outline, ...],
+    old: LazyBlocks,
+    starts: Sequence[Starts],
+) -> LazyBlocks:
+    configs = [
+        (fill, [_Planner(starts[n], chunk).space(metadata[n], cuts[n]) for n, chunk in part])
+        for part in old.parts
+    ]
+    return made_blocks(label, fill_part, configs, cuts, old.parts)
+
+
+def fill_part(fill: Fill, spaces: Sequence[Space]) -> list[Chunk]:
+    """Make a part: this runs in tasks."""
+    return [_filled(fill, space) for space in spaces]
+
+
+def _filled(fill: Fill, space: Space) -> Chunk:
+    gradients = {name: _filled(fill, below) for name, below in space.gradients.items()}
+    table = space.table.resolve() if isinstance(space.table, RowTable) else space.table
+    return Chunk(fill(space), gradients, table)
+
+
+def _starts(metadata: Sequence[BlockMetadata]) -> list[Starts]:
+    found: list[Starts] = []
+    at = 0
+    for block in metadata:
+        own: dict[Path, int] = {}
+        for path, below in block.walk():
+            own[path] = at
+            at += prod(below.shape)
+        found.append(own)
+    return found
+
+
+def _chosen(outline: Outline, metadata: BlockMetadata) -> Outline:
+    gradients = {name: _chosen(outline.gradients[name], below) for name, below in metadata.gradients.items()}
+    return Outline(outline.edges, outline.trailing, outline.dtype, gradients)

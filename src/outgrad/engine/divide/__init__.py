@@ -1,0 +1,1 @@
+"""Blocks divided into parts by their samples."""

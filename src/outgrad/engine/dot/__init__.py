@@ -1,0 +1,1 @@
+"""Each chunk multiplied with the whole of another block."""

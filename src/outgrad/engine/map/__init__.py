@@ -1,0 +1,1 @@
+"""Each chunk by itself: rules, functions of elements and of rows."""

@@ -1,0 +1,146 @@
+"""One way to run a rule on blocks: at once on arrays in memory, as a graph on lazy ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from outgrad._threads import several_threads
+from outgrad.config import threads
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Outline, Part
+from outgrad.engine.content import Blocks, alike, with_tables, without_tables
+from outgrad.engine.map import labels as relabel
+from outgrad.gradients.apply import apply_part, run
+from outgrad.gradients.rule import Composite, Rule
+from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import LazyBlocks
+
+Operation = Rule | Composite
+
+WEIGHTS = 2
+"""How many arrays of the size of each argument's and the result's values a rule has at a time."""
+
+Constants = Callable[[int], tuple[Any, ...]]
+"""The constants of the rule for the n-th block."""
+
+Top = Callable[[int, BlockMetadata], BlockMetadata]
+"""Samples, components and properties of the n-th result, given those of the first operand."""
+
+
+def unchanged(number: int, metadata: BlockMetadata) -> BlockMetadata:
+    """The result has the labels of the first operand."""
+    return metadata
+
+
+def run_rule(
+    rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top = unchanged
+) -> Blocks:
+    """Run a rule that works on every sample by itself."""
+    operands = alike(operands)
+    if operands[0].lazy is None:
+        return run_eagerly(rule, operands, constants, top)
+    count = len(operands[0])
+    outcome = [_plan(rule, operands, number, constants(number), top) for number in range(count)]
+    lazies = [operand.lazy for operand in operands if operand.lazy is not None]
+    configs = _configs(rule, constants, lazies[0].parts)
+    outlines = tuple(outline for _, outline in outcome)
+    data = rowwise(
+        rule.name, apply_part, configs, lazies, outlines, lambda: _rule_work(rule, lazies, outlines)
+    )
+    return Blocks(tuple(metadata for metadata, _ in outcome), data)
+
+
+def _rule_work(
+    rule: Operation, operands: Sequence[LazyBlocks], outlines: tuple[Outline, ...]
+) -> Iterator[int]:
+    """Bytes on the way of elementwise rules: weights of the size of values, since gradients go in pieces.
+
+    A gradient that is differentiated again is multiplied as a whole.
+    """
+    if isinstance(rule, Composite):
+        return
+    made = [own.outlines for own in operands] + [outlines]
+    for part in operands[0].parts:
+        yield sum(_passing(own[block], chunk) for block, chunk in part for own in made)
+
+
+def _passing(outline: Outline, chunk: int) -> int:
+    values = int(outline.edges[chunk + 1] - outline.edges[chunk]) * outline.row_bytes
+    below = (gradient.held_bytes[chunk] for gradient in outline.gradients.values() if gradient.gradients)
+    return WEIGHTS * values + int(sum(below))
+
+
+def _configs(rule: Operation, constants: Constants, parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    """What each task is told: the same object for parts of the same blocks, as there may be many."""
+    made: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    found = []
+    for part in parts:
+        numbers = tuple([piece.block for piece in part])
+        config = made.get(numbers)
+        if config is None:
+            config = made[numbers] = rule, [constants(number) for number in numbers]
+        found.append(config)
+    return found
+
+
+def run_eagerly(rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
+    """Run a rule on arrays in memory."""
+    metadata, chunks = [], []
+    for number in range(len(operands[0])):
+        own = [operand.metadata[number] for operand in operands]
+        armed = [with_tables(o.chunk(number), m) for o, m in zip(operands, own, strict=True)]
+        with several_threads(threads()):
+            result = run(rule, armed, *constants(number))
+        metadata.append(relabel.relabelled(relabel.template(own), result, top(number, own[0])))
+        chunks.append(without_tables(result))
+    return Blocks(tuple(metadata), tuple(chunks))
+
+
+def _plan(
+    rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...], top: Top
+) -> tuple[BlockMetadata, Outline]:
+    """Metadata and outline of a lazy result; label tables are read only where rows have to be united."""
+    own = [operand.metadata[number] for operand in operands]
+    cuts = [operand.lazy.outlines[number] for operand in operands if operand.lazy is not None]
+    if _rows_stay(rule, own):
+        empty = run(
+            rule,
+            [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)],
+            *constants,
+        )
+        outline = relabel.same_cuts(cuts, empty)
+        return relabel.relabelled(relabel.template(own), empty, top(number, own[0]), rows_stay=True), outline
+    shadow = shadows(rule, operands, number, constants)
+    head = top(number, own[0])
+    outline = relabel.new_cuts(cuts[0].edges, shadow, head.trailing)
+    return relabel.relabelled(relabel.template(own), shadow, head), outline
+
+
+def shadows(rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
+    """Run a rule on the rows alone."""
+    bare = [relabel.without_properties(o.metadata[number], o.dtype(number)) for o in operands]
+    return run(rule, bare, *constants)
+
+
+def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:
+    nested = any(gradient.gradients for m in metadata for gradient in m.gradients.values())
+    if nested and not rule.linear:
+        return False
+    return all(_same_rows(metadata[0], other) for other in metadata[1:])
+
+
+def _same_rows(a: BlockMetadata, b: BlockMetadata) -> bool:
+    return all(
+        a.gradients[name].samples == b.gradients[name].samples
+        and _same_rows(a.gradients[name], b.gradients[name])
+        for name in a.gradients
+        if name in b.gradients
+    )
+
+
+def lazy_of(blocks: Blocks) -> LazyBlocks:
+    """The lazy data of blocks that are known to be lazy."""
+    assert blocks.lazy is not None, "the blocks are in memory"
+    return blocks.lazy

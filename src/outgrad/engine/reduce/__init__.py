@@ -1,0 +1,1 @@
+"""Groups of rows that become one: sums, means, variances and standard deviations."""

@@ -1,0 +1,111 @@
+"""Reductions of groups of samples or properties: labels of the results, at once or as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from outgrad.config import chunk_bytes
+from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Edges, Outline, Piece
+from outgrad.engine import outlines
+from outgrad.engine.content import Blocks
+from outgrad.engine.map import labels as relabel
+from outgrad.engine.map.blocks import lazy_of, run_eagerly, run_rule, shadows
+from outgrad.engine.reduce.chunks import REDUCTIONS
+from outgrad.engine.reduce.graph import Reduction, reduce_blocks
+from outgrad.engine.reduce.plan import Groups, group_edges, group_rows
+from outgrad.gradients.apply import apply_part
+from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.labels.labels import Labels
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Labels of the groups, and the group of each entry."""
+
+    labels: Labels
+    groups: Groups
+    columns: tuple[int, ...]
+
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        return self.groups.target, self.groups.size
+
+
+def reduced(kind: str, blocks: Blocks, axis: str, grouped: Sequence[Grouped]) -> Blocks:
+    """Reduce the entries of ``axis`` by group."""
+
+    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
+        changed: dict[str, Any] = {axis: grouped[n].labels}
+        return replace(metadata, **changed)
+
+    if axis == "properties":
+        return run_rule(REDUCTIONS[kind, -1], [blocks], lambda n: grouped[n].constants, top)
+    if blocks.lazy is not None:
+        return _reduce_lazily(kind, blocks, grouped)
+    return run_eagerly(REDUCTIONS[kind, 0], [blocks], lambda n: grouped[n].constants, top)
+
+
+@dataclass(frozen=True)
+class LocalGroups:
+    """Groups of the samples of one chunk: the task reads these labels and groups them itself."""
+
+    samples: Labels
+    start: int
+    stop: int
+    columns: tuple[int, ...]
+
+    def resolve(self) -> tuple[Any, ...]:
+        groups = group_rows(self.samples.read(self.start, self.stop), self.columns)
+        return groups.target, groups.size
+
+
+def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blocks:
+    """Reduce each chunk by itself where no group crosses chunks; else merge what the chunks give."""
+    lazy = lazy_of(blocks)
+    results = [shadows(REDUCTIONS[kind, 0], [blocks], n, g.constants) for n, g in enumerate(grouped)]
+    metadata = tuple(
+        relabel.relabelled(m, result, replace(m, samples=g.labels))
+        for m, result, g in zip(blocks.metadata, results, grouped, strict=True)
+    )
+    aligned = [
+        group_edges(g.groups.target, o.edges, g.groups.size)
+        for g, o in zip(grouped, lazy.outlines, strict=True)
+    ]
+    cuts = tuple(
+        _cut(edges, m, result.values.dtype)
+        for edges, m, result in zip(aligned, metadata, results, strict=True)
+    )
+    local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
+    if all(edges is not None for edges in aligned):
+        configs = [(REDUCTIONS[kind, 0], constants) for constants in local]
+        return Blocks(metadata, rowwise(f"{kind}_rows", apply_part, configs, [lazy], cuts))
+    present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
+    return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
+
+
+def _cut(edges: Edges | None, metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
+    if edges is None:
+        return outlines.automatic(metadata, dtype, chunk_bytes())
+    return outlines.at_edges(metadata, dtype, edges)
+
+
+def _local(blocks: Blocks, lazy: LazyBlocks, grouped: Sequence[Grouped], piece: Piece) -> Any:
+    samples, own = blocks.metadata[piece.block].samples, grouped[piece.block]
+    start, stop = map(int, lazy.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
+    if samples.is_stored:
+        return LocalGroups(samples, start, stop, own.columns)
+    distinct, target = np.unique(own.groups.target[start:stop], return_inverse=True)
+    return target, len(distinct)
+
+
+def _present(grouped: Grouped, outline: Outline) -> list[Any]:
+    """For every chunk, which groups it has."""
+    target = grouped.groups.target
+    pairs = zip(outline.edges[:-1].tolist(), outline.edges[1:].tolist(), strict=True)
+    return [np.unique(target[start:stop]) for start, stop in pairs]

@@ -1,0 +1,238 @@
+"""Sums, means, variances and standard deviations of groups: what a chunk contributes, and how that is merged.
+
+With c any constant of a group, N its size and x' = x − c,
+
+    mean = c + Σ x' / N        var = Σ x'² / N − (Σ x' / N)²
+
+A constant changes no gradient, so all gradients follow from those of the two sums; c is chosen as the mean of
+the values at hand, so that nothing is lost in the difference. Sums of two chunks with constants a and b are
+brought to one c by δ = a − c:
+
+    Σ (x − c) = Σ (x − a) + N δ        Σ (x − c)² = Σ (x − a)² + 2 δ Σ (x − a) + N δ²
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.positions import positions
+from outgrad.data.slices import join
+from outgrad.engine.shuffle.chunks import take
+from outgrad.gradients.apply import apply, map_arrays, sum_rows, times_array
+from outgrad.gradients.elementwise import ADD, POWER, ROOT, SUBTRACT
+from outgrad.gradients.rule import Composite
+from outgrad.gradients.scatter import Index, accumulator, scatter_columns
+from outgrad.task import MERGE_SHARE, SHARE, task
+
+SPREAD = ("var", "std")
+"""Kinds that need the sum of squares."""
+KINDS = ("sum", "mean", *SPREAD)
+
+
+class Groups(NamedTuple):
+    """Entry i of an axis belongs to group ``target[i]`` of ``size``; every group has an entry."""
+
+    target: Index
+    size: int
+    axis: int
+    """0 for rows, −1 for columns."""
+
+    @property
+    def counts(self) -> Array:
+        return np.bincount(self.target, minlength=self.size)
+
+    def summed(self, chunk: Chunk, dtype: np.dtype[Any]) -> Chunk:
+        """Sum rows or columns by group, gradients too."""
+        if self.axis == 0:
+            return sum_rows(chunk, self.target, self.size, dtype)
+        return map_arrays(chunk, lambda array: scatter_columns(array, self.target, self.size, dtype))
+
+    def center(self, values: Array) -> Array:
+        """Mean of each group, exact where all its entries are the same."""
+        if values.shape[self.axis] < len(self.target):
+            return values  # an array without content
+        first = np.zeros(self.size, dtype=np.int64)
+        first[self.target[::-1]] = np.arange(len(self.target))[::-1]
+        start = np.take(values, first, axis=self.axis)
+        apart = self.summed(Chunk(values - self.spread(start)), values.dtype)
+        return start + divided(apart, self.counts, self.axis).values
+
+    def spread(self, array: Array) -> Array:
+        """Give each entry what its group has."""
+        if array.shape[self.axis] < self.size:
+            return array
+        return np.take(array, self.target, axis=self.axis)
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Of each group: number of entries, constant, Σ (x − constant) and Σ (x − constant)²."""
+
+    count: Array
+    shift: Array | None
+    first: Chunk
+    second: Chunk | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        second = 0 if self.second is None else self.second.nbytes
+        return self.count.nbytes + self.first.nbytes + second
+
+    def rows(self, start: int, stop: int) -> Moments:
+        """The moments of some groups."""
+        index = np.arange(start, stop)
+        return Moments(
+            self.count[start:stop],
+            None if self.shift is None else self.shift[start:stop],
+            take(self.first, index),
+            None if self.second is None else take(self.second, index),
+        )
+
+
+def moments(kind: str, chunk: Chunk, groups: Groups, final: bool = False) -> Moments:
+    """What a chunk contributes to its groups; sums are taken in float64.
+
+    ``final`` says that nothing will be merged: then Σ x' is 0 but for rounding, and its gradient is not
+    needed unless gradients are differentiated again.
+    """
+    wide = wide_dtype(kind, chunk.values.dtype)
+    if kind not in SPREAD:
+        return Moments(groups.counts, None, groups.summed(chunk, wide))
+    values = chunk.values.astype(wide, copy=False)
+    shift = groups.center(values)
+    centred = Chunk(values - groups.spread(shift), chunk.gradients)
+    nested = any(gradient.gradients for gradient in chunk.gradients.values())
+    first = centred if nested or not final else Chunk(centred.values)
+    squares = apply(POWER, [centred], 2)
+    return Moments(groups.counts, shift, groups.summed(first, wide), groups.summed(squares, wide))
+
+
+def merged(partials: Sequence[tuple[Moments, Index]], size: int) -> Moments:
+    """Add up moments; the groups of each are given as numbers below ``size``."""
+    target = np.concatenate([where for _, where in partials])
+    count = np.zeros(size, dtype=np.int64)
+    np.add.at(count, target, np.concatenate([own.count for own, _ in partials]))
+    if partials[0][0].shift is None:
+        return Moments(count, None, _added([own.first for own, _ in partials], target, size))
+    shift = _common(partials, count)
+    moved = [_moved(own, own.shift - shift[where]) for own, where in partials if own.shift is not None]
+    return Moments(
+        count,
+        shift,
+        _added([first for first, _ in moved], target, size),
+        _added([second for _, second in moved], target, size),
+    )
+
+
+def _added(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
+    return sum_rows(join(chunks), target, size)
+
+
+def _common(partials: Sequence[tuple[Moments, Index]], count: Array) -> Array:
+    """The mean of the constants, exact where they agree."""
+    shifts = [own.shift for own, _ in partials if own.shift is not None]
+    start = np.zeros((len(count), *shifts[0].shape[1:]), shifts[0].dtype)
+    for (_, where), shift in reversed(list(zip(partials, shifts, strict=True))):
+        start[where] = shift
+    total = np.zeros_like(start)
+    for (own, where), shift in zip(partials, shifts, strict=True):
+        total[where] += _by_row(own.count, shift) * (shift - start[where])
+    return start + total / np.maximum(_by_row(count, start), 1)
+
+
+def _by_row(count: Array, like: Array) -> Array:
+    return count.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _moved(own: Moments, by: Array) -> tuple[Chunk, Chunk]:
+    """Bring sums to another constant."""
+    assert own.second is not None, "there are squares where there is a constant"
+    count = _by_row(own.count, by)
+    second = apply(ADD, [own.second, times_array(own.first, 2 * by)])
+    return (
+        replace(own.first, values=own.first.values + count * by),
+        replace(second, values=second.values + count * by**2),
+    )
+
+
+def finished(kind: str, own: Moments, dtype: np.dtype[Any], axis: int = 0) -> Chunk:
+    """The sum, mean, variance or standard deviation, in the dtype of the result."""
+    out = own.first
+    if kind != "sum":
+        out = divided(out, own.count, axis)
+    if own.second is not None:
+        spread = apply(SUBTRACT, [divided(own.second, own.count, axis), apply(POWER, [out], 2)])
+        out = replace(spread, values=np.maximum(spread.values, 0))
+    if kind == "std":
+        out = apply(ROOT, [out])
+    return map_arrays(out, lambda array: array.astype(dtype, copy=False))
+
+
+def divided(chunk: Chunk, count: Array, axis: int) -> Chunk:
+    """Divide each group by its number of entries."""
+    if axis == -1:
+        return map_arrays(chunk, lambda array: array / count if array.shape[-1] == len(count) else array)
+    below = {name: divided(g, count[g.rows[:, 0]], axis) for name, g in chunk.gradients.items()}
+    return Chunk(chunk.values / _by_row(count, chunk.values), below, chunk.table)
+
+
+def wide_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Dtype in which sums are taken: integers are counted exactly, means are floats."""
+    return accumulator(dtype) if kind == "sum" else np.result_type(dtype, np.float64)
+
+
+def result_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Dtype of the result: that of the values, but means of integers are floats."""
+    return dtype if kind == "sum" or dtype.kind in "fc" else np.dtype(np.float64)
+
+
+def reduction(kind: str, axis: int) -> Composite:
+    """The operation on one chunk that holds whole groups."""
+
+    def function(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
+        chunk = chunks[0]
+        own = moments(kind, chunk, Groups(target, size, axis), final=True)
+        out = finished(kind, own, result_dtype(kind, chunk.values.dtype), axis)
+        return replace(out, table=chunk.table if axis == -1 else None)
+
+    name = f"{kind}_{'rows' if axis == 0 else 'columns'}"
+    return Composite(name, function, linear=kind not in SPREAD, share=SHARES[kind])
+
+
+SHARES = {"sum": SHARE, "mean": SHARE, "var": 3.5, "std": 3.5}
+"""What a reduction holds on the way: squares are taken of whole arrays."""
+
+REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in (0, -1)}
+
+
+@task(share=lambda kind, *_: SHARES[kind])
+def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
+    """What each piece contributes to the groups of its rows."""
+    out = []
+    for own, chunk in zip(local, part, strict=True):
+        target, size = own if isinstance(own, tuple) else own.resolve()
+        out.append(moments(kind, chunk, Groups(target, size, 0)))
+    return out
+
+
+def cut_partial(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
+    """Take some groups out of a contribution."""
+    return [part[place].rows(*rows)]
+
+
+@task(share=MERGE_SHARE)
+def merge_partials(
+    kind: str, final: bool, recipes: Sequence[tuple[int, Any, Any]], *parts: Sequence[Moments]
+) -> list[Any]:
+    """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""
+    out = []
+    for size, sources, dtype in recipes:
+        own = merged([(parts[n][place], positions(where)) for n, place, where in sources], size)
+        out.append(finished(kind, own, dtype) if final else own)
+    return out

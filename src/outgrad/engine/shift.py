@@ -1,0 +1,131 @@
+"""A number added to one dimension of samples, in the rows of gradients too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine.content import Blocks
+from outgrad.errors import ValidationError
+from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.labels.check import INT32
+from outgrad.labels.labels import Labels
+from outgrad.labels.packing import Table
+from outgrad.labels.tables import sliced_digest
+from outgrad.tree import Path
+
+SLICE_ROWS = 2**20
+
+Columns = Mapping[Path, int]
+"""The column of the dimension in the samples of a block, by (), and of its gradients."""
+
+
+def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
+    """Add ``number`` to dimension ``name`` of all samples; data are shared, but for rows that tasks carry."""
+    columns = _columns(blocks.metadata[0], name) if len(blocks) else {}
+    if len(blocks) and not columns:
+        raise ValidationError(f"{call}: {name!r} is no dimension of {_dimensions(blocks.metadata[0])}")
+    if not (columns and number):
+        return blocks
+    metadata = tuple(
+        _shifted_labels(f"{call}: block {n}", m, (), columns, name, number)
+        for n, m in enumerate(blocks.metadata)
+    )
+    data = blocks.data
+    if isinstance(data, LazyBlocks) and any(columns):
+        configs = [(columns, number)] * len(data.parts)
+        data = rowwise("shift", _shifted_part, configs, [data], data.outlines)
+    return Blocks(metadata, data)
+
+
+def _columns(metadata: BlockMetadata, name: str) -> dict[Path, int]:
+    """The first dimension of a gradient is a row of its parent, whatever the dimensions are called."""
+    found = {}
+    for path, below in metadata.walk():
+        names = below.samples.names
+        if name in names[bool(path) :]:
+            found[path] = names.index(name, bool(path))
+    return found
+
+
+def _dimensions(metadata: BlockMetadata) -> str:
+    listed = [f"the samples, which are {metadata.samples.names}"]
+    for path, below in metadata.walk():
+        if path:
+            listed.append(f"nor of gradient {'/'.join(path)!r}, {below.samples.names}")
+    return ", ".join(listed)
+
+
+def _shifted_labels(
+    where: str, metadata: BlockMetadata, path: Path, columns: Columns, name: str, number: int
+) -> BlockMetadata:
+    gradients = {
+        parameter: _shifted_labels(where, below, (*path, parameter), columns, name, number)
+        for parameter, below in metadata.gradients.items()
+    }
+    samples = metadata.samples
+    if path in columns:
+        samples = _labels(where, samples, ShiftedRows(samples, columns[path], number), name)
+    return replace(metadata, samples=samples, gradients=gradients)
+
+
+@dataclass(frozen=True)
+class ShiftedRows:
+    """A source of labels: those of other labels, with a number added to one column."""
+
+    labels: Labels
+    column: int
+    number: int
+
+    def read(self, start: int, stop: int) -> Table:
+        """Return the rows [start, stop)."""
+        return _added(self.labels.read(start, stop), self.column, self.number)
+
+    def slices(self) -> Iterator[Table]:
+        """All rows, a slice at a time."""
+        for start in range(0, len(self.labels), SLICE_ROWS):
+            yield self.read(start, min(start + SLICE_ROWS, len(self.labels)))
+
+
+def _labels(where: str, old: Labels, rows: ShiftedRows, name: str) -> Labels:
+    """Stored labels are read once, in slices, for their digest, and stay where they are."""
+    count = len(old)
+    try:
+        if old.is_stored:
+            return Labels.from_source(old.names, count, sliced_digest(old.names, count, rows.slices()), rows)
+        return Labels(old.names, rows.read(0, count), assume_unique=True)
+    except OverflowError as error:
+        raise ValidationError(
+            f"{where}: {error.args[0]} of {name!r} and {rows.number} do not fit into 32-bit integers "
+            f"together; labels stay within {INT32.min} and {INT32.max}"
+        ) from None
+
+
+def _added(table: Table, column: int, number: int) -> Table:
+    low, high = (int(limit(initial=0)) for limit in (table[:, column].min, table[:, column].max))
+    if low + number < INT32.min or high + number > INT32.max:
+        raise OverflowError(high if number > 0 else low)
+    found = table.copy()
+    found[:, column] += np.int32(number)
+    return found
+
+
+def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[Chunk]:
+    """Shift the rows of gradients that chunks carry: this runs in tasks."""
+    return [_shifted_chunk(columns, number, chunk, ()) for chunk in part]
+
+
+def _shifted_chunk(columns: Columns, number: int, chunk: Chunk, path: Path) -> Chunk:
+    gradients = {
+        parameter: _shifted_chunk(columns, number, below, (*path, parameter))
+        for parameter, below in chunk.gradients.items()
+    }
+    table = chunk.table
+    if path in columns and table is not None:
+        table = _added(table, columns[path], number)
+    return Chunk(chunk.values, gradients, table, chunk.notes)

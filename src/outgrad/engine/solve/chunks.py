@@ -1,0 +1,148 @@
+"""Equations of two chunks: the rows of values and of all gradients, side by side; and their solution.
+
+Here gradient rows are no derivatives of the solution but more equations, X_r · w = Y_r. A row that one side
+lacks is zero there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from outgrad._threads import one_blas_thread
+from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.rows import merge, renumber
+from outgrad.engine.solve.triangles import Factor, Solution, factor, piece_rows, solve, stack
+from outgrad.errors import LinearSystemError
+from outgrad.gradients.scatter import Index
+from outgrad.task import MERGE_SHARE, task
+
+DIGITS = 4
+"""Digits of numbers in notes: those that do not depend on how the data are cut."""
+
+
+class System(NamedTuple):
+    """What to make of the equations of one block: who asks, the unknowns, and how to cut singular values."""
+
+    call: str
+    block: str
+    unknowns: int
+    dtype: np.dtype[Any]
+    rcond: float | None
+    unique: bool
+
+
+class _Rows(NamedTuple):
+    """Arrays of both sides; where their rows lie among ``size`` united ones, None if nothing moves."""
+
+    arrays: tuple[Array, Array]
+    places: tuple[Index | None, Index | None]
+    size: int
+
+
+def factored(x: Chunk, y: Chunk) -> Factor:
+    """The factor of all equations of a chunk, which are never put together as a whole."""
+    width = x.values.shape[-1] + y.values.shape[-1]
+    complex_ = np.iscomplexobj(x.values) or np.iscomplexobj(y.values)
+    dtype = np.dtype(np.complex128 if complex_ else np.float64)
+    pieces = (
+        piece for rows in _united(x, y, (None, None), len(x.values)) for piece in _pieces(rows, width, dtype)
+    )
+    return factor(pieces, width, dtype)
+
+
+def _united(x: Chunk, y: Chunk, places: tuple[Index | None, Index | None], count: int) -> Iterator[_Rows]:
+    """Yield the arrays of all orders; ``places`` are the united rows of the parents."""
+    yield _Rows((x.values, y.values), places, count)
+    for name, left in x.gradients.items():
+        right = y.gradients[name]
+        tables = [
+            g.rows if where is None else renumber(g.rows, where)
+            for g, where in zip((left, right), places, strict=True)
+        ]
+        if np.array_equal(tables[0], tables[1]):
+            yield from _united(left, right, (None, None), len(tables[0]))
+        else:
+            union, (first, second) = merge(tables)
+            yield from _united(left, right, (first, second), len(union))
+
+
+def _pieces(rows: _Rows, width: int, dtype: np.dtype[Any]) -> Iterator[Array]:
+    trailing = rows.arrays[0].shape[1:-1]
+    step = max(1, piece_rows(width, dtype.itemsize) // max(1, prod(trailing)))
+    orders = [None if places is None else np.argsort(places) for places in rows.places]
+    for start in range(0, rows.size, step):
+        stop = min(start + step, rows.size)
+        piece = np.zeros((stop - start, *trailing, width), dtype)
+        at = 0
+        for array, places, order in zip(rows.arrays, rows.places, orders, strict=True):
+            columns = slice(at, at + array.shape[-1])
+            if places is None or order is None:
+                piece[..., columns] = array[start:stop]
+            else:
+                own = order[slice(*np.searchsorted(places, [start, stop], sorter=order))]
+                piece[places[own] - start, ..., columns] = array[own]
+            at += array.shape[-1]
+        yield piece.reshape(prod(piece.shape[:-1]), width)
+
+
+def solved(system: System, factors: Sequence[Factor]) -> Chunk:
+    """The block of the solution (Q, P), with a note on rank, condition and residual."""
+    united = stack(factors)
+    if not np.isfinite(united.triangle).all():
+        raise LinearSystemError(
+            f"{system.call}: the equations of {system.block} hold NaN or infinite numbers; "
+            "leave such samples out"
+        )
+    solution = solve(united, system.unknowns, _cutoff(system, united.equations))
+    if system.unique and solution.rank < system.unknowns:
+        raise LinearSystemError(
+            f"{system.call}: the equations of {system.block} are singular, of rank {solution.rank} for "
+            f"{system.unknowns} unknowns; lstsq gives the solution of least norm"
+        )
+    weights = solution.weights.T.astype(system.dtype)
+    return Chunk(weights, notes={system.call: _note(solution, united.equations)})
+
+
+def _cutoff(system: System, equations: int) -> float:
+    """As in NumPy: by default double precision times the larger dimension, else at least this precision."""
+    precision = float(np.finfo(np.float64).eps)
+    if system.rcond is None:
+        return precision * max(equations, system.unknowns)
+    return system.rcond if system.rcond > 0 else precision
+
+
+def _note(solution: Solution, equations: int) -> str:
+    condition = None if solution.condition is None else _rounded(solution.condition)
+    found = {"rank": solution.rank, "condition": condition, "residual": _rounded(solution.residual)}
+    return json.dumps({"equations": equations, **found})
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.{DIGITS}g}")
+
+
+@one_blas_thread()
+def factor_parts(x: ChunkList, y: ChunkList) -> list[Factor]:
+    """Factor the equations of each piece."""
+    return [factored(a, b) for a, b in zip(x, y, strict=True)]
+
+
+@task(share=MERGE_SHARE)
+@one_blas_thread()
+def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) -> list[Factor]:
+    """Join factors of chunks of one block."""
+    return [stack([parts[number][place] for number, place in sources])]
+
+
+@task(share=MERGE_SHARE)
+@one_blas_thread()
+def solve_parts(
+    recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]
+) -> ChunkList:
+    """Solve the equations of some blocks, given by the factors of their chunks."""
+    return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]

@@ -1,0 +1,1 @@
+"""Task graphs: the only room that builds them, beside the files called ``graph`` in ``engine``."""

@@ -1,0 +1,149 @@
+"""What Dask asks of a collection, for whoever holds lazy blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask import threaded
+from dask.base import DaskMethodsMixin, get_scheduler
+from dask.highlevelgraph import HighLevelGraph
+
+from outgrad.data.chunk import ChunkList
+from outgrad.graph.computing import compute
+from outgrad.graph.dask_names import Key
+from outgrad.graph.fuse import optimize
+from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
+from outgrad.graph.memory import Notes, SizedLayer, TaskMemory, project
+from outgrad.graph.names import digest
+from outgrad.graph.workers import Workers, connected_workers
+from outgrad.task import task
+
+
+def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") -> list[Any]:
+    """Compute some keys at once, on the scheduler that Dask would use: a client, if there is one.
+
+    ``call`` says in errors what is computed.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the client's workers have not enough memory; no task was started.
+    """
+    get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
+    optimized = optimize(graph, keys)
+    workers = _limited_workers(get)
+    if workers is not None:
+        workers.check(call, project(graph, optimized))
+    return compute(get, optimized.graph, keys)
+
+
+def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = None) -> LazyBlocks:
+    """The same blocks with the results that Dask put into ``graph``."""
+    keys = blocks.keys
+    if rename:
+        keys = tuple(_renamed(key, rename) for key in keys)
+    if not isinstance(graph, HighLevelGraph):
+        name = f"persisted-{digest(keys)}"
+
+        def note() -> Notes:
+            return Notes(dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True)))
+
+        graph = HighLevelGraph({name: SizedLayer(dict(graph), note)}, {name: set()})
+    return LazyBlocks(graph, keys, blocks.parts, blocks.outlines)
+
+
+def _renamed(key: Key, names: Mapping[str, str]) -> Key:
+    """Exchange the name in a ``(name, number)`` key."""
+    assert isinstance(key, tuple), "keys of parts are (name, number)"
+    return (names.get(str(key[0]), key[0]), *key[1:])
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Optimizes graphs, and refuses those for which workers have not enough memory.
+
+    Dask calls it with all that is computed together; under a client this is in the process of the scheduler.
+    """
+
+    workers: Workers | None = field(default=None, compare=False)
+    """All optimizers are equal, whatever workers held when they were made: then all graphs are one graph."""
+
+    def __call__(self, graph: Any, keys: Any, **_: Any) -> Any:
+        optimized = optimize(graph, keys)
+        if self.workers is not None:
+            self.workers.check("this computation", project(graph, optimized))
+        return optimized.graph
+
+
+class _Optimize:
+    """Gives Dask an optimizer that knows the workers of the client, and refuses one collection at once."""
+
+    def __get__(self, collection: LazyCollection | None, kind: type) -> Optimizer:
+        blocks = None if collection is None else collection._lazy_blocks()
+        workers = _limited_workers(get_scheduler())  # type: ignore[no-untyped-call]
+        if blocks is not None and workers is not None:
+            workers.check("this computation", _projected(blocks))
+        return Optimizer(workers)
+
+
+def _limited_workers(get: Any) -> Workers | None:
+    workers = connected_workers(getattr(get, "__self__", None))
+    return None if workers is None or workers.limit_bytes is None else workers
+
+
+def _projected(blocks: LazyBlocks) -> TaskMemory:
+    """The memory that lazy blocks need if they stay in parts. Dask asks for the optimizer several times."""
+    found: TaskMemory | None = vars(blocks).get("projected")
+    if found is None:
+        found = vars(blocks)["projected"] = project(blocks.graph, optimize(blocks.graph, blocks.keys))
+    return found
+
+
+class LazyCollection(DaskMethodsMixin):
+    """Mixin: a Dask collection if its data are lazy, and none if they are in memory."""
+
+    __dask_scheduler__ = staticmethod(threaded.get)
+    __dask_optimize__ = _Optimize()
+
+    def _lazy_blocks(self) -> LazyBlocks | None:
+        raise NotImplementedError
+
+    def _rebuild(self, blocks: LazyBlocks) -> Any:
+        raise NotImplementedError
+
+    def _finalize(self, results: Any) -> Any:
+        raise NotImplementedError
+
+    def __dask_graph__(self) -> HighLevelGraph | None:
+        blocks = self._lazy_blocks()
+        return None if blocks is None else blocks.graph
+
+    def __dask_keys__(self) -> list[Key]:
+        blocks = self._lazy_blocks()
+        return [] if blocks is None else list(blocks.keys)
+
+    def __dask_layers__(self) -> tuple[str, ...]:
+        blocks = self._lazy_blocks()
+        return () if blocks is None else blocks.top_layers
+
+    def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any]]:
+        blocks = self._lazy_blocks()
+        assert blocks is not None, "only lazy data are computed"
+        bare = LazyBlocks(HighLevelGraph({}, {}), blocks.keys, blocks.parts, blocks.outlines)
+        return whole, (self._rebuild(bare),)
+
+    def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[()]]:
+        return self._after_persist, ()
+
+    def _after_persist(self, graph: Any, *, rename: dict[str, str] | None = None) -> Any:
+        blocks = self._lazy_blocks()
+        assert blocks is not None, "only lazy data are persisted"
+        return self._rebuild(persisted(blocks, graph, rename))
+
+
+@task(copies=True, finishes=True)
+def whole(results: Sequence[ChunkList], collection: Any) -> Any:
+    """Put the parts of a collection together; it comes without its graph."""
+    return collection._finalize(results)

@@ -1,0 +1,63 @@
+"""Computing tasks that write, so that none of them goes on when the call that computes them has failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import dask
+from dask import threaded
+from dask.system import CPU_COUNT
+
+from outgrad._signals import deferred
+from outgrad.graph.dask_names import Key
+
+DRAIN_SECONDS = 30.0
+"""How long to wait for tasks that still run when a computation is stopped: they write files that must go."""
+
+
+def compute(get: Callable[..., Any], graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
+    """Compute ``keys`` on the scheduler that has this ``get``; no task runs when it returns or fails."""
+    client = getattr(get, "__self__", None)
+    if hasattr(client, "scheduler_info"):
+        return _on_client(client, graph, keys)
+    if get is threaded.get and dask.config.get("pool", None) is None:
+        return _on_threads(graph, keys)
+    return list(get(graph, keys))
+
+
+def _on_threads(graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
+    """On threads of this call: those that Dask shares go on with their tasks after an error or Ctrl-C."""
+    pool = ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT)
+    try:
+        return list(threaded.get(graph, keys, pool=pool))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_client(client: Any, graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
+    futures: list[Any] = []
+    try:
+        with deferred():  # otherwise tasks could be submitted, and nobody could name them
+            futures = client.get(graph, keys, sync=False)
+        return list(client.gather(futures))
+    except BaseException:
+        stop_tasks(client, futures, frozenset(graph))
+        raise
+
+
+def stop_tasks(client: Any, futures: Sequence[Any], keys: frozenset[Key]) -> None:
+    """Cancel tasks on a cluster and wait for those that run: what they write must not appear later."""
+    with suppress(Exception):  # the scheduler may be what failed
+        client.cancel(futures, force=True)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while any(client.run(_runs, keys).values()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _runs(keys: frozenset[Key], dask_worker: Any) -> bool:
+    """Whether a worker still runs one of these tasks; a cancelled one goes on until its function returns."""
+    return any(task.key in keys for task in dask_worker.state.all_running_tasks)

@@ -1,0 +1,153 @@
+"""Dask arrays from lazy blocks, and lazy blocks from Dask arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import dask.array as da
+import numpy as np
+
+from outgrad._foreign import kind_of, native, plain
+from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.outline import Outline, Piece
+from outgrad.errors import ValidationError
+from outgrad.graph.dask_names import Key
+from outgrad.graph.draft import Draft
+from outgrad.graph.layers import add_blocks
+from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.memory import Notes
+from outgrad.task import task
+
+
+class RowArray(da.Array):
+    """A Dask array that takes rows and inserts axes in one index, ``values[row, None, :]``.
+
+    Dask inserts axes into the tasks that take the rows and fails where these are no plain slices
+    (dask/dask#11993), so the two are done one after the other.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        inserts = any(part is None for part in parts)
+        if not (inserts and any(isinstance(part, (list, np.ndarray)) for part in parts)):
+            return super().__getitem__(index)  # type: ignore[no-untyped-call]
+        taken = super().__getitem__(tuple(part for part in parts if part is not None))  # type: ignore[no-untyped-call]
+        return taken[tuple(_kept(part) for part in parts if not isinstance(part, (int, np.integer)))]
+
+
+def _kept(part: Any) -> Any:
+    """An inserted axis, or all of an axis that was indexed before."""
+    return part if part is None or part is Ellipsis else slice(None)
+
+
+def is_lazy(array: Any) -> bool:
+    """Whether ``array`` is a Dask array."""
+    return isinstance(array, da.Array)
+
+
+def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da.Array:
+    """Show one array of one block as a Dask array, chunked along its rows."""
+    outline = blocks.outlines[block].at(path)
+    places = list(blocks.chunks_of(block))
+    zeros = (0,) * len(outline.trailing)
+    draft = Draft(places=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
+    draft.add_all(pick, [(place, path) for _, place in places], [[key for key, _ in places]])
+    chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
+    meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
+
+    def note() -> Notes:
+        return Notes({(0, n): rows * outline.row_bytes for n, rows in enumerate(outline.chunk_rows)})
+
+    layer = draft.place("values", [blocks.graph], note)
+    return RowArray(layer.graph, layer.name, chunks, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def from_dask(array: da.Array, block: str) -> LazyBlocks:
+    """Take a Dask array as the values of one block; only rows stay chunked.
+
+    Tasks compare each chunk with what the array says of it, and name ``block`` where they differ.
+    """
+    if any(len(sizes) > 1 for sizes in array.chunks[1:]):
+        array = checked(array, block)
+        array = array.rechunk(dict.fromkeys(range(1, array.ndim), -1))  # type: ignore[no-untyped-call]
+    edges = np.cumsum([0, *array.chunks[0]], dtype=np.int64)
+    draft = Draft()
+    draft.add_all(from_array, *_compared(array, block))
+    parts = tuple((Piece(0, chunk),) for chunk in range(len(edges) - 1))
+    outline = Outline(edges, array.shape[1:], native(array.dtype))
+    return add_blocks("block", draft, [array.dask], parts, (outline,))
+
+
+def checked(array: da.Array, block: str) -> da.Array:
+    """The same array, whose tasks compare each chunk with what the array says of it.
+
+    Dask's own functions do not: cutting and joining chunks of other shapes can lose or mix numbers.
+    """
+    dtype = native(array.dtype)
+    draft = Draft(places=list(_places(array)))
+    constants, needs = _compared(array, block)
+    draft.add_all(given_array, constants, needs)
+    sizes: dict[Key, int] = {
+        (0, number): prod(given.shape) * dtype.itemsize for number, (given,) in enumerate(constants)
+    }
+    layer = draft.place("checked", [array.dask], lambda: Notes(sizes))
+    meta = np.empty((0,) * array.ndim, dtype)
+    return da.Array(layer.graph, layer.name, array.chunks, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def _compared(array: da.Array, block: str) -> tuple[list[tuple[Any, ...]], list[list[Key]]]:
+    """What tasks are told of each chunk, and its key."""
+    places = list(_places(array))
+    return [(_given(array, block, place),) for place in places], [[(array.name, *own) for own in places]]
+
+
+def _places(array: da.Array) -> Iterator[tuple[int, ...]]:
+    return product(*(range(len(sizes)) for sizes in array.chunks))
+
+
+def _given(array: da.Array, block: str, place: tuple[int, ...]) -> Given:
+    shape = tuple(int(sizes[at]) for sizes, at in zip(array.chunks, place, strict=True))
+    return Given(block, place, shape, native(array.dtype))
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a Dask array from outside says of one of its chunks."""
+
+    block: str
+    place: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@task(copies=True)
+def given_array(given: Given, array: Any) -> Array:
+    """Return a chunk of a Dask array from outside as a plain array, if it is what the array says of it."""
+    number: Any = given.place if any(given.place[1:]) else given.place[0]
+    where = f"chunk {number} of the values of {given.block}"
+    if not isinstance(array, np.ndarray):
+        raise ValidationError(f"{where} must be a NumPy array, got {kind_of(array)}")
+    found: Array = plain(where, array)
+    if found.shape != given.shape or found.dtype != given.dtype:
+        raise ValidationError(
+            f"{where} has shape {found.shape} and dtype {found.dtype}, but its Dask array says {given.shape} "
+            f"and {given.dtype}; tell Dask what its function returns, as in map_blocks(…, chunks=…, dtype=…)"
+        )
+    return found
+
+
+@task(copies=True)
+def from_array(given: Given, array: Any) -> ChunkList:
+    return [Chunk(given_array(given, array))]
+
+
+@task(copies=True)
+def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
+    """Take one array out of a part."""
+    return part[place].at(path).values

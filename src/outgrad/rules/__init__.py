@@ -1,1 +1,0 @@
-"""Derivatives: what an operation does to values and gradients."""
