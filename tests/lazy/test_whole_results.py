@@ -94,6 +94,15 @@ def test_results_that_fit_are_computed(client: Client) -> None:
     assert og.sum_over_samples(kept, "system").compute()[0].values[0, 0] == len(kept[0].samples)
 
 
+@pytest.mark.cluster
+def test_workers_do_not_matter_where_another_scheduler_is_named(client: Client) -> None:
+    map = ones(400 * MIB)
+    with pytest.raises(MemoryLimitError):
+        map.compute()
+    assert map.compute(scheduler="sync").nbytes == map.nbytes
+    assert map.persist(scheduler="sync").nbytes == map.nbytes
+
+
 @pytest.mark.parametrize("kind", ["map", "with gradients", "one part"])
 def test_a_result_is_put_together_without_a_third_copy(kind: str) -> None:
     map = ones(32 * MIB)

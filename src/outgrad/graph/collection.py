@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import dask
 from dask import threaded
 from dask.base import DaskMethodsMixin, get_scheduler
 from dask.highlevelgraph import HighLevelGraph
@@ -88,6 +90,12 @@ class _Optimize:
         return Optimizer(workers)
 
 
+def _scheduler(options: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Let the optimizer know which scheduler a call names: Dask does not tell it."""
+    named = options.get("scheduler")
+    return nullcontext() if named is None else dask.config.set(scheduler=named)
+
+
 def _limited_workers(get: Any) -> Workers | None:
     workers = connected_workers(getattr(get, "__self__", None))
     return None if workers is None or workers.limit_bytes is None else workers
@@ -115,6 +123,16 @@ class LazyCollection(DaskMethodsMixin):
 
     def _finalize(self, results: Any) -> Any:
         raise NotImplementedError
+
+    def compute(self, **options: Any) -> Any:
+        """Compute, as :func:`dask.compute` does; a scheduler that is named is asked, and not the client."""
+        with _scheduler(options):
+            return super().compute(**options)  # type: ignore[no-untyped-call]
+
+    def persist(self, **options: Any) -> Any:
+        """Compute and keep the parts, as :func:`dask.persist` does."""
+        with _scheduler(options):
+            return super().persist(**options)  # type: ignore[no-untyped-call]
 
     def __dask_graph__(self) -> HighLevelGraph | None:
         blocks = self._lazy_blocks()
