@@ -17,7 +17,7 @@ from dask.typing import Key
 import outgrad as og
 from lazy import measuring
 from lazy.measuring import CASES, CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
-from outgrad.engine.reduce.chunks import merge_partials
+from outgrad.engine.reduce.chunks import merge_contributions
 from outgrad.graph import memory
 from outgrad.graph.fuse import optimize
 
@@ -78,7 +78,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
     sizes = dict(zip("abcdef", [100, 100, 50, 10, 40, 1], strict=True))
 
     def task(key: Key, *needs: Key) -> Task:
-        return Task(key, merge_partials, *(TaskRef(need) for need in needs))
+        return Task(key, merge_contributions, *(TaskRef(need) for need in needs))
 
     chain = [task("a"), task("b"), task("c", "a", "b"), task("d", "c"), task("e", "d"), task("f", "e")]
     graph = HighLevelGraph(

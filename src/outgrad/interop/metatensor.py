@@ -116,9 +116,9 @@ def to_metatensor(data: Any) -> Any:
     if isinstance(data, Labels):
         return _labels_out(metatensor, data)
     if isinstance(data, TensorBlock):
-        return _block_out(metatensor, data.compute())  # type: ignore[no-untyped-call]
+        return _block_out(metatensor, data.compute())
     if isinstance(data, TensorMap):
-        computed = data.compute()  # type: ignore[no-untyped-call]
+        computed = data.compute()
         blocks = [_block_out(metatensor, block) for block in computed]
         converted = metatensor.TensorMap(_labels_out(metatensor, data.keys), blocks)
         for key, value in data.info().items():

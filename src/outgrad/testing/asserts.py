@@ -44,7 +44,7 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
             _fail("keys", repr(a.keys), repr(b.keys))
         if a.info() != b.info():
             _fail("info", a.info(), b.info())
-    first, second = a.compute()._blocks(), b.compute()._blocks()  # type: ignore[no-untyped-call]
+    first, second = a.compute()._blocks(), b.compute()._blocks()
     for number in range(len(first)):
         where = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
         _compare(where, first, second, number)

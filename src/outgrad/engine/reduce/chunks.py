@@ -212,7 +212,7 @@ REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in 
 
 
 @task(share=lambda kind, *_: SHARES[kind])
-def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
+def contribute(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
     """What each piece contributes to the groups of its rows."""
     out = []
     for own, chunk in zip(local, part, strict=True):
@@ -221,13 +221,13 @@ def partial(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
     return out
 
 
-def cut_partial(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
+def cut_contribution(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
     """Take some groups out of a contribution."""
     return [part[place].rows(*rows)]
 
 
 @task(share=MERGE_SHARE)
-def merge_partials(
+def merge_contributions(
     kind: str, final: bool, recipes: Sequence[tuple[int, Any, Any]], *parts: Sequence[Moments]
 ) -> list[Any]:
     """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""

@@ -11,7 +11,7 @@ import numpy as np
 from outgrad.data.chunking import pack
 from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.positions import span
-from outgrad.engine.reduce.chunks import SPREAD, cut_partial, merge_partials, partial, wide_dtype
+from outgrad.engine.reduce.chunks import SPREAD, contribute, cut_contribution, merge_contributions, wide_dtype
 from outgrad.gradients.scatter import Index
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Draft
@@ -77,7 +77,7 @@ def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     blocks = reduction.blocks
     draft = Draft()
     partial: dict[Key, Key] = {
-        key: draft.add(partial, (reduction.kind, local), (key,), "partial")
+        key: draft.add(contribute, (reduction.kind, local), (key,), "partial")
         for key, local in zip(blocks.keys, reduction.local, strict=True)
     }
     tree = _Tree(reduction, draft)
@@ -138,7 +138,7 @@ class _Tree:
             return source
         key, place = source.place
         group = f"rows-{piece.block}-{piece.chunk}"
-        own = self.draft.add(cut_partial, (place, source.rows), (key,), group)
+        own = self.draft.add(cut_contribution, (place, source.rows), (key,), group)
         self.cut[own] = (source.piece, piece.chunk)
         return Source((own, 0), None, source.where, source.piece)
 
@@ -157,4 +157,4 @@ def _merge_task(
         for piece, own in zip(part, sources, strict=True)
     ]
     constants = reduction.kind, not group, recipes
-    return draft.add(merge_partials, constants, list(numbers), group)
+    return draft.add(merge_contributions, constants, list(numbers), group)
