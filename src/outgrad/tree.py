@@ -1,15 +1,19 @@
-"""Shapes of data that several rooms share."""
+"""Trees: whatever a block has, each of its gradients has too, and their gradients again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Self, TypeVar, cast
 
-Path = tuple[str, ...]
+R = TypeVar("R")
+T = TypeVar("T", bound="Tree")
+
+GradientPath = tuple[str, ...]
 """Parameters that lead from a block to a gradient; () is the block itself."""
 
 
-class Nested:
+class Tree:
     """Something of a block, with the same for every gradient in ``gradients``: by parameter, nested."""
 
     __slots__ = ()
@@ -17,15 +21,59 @@ class Nested:
     gradients: Any
     """A dict from parameters to more of the same class; subclasses say so."""
 
-    def walk(self, path: Path = ()) -> Iterator[tuple[Path, Self]]:
-        """Yield ``(path, part)`` for this and every gradient below it."""
+    def walk(self, path: GradientPath = ()) -> Iterator[tuple[GradientPath, Self]]:
+        """Yield ``(path, node)`` for this and every gradient below it."""
         yield path, self
         for parameter, gradient in self.gradients.items():
             yield from gradient.walk((*path, parameter))
 
-    def at(self, path: Path) -> Self:
+    def at(self, path: GradientPath) -> Self:
         """What is found by following ``path``; this itself for ``()``."""
-        found = self
+        node: Any = self
         for parameter in path:
-            found = found.gradients[parameter]
-        return found
+            node = node.gradients[parameter]
+        return cast("Self", node)
+
+    def map(self, change: Callable[[Self], Self]) -> Self:
+        """Change every node; ``change`` need not look at its gradients, which are replaced."""
+        return zip_map(change, self)
+
+    def select(self, keep: Callable[[GradientPath], bool], path: GradientPath = ()) -> Self:
+        """Leave the gradients whose path is kept, at every depth."""
+        gradients = {
+            name: gradient.select(keep, (*path, name))
+            for name, gradient in self.gradients.items()
+            if keep((*path, name))
+        }
+        return _with_gradients(self, gradients)
+
+
+def fold(make: Callable[..., R], *trees: Any) -> R:
+    """Make something of trees, from the innermost gradients up: ``make(*nodes, gradients)``.
+
+    ``nodes`` are those at one place of all trees, and ``gradients`` is a dict of what was made of the
+    gradients there, which are those of the first tree.
+    """
+    first = trees[0].gradients
+    return make(*trees, {name: fold(make, *(tree.gradients[name] for tree in trees)) for name in first})
+
+
+def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: GradientPath = ()) -> R:
+    """Like :func:`fold`, for what depends on the place: ``make(path, above, *nodes, gradients)``.
+
+    ``above`` are the nodes of which these are gradients, as a tuple; None at the top.
+    """
+    gradients = {
+        name: fold_down(make, *(tree.gradients[name] for tree in trees), above=trees, path=(*path, name))
+        for name in trees[0].gradients
+    }
+    return make(path, above, *trees, gradients)
+
+
+def zip_map(change: Callable[..., T], *trees: Any) -> T:
+    """Make a tree of trees: each node is ``change(*nodes)``, whose gradients are replaced."""
+    return fold(lambda *nodes: _with_gradients(change(*nodes[:-1]), nodes[-1]), *trees)
+
+
+def _with_gradients(node: T, gradients: dict[str, T]) -> T:
+    return cast("T", replace(node, gradients=gradients))  # type: ignore[type-var]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk(Nested):
+class Chunk(Tree):
     """Values of some consecutive samples with all their gradient rows.
 
     ``values`` is (S, *C, P). A gradient is a chunk again, of values (R, *K, *C, P), whose ``table``

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 
 @dataclass(frozen=True)
-class Frame(Nested):
+class Frame(Tree):
     """Trailing shape and dtype of the values, and the same for each gradient.
 
     ``dimensions`` is the number of columns of a gradient's table; at the top it is 0.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from outgrad.labels.labels import Labels
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 
 @dataclass(frozen=True, eq=False)
-class BlockMetadata(Nested):
+class BlockMetadata(Tree):
     """Samples, components and properties of a block, and the same for each gradient.
 
     A gradient repeats the properties of its parent, and has its own components before the parent's.

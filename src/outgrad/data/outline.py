@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 Edges = npt.NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def _rows(edges: Edges) -> Edges:
 
 
 @dataclass(frozen=True)
-class Outline(Nested):
+class Outline(Tree):
     """Shape, dtype and chunk edges of a block's values, and the same for each gradient.
 
     Chunk ``i`` holds rows ``edges[i]:edges[i + 1]`` of the values and of every gradient: co-chunked.

@@ -17,14 +17,14 @@ from outgrad.engine.attach.blocks import RowTable, row_table
 from outgrad.engine.content import Blocks
 from outgrad.graph.layers import made_blocks
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.tree import Nested, Path
+from outgrad.tree import GradientPath, Tree
 
-Starts = Mapping[Path, int]
+Starts = Mapping[GradientPath, int]
 """Position of the first element of each array of a block, when all elements of all blocks are counted."""
 
 
 @dataclass(frozen=True)
-class Space(Nested):
+class Space(Tree):
     """The room of one chunk: shape, dtype, the position of its first element, and its gradient rows."""
 
     shape: tuple[int, ...]
@@ -43,7 +43,7 @@ class _Planner:
     tables: bool = True
 
     def space(
-        self, metadata: BlockMetadata, outline: Outline, path: Path = (), parent_start: int = 0
+        self, metadata: BlockMetadata, outline: Outline, path: GradientPath = (), parent_start: int = 0
     ) -> Space:
         first, last = map(int, outline.edges[self.chunk : self.chunk + 2])
         gradients = {
@@ -103,7 +103,7 @@ def _starts(metadata: Sequence[BlockMetadata]) -> list[Starts]:
     found: list[Starts] = []
     at = 0
     for block in metadata:
-        own: dict[Path, int] = {}
+        own: dict[GradientPath, int] = {}
         for path, below in block.walk():
             own[path] = at
             at += prod(below.shape)

@@ -17,11 +17,11 @@ from outgrad.labels.check import INT32
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import sliced_digest
-from outgrad.tree import Path
+from outgrad.tree import GradientPath
 
 SLICE_ROWS = 2**20
 
-Columns = Mapping[Path, int]
+Columns = Mapping[GradientPath, int]
 """The column of the dimension in the samples of a block, by (), and of its gradients."""
 
 
@@ -43,7 +43,7 @@ def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     return Blocks(metadata, data)
 
 
-def _columns(metadata: BlockMetadata, name: str) -> dict[Path, int]:
+def _columns(metadata: BlockMetadata, name: str) -> dict[GradientPath, int]:
     """The first dimension of a gradient is a row of its parent, whatever the dimensions are called."""
     found = {}
     for path, below in metadata.walk():
@@ -62,7 +62,7 @@ def _dimensions(metadata: BlockMetadata) -> str:
 
 
 def _shifted_labels(
-    where: str, metadata: BlockMetadata, path: Path, columns: Columns, name: str, number: int
+    where: str, metadata: BlockMetadata, path: GradientPath, columns: Columns, name: str, number: int
 ) -> BlockMetadata:
     gradients = {
         parameter: _shifted_labels(where, below, (*path, parameter), columns, name, number)
@@ -120,7 +120,7 @@ def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[
     return [_shifted_chunk(columns, number, chunk, ()) for chunk in part]
 
 
-def _shifted_chunk(columns: Columns, number: int, chunk: Chunk, path: Path) -> Chunk:
+def _shifted_chunk(columns: Columns, number: int, chunk: Chunk, path: GradientPath) -> Chunk:
     gradients = {
         parameter: _shifted_chunk(columns, number, below, (*path, parameter))
         for parameter, below in chunk.gradients.items()

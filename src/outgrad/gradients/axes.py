@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import Chunk, ChunkList
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 Index = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class AxisOrders(Nested):
+class AxisOrders(Tree):
     """The new order of the entries of each component (*K, *C) and of the properties; None where it stays.
 
     A gradient has components of its own, and so orders of its own; the axes that it shares with its parent

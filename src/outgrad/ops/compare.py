@@ -13,7 +13,7 @@ from outgrad.errors import NotEqualError
 from outgrad.ops.operands import T, block_twin, pair
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import Path
+from outgrad.tree import GradientPath
 
 Check = str | Sequence[str]
 AXES = ("samples", "components", "properties")
@@ -237,7 +237,7 @@ def _compare_metadata(
 
 
 def _compare_labels(
-    call: str, path: Path, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
+    call: str, path: GradientPath, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
 ) -> None:
     for axis in axes:
         if getattr(a, axis) != getattr(b, axis):
@@ -253,7 +253,7 @@ def _compare_labels(
         _compare_labels(call, (*path, name), a.gradients[name], b.gradients[name], axes, gradients)
 
 
-def _difference(path: Path, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:
+def _difference(path: GradientPath, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:
     """What metatensor says of labels that differ."""
     counts = len(a.components), len(b.components)
     if axis == "components" and counts[0] != counts[1]:
@@ -284,7 +284,7 @@ def _compare_shapes(tensor: Any, first: Blocks, second: Blocks) -> None:
             )
 
 
-def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, Path] | None:
+def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, GradientPath] | None:
     first, second = operands
     if first.lazy is not None and second.lazy is not None:
         return first_difference(first.lazy, second.lazy, tolerance)

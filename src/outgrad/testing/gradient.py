@@ -18,9 +18,9 @@ from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import GradientPath
 
 Tensor = TensorMap | TensorBlock
-Path = tuple[str, ...]
 
 
 def check_gradient(
@@ -114,7 +114,7 @@ def _block_names(tensor: Tensor) -> Sequence[str]:
     return [f"block {key.print()}" for key in tensor.keys]
 
 
-def _paths(blocks: Blocks) -> list[Path]:
+def _paths(blocks: Blocks) -> list[GradientPath]:
     """Every gradient; all blocks have the same."""
     return [path for path, _ in blocks.metadata[0].walk() if path] if len(blocks) else []
 
@@ -134,7 +134,7 @@ class _Differentiated(NamedTuple):
     """Values, or a gradient, that have a gradient with respect to the parameter in question."""
 
     block: int
-    path: Path
+    path: GradientPath
     chunk: Chunk
     metadata: BlockMetadata
 
@@ -266,5 +266,5 @@ def _labels(metadata: BlockMetadata) -> tuple[Any, ...]:
     return metadata.samples, metadata.components, metadata.properties
 
 
-def _has(metadata: BlockMetadata, path: Path) -> bool:
+def _has(metadata: BlockMetadata, path: GradientPath) -> bool:
     return path in (known for known, _ in metadata.walk())

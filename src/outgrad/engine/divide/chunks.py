@@ -15,13 +15,13 @@ from outgrad.data.rows import lift
 from outgrad.data.slices import cut
 from outgrad.engine.shuffle.chunks import Order, place
 from outgrad.task import task
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 Index = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Division(Nested):
+class Division(Tree):
     """The rows of all parts: those of part n are ``values[starts[n]:stops[n]]``.
 
     ``values`` is the divided array itself where the rows of every part are neighbours in it: then parts are

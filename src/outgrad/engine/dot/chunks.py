@@ -22,7 +22,7 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.apply import gather, unite
 from outgrad.gradients.scatter import Index
 from outgrad.task import task
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 Wanted = Mapping[str, Any]
 """Parameters that a result is differentiated by, each with those of its gradient."""
@@ -60,7 +60,7 @@ def _parameters(chunk: Chunk) -> frozenset[str]:
     return frozenset(path[-1] for path, _ in chunk.walk() if path)
 
 
-def _wanted(nested: Sequence[Nested]) -> Wanted:
+def _wanted(nested: Sequence[Tree]) -> Wanted:
     """The gradients that any of the arguments has, at every depth."""
     names = dict.fromkeys(name for each in nested for name in each.gradients)
     return {

@@ -32,7 +32,7 @@ from outgrad.storage.mts.members import (
 )
 from outgrad.storage.mts.npy import MAX_AXES, table_header
 from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 REPLACED = "The file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
@@ -41,7 +41,7 @@ ROWS_IN_A_BYTE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class StoredBlock(Nested):
+class StoredBlock(Tree):
     """Where the values of a block are in the file, and the same for each gradient."""
 
     prefix: str

@@ -21,7 +21,7 @@ from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, Place, Sizes, pa
 from outgrad.storage.zarr.layout import array_spec, check_dtype
 from outgrad.storage.zarr.repeated_rows import SeenRows
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore, SinkState
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 State = tuple[SinkState, SinkState, SeenRows, tuple[Any, ...]]
 
@@ -49,7 +49,7 @@ class Target:
         return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), chunk_bytes, self.compressor))
 
 
-class GrowingBlock(Nested):
+class GrowingBlock(Tree):
     """A block or a gradient that grows.
 
     Components and properties stay those of the first piece. ``seen`` keeps 8 bytes a sample, to find

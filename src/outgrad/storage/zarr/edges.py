@@ -17,10 +17,10 @@ from outgrad.data.outline import Edges, Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.format import Sizes
+from outgrad.tree import GradientPath
 
 SLICE_ROWS = 2**20
 
-Path = tuple[str, ...]
 Offsets = npt.NDArray[np.int64]
 
 
@@ -58,8 +58,8 @@ def sample_offsets(samples: Labels, parent_rows: int) -> Offsets | None:
 
 
 def fine_edges(
-    metadata: BlockMetadata, outline: Outline, offsets: Mapping[Path, Offsets | None], sizes: Sizes
-) -> dict[Path, Edges]:
+    metadata: BlockMetadata, outline: Outline, offsets: Mapping[GradientPath, Offsets | None], sizes: Sizes
+) -> dict[GradientPath, Edges]:
     """Choose chunk edges of the values and each gradient, about ``sizes.fine_chunk`` bytes apart.
 
     Edges fall on whole samples, and on whole systems where the samples are sorted by system, but for
@@ -74,7 +74,7 @@ def fine_edges(
     return {path: _rows_before(edges, path, offsets) for path in paths}
 
 
-def _rows_before(samples: Edges, path: Path, offsets: Mapping[Path, Offsets | None]) -> Edges:
+def _rows_before(samples: Edges, path: GradientPath, offsets: Mapping[GradientPath, Offsets | None]) -> Edges:
     """The rows of the array at ``path`` that come before each of some samples of the block."""
     rows = samples
     for depth in range(len(path)):
@@ -84,7 +84,7 @@ def _rows_before(samples: Edges, path: Path, offsets: Mapping[Path, Offsets | No
     return rows
 
 
-def _cumulative_bytes(outline: Outline, offsets: Mapping[Path, Offsets | None]) -> Offsets:
+def _cumulative_bytes(outline: Outline, offsets: Mapping[GradientPath, Offsets | None]) -> Offsets:
     samples = np.arange(outline.shape[0] + 1, dtype=np.int64)
     total = np.zeros_like(samples)
     for path, array in outline.walk():

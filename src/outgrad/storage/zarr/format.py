@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from outgrad.storage.zarr.codecs import Compressor, chain_to_json
-from outgrad.tree import Nested
+from outgrad.tree import Tree
 
 FORMAT = "outgrad-archive"
 FORMAT_VERSION = 1
@@ -175,7 +175,7 @@ class TableSpec(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockSpec(Nested):
+class BlockSpec(Tree):
     """A block or a gradient: places of its arrays, numbers of its tables, and its chunk edges.
 
     ``edges`` are rows at which a reader may cut: on whole samples, the same number in values and gradients.

@@ -26,8 +26,7 @@ from outgrad.storage.zarr.format import (
     TableSpec,
     path_in_block,
 )
-
-Path = tuple[str, ...]
+from outgrad.tree import GradientPath
 
 KEYS_INLINE = 100_000
 """Keys of a map are written into the commit up to this number, so that opening reads nothing else."""
@@ -142,7 +141,7 @@ class Layout:
     """Numbers of the tables whose rows are still to be written."""
 
 
-def block_path(number: int, path: Path) -> str:
+def block_path(number: int, path: GradientPath) -> str:
     """``blocks/3/gradients/positions/``: metatensor's path, and where arrays are that do not share one."""
     return f"blocks/{number}/{path_in_block(path)}"
 
@@ -200,7 +199,7 @@ def lay_out_tables(
     return Layout(tuple(everything), specs, tuple(tables.labels), blocks, 0, tuple(unwritten))
 
 
-def _values_wish(number: int, path: Path, outline: Outline) -> Wish:
+def _values_wish(number: int, path: GradientPath, outline: Outline) -> Wish:
     own = f"{block_path(number, path)}values"
     check_dtype(outline.dtype, own)
     return Wish(own, f"shared/{path_in_block(path)}values", outline.dtype, outline.shape[0], outline.trailing)
@@ -240,9 +239,9 @@ def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterator[
 
 def finish_block(
     block: BlockSpec,
-    edges: dict[Path, Edges],
-    offsets: dict[Path, Place | None],
-    path: Path = (),
+    edges: dict[GradientPath, Edges],
+    offsets: dict[GradientPath, Place | None],
+    path: GradientPath = (),
 ) -> BlockSpec:
     """Add chunk edges and the places of offsets."""
     return replace(
@@ -298,7 +297,7 @@ def users(segment: SegmentSpec) -> list[list[Users]]:
     return found
 
 
-def _parent_samples(block: BlockSpec, path: Path) -> int:
+def _parent_samples(block: BlockSpec, path: GradientPath) -> int:
     for parameter in path[:-1]:
         block = block.gradients[parameter]
     return block.samples

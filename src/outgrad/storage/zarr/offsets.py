@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.storage.zarr.codecs import Compressor
-from outgrad.storage.zarr.edges import Offsets, Path, fine_edges, sample_offsets
+from outgrad.storage.zarr.edges import Offsets, fine_edges, sample_offsets
 from outgrad.storage.zarr.format import OFFSET_DTYPE, ArraySpec, BlockSpec, Place, Sizes
 from outgrad.storage.zarr.layout import array_spec, block_path, finish_block
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
+from outgrad.tree import GradientPath
 
 Key = tuple[str, int]
 """Digest of the gradient's samples and rows of its parent: they decide what the offsets are."""
@@ -41,8 +42,8 @@ class OffsetWriter:
 
     def finish(self, number: int, block: BlockSpec, metadata: BlockMetadata, outline: Outline) -> BlockSpec:
         """Write the offsets of a block's gradients, and return the block with their places and its edges."""
-        found: dict[Path, Offsets | None] = {}
-        places: dict[Path, Place | None] = {}
+        found: dict[GradientPath, Offsets | None] = {}
+        places: dict[GradientPath, Place | None] = {}
         for path, gradient in metadata.walk():
             if path:
                 parent = metadata.at(path[:-1])
