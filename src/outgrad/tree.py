@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 R = TypeVar("R")
 T = TypeVar("T", bound="Tree")
@@ -32,7 +32,8 @@ class Tree:
         node: Any = self
         for parameter in path:
             node = node.gradients[parameter]
-        return cast("Self", node)
+        found: Self = node
+        return found
 
     def map(self, change: Callable[[Self], Self]) -> Self:
         """Change every node; ``change`` need not look at its gradients, which are replaced."""
@@ -72,8 +73,9 @@ def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: Grad
 
 def zip_map(change: Callable[..., T], *trees: Any) -> T:
     """Make a tree of trees: each node is ``change(*nodes)``, whose gradients are replaced."""
-    return fold(lambda *nodes: _with_gradients(change(*nodes[:-1]), nodes[-1]), *trees)
+    result: T = fold(lambda *nodes: _with_gradients(change(*nodes[:-1]), nodes[-1]), *trees)
+    return result
 
 
 def _with_gradients(node: T, gradients: dict[str, T]) -> T:
-    return cast("T", replace(node, gradients=gradients))  # type: ignore[type-var]
+    return replace(node, gradients=gradients)  # type: ignore[type-var]
