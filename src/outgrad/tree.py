@@ -37,7 +37,8 @@ class Tree:
 
     def map(self, change: Callable[[Self], Self]) -> Self:
         """Change every node; ``change`` need not look at its gradients, which are replaced."""
-        return zip_map(change, self)
+        changed: Self = zip_map(change, self)
+        return changed
 
     def select(self, keep: Callable[[GradientPath], bool], path: GradientPath = ()) -> Self:
         """Leave the gradients whose path is kept, at every depth."""
