@@ -47,7 +47,8 @@ class Tree:
             for name, gradient in self.gradients.items()
             if keep((*path, name))
         }
-        return _with_gradients(self, gradients)
+        selected: Self = _with_gradients(self, gradients)
+        return selected
 
 
 def fold(make: Callable[..., R], *trees: Any) -> R:
