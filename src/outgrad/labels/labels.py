@@ -60,6 +60,8 @@ class Labels(LabelSets, LabelColumns, Saving):
     LabelsEntry(system=0, atom=5)
     """
 
+    _kind = "labels"
+
     __slots__ = ()
 
     def __init__(self, names: str | Iterable[str], values: Any, assume_unique: bool = False) -> None:

@@ -1,19 +1,20 @@
-"""How labels, blocks and maps write and read themselves; the functions stand above, and register here."""
+"""How labels, blocks and maps write and read themselves, by the functions of the same meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, ClassVar, Self
 
-REGISTERED: dict[tuple[type, str], Callable[..., Any]] = {}
-"""(class, method) → function; filled by ``outgrad.storage``."""
+from outgrad.late import late
 
 
 class Saving:
     """``save``, ``save_buffer``, ``load`` and ``load_buffer`` by the functions of the same meaning."""
 
     __slots__ = ()
+
+    _kind: ClassVar[str]
+    """What is in a file of one of this class: ``map``, ``block`` or ``labels``."""
 
     def save(
         self, file: str | PathLike[str] | BinaryIO, use_numpy: bool = False, *, overwrite: bool = False
@@ -41,7 +42,7 @@ class Saving:
         >>> len(og.Labels.load("names.mts"))
         3
         """
-        registered(type(self), "save")(file, self, use_numpy, overwrite=overwrite)
+        late("storage.api", "save")(file, self, use_numpy, overwrite=overwrite)
 
     def save_buffer(self, use_numpy: bool = False) -> memoryview:
         """Return the bytes of an ``.mts`` file: see :func:`outgrad.io.save_buffer`.
@@ -63,7 +64,7 @@ class Saving:
         >>> len(og.Labels.load_buffer(buffer))
         3
         """
-        found: memoryview = registered(type(self), "save_buffer")(self, use_numpy)
+        found: memoryview = late("storage.buffers", "save_buffer")(self, use_numpy)
         return found
 
     @classmethod
@@ -87,7 +88,7 @@ class Saving:
         ArchiveError
             If there is something else in the file; the message says what reads it.
         """
-        return registered(cls, "load")(file)  # type: ignore[no-any-return]
+        return late("storage.loading", f"load_{cls._kind}")(file)  # type: ignore[no-any-return]
 
     @classmethod
     def load_buffer(cls, buffer: bytes | bytearray | memoryview, use_numpy: bool = False) -> Self:
@@ -110,9 +111,4 @@ class Saving:
         ArchiveError
             If there is something else in the bytes; the message says what reads it.
         """
-        return registered(cls, "load_buffer")(buffer)  # type: ignore[no-any-return]
-
-
-def registered(kind: type, name: str) -> Callable[..., Any]:
-    """Return the function that stands for the method ``name`` of ``kind``."""
-    return next(REGISTERED[base, name] for base in kind.__mro__ if (base, name) in REGISTERED)
+        return late("storage.buffers", f"load_{cls._kind}_buffer")(buffer)  # type: ignore[no-any-return]

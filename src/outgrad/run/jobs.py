@@ -14,7 +14,7 @@ import numpy as np
 
 from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
 from outgrad.labels.labels import Labels
-from outgrad.ops import public_operations
+from outgrad.operations import public_operations
 from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
 from outgrad.run.document import Document, Value, listed, nearest, read_document
 from outgrad.run.report import explain

@@ -71,6 +71,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
         gradients: None
     """
 
+    _kind = "block"
+
     _source: Blocks
     _number: int
     _path: tuple[str, ...]

@@ -55,6 +55,8 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
                6
     """
 
+    _kind = "map"
+
     _keys: Labels
     _content: Blocks
 

@@ -1,15 +1,11 @@
-"""The operators of blocks and maps; the operations themselves stand above, and register here."""
+"""The operators of blocks and maps, by the operations of the same meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from typing import Any, Self
 
-Operation = Callable[..., Any]
-
-REGISTERED: dict[tuple[type, str], Operation] = {}
-"""(class, operation) → function; filled by ``outgrad.ops``."""
+from outgrad.late import late
 
 
 class Operators:
@@ -18,63 +14,55 @@ class Operators:
     # NumPy must not take a map for an array of objects in ``np.float64(2) * map``.
     __array_ufunc__ = None
 
-    def _operate(self, name: str, *others: Any, **options: Any) -> Any:
-        return REGISTERED[_base(type(self)), name](self, *others, **options)
+    def _operate(self, name: str, *others: Any, module: str = "pointwise") -> Self:
+        result: Self = late(f"ops.{module}", name)(self, *others)
+        return result
 
     def __add__(self, other: Any) -> Self:
-        return self._operate("add", other)  # type: ignore[no-any-return]
+        return self._operate("add", other)
 
     def __radd__(self, other: Any) -> Self:
-        return self._operate("add", other)  # type: ignore[no-any-return]
+        return self._operate("add", other)
 
     def __sub__(self, other: Any) -> Self:
-        return self._operate("subtract", other)  # type: ignore[no-any-return]
+        return self._operate("subtract", other)
 
     def __rsub__(self, other: Any) -> Self:
-        return self._operate("subtract_from", other)  # type: ignore[no-any-return]
+        return self._operate("subtract_from", other)
 
     def __mul__(self, other: Any) -> Self:
-        return self._operate("multiply", other)  # type: ignore[no-any-return]
+        return self._operate("multiply", other)
 
     def __rmul__(self, other: Any) -> Self:
-        return self._operate("multiply", other)  # type: ignore[no-any-return]
+        return self._operate("multiply", other)
 
     def __truediv__(self, other: Any) -> Self:
-        return self._operate("divide", other)  # type: ignore[no-any-return]
+        return self._operate("divide", other)
 
     def __rtruediv__(self, other: Any) -> Self:
-        return self._operate("divide_into", other)  # type: ignore[no-any-return]
+        return self._operate("divide_into", other)
 
     def __pow__(self, other: Any) -> Self:
-        return self._operate("pow", other)  # type: ignore[no-any-return]
+        return self._operate("pow", other)
 
     def __rpow__(self, other: Any) -> Self:
-        return self._operate("pow_of", other)  # type: ignore[no-any-return]
+        return self._operate("pow_of", other)
 
     def __matmul__(self, other: Any) -> Self:
-        return self._operate("dot", other)  # type: ignore[no-any-return]
+        return self._operate("dot", other, module="linear")
 
     def __neg__(self) -> Self:
-        return self._operate("multiply", -1)  # type: ignore[no-any-return]
+        return self._operate("multiply", -1)
 
     def __pos__(self) -> Self:
         return copy(self)
 
     def __abs__(self) -> Self:
-        return self._operate("abs", None)  # type: ignore[no-any-return]
+        return self._operate("abs")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Operators):
             return NotImplemented
-        return bool(self._operate("equal", other))
+        return bool(self._operate("equal", other, module="compare"))
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def _base(kind: type) -> type:
-    return next(base for base in kind.__mro__ if (base, "add") in REGISTERED)
-
-
-def register(kind: type, name: str, operation: Operation) -> None:
-    """Make ``operation`` the meaning of the operator ``name`` of ``kind``."""
-    REGISTERED[kind, name] = operation

@@ -1,4 +1,4 @@
-"""The methods of a map that move dimensions; the functions stand above, and register as operators do."""
+"""The methods of a map that move dimensions; by the functions of the same name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from outgrad.labels.labels import Labels
+from outgrad.late import late
 from outgrad.tensor.operators import Operators
 
 
@@ -65,7 +66,8 @@ class Reshaping(Operators):
         )
         """
         options = {"fill_value": fill_value, "sort_samples": sort_samples}
-        return self._operate("keys_to_properties", keys_to_move, **options)  # type: ignore[no-any-return]
+        result: Self = late("ops.keys", "keys_to_properties")(self, keys_to_move, **options)
+        return result
 
     def keys_to_samples(
         self,
@@ -122,7 +124,8 @@ class Reshaping(Operators):
         )
         """
         options = {"fill_value": fill_value, "sort_samples": sort_samples}
-        return self._operate("keys_to_samples", keys_to_move, **options)  # type: ignore[no-any-return]
+        result: Self = late("ops.keys", "keys_to_samples")(self, keys_to_move, **options)
+        return result
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> Self:
         """Put components in front of the properties, one after the other.
@@ -155,4 +158,5 @@ class Reshaping(Operators):
         >>> map.components_to_properties("xyz").block().properties.names
         ['xyz', 'property']
         """
-        return self._operate("components_to_properties", dimensions)  # type: ignore[no-any-return]
+        result: Self = late("ops.keys", "components_to_properties")(self, dimensions)
+        return result
