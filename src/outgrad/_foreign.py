@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -111,3 +112,9 @@ def of_package(thing: object) -> bool:
 
 def _package(thing: object) -> str:
     return type(thing).__module__.partition(".")[0]
+
+
+def is_dask_array(array: Any) -> bool:
+    """Whether ``array`` is a Dask array: nobody has one who has not imported ``dask.array``."""
+    dask_array = sys.modules.get("dask.array")
+    return dask_array is not None and isinstance(array, dask_array.Array)

@@ -18,7 +18,9 @@ ANSWERS = ("ops.compare", "ops.create", "ops.metadata", "ops.switches")
 def _all() -> dict[str, Callable[..., Any]]:
     """Every public function of the operations; the one list of them is that of the package."""
     named = {name: getattr(outgrad, name) for name in dir(outgrad)}
-    return {name: item for name, item in named.items() if not ismodule(item) and _home(item).startswith("ops.")}
+    return {
+        name: item for name, item in named.items() if not ismodule(item) and _home(item).startswith("ops.")
+    }
 
 
 def _home(function: Any) -> str:

@@ -46,11 +46,6 @@ def _kept(part: Any) -> Any:
     return part if part is None or part is Ellipsis else slice(None)
 
 
-def is_lazy(array: Any) -> bool:
-    """Whether ``array`` is a Dask array."""
-    return isinstance(array, da.Array)
-
-
 def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da.Array:
     """Show one array of one block as a Dask array, chunked along its rows."""
     outline = blocks.outlines[block].at(path)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from outgrad._foreign import is_dask_array
 from outgrad.errors import ValidationError
-from outgrad.graph.dask_arrays import checked, is_lazy
 from outgrad.labels.labels import Labels
+from outgrad.late import late
 from outgrad.tensor import check
 from outgrad.tensor.block import TensorBlock
 
@@ -76,8 +77,10 @@ def block_from_array(
 
 
 def _folded(array: Any, shape: tuple[int, ...]) -> Any:
-    if is_lazy(array):  # chunks of other shapes would be folded too
-        array = checked(array, f"block_from_array, of an array of shape {array.shape}")
+    if is_dask_array(array):  # chunks of other shapes would be folded too
+        array = late("graph.dask_arrays", "checked")(
+            array, f"block_from_array, of an array of shape {array.shape}"
+        )
     return array.reshape(shape)
 
 

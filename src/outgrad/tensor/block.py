@@ -16,10 +16,10 @@ from outgrad.engine.convert import conversion, converted, copied
 from outgrad.engine.joining import single
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection
-from outgrad.graph.dask_arrays import dask_array, from_dask
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
+from outgrad.late import late
 from outgrad.tensor import check, show
 from outgrad.tensor.given import given_block
 from outgrad.tensor.operators import Operators
@@ -106,7 +106,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
         """Where the content is; errors of its chunks name the block by its key."""
         if self._given is None:
             return self._source, self._number, self._path
-        data = from_dask(self._given, f"block {number} {keys.entry(number).print()}")
+        named = f"block {number} {keys.entry(number).print()}"
+        data = late("graph.dask_arrays", "from_dask")(self._given, named)
         return Blocks((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
@@ -115,7 +116,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
         """The (S, *C, P) array: NumPy, or a Dask array chunked along the samples."""
         lazy = self._source.lazy
         if lazy is not None:
-            return dask_array(lazy, self._number, self._path)
+            return late("graph.dask_arrays", "dask_array")(lazy, self._number, self._path)
         return self._source.chunk(self._number).at(self._path).values
 
     @values.setter

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from outgrad._foreign import check_class, class_name, kind_of, of_package, plain
+from outgrad._foreign import check_class, class_name, is_dask_array, kind_of, of_package, plain
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
-from outgrad.graph.dask_arrays import is_lazy
 from outgrad.labels.labels import Labels
 
 NUMERIC_KINDS = "biufc"
@@ -19,7 +18,7 @@ NUMERIC_KINDS = "biufc"
 def array(values: Any) -> Any:
     """Return values as they are kept: plain NumPy arrays or Dask arrays, of numbers."""
     call = "TensorBlock: values"
-    if not (isinstance(values, np.ndarray) or is_lazy(values)):
+    if not (isinstance(values, np.ndarray) or is_dask_array(values)):
         advice = "" if of_package(values) else "; convert with numpy.asarray(…)"
         raise TypeError(f"{call} must be a NumPy or Dask array, got {kind_of(values)}{advice}")
     if values.dtype.kind not in NUMERIC_KINDS:

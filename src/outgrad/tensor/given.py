@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from outgrad._foreign import is_dask_array
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
-from outgrad.graph.dask_arrays import from_dask, is_lazy
 from outgrad.labels.labels import Labels
+from outgrad.late import late
 from outgrad.tensor import check, show
 
 
@@ -24,6 +25,8 @@ def given_block(
     check.components(components)
     metadata = BlockMetadata(samples, components, properties)
     check.axes(values.shape, metadata)
-    if is_lazy(values):
-        return Blocks((metadata,), from_dask(values, show.named(metadata))), values
+    if is_dask_array(values):
+        return Blocks(
+            (metadata,), late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
+        ), values
     return Blocks((metadata,), (Chunk(values),)), None
