@@ -52,7 +52,7 @@ class TestReadme:
             "python3 -m venv .venv && .venv/bin/pip install . "
             "&& .venv/bin/outgrad run examples/square.yaml --overwrite\n",
             "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' "
-            "&& .venv/bin/pytest -n 2 --dist loadfile\n",
+            "&& .venv/bin/pytest -n 2 --dist worksteal\n",
         ]
 
     def test_example_prints_what_is_shown(self, checkout: Path) -> None:
