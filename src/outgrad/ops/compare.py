@@ -231,26 +231,26 @@ def _compare_metadata(
 ) -> None:
     for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
         try:
-            _compare_labels(call, (), a, b, axes, gradients)
+            _compare_labels(call, a, b, axes, gradients)
         except NotEqualError as error:
             raise NotEqualError(f"{_where(tensor, number)}{error}") from None
 
 
 def _compare_labels(
-    call: str, path: GradientPath, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str], gradients: bool
+    call: str, first: BlockMetadata, second: BlockMetadata, axes: Sequence[str], gradients: bool
 ) -> None:
-    for axis in axes:
-        if getattr(a, axis) != getattr(b, axis):
-            raise NotEqualError(f"inputs to '{call}' {_difference(path, axis, a, b)}")
-    if not gradients:
-        return
-    if a.gradients.keys() != b.gradients.keys():
-        raise NotEqualError(
-            f"inputs to '{call}' should have the same gradient parameters; "
-            f"{_below(path) or 'they'} have {list(a.gradients)} and {list(b.gradients)}"
-        )
-    for name in a.gradients:
-        _compare_labels(call, (*path, name), a.gradients[name], b.gradients[name], axes, gradients)
+    for path, a in first.walk():
+        b = second.at(path)
+        for axis in axes:
+            if getattr(a, axis) != getattr(b, axis):
+                raise NotEqualError(f"inputs to '{call}' {_difference(path, axis, a, b)}")
+        if not gradients:
+            return
+        if a.gradients.keys() != b.gradients.keys():
+            raise NotEqualError(
+                f"inputs to '{call}' should have the same gradient parameters; "
+                f"{_below(path) or 'they'} have {list(a.gradients)} and {list(b.gradients)}"
+            )
 
 
 def _difference(path: GradientPath, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:

@@ -315,7 +315,7 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
     names = {c.names[0]: None for m in blocks.metadata for _, below in m.walk() for c in below.components}
     if len(blocks):
         _check_known("rename_dimension", "components", old, list(names))
-    return like(tensor, Blocks(tuple(_each(m, renamed) for m in blocks.metadata), blocks.data))
+    return like(tensor, Blocks(tuple(m.map(renamed) for m in blocks.metadata), blocks.data))
 
 
 # ---- what all of them share ----
@@ -349,18 +349,13 @@ def _samples(
 ) -> BlockMetadata:
     if below is None:
         return replace(metadata, samples=samples)
+    # from the top down, unlike Tree.map: an error names the dimensions of the outermost gradient
     gradients = {name: _samples(g, below(g.samples), below) for name, g in metadata.gradients.items()}
     return replace(metadata, samples=samples, gradients=gradients)
 
 
 def _properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:
-    return _each(metadata, lambda own: replace(own, properties=properties))
-
-
-def _each(metadata: BlockMetadata, change: Callable[[BlockMetadata], BlockMetadata]) -> BlockMetadata:
-    """Change the labels of a block and of its gradients."""
-    gradients = {name: _each(gradient, change) for name, gradient in metadata.gradients.items()}
-    return replace(change(metadata), gradients=gradients)
+    return metadata.map(lambda own: replace(own, properties=properties))
 
 
 def _renamed(labels: Labels, old: str, new: str) -> Labels:

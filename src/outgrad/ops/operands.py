@@ -144,14 +144,14 @@ def _both_names(a: Sequence[Labels], b: Sequence[Labels]) -> str:
 
 def check_same_names(call: str, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str] = AXES) -> None:
     """Blocks that are to be in one map agree in names and gradient parameters; entries may differ."""
-    found = [_names(metadata, axes) for metadata in (a, b)]
-    for kind, names in found[0].items():
-        if names != found[1][kind]:
-            raise NotEqualError(
-                f"inputs to '{call}' should have the same {kind}; found {names} and {found[1][kind]}"
-            )
-    for parameter, gradient in a.gradients.items():
-        check_same_names(call, gradient, b.gradients[parameter], ("samples", "components"))
+    for path, own in a.walk():
+        compared = ("samples", "components") if path else axes
+        others = _names(b.at(path), compared)
+        for kind, names in _names(own, compared).items():
+            if names != others[kind]:
+                raise NotEqualError(
+                    f"inputs to '{call}' should have the same {kind}; found {names} and {others[kind]}"
+                )
 
 
 def _names(metadata: BlockMetadata, axes: Sequence[str]) -> dict[str, list[str]]:

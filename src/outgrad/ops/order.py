@@ -19,6 +19,7 @@ from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import fold, zip_map
 
 Index = npt.NDArray[np.integer]
 
@@ -117,7 +118,7 @@ def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Bloc
     ]
     if not numbers:
         return blocks
-    metadata = tuple(_with_entries(m, own) for m, own in zip(blocks.metadata, orders, strict=True))
+    metadata = tuple(zip_map(_with_entries, m, own) for m, own in zip(blocks.metadata, orders, strict=True))
     if blocks.lazy is None:
         chunks = [permute_entries(blocks.chunk(n), own) for n, own in enumerate(orders)]
         return Blocks(metadata, tuple(chunks))
@@ -130,10 +131,12 @@ def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Bloc
 
 
 def _entry_orders(metadata: BlockMetadata, axes: Sequence[str], descending: bool) -> AxisOrders:
-    components = [_order(c, descending) if "components" in axes else None for c in metadata.components]
-    properties = _order(metadata.properties, descending) if "properties" in axes else None
-    gradients = {name: _entry_orders(below, axes, descending) for name, below in metadata.gradients.items()}
-    return AxisOrders((*components, properties), gradients)
+    def orders(own: BlockMetadata, gradients: dict[str, AxisOrders]) -> AxisOrders:
+        components = [_order(c, descending) if "components" in axes else None for c in own.components]
+        properties = _order(own.properties, descending) if "properties" in axes else None
+        return AxisOrders((*components, properties), gradients)
+
+    return fold(orders, metadata)
 
 
 def _with_entries(metadata: BlockMetadata, axes: AxisOrders) -> BlockMetadata:
@@ -142,9 +145,6 @@ def _with_entries(metadata: BlockMetadata, axes: AxisOrders) -> BlockMetadata:
         metadata,
         components=tuple(_taken(c, own) for c, own in zip(metadata.components, components, strict=True)),
         properties=_taken(metadata.properties, properties),
-        gradients={
-            name: _with_entries(below, axes.gradients[name]) for name, below in metadata.gradients.items()
-        },
     )
 
 
@@ -182,11 +182,8 @@ def _target(place: int, metadata: BlockMetadata, order: Index | None, rows: Orde
 
 
 def _rows_sorted(metadata: BlockMetadata, descending: bool) -> bool:
-    return all(
-        is_sorted_rows(_turned(gradient.samples.values) if descending else gradient.samples.values)
-        and _rows_sorted(gradient, descending)
-        for gradient in metadata.gradients.values()
-    )
+    tables = (below.samples.values for path, below in metadata.walk() if path)
+    return all(is_sorted_rows(_turned(table) if descending else table) for table in tables)
 
 
 def _turned(table: Table) -> Table:

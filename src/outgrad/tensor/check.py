@@ -150,20 +150,22 @@ def same_names(metadata: Sequence[BlockMetadata], dtypes: Iterable[Any]) -> None
                 f"TensorMap: block 0 has dtype {found[0]}, block {number} has {dtype}; "
                 "convert one of them with .to(dtype=…)"
             )
-        _same_names(metadata[0], other, f"block {number}")
+        _same_names(metadata[0], other, number)
 
 
-def _same_names(first: BlockMetadata, other: BlockMetadata, where: str) -> None:
-    for kind, a, b in (
-        ("sample names", first.samples.names, other.samples.names),
-        ("component names", _component_names(first.components), _component_names(other.components)),
-        ("property names", first.properties.names, other.properties.names),
-        ("gradients", sorted(first.gradients), sorted(other.gradients)),
-    ):
-        if a != b:
-            raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
-    for name, gradient in first.gradients.items():
-        _same_names(gradient, other.gradients[name], f"gradient {name!r} of {where}")
+def _same_names(first: BlockMetadata, other: BlockMetadata, number: int) -> None:
+    for path, own in first.walk():
+        below = other.at(path)
+        for kind, a, b in (
+            ("sample names", own.samples.names, below.samples.names),
+            ("component names", _component_names(own.components), _component_names(below.components)),
+            ("property names", own.properties.names, below.properties.names),
+            ("gradients", sorted(own.gradients), sorted(below.gradients)),
+        ):
+            if a != b:
+                gradients = "".join(f"gradient {name!r} of " for name in reversed(path))
+                where = f"{gradients}block {number}"
+                raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
 
 
 def _component_names(given: Sequence[Labels]) -> list[str]:
