@@ -18,7 +18,9 @@ from outgrad.errors import NotEqualError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows
 from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import GradientPath
 
 T = TypeVar("T", TensorMap, TensorBlock)
 
@@ -163,25 +165,26 @@ def _names(metadata: BlockMetadata, axes: Sequence[str]) -> dict[str, list[str]]
     return {**dict(found[axis] for axis in axes), "gradients": sorted(metadata.gradients)}
 
 
-def _check_gradients(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
-    if a.gradients.keys() != b.gradients.keys():
-        raise NotEqualError(
-            f"inputs to '{call}' should have the same gradient parameters; in {where} found "
-            f"{list(a.gradients)} and {list(b.gradients)}"
-        )
-    for name in a.gradients:
-        _check_gradient(call, a.gradients[name], b.gradients[name], f"gradient {name!r} of {where}")
+def _check_gradients(call: str, first: BlockMetadata, second: BlockMetadata, where: str) -> None:
+    for path, a in first.walk():
+        b = second.at(path)
+        if path:
+            _check_gradient(call, path, a, b, where)
+        if a.gradients.keys() != b.gradients.keys():
+            raise NotEqualError(
+                f"inputs to '{call}' should have the same gradient parameters; in {gradient_of(path, where)} "
+                f"found {list(a.gradients)} and {list(b.gradients)}"
+            )
 
 
-def _check_gradient(call: str, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
+def _check_gradient(call: str, path: GradientPath, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
     if a.samples.names != b.samples.names or not agree(a.components, b.components):
         raise NotEqualError(
-            f"inputs to '{call}' should have the same gradients: sample names or components of {where} are "
-            "not the same, found "
+            f"inputs to '{call}' should have the same gradients: sample names or components of "
+            f"{gradient_of(path, where)} are not the same, found "
             f"{a.samples.names}, {[c.names for c in a.components]} and "
             f"{b.samples.names}, {[c.names for c in b.components]}"
         )
-    _check_gradients(call, a, b, where)
 
 
 def names_of(call: str, argument: str, given: Any) -> list[str]:

@@ -11,6 +11,7 @@ from outgrad._foreign import check_class, class_name, is_dask_array, kind_of, of
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
+from outgrad.tree import GradientPath
 
 NUMERIC_KINDS = "biufc"
 
@@ -163,9 +164,13 @@ def _same_names(first: BlockMetadata, other: BlockMetadata, number: int) -> None
             ("gradients", sorted(own.gradients), sorted(below.gradients)),
         ):
             if a != b:
-                gradients = "".join(f"gradient {name!r} of " for name in reversed(path))
-                where = f"{gradients}block {number}"
+                where = gradient_of(path, f"block {number}")
                 raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
+
+
+def gradient_of(path: GradientPath, block: str) -> str:
+    """Say where a path leads: ``"gradient 'cell' of gradient 'positions' of block 1"``."""
+    return "".join(f"gradient {name!r} of " for name in reversed(path)) + block
 
 
 def _component_names(given: Sequence[Labels]) -> list[str]:
