@@ -287,7 +287,7 @@ def test_a_pass_of_which_another_thread_has_a_share(tmp_path: Path, monkeypatch:
         thread.join()
 
 
-FORGOTTEN = {"mts_checks.py", "_signals.py", "computing.py", "leftovers.py", "starting.py"}
+FORGOTTEN = {"checks.py", "_signals.py", "computing.py", "leftovers.py", "starting.py"}
 """Conditions of a pass over a member, which children forget; events of the main thread alone; pools that end
 with the call that makes them."""
 

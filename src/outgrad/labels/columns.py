@@ -45,7 +45,7 @@ class LabelColumns(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels("atom", [[4], [5]]).insert(0, "system", [0, 0]).names
         ['system', 'atom']
         """
@@ -80,7 +80,7 @@ class LabelColumns(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels("system", [[0], [1]]).append("atom", [7, 7]).values.tolist()
         [[0, 7], [1, 7]]
         """
@@ -106,7 +106,7 @@ class LabelColumns(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels(["system", "atom"], [[0, 4]]).permute([1, 0])[0]
         LabelsEntry(atom=4, system=0)
         """
@@ -141,7 +141,7 @@ class LabelColumns(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels(["system", "atom"], [[0, 4], [0, 5]]).remove("system").names
         ['atom']
         """
@@ -180,7 +180,7 @@ class LabelColumns(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels(["structure", "atom"], [[0, 4]]).rename("structure", "system").names
         ['system', 'atom']
         """

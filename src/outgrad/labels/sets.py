@@ -73,7 +73,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels("n", [[4], [1]]).union(Labels("n", [[0], [1]]))["n"]
         array([4, 1, 0], dtype=int32)
         """
@@ -103,7 +103,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> union, first, second = Labels("n", [[4], [1]]).union_and_mapping(Labels("n", [[0], [1]]))
         >>> first, second
         (array([0, 1]), array([2, 1]))
@@ -135,7 +135,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels("n", [[4], [1], [2]]).intersection(Labels("n", [[2], [4], [7], [8]]))["n"]
         array([4, 2], dtype=int32)
         """
@@ -170,7 +170,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> common, first, second = Labels("n", [[4], [1]]).intersection_and_mapping(Labels("n", [[1]]))
         >>> first, second
         (array([-1,  0]), array([0]))
@@ -206,7 +206,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels("n", [[4], [1], [2]]).difference(Labels("n", [[1]]))["n"]
         array([4, 2], dtype=int32)
         """
@@ -236,7 +236,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> rest, mapping = Labels("n", [[4], [1], [2]]).difference_and_mapping(Labels("n", [[1]]))
         >>> mapping
         array([ 0, -1,  1])
@@ -270,7 +270,7 @@ class LabelSets(StoredLabels):
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> labels = Labels(["system", "atom"], [[0, 1], [0, 2], [1, 1]])
         >>> labels.select(Labels("atom", [[1], [7]]))
         array([0, 2])

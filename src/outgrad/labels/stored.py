@@ -91,7 +91,7 @@ class StoredLabels:
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> kept = Labels.range("atom", 3)
         >>> labels = Labels.from_source("atom", 3, kept.digest, source=kept)
         >>> labels == kept, labels.is_loaded
@@ -174,7 +174,7 @@ class StoredLabels:
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> Labels.range("atom", 5).read(1, 3)
         array([[1], [2]], dtype=int32)
         """
@@ -199,7 +199,7 @@ class StoredLabels:
 
         Examples
         --------
-        >>> from outgrad.labels import Labels
+        >>> from outgrad import Labels
         >>> [labels.values.tolist() for labels in Labels.range("atom", 3).slices([0, 1], [1, 3])]
         [[[0]], [[1], [2]]]
         """
