@@ -20,7 +20,7 @@ import outgrad.cli
 import outgrad.run
 from outgrad.cli import main
 from outgrad.cli.console import console
-from outgrad.run.show import visible
+from outgrad.run.visible import visible
 
 SOURCES = [
     path

@@ -15,8 +15,7 @@ from outgrad._signals import termination_as_interrupt
 from outgrad.cli import tables
 from outgrad.cli.console import console, say, write
 from outgrad.errors import JobError
-from outgrad.run.describe import describe
-from outgrad.run.report import explain
+from outgrad.late import late
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -50,7 +49,7 @@ class Command(click.Command):
         except (Exception, KeyboardInterrupt) as error:
             if debug:
                 raise
-            message = explain(error).replace("overwrite=True", "--overwrite")
+            message = late("run.report", "explain")(error).replace("overwrite=True", "--overwrite")
             say(f"outgrad: {message}", stderr=True)
             ctx.exit(WRONG_USAGE if isinstance(error, JobError) else FAILED)
 
@@ -129,7 +128,7 @@ def run_command(
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def info_command(path: str, as_json: bool) -> None:
     """Tell what PATH holds, without reading values."""
-    found = describe(path)
+    found = late("run.describe", "describe")(path)
     if as_json:
         write(f"{json.dumps(found, indent=2)}\n")
     else:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import rich.console
 from rich.text import Text
 
-from outgrad.run.show import visible
+from outgrad.run.visible import visible
 
 PIPE_WIDTH = 200
 """Columns where there is no terminal: lines for other programs are not folded."""

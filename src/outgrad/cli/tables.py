@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dask.utils import format_bytes
 from rich.table import Table
 
 from outgrad.cli.console import console
-from outgrad.run.describe import gradients_text
 
 MAXIMUM_BLOCKS = 50
 
@@ -71,3 +70,12 @@ def _block_cells(block: dict[str, Any]) -> list[str]:
         format_bytes(block["bytes"]),
         f"{count}, largest {largest}" if count > 1 else "1",
     ]
+
+
+def gradients_text(gradients: Mapping[str, Any]) -> str:
+    """Gradients in one cell of a table: ``positions (4, 3, 8)``, nested ones in brackets."""
+    return ", ".join(
+        f"{name} {tuple(gradient['shape'])}"
+        + (f" [{gradients_text(gradient['gradients'])}]" if gradient["gradients"] else "")
+        for name, gradient in gradients.items()
+    )

@@ -1,19 +1,6 @@
 """Jobs: read, check and run them on a cluster, with memory decided before."""
 
-from outgrad.run.execute import run_job
-from outgrad.run.jobs import Job, build, read_job
-from outgrad.run.report import Projection, Summary
-from outgrad.run.spec import ClusterSpec, SchedulerAddress, embedded, read_where
+import lazy_loader
 
-__all__ = [
-    "ClusterSpec",
-    "Job",
-    "Projection",
-    "SchedulerAddress",
-    "Summary",
-    "build",
-    "embedded",
-    "read_job",
-    "read_where",
-    "run_job",
-]
+# The names are in __init__.pyi; they are imported when they are first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,3 @@ def _array(metadata: BlockMetadata, outline: Outline) -> Json:
             name: _array(metadata.gradients[name], gradient) for name, gradient in outline.gradients.items()
         },
     }
-
-
-def gradients_text(gradients: Mapping[str, Json]) -> str:
-    """Gradients in one cell of a table: ``positions (4, 3, 8)``, nested ones in brackets."""
-    return ", ".join(
-        f"{name} {tuple(gradient['shape'])}"
-        + (f" [{gradients_text(gradient['gradients'])}]" if gradient["gradients"] else "")
-        for name, gradient in gradients.items()
-    )
