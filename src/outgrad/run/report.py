@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dask.utils import format_bytes
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
@@ -18,6 +17,7 @@ from outgrad.errors import ClusterError, OutgradError
 from outgrad.graph.memory import TaskMemory
 from outgrad.graph.workers import Workers
 from outgrad.run.watch import WorkerState
+from outgrad.units import format_bytes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-from dask.utils import format_bytes
 from distributed import Client
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from outgrad.run.visible import visible
+from outgrad.units import format_bytes
 
 
 class Screen:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import psutil
-from dask.utils import format_bytes
 
 from outgrad.errors import MemoryLimitError
+from outgrad.units import format_bytes
 
 try:
     import resource

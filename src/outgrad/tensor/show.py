@@ -7,12 +7,12 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from dask.utils import format_bytes
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
 from outgrad.graph.names import digest
 from outgrad.labels.labels import Labels
+from outgrad.units import format_bytes
 
 MAX_KEYS = 20
 STYLE = "text-align:left;vertical-align:top;white-space:nowrap;padding:0.2em 0.8em 0.2em 0"
