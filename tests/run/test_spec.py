@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-from importlib import resources
 from pathlib import Path
 
 import dask
@@ -28,12 +27,6 @@ def read(folder: Path, text: str) -> ClusterSpec:
     where = read_where(path)
     assert isinstance(where, ClusterSpec)
     return where
-
-
-def test_the_copy_in_the_repository_is_the_one_in_the_package() -> None:
-    assert (ROOT / "cluster/local.yaml").read_text() == (
-        resources.files("outgrad.run") / "local.yaml"
-    ).read_text()
 
 
 def test_a_specification_is_read(tmp_path: Path) -> None:
