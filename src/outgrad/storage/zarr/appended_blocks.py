@@ -21,9 +21,9 @@ from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, Place, Sizes, pa
 from outgrad.storage.zarr.layout import array_spec, check_dtype
 from outgrad.storage.zarr.repeated_rows import SeenRows
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore, SinkState
-from outgrad.tree import Tree
+from outgrad.tree import GradientPath, Tree, fold, fold_down
 
-State = tuple[SinkState, SinkState, SeenRows, tuple[Any, ...]]
+State = list[tuple[SinkState, SinkState, SeenRows]]
 
 _LAST_ROW = 2**31
 
@@ -68,27 +68,24 @@ class GrowingBlock(Tree):
             for parameter, gradient in metadata.gradients.items()
         }
 
-    def append(self, metadata: BlockMetadata, chunk: Chunk, parent_rows: int | None = None) -> None:
-        """Add the rows of a checked piece; ``parent_rows`` is how many rows the parent had before it."""
-        own_rows = self.values.rows
-        for rows in slices(metadata.samples):
-            self.samples.append(rows if parent_rows is None else _shifted(rows, parent_rows))
-        self.values.append(chunk.values)
-        for parameter, gradient in self.gradients.items():
-            gradient.append(metadata.gradients[parameter], chunk.gradients[parameter], own_rows)
+    def append(self, metadata: BlockMetadata, chunk: Chunk) -> None:
+        """Add the rows of a checked piece."""
+        before = {path: own.values.rows for path, own in self.walk()}
+        for path, own in self.walk():
+            for rows in slices(metadata.at(path).samples):
+                own.samples.append(_shifted(rows, before[path[:-1]]) if path else rows)
+            own.values.append(chunk.at(path).values)
 
     def state(self) -> State:
         """What :meth:`restore` needs to forget what comes after."""
-        below = tuple(gradient.state() for gradient in self.gradients.values())
-        return self.values.state(), self.samples.state(), self.seen, below
+        return [(own.values.state(), own.samples.state(), own.seen) for _, own in self.walk()]
 
     def restore(self, state: State) -> None:
         """Forget all rows that were appended since."""
-        values, samples, self.seen, below = state
-        self.values.restore(values)
-        self.samples.restore(samples)
-        for gradient, own in zip(self.gradients.values(), below, strict=True):
-            gradient.restore(own)
+        for (_, own), (values, samples, seen) in zip(self.walk(), state, strict=True):
+            own.seen = seen
+            own.values.restore(values)
+            own.samples.restore(samples)
 
     def find(self, rows: Table) -> tuple[int, int] | None:
         """Find the first sample that is one of ``rows``: its place there, and the row that it has here."""
@@ -147,14 +144,13 @@ class GrowingBlock(Tree):
 
     def check_arrays(self, metadata: BlockMetadata, chunk: Chunk) -> None:
         """Refuse arrays that are not what their labels say."""
-        if chunk.values.shape != metadata.shape or chunk.values.dtype != self.dtype:
-            raise ValidationError(
-                f"append: {self._name} has values of shape {chunk.values.shape} and dtype "
-                f"{chunk.values.dtype}, where its labels and the pieces before ask for {metadata.shape} and "
-                f"{self.dtype}"
-            )
-        for parameter, gradient in self.gradients.items():
-            gradient.check_arrays(metadata.gradients[parameter], chunk.gradients[parameter])
+        for path, own in self.walk():
+            values, shape = chunk.at(path).values, metadata.at(path).shape
+            if values.shape != shape or values.dtype != own.dtype:
+                raise ValidationError(
+                    f"append: {own._name} has values of shape {values.shape} and dtype {values.dtype}, where "
+                    f"its labels and the pieces before ask for {shape} and {own.dtype}"
+                )
 
     @property
     def _name(self) -> str:
@@ -163,9 +159,12 @@ class GrowingBlock(Tree):
     @property
     def signature(self) -> tuple[Any, ...]:
         """What all blocks of a map have in common: names, dtype, and those of the gradients."""
-        names = (self.metadata.samples, *self.metadata.components, self.metadata.properties)
-        gradients = tuple((p, gradient.signature) for p, gradient in sorted(self.gradients.items()))
-        return (*(tuple(labels.names) for labels in names), self.dtype.name, *gradients)
+        return fold(_signature, self)
+
+
+def _signature(block: GrowingBlock, gradients: dict[str, Any]) -> tuple[Any, ...]:
+    names = (block.metadata.samples, *block.metadata.components, block.metadata.properties)
+    return (*(tuple(labels.names) for labels in names), block.dtype.name, *sorted(gradients.items()))
 
 
 def _shifted(rows: Table, by: int) -> Table:
@@ -206,20 +205,27 @@ class GrownArrays:
 
     def close(self, block: GrowingBlock) -> tuple[BlockMetadata, Outline]:
         """Write what is left of a block and its gradients; return their labels and shapes."""
+        tables = {path: self._close_own(own) for path, own in block.walk()}
+
+        def labels(path: GradientPath, _: object, own: GrowingBlock, gradients: Any) -> BlockMetadata:
+            return replace(own.metadata, samples=tables[path], gradients=gradients)
+
+        return fold_down(labels, block), fold(_outline, block)
+
+    def _close_own(self, block: GrowingBlock) -> Labels:
         self.value_places.append(self._add(block.values))
         place = self._add(block.samples)
         table = WrittenTable(self._store, self.arrays[-1], self.checksums[-1])
         samples = table.labels(block.metadata.samples.names)
         self.sample_places.append((samples, place))
-        children = {parameter: self.close(gradient) for parameter, gradient in block.gradients.items()}
-        metadata = replace(
-            block.metadata, samples=samples, gradients={p: own for p, (own, _) in children.items()}
-        )
-        edges = np.array([0, len(samples)], dtype=np.int64)
-        outlines = {parameter: outline for parameter, (_, outline) in children.items()}
-        return metadata, Outline(edges, metadata.trailing, block.dtype, outlines)
+        return samples
 
     def _add(self, sink: RowSink) -> Place:
         self.arrays.append(sink.close())
         self.checksums.append(sink.checksums)
         return Place(len(self.arrays) - 1, 0)
+
+
+def _outline(block: GrowingBlock, gradients: dict[str, Outline]) -> Outline:
+    edges = np.array([0, block.values.rows], dtype=np.int64)
+    return Outline(edges, block.metadata.trailing, block.dtype, gradients)

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from outgrad.storage.zarr.format import ArraySpec, BlockSpec, Kind, SegmentSpec, TableSpec
+from outgrad.tree import GradientPath
 
 MAXIMUM_BYTES = 2**60
 """Of all arrays of a segment: sums of bytes stay far from 64 bits."""
@@ -106,23 +107,24 @@ def _label_rows(segment: SegmentSpec) -> dict[int, int]:
 
 
 def _names_mistake(segment: SegmentSpec) -> str:
-    expected = _signature(segment, segment.blocks[0]) if segment.blocks else ()
+    expected = _signature(segment, segment.blocks[0]) if segment.blocks else {}
     for number, block in enumerate(segment.blocks):
         if _signature(segment, block) != expected:
             return f"block {number} has other names, gradients or another dtype than block 0"
     return ""
 
 
-def _signature(segment: SegmentSpec, block: BlockSpec) -> tuple[Any, ...]:
+def _signature(segment: SegmentSpec, block: BlockSpec) -> dict[GradientPath, tuple[Any, ...]]:
     tables = segment.tables
-    gradients = block.gradients
-    return (
-        tables[block.samples].names,
-        tables[block.properties].names,
-        [tables[number].names for number in block.components],
-        segment.arrays[block.values.array].dtype,
-        [(name, _signature(segment, gradients[name])) for name in sorted(gradients)],
-    )
+    return {
+        path: (
+            tables[spec.samples].names,
+            tables[spec.properties].names,
+            [tables[number].names for number in spec.components],
+            segment.arrays[spec.values.array].dtype,
+        )
+        for path, spec in block.walk()
+    }
 
 
 def kind_mistake(kind: Kind, segment: SegmentSpec) -> str:

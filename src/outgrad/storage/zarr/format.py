@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from outgrad.storage.zarr.codecs import Compressor, chain_to_json
-from outgrad.tree import Tree
+from outgrad.tree import GradientPath, Tree, fold_down
 
 FORMAT = "outgrad-archive"
 FORMAT_VERSION = 1
@@ -260,7 +260,7 @@ def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
         "keys": {"table": segment.keys, "values": segment.key_values},
         "arrays": [_array_to_json(array, chains) for array in segment.arrays],
         "tables": [_table_to_json(table, names) for table in segment.tables],
-        "blocks": [_block_to_json(block, segment) for block in segment.blocks],
+        "blocks": [fold_down(_block_to_json, block) for block in segment.blocks],
         "checksums": None
         if manifest is None
         else {**_array_to_json(manifest.array, chains), "crc32c": manifest.checksums},
@@ -289,17 +289,19 @@ def _table_to_json(table: TableSpec, names: list[Any]) -> list[Any]:
     return [*table.place, table.rows, _number_of(list(table.names), names), table.digest]
 
 
-def _block_to_json(block: BlockSpec, segment: SegmentSpec, is_gradient: bool = False) -> dict[str, Any]:
+def _block_to_json(
+    path: GradientPath, _: object, block: BlockSpec, gradients: dict[str, Any]
+) -> dict[str, Any]:
     """Left out: what a gradient shares with its block, and edges of a single chunk."""
     out: dict[str, Any] = {"values": block.values, "samples": block.samples}
     if block.components:
         out["components"] = block.components
-    if not is_gradient:
+    if not path:
         out["properties"] = block.properties
     if len(block.edges) > 2:
         out["edges"] = block.edges
     if block.offsets is not None:
         out["offsets"] = block.offsets
-    if block.gradients:
-        out["gradients"] = [[p, _block_to_json(g, segment, True)] for p, g in block.gradients.items()]
+    if gradients:
+        out["gradients"] = [list(item) for item in gradients.items()]
     return out

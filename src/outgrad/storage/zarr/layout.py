@@ -26,7 +26,7 @@ from outgrad.storage.zarr.format import (
     TableSpec,
     path_in_block,
 )
-from outgrad.tree import GradientPath
+from outgrad.tree import GradientPath, fold_down
 
 KEYS_INLINE = 100_000
 """Keys of a map are written into the commit up to this number, so that opening reads nothing else."""
@@ -178,9 +178,7 @@ def lay_out_tables(
     Table 0, the keys, has an array of its own, for whoever looks with Zarr alone.
     """
     remaining = iter(places)
-    blocks = tuple(
-        _block(block, block_path(number, ()), tables, remaining) for number, block in enumerate(metadata)
-    )
+    blocks = tuple(_block(number, block, tables, remaining) for number, block in enumerate(metadata))
     everything = list(arrays)
     found = dict(tables.places)
     unwritten = sorted(tables.wishes)
@@ -214,45 +212,41 @@ def check_dtype(dtype: np.dtype[Any], path: str) -> None:
         )
 
 
-def _block(metadata: BlockMetadata, path: str, tables: Tables, places: Iterator[Place]) -> BlockSpec:
+def _block(number: int, metadata: BlockMetadata, tables: Tables, places: Iterator[Place]) -> BlockSpec:
     """The places of one block and its gradients; edges and offsets are added by :func:`finish_block`."""
-    if path.count("/") // 2 - 1 > MAXIMUM_DEPTH:  # blocks/3/gradients/positions/gradients/…
-        raise ValidationError(
-            f"save: {path} are gradients of gradients of …, more than the {MAXIMUM_DEPTH} levels of an "
-            "archive; remove_gradients leaves some out"
+    found: dict[GradientPath, BlockSpec] = {}
+    for path, own in metadata.walk():  # in this order tables get their numbers
+        prefix = block_path(number, path)
+        if len(path) > MAXIMUM_DEPTH:
+            raise ValidationError(
+                f"save: {prefix} are gradients of gradients of …, more than the {MAXIMUM_DEPTH} levels of an "
+                "archive; remove_gradients leaves some out"
+            )
+        found[path] = BlockSpec(
+            values=next(places),
+            samples=tables.number(own.samples, f"{prefix}samples"),
+            components=tuple(
+                tables.number(component, f"{prefix}components/{axis}")
+                for axis, component in enumerate(own.components)
+            ),
+            properties=tables.number(own.properties, f"{prefix}properties"),
+            edges=(0, len(own.samples)),
         )
-    return BlockSpec(
-        values=next(places),
-        samples=tables.number(metadata.samples, f"{path}samples"),
-        components=tuple(
-            tables.number(component, f"{path}components/{axis}")
-            for axis, component in enumerate(metadata.components)
-        ),
-        properties=tables.number(metadata.properties, f"{path}properties"),
-        edges=(0, len(metadata.samples)),
-        gradients={
-            parameter: _block(gradient, f"{path}{path_in_block((parameter,))}", tables, places)
-            for parameter, gradient in metadata.gradients.items()
-        },
-    )
+        if path:
+            found[path[:-1]].gradients[path[-1]] = found[path]
+    return found[()]
 
 
 def finish_block(
-    block: BlockSpec,
-    edges: dict[GradientPath, Edges],
-    offsets: dict[GradientPath, Place | None],
-    path: GradientPath = (),
+    block: BlockSpec, edges: dict[GradientPath, Edges], offsets: dict[GradientPath, Place | None]
 ) -> BlockSpec:
     """Add chunk edges and the places of offsets."""
-    return replace(
-        block,
-        edges=tuple(edges[path].tolist()),
-        offsets=offsets.get(path),
-        gradients={
-            parameter: finish_block(gradient, edges, offsets, (*path, parameter))
-            for parameter, gradient in block.gradients.items()
-        },
-    )
+
+    def finished(path: GradientPath, _: object, own: BlockSpec, gradients: dict[str, BlockSpec]) -> BlockSpec:
+        own_edges = tuple(edges[path].tolist())
+        return replace(own, edges=own_edges, offsets=offsets.get(path), gradients=gradients)
+
+    return fold_down(finished, block)
 
 
 def key_values(keys: Labels, is_inline: bool) -> tuple[tuple[int, ...], ...] | None:
@@ -292,12 +286,6 @@ def users(segment: SegmentSpec) -> list[list[Users]]:
             if not path:
                 add_table(spec.properties, f"{prefix}properties")
             if spec.offsets is not None:
-                parent = _parent_samples(block, path)
-                add(spec.offsets, segment.tables[parent].rows + 1, f"{prefix}offsets")
+                parent = segment.tables[block.at(path[:-1]).samples]
+                add(spec.offsets, parent.rows + 1, f"{prefix}offsets")
     return found
-
-
-def _parent_samples(block: BlockSpec, path: GradientPath) -> int:
-    for parameter in path[:-1]:
-        block = block.gradients[parameter]
-    return block.samples

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from outgrad.labels.packing import Table
 from outgrad.storage.zarr.format import ArraySpec, BlockSpec, Kind, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.storage.zarr.seams import Array, Rows, merge_rows
+from outgrad.tree import GradientPath, fold
 
 KEPT_ARCHIVES = 16
 """Parsed commits kept a process."""
@@ -76,7 +78,7 @@ class ZarrReader:
         wanted = [rows for request in requests for rows in _wanted(archive.segment, request)]
         arrays = iter(_read_merged(archive, wanted))
         blocks = archive.segment.blocks
-        return [_chunk(archive, blocks[request.block], iter(request.ranges), arrays) for request in requests]
+        return [_chunk(archive, blocks[request.block], request.ranges, arrays) for request in requests]
 
     def read_table(self, number: int, start: int, stop: int) -> Table:
         """Read rows [start, stop) of a label table of the segment."""
@@ -115,23 +117,20 @@ def _read_merged(archive: OpenArchive, wanted: Sequence[Rows]) -> Iterator[Array
 def _chunk(
     archive: OpenArchive,
     block: BlockSpec,
-    ranges: Iterator[tuple[int, int]],
+    ranges: Sequence[tuple[int, int]],
     arrays: Iterator[Array],
-    parent_start: int | None = None,
 ) -> Chunk:
     """Put the arrays of a block together; parents are numbered from the start of the parent's rows."""
-    start, _ = next(ranges)
-    values = next(arrays)
-    table = None
-    if parent_start is not None:
-        table = next(arrays)
-        archive.check_table(block.samples, start, table)
-        table = _local(table, parent_start)
-    gradients = {
-        parameter: _chunk(archive, gradient, ranges, arrays, start)
-        for parameter, gradient in block.gradients.items()
-    }
-    return Chunk(values, gradients, table)
+    found: dict[GradientPath, Chunk] = {(): Chunk(next(arrays))}
+    starts: dict[GradientPath, int] = {}
+    for (path, spec), (start, _) in zip(block.walk(), ranges, strict=True):
+        starts[path] = start
+        if path:
+            values, table = next(arrays), next(arrays)
+            archive.check_table(spec.samples, start, table)
+            found[path] = Chunk(values, table=_local(table, starts[path[:-1]]))
+            found[path[:-1]].gradients[path[-1]] = found[path]
+    return found[()]
 
 
 def _local(table: Array, parent_start: int) -> Table:
@@ -202,8 +201,8 @@ def open_archive(path: str | Path) -> Opened:
         kind=commit.kind,
         info=dict(commit.info),
         keys=labels[segment.keys] if keys is None else keys,
-        metadata=tuple(_metadata(block, labels) for block in segment.blocks),
-        outlines=tuple(_outline(block, segment.arrays) for block in segment.blocks),
+        metadata=tuple(fold(labels.metadata, block) for block in segment.blocks),
+        outlines=tuple(fold(partial(_outline, segment.arrays), block) for block in segment.blocks),
         reader=reader,
         version=commit.version,
         token=token,
@@ -225,21 +224,11 @@ class _Labels:
     def __getitem__(self, number: int) -> Labels:
         return self._all[number]
 
-
-def _metadata(block: BlockSpec, labels: _Labels) -> BlockMetadata:
-    return BlockMetadata(
-        labels[block.samples],
-        tuple(labels[number] for number in block.components),
-        labels[block.properties],
-        {parameter: _metadata(gradient, labels) for parameter, gradient in block.gradients.items()},
-    )
+    def metadata(self, block: BlockSpec, gradients: dict[str, BlockMetadata]) -> BlockMetadata:
+        components = tuple(self[number] for number in block.components)
+        return BlockMetadata(self[block.samples], components, self[block.properties], gradients)
 
 
-def _outline(block: BlockSpec, arrays: Sequence[ArraySpec]) -> Outline:
+def _outline(arrays: Sequence[ArraySpec], block: BlockSpec, gradients: dict[str, Outline]) -> Outline:
     spec = arrays[block.values.array]
-    return Outline(
-        np.array(block.edges, dtype=np.int64),
-        spec.shape[1:],
-        spec.dtype,
-        {parameter: _outline(gradient, arrays) for parameter, gradient in block.gradients.items()},
-    )
+    return Outline(np.array(block.edges, dtype=np.int64), spec.shape[1:], spec.dtype, gradients)
