@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -32,7 +32,7 @@ from outgrad.storage.mts.members import (
 )
 from outgrad.storage.mts.npy import MAX_AXES, table_header
 from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
-from outgrad.tree import Tree
+from outgrad.tree import GradientPath, Tree
 
 REPLACED = "The file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
@@ -220,11 +220,20 @@ class MtsContent:
     def chunk(self, request: Request) -> Chunk:
         """Read the rows of one chunk."""
         ranges = iter(request.ranges)
-        chunk = self._chunk(self.block(request.block), ranges)
+        found: dict[GradientPath, Chunk] = {}
+        spans: dict[GradientPath, tuple[int, int]] = {}
+        for path, stored in self.block(request.block).walk():
+            spans[path] = next(ranges)
+            values = self._rows(stored, *spans[path])
+            if path:
+                table = self._local_table(stored, spans[path], spans[path[:-1]])
+                found[path[:-1]].gradients[path[-1]] = found[path] = Chunk(values, table=table)
+            else:
+                found[path] = Chunk(values)
         if next(ranges, None) is not None:
             where = self.file.where(layout.block_prefix(self.kind, request.block))
             raise file_error(where, "it has fewer gradients than are asked for", REPLACED)
-        return chunk
+        return found[()]
 
     def block(self, number: int) -> StoredBlock:
         """Return where the arrays of a block are; their headers are read once."""
@@ -248,10 +257,7 @@ class MtsContent:
         }
         return StoredBlock(prefix, values, gradients)
 
-    def _chunk(
-        self, stored: StoredBlock, ranges: Iterator[tuple[int, int]], parent: tuple[int, int] | None = None
-    ) -> Chunk:
-        start, stop = next(ranges)
+    def _rows(self, stored: StoredBlock, start: int, stop: int) -> npt.NDArray[Any]:
         if not 0 <= start <= stop <= stored.values.rows:
             where = self.file.where(stored.values.member.name)
             raise file_error(
@@ -264,12 +270,7 @@ class MtsContent:
         else:
             self._check(member)
             values = read_rows(self._source, stored.values, start, stop)
-        table = None if parent is None else self._local_table(stored, (start, stop), parent)
-        gradients = {
-            parameter: self._chunk(below, ranges, (start, stop))
-            for parameter, below in stored.gradients.items()
-        }
-        return Chunk(values, gradients, table)
+        return values
 
     def _local_table(
         self, stored: StoredBlock, own: tuple[int, int], parent: tuple[int, int]

@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, BinaryIO
@@ -323,29 +324,22 @@ def _entries(
     elif info:
         raise FileFormatError(f"cannot write {path!r}: a file of one block has no info. Save a map instead.")
     for number, (labels, outline) in enumerate(zip(metadata, outlines, strict=True)):
-        yield from _block_entries(path, layout.block_prefix(kind, number), labels, outline, ())
+        yield from _block_entries(path, layout.block_prefix(kind, number), labels, outline)
     if info:
         yield _Entry(layout.INFO, _info(path, info))
 
 
-def _block_entries(
-    path: str, prefix: str, metadata: BlockMetadata, outline: Outline, below: tuple[str, ...]
-) -> Iterator[_Entry]:
-    yield _array(path, layout.values_name(prefix), outline, below)
-    yield _table(path, layout.samples_name(prefix), metadata.samples)
-    for number, component in enumerate(metadata.components):
-        yield _table(path, layout.component_name(prefix, number), component)
-    if not below:
-        yield _table(path, layout.properties_name(prefix), metadata.properties)
-    for parameter, gradient in outline.gradients.items():
-        _check_parameter(path, (*below, parameter))
-        yield from _block_entries(
-            path,
-            layout.gradient_prefix(prefix, parameter),
-            metadata.gradients[parameter],
-            gradient,
-            (*below, parameter),
-        )
+def _block_entries(path: str, block: str, metadata: BlockMetadata, outline: Outline) -> Iterator[_Entry]:
+    for below, array in outline.walk():
+        if below:
+            _check_parameter(path, below)
+        prefix, labels = reduce(layout.gradient_prefix, below, block), metadata.at(below)
+        yield _array(path, layout.values_name(prefix), array, below)
+        yield _table(path, layout.samples_name(prefix), labels.samples)
+        for number, component in enumerate(labels.components):
+            yield _table(path, layout.component_name(prefix, number), component)
+        if not below:
+            yield _table(path, layout.properties_name(prefix), labels.properties)
 
 
 def _array(path: str, name: str, outline: Outline, below: tuple[str, ...]) -> _Entry:
