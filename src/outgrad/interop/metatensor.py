@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
 from outgrad.labels.labels import Labels
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import fold
 
 INSTALL = "metatensor is not installed; install it with: pip install 'outgrad[metatensor]'"
 
@@ -116,10 +119,9 @@ def to_metatensor(data: Any) -> Any:
     if isinstance(data, Labels):
         return _labels_out(metatensor, data)
     if isinstance(data, TensorBlock):
-        return _block_out(metatensor, data.compute())
+        return _blocks_out(metatensor, data)[0]
     if isinstance(data, TensorMap):
-        computed = data.compute()
-        blocks = [_block_out(metatensor, block) for block in computed]
+        blocks = _blocks_out(metatensor, data)
         converted = metatensor.TensorMap(_labels_out(metatensor, data.keys), blocks)
         for key, value in data.info().items():
             converted.set_info(key, value)
@@ -132,13 +134,17 @@ def _labels_out(metatensor: Any, labels: Labels) -> Any:
     return metatensor.Labels(labels.names, labels.values.copy(), assume_unique=True)
 
 
-def _block_out(metatensor: Any, block: TensorBlock) -> Any:
-    converted = metatensor.TensorBlock(
-        values=block.values,
-        samples=_labels_out(metatensor, block.samples),
-        components=[_labels_out(metatensor, component) for component in block.components],
-        properties=_labels_out(metatensor, block.properties),
-    )
-    for parameter, gradient in block.gradients():
-        converted.add_gradient(parameter, _block_out(metatensor, gradient))
-    return converted
+def _blocks_out(metatensor: Any, tensor: TensorMap | TensorBlock) -> list[Any]:
+    def converted(metadata: BlockMetadata, chunk: Chunk, gradients: dict[str, Any]) -> Any:
+        block = metatensor.TensorBlock(
+            values=chunk.values,
+            samples=_labels_out(metatensor, metadata.samples),
+            components=[_labels_out(metatensor, component) for component in metadata.components],
+            properties=_labels_out(metatensor, metadata.properties),
+        )
+        for parameter, gradient in gradients.items():
+            block.add_gradient(parameter, gradient)
+        return block
+
+    blocks = tensor.compute()._blocks()
+    return [fold(converted, metadata, blocks.chunk(n)) for n, metadata in enumerate(blocks.metadata)]

@@ -15,6 +15,7 @@ from outgrad.storage.places import source_path
 from outgrad.storage.zarr.format import FORMAT_VERSION
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import fold
 
 Json = dict[str, Any]
 
@@ -76,7 +77,7 @@ def _versions(path: Path) -> Json:
 def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
     return [
         {
-            **_array(own, outline),
+            **fold(_array, outline, own),
             "chunk_rows": list(outline.chunk_rows),
             "largest_chunk_bytes": int(outline.chunk_bytes.max(initial=0)),
         }
@@ -84,7 +85,7 @@ def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
     ]
 
 
-def _array(metadata: BlockMetadata, outline: Outline) -> Json:
+def _array(outline: Outline, metadata: BlockMetadata, gradients: dict[str, Json]) -> Json:
     """Values or a gradient: ``bytes`` are with the gradients below."""
     return {
         "shape": list(outline.shape),
@@ -93,7 +94,5 @@ def _array(metadata: BlockMetadata, outline: Outline) -> Json:
         "samples": list(metadata.samples.names),
         "components": [name for component in metadata.components for name in component.names],
         "properties": list(metadata.properties.names),
-        "gradients": {
-            name: _array(metadata.gradients[name], gradient) for name, gradient in outline.gradients.items()
-        },
+        "gradients": gradients,
     }

@@ -12,6 +12,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import GradientPath
 
 
 def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> None:
@@ -51,8 +52,14 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
 
 
 def _compare(where: str, first: Blocks, second: Blocks, number: int) -> None:
-    _compare_labels(where, first.metadata[number], second.metadata[number])
-    _compare_arrays(where, first.chunk(number), second.chunk(number))
+    for path, metadata in first.metadata[number].walk():
+        _compare_labels(_place(path, where), metadata, second.metadata[number].at(path))
+    for path, chunk in first.chunk(number).walk():
+        _compare_arrays(_place(path, where), chunk, second.chunk(number).at(path))
+
+
+def _place(path: GradientPath, where: str) -> str:
+    return "".join(f"gradient {name!r} of " for name in reversed(path)) + where
 
 
 def _compare_labels(where: str, a: BlockMetadata, b: BlockMetadata) -> None:
@@ -61,8 +68,6 @@ def _compare_labels(where: str, a: BlockMetadata, b: BlockMetadata) -> None:
             _fail(f"{axis} of {where}", getattr(a, axis), getattr(b, axis))
     if sorted(a.gradients) != sorted(b.gradients):
         _fail(f"gradients of {where}", sorted(a.gradients), sorted(b.gradients))
-    for name in a.gradients:
-        _compare_labels(f"gradient {name!r} of {where}", a.gradients[name], b.gradients[name])
 
 
 def _compare_arrays(where: str, a: Chunk, b: Chunk) -> None:
@@ -71,8 +76,6 @@ def _compare_arrays(where: str, a: Chunk, b: Chunk) -> None:
     if a.values.shape != b.values.shape or a.values.tobytes() != b.values.tobytes():
         with np.printoptions(threshold=20, precision=17):
             _fail(f"values of {where}", a.values, b.values)
-    for name in a.gradients:
-        _compare_arrays(f"gradient {name!r} of {where}", a.gradients[name], b.gradients[name])
 
 
 def _fail(what: str, a: Any, b: Any) -> NoReturn:

@@ -18,7 +18,7 @@ from outgrad.labels.tables import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
+from outgrad.tree import GradientPath, fold
 
 Tensor = TensorMap | TensorBlock
 
@@ -204,14 +204,13 @@ def _own_components(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]
 def _moved(blocks: Blocks, direction: _Direction, by: float) -> Blocks:
     """Move values, and gradients that are differentiated, along ``direction``."""
 
-    def move(chunk: Chunk, metadata: BlockMetadata) -> Chunk:
-        below = {name: move(g, metadata.gradients[name]) for name, g in chunk.gradients.items()}
+    def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
         values = chunk.values
         if direction.parameter in chunk.gradients:
             values = values + by * direction.derivative(chunk, metadata)
-        return Chunk(values, below)
+        return Chunk(values, gradients)
 
-    data = tuple(move(blocks.chunk(n), metadata) for n, metadata in enumerate(blocks.metadata))
+    data = tuple(fold(move, blocks.chunk(n), metadata) for n, metadata in enumerate(blocks.metadata))
     return Blocks(blocks.metadata, data)
 
 
