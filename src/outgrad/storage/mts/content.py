@@ -225,11 +225,10 @@ class MtsContent:
         for path, stored in self.block(request.block).walk():
             spans[path] = next(ranges)
             values = self._rows(stored, *spans[path])
+            table = self._local_table(stored, spans[path], spans[path[:-1]]) if path else None
+            found[path] = Chunk(values, table=table)
             if path:
-                table = self._local_table(stored, spans[path], spans[path[:-1]])
-                found[path[:-1]].gradients[path[-1]] = found[path] = Chunk(values, table=table)
-            else:
-                found[path] = Chunk(values)
+                found[path[:-1]].gradients[path[-1]] = found[path]
         if next(ranges, None) is not None:
             where = self.file.where(layout.block_prefix(self.kind, request.block))
             raise file_error(where, "it has fewer gradients than are asked for", REPLACED)

@@ -159,12 +159,12 @@ class GrowingBlock(Tree):
     @property
     def signature(self) -> tuple[Any, ...]:
         """What all blocks of a map have in common: names, dtype, and those of the gradients."""
-        return fold(_signature, self)
 
+        def own(block: GrowingBlock, gradients: dict[str, Any]) -> tuple[Any, ...]:
+            names = (block.metadata.samples, *block.metadata.components, block.metadata.properties)
+            return (*(tuple(labels.names) for labels in names), block.dtype.name, *sorted(gradients.items()))
 
-def _signature(block: GrowingBlock, gradients: dict[str, Any]) -> tuple[Any, ...]:
-    names = (block.metadata.samples, *block.metadata.components, block.metadata.properties)
-    return (*(tuple(labels.names) for labels in names), block.dtype.name, *sorted(gradients.items()))
+        return fold(own, self)
 
 
 def _shifted(rows: Table, by: int) -> Table:
@@ -205,27 +205,24 @@ class GrownArrays:
 
     def close(self, block: GrowingBlock) -> tuple[BlockMetadata, Outline]:
         """Write what is left of a block and its gradients; return their labels and shapes."""
-        tables = {path: self._close_own(own) for path, own in block.walk()}
+        tables: dict[GradientPath, Labels] = {}
+        for path, own in block.walk():
+            self.value_places.append(self._add(own.values))
+            place = self._add(own.samples)
+            table = WrittenTable(self._store, self.arrays[-1], self.checksums[-1])
+            tables[path] = table.labels(own.metadata.samples.names)
+            self.sample_places.append((tables[path], place))
 
         def labels(path: GradientPath, _: object, own: GrowingBlock, gradients: Any) -> BlockMetadata:
             return replace(own.metadata, samples=tables[path], gradients=gradients)
 
-        return fold_down(labels, block), fold(_outline, block)
+        def outline(own: GrowingBlock, gradients: dict[str, Outline]) -> Outline:
+            edges = np.array([0, own.values.rows], dtype=np.int64)
+            return Outline(edges, own.metadata.trailing, own.dtype, gradients)
 
-    def _close_own(self, block: GrowingBlock) -> Labels:
-        self.value_places.append(self._add(block.values))
-        place = self._add(block.samples)
-        table = WrittenTable(self._store, self.arrays[-1], self.checksums[-1])
-        samples = table.labels(block.metadata.samples.names)
-        self.sample_places.append((samples, place))
-        return samples
+        return fold_down(labels, block), fold(outline, block)
 
     def _add(self, sink: RowSink) -> Place:
         self.arrays.append(sink.close())
         self.checksums.append(sink.checksums)
         return Place(len(self.arrays) - 1, 0)
-
-
-def _outline(block: GrowingBlock, gradients: dict[str, Outline]) -> Outline:
-    edges = np.array([0, block.values.rows], dtype=np.int64)
-    return Outline(edges, block.metadata.trailing, block.dtype, gradients)
