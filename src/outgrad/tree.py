@@ -58,7 +58,9 @@ def fold(make: Callable[..., R], *trees: Any) -> R:
     gradients there, which are those of the first tree.
     """
     first = trees[0].gradients
-    return make(*trees, {name: fold(make, *(tree.gradients[name] for tree in trees)) for name in first})
+    if len(trees) == 1:  # thousands of blocks are planned at once, and most have one tree
+        return make(*trees, {name: fold(make, gradient) for name, gradient in first.items()})
+    return make(*trees, {name: fold(make, *[tree.gradients[name] for tree in trees]) for name in first})
 
 
 def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: GradientPath = ()) -> R:
@@ -67,7 +69,7 @@ def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: Grad
     ``above`` are the nodes of which these are gradients, as a tuple; None at the top.
     """
     gradients = {
-        name: fold_down(make, *(tree.gradients[name] for tree in trees), above=trees, path=(*path, name))
+        name: fold_down(make, *[tree.gradients[name] for tree in trees], above=trees, path=(*path, name))
         for name in trees[0].gradients
     }
     return make(path, above, *trees, gradients)
