@@ -66,8 +66,7 @@ def cut_samples(
 
 def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
     """Keep only the edges numbered ``picks``, in the values and in every gradient."""
-    gradients = {name: at_samples(gradient, picks) for name, gradient in outline.gradients.items()}
-    return replace(outline, edges=outline.edges[picks], gradients=gradients)
+    return outline.map(lambda own: replace(own, edges=own.edges[picks]))
 
 
 def coarsen(outline: Outline, target_bytes: int) -> Outline:

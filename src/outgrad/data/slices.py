@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from outgrad.data.chunk import Chunk, ChunkList, Table
 from outgrad.task import task
+from outgrad.tree import GradientPath, fold_down
 
 Range = tuple[int, int]
 
 
 def cut(chunk: Chunk, ranges: Sequence[Range]) -> Chunk:
     """Take rows ``ranges[n]`` of the n-th array of ``chunk.walk()``; parents are numbered from the cut."""
-    return _cut(chunk, iter(ranges), 0)
+    rows = {path: own for (path, _), own in zip(chunk.walk(), ranges, strict=True)}
 
+    def cut_one(path: GradientPath, _: Any, own: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        start, stop = rows[path]
+        table = None if own.table is None else _shifted(own.table[start:stop], -rows[path[:-1]][0])
+        return Chunk(own.values[start:stop], gradients, table)
 
-def _cut(chunk: Chunk, ranges: Iterator[Range], parent_start: int) -> Chunk:
-    start, stop = next(ranges)
-    gradients = {name: _cut(gradient, ranges, start) for name, gradient in chunk.gradients.items()}
-    table = None if chunk.table is None else _shifted(chunk.table[start:stop], -parent_start)
-    return Chunk(chunk.values[start:stop], gradients, table)
+    return fold_down(cut_one, chunk)
 
 
 def join(chunks: Sequence[Chunk]) -> Chunk:
     """Put chunks of one block behind each other; parents are numbered from the start of the first."""
     if len(chunks) == 1:
         return chunks[0]
-    return _join(chunks, [0] * len(chunks))
+    return fold_down(_joined, *chunks)
 
 
-def _join(chunks: Sequence[Chunk], parent_starts: Sequence[int]) -> Chunk:
+def _joined(path: GradientPath, parents: Sequence[Chunk] | None, *found: Any) -> Chunk:
+    *chunks, gradients = found
     values = np.concatenate([chunk.values for chunk in chunks])
-    starts = np.cumsum([0, *(len(chunk.values) for chunk in chunks)]).tolist()
-    gradients = {
-        name: _join([chunk.gradients[name] for chunk in chunks], starts) for name in chunks[0].gradients
-    }
-    if chunks[0].table is None:
+    if parents is None:
         return Chunk(values, gradients)
-    shifted = [_shifted(chunk.rows, start) for chunk, start in zip(chunks, parent_starts, strict=False)]
+    starts = accumulate((len(parent.values) for parent in parents), initial=0)
+    shifted = [_shifted(chunk.rows, start) for chunk, start in zip(chunks, starts, strict=False)]
     return Chunk(values, gradients, np.concatenate(shifted))
 
 
