@@ -13,7 +13,6 @@ the rule of ``multiply`` does the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from outgrad.gradients.rule import Composite, Rule, Term
 from outgrad.gradients.scatter import Index, scatter_rows
 from outgrad.gradients.weighted_sum import Weighted, align, weighted_sum
 from outgrad.task import task
+from outgrad.tree import GradientPath, fold, fold_down
 
 Pushed = tuple[Chunk, Term]
 """A gradient of one argument, and the term of this argument."""
@@ -69,12 +69,8 @@ def only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
     A weight only needs the gradients by which the gradient that it multiplies is differentiated again:
     mostly none. More would give a product gradients of an order that the other factor does not have.
     """
-    gradients = {}
-    for name, gradient in chunk.gradients.items():
-        below = [other.gradients[name] for other in pattern if name in other.gradients]
-        if below:
-            gradients[name] = replace(only(gradient, below), table=gradient.table)
-    return Chunk(chunk.values, gradients)
+    kept = {path for other in pattern for path, _ in other.walk()}
+    return Chunk(chunk.values, chunk.select(kept.__contains__).gradients)
 
 
 def _only_weighed(gradient: Chunk, term: Term) -> bool:
@@ -146,11 +142,9 @@ def missing_gradient(missing: Sequence[str]) -> ValidationError:
 
 
 def _missing(gradient: Chunk, weight: Chunk) -> list[str]:
-    return [
-        name
-        for name, below in gradient.gradients.items()
-        if name not in weight.gradients or _missing(below, weight.gradients[name])
-    ]
+    """Gradients of a gradient that a weight lacks, or lacks a gradient of."""
+    present = {path for path, _ in weight.walk()}
+    return list(dict.fromkeys(path[0] for path, _ in gradient.walk() if path not in present))
 
 
 def product(weight: Chunk, gradient: Chunk) -> Chunk:
@@ -177,18 +171,19 @@ def pad(chunk: Chunk, count: int) -> Chunk:
 
 def map_arrays(chunk: Chunk, function: Any) -> Chunk:
     """Apply ``function`` to the values of a chunk and of all its gradients; rows stay."""
-    gradients = {name: map_arrays(gradient, function) for name, gradient in chunk.gradients.items()}
-    return Chunk(function(chunk.values), gradients, chunk.table)
+    return fold(lambda own, gradients: Chunk(function(own.values), gradients, own.table), chunk)
 
 
 def gather(chunk: Chunk, index: Index) -> Chunk:
     """Take rows ``index`` of a chunk with all their gradient rows; rows may repeat."""
-    gradients = {}
-    for name, gradient in chunk.gradients.items():
-        read, table = lift(index, gradient.rows)
-        taken = gather(gradient, read)
-        gradients[name] = Chunk(taken.values, taken.gradients, table)
-    return Chunk(chunk.values[index], gradients)
+    read: dict[GradientPath, Index] = {(): index}
+    tables: dict[GradientPath, Table] = {}
+    for path, own in chunk.walk():
+        if path:
+            read[path], tables[path] = lift(read[path[:-1]], own.rows)
+    return fold_down(
+        lambda path, _, own, gradients: Chunk(own.values[read[path]], gradients, tables.get(path)), chunk
+    )
 
 
 def sum_rows(chunk: Chunk, target: Index, size: int, dtype: np.dtype[Any] | None = None) -> Chunk:

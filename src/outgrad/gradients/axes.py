@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import Chunk, ChunkList
-from outgrad.tree import Tree
+from outgrad.tree import Tree, fold
 
 Index = npt.NDArray[np.integer]
 
@@ -28,13 +28,14 @@ class AxisOrders(Tree):
 
 def permute_entries(chunk: Chunk, axes: AxisOrders) -> Chunk:
     """Take the entries of every axis but the rows in a new order, in gradients too."""
+    return fold(_permuted, chunk, axes)
+
+
+def _permuted(chunk: Chunk, axes: AxisOrders, gradients: dict[str, Chunk]) -> Chunk:
     values = chunk.values
     for axis, order in enumerate(axes.orders, start=1):
         if order is not None:
             values = np.take(values, order, axis=axis)
-    gradients = {
-        name: permute_entries(below, axes.gradients[name]) for name, below in chunk.gradients.items()
-    }
     return Chunk(values, gradients, chunk.table)
 
 
