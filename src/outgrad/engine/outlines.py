@@ -14,6 +14,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
 from outgrad.errors import UnsortedGradientWarning
 from outgrad.labels.labels import Labels
+from outgrad.tree import GradientPath, fold, fold_down
 
 DType = np.dtype[Any]
 
@@ -49,32 +50,34 @@ def at_edges(metadata: BlockMetadata, dtype: DType, edges: Edges) -> Outline:
 
 def whole(metadata: BlockMetadata, dtype: DType) -> Outline:
     """One chunk for the whole block; needs no label values."""
-    gradients = {name: whole(gradient, dtype) for name, gradient in metadata.gradients.items()}
-    edges = np.array([0, len(metadata.samples)], dtype=np.int64)
-    return Outline(edges, metadata.trailing, dtype, gradients)
+
+    def make(own: BlockMetadata, gradients: dict[str, Outline]) -> Outline:
+        return Outline(np.array([0, len(own.samples)], dtype=np.int64), own.trailing, dtype, gradients)
+
+    return fold(make, metadata)
 
 
-def frame(metadata: BlockMetadata, dtype: DType, dimensions: int = 0) -> Frame:
+def frame(metadata: BlockMetadata, dtype: DType) -> Frame:
     """The shapes of a block and its gradients apart from rows."""
-    gradients = {
-        name: frame(gradient, dtype, len(gradient.samples.names))
-        for name, gradient in metadata.gradients.items()
-    }
-    return Frame(metadata.trailing, dtype, dimensions, gradients)
+
+    def make(path: GradientPath, _: Any, own: BlockMetadata, gradients: dict[str, Frame]) -> Frame:
+        return Frame(own.trailing, dtype, len(own.samples.names) if path else 0, gradients)
+
+    return fold_down(make, metadata)
 
 
 def _outline(metadata: BlockMetadata, dtype: DType, edges: Edges) -> Outline | None:
-    gradients = {}
-    for name, gradient in metadata.gradients.items():
-        below = gradient_edges(sample_column(gradient), edges)
-        if below is None:
-            _warn_unsorted(name)
-            return None
-        found = _outline(gradient, dtype, below)
-        if found is None:
-            return None
-        gradients[name] = found
-    return Outline(edges, metadata.trailing, dtype, gradients)
+    cuts: dict[GradientPath, Edges] = {(): edges}
+    for path, gradient in metadata.walk():
+        if path:
+            below = gradient_edges(sample_column(gradient), cuts[path[:-1]])
+            if below is None:
+                _warn_unsorted(path[-1])
+                return None
+            cuts[path] = below
+    return fold_down(
+        lambda path, _, own, gradients: Outline(cuts[path], own.trailing, dtype, gradients), metadata
+    )
 
 
 def _warn_unsorted(parameter: str) -> None:

@@ -132,12 +132,8 @@ def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:
 
 
 def _same_rows(a: BlockMetadata, b: BlockMetadata) -> bool:
-    return all(
-        a.gradients[name].samples == b.gradients[name].samples
-        and _same_rows(a.gradients[name], b.gradients[name])
-        for name in a.gradients
-        if name in b.gradients
-    )
+    others = dict(b.walk())
+    return all(own.samples == others[path].samples for path, own in a.walk() if path and path in others)
 
 
 def lazy_of(blocks: Blocks) -> LazyBlocks:

@@ -18,29 +18,30 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
+from outgrad.tree import GradientPath, fold_down
 
 DType = np.dtype[Any]
+Gradients = dict[str, BlockMetadata]
 
 
 def without_rows(metadata: BlockMetadata, dtype: DType) -> Chunk:
     """Arrays of the block's shape but for the rows, of which there are none; reads no labels."""
-    gradients = {name: _gradient_without_rows(g, dtype) for name, g in metadata.gradients.items()}
-    return Chunk(np.empty((0, *metadata.trailing), dtype), gradients)
 
+    def make(path: GradientPath, _: Any, own: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
+        table = np.empty((0, len(own.samples.names)), np.int32) if path else None
+        return Chunk(np.empty((0, *own.trailing), dtype), gradients, table)
 
-def _gradient_without_rows(metadata: BlockMetadata, dtype: DType) -> Chunk:
-    below = without_rows(metadata, dtype)
-    return replace(below, table=np.empty((0, len(metadata.samples.names)), np.int32))
+    return fold_down(make, metadata)
 
 
 def without_properties(metadata: BlockMetadata, dtype: DType) -> Chunk:
     """Arrays of the block's shape but for the properties, of which there are none, with all row tables."""
-    shape = (len(metadata.samples), *metadata.trailing[:-1], 0)
-    gradients = {
-        name: replace(without_properties(g, dtype), table=g.samples.values)
-        for name, g in metadata.gradients.items()
-    }
-    return Chunk(np.empty(shape, dtype), gradients)
+
+    def make(path: GradientPath, _: Any, own: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
+        shape = (len(own.samples), *own.trailing[:-1], 0)
+        return Chunk(np.empty(shape, dtype), gradients, own.samples.values if path else None)
+
+    return fold_down(make, metadata)
 
 
 def relabelled(
@@ -51,14 +52,21 @@ def relabelled(
     Gradient labels are kept where the rule kept the table, and with ``rows_stay`` in any case: then the rule
     was run without rows.
     """
-    gradients = {}
-    for name, below in result.gradients.items():
-        old = template.gradients[name]
-        own = old.components[: len(old.components) - len(template.components)]
+
+    def label(
+        path: GradientPath, _: Any, below: Chunk, old: BlockMetadata, gradients: Gradients
+    ) -> BlockMetadata:
+        if not path:
+            return BlockMetadata(top.samples, top.components, top.properties, gradients)
         samples = old.samples if rows_stay else _row_labels(old.samples, below)
-        head = BlockMetadata(samples, (*own, *top.components), top.properties)
-        gradients[name] = relabelled(old, below, head, rows_stay)
-    return BlockMetadata(top.samples, top.components, top.properties, gradients)
+        return BlockMetadata(samples, _components(old, template, top), top.properties, gradients)
+
+    return fold_down(label, result, template)
+
+
+def _components(gradient: BlockMetadata, block: BlockMetadata, head: BlockMetadata) -> tuple[Labels, ...]:
+    """Those of a gradient, at any depth, when its block gets a new head: it repeats the block's at the end."""
+    return (*gradient.components[: len(gradient.components) - len(block.components)], *head.components)
 
 
 def _row_labels(old: Labels, below: Chunk) -> Labels:
@@ -78,38 +86,47 @@ def template(metadata: Sequence[BlockMetadata]) -> BlockMetadata:
 
 def with_head(pattern: BlockMetadata, head: BlockMetadata) -> BlockMetadata:
     """Exchange samples, components and properties of a block; its gradients keep their own components."""
-    gradients = {}
-    for name, below in pattern.gradients.items():
-        own = below.components[: len(below.components) - len(pattern.components)]
-        gradients[name] = with_head(
-            below, BlockMetadata(below.samples, (*own, *head.components), head.properties)
-        )
-    return BlockMetadata(head.samples, head.components, head.properties, gradients)
+
+    def label(path: GradientPath, _: Any, own: BlockMetadata, gradients: Gradients) -> BlockMetadata:
+        samples = own.samples if path else head.samples
+        return BlockMetadata(samples, _components(own, pattern, head), head.properties, gradients)
+
+    return fold_down(label, pattern)
 
 
 def same_cuts(outlines: Sequence[Outline], result: Chunk) -> Outline:
     """Outline of a result whose rows are those of its arguments."""
-    gradients = {
-        name: same_cuts([o.gradients[name] for o in outlines if name in o.gradients], below)
-        for name, below in result.gradients.items()
-    }
-    return Outline(outlines[0].edges, result.values.shape[1:], result.values.dtype, gradients)
+    edges = {path: own.edges for outline in reversed(outlines) for path, own in outline.walk()}
+    return fold_down(
+        lambda path, _, own, gradients: Outline(
+            edges[path], own.values.shape[1:], own.values.dtype, gradients
+        ),
+        result,
+    )
 
 
 def new_cuts(edges: Edges, result: Chunk, trailing: tuple[int, ...] | None = None) -> Outline:
     """Outline of a result whose rows are known from tables; ``trailing`` if properties were left out."""
-    own = trailing or result.values.shape[1:]
-    gradients = {}
-    for name, below in result.gradients.items():
-        found = gradient_edges(below.rows[:, 0], edges) if len(edges) > 2 else _one_chunk(below)
-        if found is None:
-            raise ValidationError(
-                f"the rows of gradient {name!r} are not sorted by 'sample', but its chunks are cut as if "
-                "they were; verify the archive or file that they come from"
-            )
-        gradients[name] = new_cuts(found, below, (*below.values.shape[1:-1], own[-1]))
-    return Outline(edges, own, result.values.dtype, gradients)
+    cuts: dict[GradientPath, Edges] = {(): edges}
+    for path, below in result.walk():
+        if path:
+            cuts[path] = _gradient_cuts(path[-1], below, cuts[path[:-1]])
+    width = (trailing or result.values.shape)[-1]
+
+    def make(path: GradientPath, _: Any, own: Chunk, gradients: dict[str, Outline]) -> Outline:
+        return Outline(cuts[path], (*own.values.shape[1:-1], width), own.values.dtype, gradients)
+
+    return fold_down(make, result)
 
 
-def _one_chunk(gradient: Chunk) -> Edges:
-    return np.array([0, len(gradient.rows)], dtype=np.int64)
+def _gradient_cuts(name: str, gradient: Chunk, edges: Edges) -> Edges:
+    """Rows of a gradient at which the rows ``edges`` of its parent fall."""
+    if len(edges) <= 2:
+        return np.array([0, len(gradient.rows)], dtype=np.int64)
+    found = gradient_edges(gradient.rows[:, 0], edges)
+    if found is None:
+        raise ValidationError(
+            f"the rows of gradient {name!r} are not sorted by 'sample', but its chunks are cut as if "
+            "they were; verify the archive or file that they come from"
+        )
+    return found
