@@ -12,7 +12,6 @@ from outgrad._threads import for_each, several_threads
 from outgrad.config import chunk_bytes, threads
 from outgrad.data.chunk import Chunk
 from outgrad.data.chunking import coarsen
-from outgrad.data.frame import Frame
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
 from outgrad.data.positions import compact
@@ -24,6 +23,7 @@ from outgrad.engine.shuffle.graph import Move
 from outgrad.engine.shuffle.plan import Origin, inherited_edges, is_increasing
 from outgrad.engine.shuffle.two_steps import move_in_steps
 from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.tree import fold, zip_map
 
 Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
@@ -138,19 +138,17 @@ def _rows_stay(inputs: Sequence[Input], target: Target) -> bool:
 
 
 def _same_rows(pattern: BlockMetadata, found: Sequence[BlockMetadata]) -> bool:
-    return all(other.gradients.keys() == pattern.gradients.keys() for other in found) and all(
-        all(other.gradients[name].samples == found[0].gradients[name].samples for other in found)
-        and _same_rows(below, [other.gradients[name] for other in found])
-        for name, below in pattern.gradients.items()
+    paths = dict(pattern.walk()).keys()
+    first, *others = (dict(own.walk()) for own in found)
+    return all(own.keys() == paths for own in (first, *others)) and all(
+        own[path].samples == first[path].samples for path in paths if path for own in others
     )
 
 
 def _with_rows(pattern: BlockMetadata, origin: BlockMetadata) -> BlockMetadata:
-    gradients = {
-        name: replace(_with_rows(below, origin.gradients[name]), samples=origin.gradients[name].samples)
-        for name, below in pattern.gradients.items()
-    }
-    return replace(pattern, gradients=gradients)
+    """The samples of a block, and those of the gradients of another."""
+    found: BlockMetadata = zip_map(lambda own, other: replace(own, samples=other.samples), pattern, origin)
+    return replace(found, samples=pattern.samples)
 
 
 def _relabelled(inputs: Sequence[Input], target: Target, result: Chunk) -> BlockMetadata:
@@ -163,15 +161,11 @@ def _shadow(inputs: Sequence[Input], target: Target, dtype: np.dtype[Any]) -> Ch
     patches = []
     for origin in target.origins:
         blocks, number = inputs[origin.block]
-        bare = relabel.without_properties(blocks.metadata[number], blocks.dtype(number))
-        patches.append(Patch(bare, origin.rows))
-    frame = _bare(outlines.frame(_pattern(inputs, target), dtype))
-    return place(frame, len(target.head.samples), patches, target.row_order)
-
-
-def _bare(frame: Frame) -> Frame:
-    gradients = {name: _bare(below) for name, below in frame.gradients.items()}
-    return replace(frame, trailing=(*frame.trailing[:-1], 0), gradients=gradients)
+        rows = relabel.without_properties(blocks.metadata[number], blocks.dtype(number))
+        patches.append(Patch(rows, origin.rows))
+    frame = outlines.frame(_pattern(inputs, target), dtype)
+    bare = frame.map(lambda own: replace(own, trailing=(*own.trailing[:-1], 0)))
+    return place(bare, len(target.head.samples), patches, target.row_order)
 
 
 def _lazy_inputs(inputs: Sequence[Input]) -> list[tuple[LazyBlocks, int]]:
@@ -203,7 +197,7 @@ def _cut(
     if edges is None:
         return outlines.automatic(metadata, dtype, chunk_bytes())
     if rows_stay and np.array_equal(edges, cuts[0].edges):
-        cut = _recast(cuts[0], metadata, dtype)
+        cut = fold(lambda m, own, below: Outline(own.edges, m.trailing, dtype, below), metadata, cuts[0])
     else:
         cut = outlines.at_edges(metadata, dtype, edges)
     if cut.chunk_count == 1 and target.edges is None and target.row_order in SORTING:
@@ -213,11 +207,3 @@ def _cut(
     if cut.chunk_bytes.max() > max(chunk_bytes(), *(int(own.chunk_bytes.max()) for own in cuts)):
         return outlines.automatic(metadata, dtype, chunk_bytes())
     return coarsen(cut, chunk_bytes())
-
-
-def _recast(cut: Outline, metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
-    """The same edges for rows of another length."""
-    gradients = {
-        name: _recast(cut.gradients[name], below, dtype) for name, below in metadata.gradients.items()
-    }
-    return Outline(cut.edges, metadata.trailing, dtype, gradients)

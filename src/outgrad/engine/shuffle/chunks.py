@@ -17,6 +17,7 @@ from outgrad.data.rows import merge
 from outgrad.engine.shuffle.copy_rows import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.task import task
+from outgrad.tree import fold
 
 Index = npt.NDArray[np.integer]
 
@@ -91,9 +92,12 @@ def take(chunk: Chunk, index: Index) -> Chunk:
 
 def frame_of(chunk: Chunk) -> Frame:
     """The shape of a chunk apart from its rows."""
-    dimensions = 0 if chunk.table is None else chunk.table.shape[1]
-    gradients = {name: frame_of(gradient) for name, gradient in chunk.gradients.items()}
-    return Frame(chunk.values.shape[1:], chunk.values.dtype, dimensions, gradients)
+
+    def make(own: Chunk, gradients: dict[str, Frame]) -> Frame:
+        dimensions = 0 if own.table is None else own.table.shape[1]
+        return Frame(own.values.shape[1:], own.values.dtype, dimensions, gradients)
+
+    return fold(make, chunk)
 
 
 def _gradient(

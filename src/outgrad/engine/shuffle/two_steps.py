@@ -16,6 +16,7 @@ from outgrad.engine.shuffle.chunks import Order
 from outgrad.engine.shuffle.graph import Input, Move, move_blocks
 from outgrad.engine.shuffle.plan import Index, Origin, halfway
 from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.tree import GradientPath, fold, fold_down
 
 PAIRS_PER_CHUNK = 16
 """A move between fewer pairs of chunks, for each chunk, goes at once."""
@@ -49,7 +50,11 @@ def _stop(
     outline = blocks.outlines[number]
     places, edges = halfway(rows, outline.edges, move.outlines[block].edges)
     there = _cut(outline, edges)
-    frame = _frame(outline, move.frames[block])
+    frame = fold(
+        lambda own, target, gradients: Frame(own.trailing, own.dtype, target.dimensions, gradients),
+        outline,
+        move.frames[block],
+    )
     own = Move([source], [(Origin(0, places),)], (there,), [frame], [Order.FOLLOWING])
     kept = places >= 0
     left = np.empty(int(edges[-1]), dtype=np.int64)
@@ -63,13 +68,11 @@ def _cut(outline: Outline, edges: Edges) -> Outline:
     Where its gradient rows are cut is not known without reading labels: they are taken as spread evenly,
     since only bytes are estimated from them.
     """
-    gradients = {}
-    for name, below in outline.gradients.items():
-        share = below.shape[0] / max(1, outline.shape[0])
-        gradients[name] = _cut(below, np.rint(edges * share).astype(np.int64))
-    return replace(outline, edges=edges, gradients=gradients)
-
-
-def _frame(outline: Outline, target: Frame) -> Frame:
-    gradients = {name: _frame(below, target.gradients[name]) for name, below in outline.gradients.items()}
-    return Frame(outline.trailing, outline.dtype, target.dimensions, gradients)
+    cuts: dict[GradientPath, Edges] = {(): edges}
+    for path, own in outline.walk():
+        if path:
+            share = own.shape[0] / max(1, outline.at(path[:-1]).shape[0])
+            cuts[path] = np.rint(cuts[path[:-1]] * share).astype(np.int64)
+    return fold_down(
+        lambda path, _, own, gradients: Outline(cuts[path], own.trailing, own.dtype, gradients), outline
+    )
