@@ -17,6 +17,7 @@ from outgrad.data.slices import join
 from outgrad.engine import outlines
 from outgrad.graph.layers import collect, from_chunks, recut
 from outgrad.graph.lazy_blocks import LazyBlocks, gather_chunks
+from outgrad.tree import fold, fold_down
 
 Data = tuple[Chunk, ...] | LazyBlocks
 
@@ -64,17 +65,18 @@ class Blocks:
 
 def with_tables(chunk: Chunk, metadata: BlockMetadata) -> Chunk:
     """Give the gradients in memory the tables of their rows, which an operation reads."""
-    gradients = {
-        name: Chunk(below.values, below.gradients, metadata.gradients[name].samples.values)
-        for name, gradient in chunk.gradients.items()
-        for below in [with_tables(gradient, metadata.gradients[name])]
-    }
-    return Chunk(chunk.values, gradients)
+    return fold_down(
+        lambda path, _, own, labels, gradients: Chunk(
+            own.values, gradients, labels.samples.values if path else None
+        ),
+        chunk,
+        metadata,
+    )
 
 
 def without_tables(chunk: Chunk) -> Chunk:
     """Leave the rows to the labels of the gradients."""
-    return Chunk(chunk.values, {name: without_tables(g) for name, g in chunk.gradients.items()})
+    return fold(lambda own, gradients: Chunk(own.values, gradients), chunk)
 
 
 def to_lazy(blocks: Blocks, target_bytes: int, cut: tuple[Outline, ...] | None = None) -> Blocks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk
-from outgrad.data.outline import Outline
 from outgrad.engine.content import Blocks, to_lazy
 from outgrad.gradients.apply import map_arrays
 from outgrad.graph.layers import rowwise
@@ -59,7 +59,9 @@ def _astype(blocks: Blocks, dtype: np.dtype[Any]) -> Blocks:
     if all(blocks.dtype(n) == dtype for n in range(len(blocks))):
         return blocks
     if isinstance(blocks.data, LazyBlocks):
-        outlines = tuple(_outline_astype(outline, dtype) for outline in blocks.data.outlines)
+        outlines = tuple(
+            outline.map(lambda own: replace(own, dtype=dtype)) for outline in blocks.data.outlines
+        )
         configs = [(dtype,)] * len(blocks.data.parts)
         return Blocks(blocks.metadata, rowwise("astype", _part_astype, configs, [blocks.data], outlines))
     return Blocks(blocks.metadata, tuple(_chunk_astype(chunk, dtype) for chunk in blocks.data))
@@ -74,8 +76,3 @@ def _chunk_astype(chunk: Chunk, dtype: np.dtype[Any]) -> Chunk:
 
 def _part_astype(dtype: np.dtype[Any], part: list[Chunk]) -> list[Chunk]:
     return [_chunk_astype(chunk, dtype) for chunk in part]
-
-
-def _outline_astype(outline: Outline, dtype: np.dtype[Any]) -> Outline:
-    gradients = {name: _outline_astype(g, dtype) for name, g in outline.gradients.items()}
-    return Outline(outline.edges, outline.trailing, dtype, gradients)

@@ -17,7 +17,7 @@ from outgrad.engine.attach.blocks import RowTable, row_table
 from outgrad.engine.content import Blocks
 from outgrad.graph.layers import made_blocks
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.tree import GradientPath, Tree
+from outgrad.tree import GradientPath, Tree, fold, fold_down, zip_map
 
 Starts = Mapping[GradientPath, int]
 """Position of the first element of each array of a block, when all elements of all blocks are counted."""
@@ -42,17 +42,16 @@ class _Planner:
     chunk: int = 0
     tables: bool = True
 
-    def space(
-        self, metadata: BlockMetadata, outline: Outline, path: GradientPath = (), parent_start: int = 0
-    ) -> Space:
-        first, last = map(int, outline.edges[self.chunk : self.chunk + 2])
-        gradients = {
-            name: self.space(below, outline.gradients[name], (*path, name), first)
-            for name, below in metadata.gradients.items()
-        }
-        start = self.starts[path] + first * prod(metadata.trailing)
-        table = row_table(metadata.samples, first, last, parent_start) if path and self.tables else None
-        return Space((last - first, *metadata.trailing), outline.dtype, start, table, gradients)
+    def space(self, metadata: BlockMetadata, outline: Outline) -> Space:
+        def make(path: GradientPath, above: Any, m: BlockMetadata, own: Outline, gradients: Any) -> Space:
+            first, last = map(int, own.edges[self.chunk : self.chunk + 2])
+            start = self.starts[path] + first * prod(m.trailing)
+            table = None
+            if path and self.tables:
+                table = row_table(m.samples, first, last, int(above[1].edges[self.chunk]))
+            return Space((last - first, *m.trailing), own.dtype, start, table, gradients)
+
+        return fold_down(make, metadata, outline)
 
 
 Fill = Callable[[Space], Array]
@@ -69,7 +68,7 @@ def fresh(label: str, fill: Fill, metadata: Sequence[BlockMetadata], old: Blocks
         whole = [outlines.whole(m, old.dtype(n)) for n, m in enumerate(metadata)]
         spaces = [_Planner(starts[n], tables=False).space(m, whole[n]) for n, m in enumerate(metadata)]
         return Blocks(tuple(metadata), tuple(_filled(fill, space) for space in spaces))
-    cuts = tuple(map(_chosen, old.lazy.outlines, metadata))
+    cuts = tuple(zip_map(lambda _, own: own, *each) for each in zip(metadata, old.lazy.outlines, strict=True))
     return Blocks(tuple(metadata), _lazily(label, fill, metadata, cuts, old.lazy, starts))
 
 
@@ -94,9 +93,11 @@ def fill_part(fill: Fill, spaces: Sequence[Space]) -> list[Chunk]:
 
 
 def _filled(fill: Fill, space: Space) -> Chunk:
-    gradients = {name: _filled(fill, below) for name, below in space.gradients.items()}
-    table = space.table.resolve() if isinstance(space.table, RowTable) else space.table
-    return Chunk(fill(space), gradients, table)
+    def make(own: Space, gradients: dict[str, Chunk]) -> Chunk:
+        table = own.table.resolve() if isinstance(own.table, RowTable) else own.table
+        return Chunk(fill(own), gradients, table)
+
+    return fold(make, space)
 
 
 def _starts(metadata: Sequence[BlockMetadata]) -> list[Starts]:
@@ -109,8 +110,3 @@ def _starts(metadata: Sequence[BlockMetadata]) -> list[Starts]:
             at += prod(below.shape)
         found.append(own)
     return found
-
-
-def _chosen(outline: Outline, metadata: BlockMetadata) -> Outline:
-    gradients = {name: _chosen(outline.gradients[name], below) for name, below in metadata.gradients.items()}
-    return Outline(outline.edges, outline.trailing, outline.dtype, gradients)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from outgrad.labels.check import INT32
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import sliced_digest
-from outgrad.tree import GradientPath
+from outgrad.tree import GradientPath, fold_down
 
 SLICE_ROWS = 2**20
 
@@ -33,8 +34,7 @@ def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     if not (columns and number):
         return blocks
     metadata = tuple(
-        _shifted_labels(f"{call}: block {n}", m, (), columns, name, number)
-        for n, m in enumerate(blocks.metadata)
+        _shifted_labels(f"{call}: block {n}", m, columns, name, number) for n, m in enumerate(blocks.metadata)
     )
     data = blocks.data
     if isinstance(data, LazyBlocks) and any(columns):
@@ -62,16 +62,15 @@ def _dimensions(metadata: BlockMetadata) -> str:
 
 
 def _shifted_labels(
-    where: str, metadata: BlockMetadata, path: GradientPath, columns: Columns, name: str, number: int
+    where: str, metadata: BlockMetadata, columns: Columns, name: str, number: int
 ) -> BlockMetadata:
-    gradients = {
-        parameter: _shifted_labels(where, below, (*path, parameter), columns, name, number)
-        for parameter, below in metadata.gradients.items()
-    }
-    samples = metadata.samples
-    if path in columns:
-        samples = _labels(where, samples, ShiftedRows(samples, columns[path], number), name)
-    return replace(metadata, samples=samples, gradients=gradients)
+    def shift(path: GradientPath, _: Any, own: BlockMetadata, gradients: Any) -> BlockMetadata:
+        samples = own.samples
+        if path in columns:
+            samples = _labels(where, samples, ShiftedRows(samples, columns[path], number), name)
+        return replace(own, samples=samples, gradients=gradients)
+
+    return fold_down(shift, metadata)
 
 
 @dataclass(frozen=True)
@@ -117,15 +116,11 @@ def _added(table: Table, column: int, number: int) -> Table:
 
 def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[Chunk]:
     """Shift the rows of gradients that chunks carry: this runs in tasks."""
-    return [_shifted_chunk(columns, number, chunk, ()) for chunk in part]
 
+    def shift(path: GradientPath, _: Any, own: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        table = own.table
+        if path in columns and table is not None:
+            table = _added(table, columns[path], number)
+        return Chunk(own.values, gradients, table, own.notes)
 
-def _shifted_chunk(columns: Columns, number: int, chunk: Chunk, path: GradientPath) -> Chunk:
-    gradients = {
-        parameter: _shifted_chunk(columns, number, below, (*path, parameter))
-        for parameter, below in chunk.gradients.items()
-    }
-    table = chunk.table
-    if path in columns and table is not None:
-        table = _added(table, columns[path], number)
-    return Chunk(chunk.values, gradients, table, chunk.notes)
+    return [fold_down(shift, chunk) for chunk in part]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from outgrad.graph.draft import Draft
 from outgrad.graph.layers import Place, distinct, numbered, part_sizes
 from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
 from outgrad.graph.memory import Notes
+from outgrad.tree import GradientPath, fold_down
 
 
 class Cut(NamedTuple):
@@ -48,6 +49,7 @@ class Split:
 def shares(outline: Outline, division: Division) -> Iterator[Share]:
     """Yield the parts of a block that has rows in each, cut where the block is cut."""
     arrays = [own for _, own in division.walk()]
+    paths = [path for path, _ in outline.walk()]
     edges = [own.edges for _, own in outline.walk()]
     starts, stops = ([getattr(own, name).tolist() for own in arrays] for name in ("starts", "stops"))
     first = np.searchsorted(outline.edges, division.starts, side="right").tolist()
@@ -58,7 +60,7 @@ def shares(outline: Outline, division: Division) -> Iterator[Share]:
             for own, start, stop in zip(edges, starts, stops, strict=True)
         ]
         cuts = [_cut(place, low - 1 + place, bounds, edges) for place in range(high - low + 1)]
-        yield Share(_outline(outline, iter(bounds)), cuts)
+        yield Share(_outline(outline, dict(zip(paths, bounds, strict=True))), cuts)
 
 
 def _bounds(edges: Edges, low: int, high: int, start: int, stop: int) -> list[int]:
@@ -76,10 +78,11 @@ def _cut(place: int, chunk: int, bounds: Sequence[Sequence[int]], edges: Sequenc
     return Cut(chunk, tuple(ranges))
 
 
-def _outline(outline: Outline, bounds: Iterator[Sequence[int]]) -> Outline:
-    edges = np.array(next(bounds), dtype=np.int64)
-    gradients = {name: _outline(below, bounds) for name, below in outline.gradients.items()}
-    return Outline(edges - edges[0], outline.trailing, outline.dtype, gradients)
+def _outline(outline: Outline, bounds: Mapping[GradientPath, Sequence[int]]) -> Outline:
+    edges = {path: np.array(own, dtype=np.int64) - own[0] for path, own in bounds.items()}
+    return fold_down(
+        lambda path, _, own, gradients: Outline(edges[path], own.trailing, own.dtype, gradients), outline
+    )
 
 
 def split_blocks(label: str, split: Split) -> list[LazyBlocks]:

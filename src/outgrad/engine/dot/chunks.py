@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import prod
 from typing import Any, NamedTuple
 
@@ -62,10 +63,11 @@ def _parameters(chunk: Chunk) -> frozenset[str]:
 
 def _wanted(nested: Sequence[Tree]) -> Wanted:
     """The gradients that any of the arguments has, at every depth."""
-    names = dict.fromkeys(name for each in nested for name in each.gradients)
-    return {
-        name: _wanted([each.gradients[name] for each in nested if name in each.gradients]) for name in names
-    }
+    wanted: dict[str, Any] = {}
+    for each in nested:
+        for path, _ in each.walk():
+            reduce(lambda below, name: below.setdefault(name, {}), path, wanted)
+    return wanted
 
 
 class _Axes(NamedTuple):

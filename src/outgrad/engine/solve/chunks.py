@@ -20,6 +20,7 @@ from outgrad.engine.solve.triangles import Factor, Solution, factor, piece_rows,
 from outgrad.errors import LinearSystemError
 from outgrad.gradients.scatter import Index
 from outgrad.task import MERGE_SHARE, task
+from outgrad.tree import GradientPath
 
 DIGITS = 4
 """Digits of numbers in notes: those that do not depend on how the data are cut."""
@@ -49,26 +50,26 @@ def factored(x: Chunk, y: Chunk) -> Factor:
     width = x.values.shape[-1] + y.values.shape[-1]
     complex_ = np.iscomplexobj(x.values) or np.iscomplexobj(y.values)
     dtype = np.dtype(np.complex128 if complex_ else np.float64)
-    pieces = (
-        piece for rows in _united(x, y, (None, None), len(x.values)) for piece in _pieces(rows, width, dtype)
-    )
+    pieces = (piece for rows in _united(x, y) for piece in _pieces(rows, width, dtype))
     return factor(pieces, width, dtype)
 
 
-def _united(x: Chunk, y: Chunk, places: tuple[Index | None, Index | None], count: int) -> Iterator[_Rows]:
-    """Yield the arrays of all orders; ``places`` are the united rows of the parents."""
-    yield _Rows((x.values, y.values), places, count)
-    for name, left in x.gradients.items():
-        right = y.gradients[name]
-        tables = [
-            g.rows if where is None else renumber(g.rows, where)
-            for g, where in zip((left, right), places, strict=True)
-        ]
-        if np.array_equal(tables[0], tables[1]):
-            yield from _united(left, right, (None, None), len(tables[0]))
-        else:
-            union, (first, second) = merge(tables)
-            yield from _united(left, right, (first, second), len(union))
+def _united(x: Chunk, y: Chunk) -> Iterator[_Rows]:
+    """Yield the arrays of all orders."""
+    found: dict[GradientPath, _Rows] = {}
+    for path, left in x.walk():
+        right, count = y.at(path), len(left.values)
+        places: tuple[Index | None, Index | None] = (None, None)
+        if path:
+            tables = [
+                own.rows if where is None else renumber(own.rows, where)
+                for own, where in zip((left, right), found[path[:-1]].places, strict=True)
+            ]
+            if not np.array_equal(tables[0], tables[1]):
+                union, (first, second) = merge(tables)
+                places, count = (first, second), len(union)
+        found[path] = _Rows((left.values, right.values), places, count)
+        yield found[path]
 
 
 def _pieces(rows: _Rows, width: int, dtype: np.dtype[Any]) -> Iterator[Array]:
