@@ -65,7 +65,7 @@ def relabelled(
 
 
 def _components(gradient: BlockMetadata, block: BlockMetadata, head: BlockMetadata) -> tuple[Labels, ...]:
-    """Those of a gradient, at any depth, when its block gets a new head: it repeats the block's at the end."""
+    """Those of a gradient, at any depth, when its block gets another head: it repeats the block's last."""
     return (*gradient.components[: len(gradient.components) - len(block.components)], *head.components)
 
 
