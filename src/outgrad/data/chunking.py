@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.outline import Edges, Outline, Part, Piece
+from outgrad.tree import fold
 
 SYSTEM_NAMES = ("system", "structure")
 """Names of the sample column that tells systems apart; ``structure`` is its older name."""
@@ -66,7 +66,7 @@ def cut_samples(
 
 def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
     """Keep only the edges numbered ``picks``, in the values and in every gradient."""
-    return outline.map(lambda own: replace(own, edges=own.edges[picks]))
+    return fold(lambda own, gradients: Outline(own.edges[picks], own.trailing, own.dtype, gradients), outline)
 
 
 def coarsen(outline: Outline, target_bytes: int) -> Outline:

@@ -23,7 +23,7 @@ from outgrad.engine.shuffle.graph import Move
 from outgrad.engine.shuffle.plan import Origin, inherited_edges, is_increasing
 from outgrad.engine.shuffle.two_steps import move_in_steps
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.tree import fold, zip_map
+from outgrad.tree import GradientPath, fold, fold_down
 
 Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
@@ -147,8 +147,14 @@ def _same_rows(pattern: BlockMetadata, found: Sequence[BlockMetadata]) -> bool:
 
 def _with_rows(pattern: BlockMetadata, origin: BlockMetadata) -> BlockMetadata:
     """The samples of a block, and those of the gradients of another."""
-    found: BlockMetadata = zip_map(lambda own, other: replace(own, samples=other.samples), pattern, origin)
-    return replace(found, samples=pattern.samples)
+
+    def make(
+        path: GradientPath, _: Any, own: BlockMetadata, other: BlockMetadata, gradients: Any
+    ) -> BlockMetadata:
+        samples = other.samples if path else own.samples
+        return BlockMetadata(samples, own.components, own.properties, gradients)
+
+    return fold_down(make, pattern, origin)
 
 
 def _relabelled(inputs: Sequence[Input], target: Target, result: Chunk) -> BlockMetadata:
