@@ -69,6 +69,8 @@ def only(chunk: Chunk, pattern: Sequence[Chunk]) -> Chunk:
     A weight only needs the gradients by which the gradient that it multiplies is differentiated again:
     mostly none. More would give a product gradients of an order that the other factor does not have.
     """
+    if not any(other.gradients for other in pattern):
+        return Chunk(chunk.values)
     kept = {path for other in pattern for path, _ in other.walk()}
     return Chunk(chunk.values, chunk.select(kept.__contains__).gradients)
 
