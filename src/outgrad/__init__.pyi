@@ -53,6 +53,7 @@ from .ops.dimensions import rename_dimension as rename_dimension
 from .ops.filter import drop_blocks as drop_blocks
 from .ops.filter import drop_empty_blocks as drop_empty_blocks
 from .ops.filter import filter_blocks as filter_blocks
+from .ops.functions import clip as clip
 from .ops.functions import cos as cos
 from .ops.functions import exp as exp
 from .ops.functions import log as log

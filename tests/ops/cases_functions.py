@@ -146,6 +146,20 @@ CASES = [
         for name in ("log", "sqrt")
     ),
     Case("square of a map", "square", og.square, value(np.square), linear=False),
+    Case(
+        "clip",
+        "clip",
+        lambda A: og.clip(A, -0.41, 0.73),
+        value(lambda x: np.clip(x, -0.41, 0.73)),
+        complex=False,
+    ),
+    Case(
+        "clip below",
+        "clip",
+        lambda A: og.clip(A, min=0.1),
+        value(lambda x: np.clip(x, 0.1, None)),
+        complex=False,
+    ),
     Case("reciprocal", "reciprocal", og.reciprocal, value(lambda x: 1.0 / x), linear=False),
     Case(
         *("map ** map", "pow", lambda A, B: og.pow(positive(A), B)),

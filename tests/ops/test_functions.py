@@ -506,3 +506,42 @@ def test_lambdas_run_on_workers() -> None:
 def test_examples_of_the_page_run() -> None:
     failed, tried = doctest.testfile(str(PAGE), module_relative=False)
     assert (failed, tried) == (0, 16)
+
+
+# ---- clip ----
+def test_bounds_belong_to_the_interval() -> None:
+    """Its derivative is taken as 1 on a bound, as by PyTorch."""
+    block = og.block_from_array(np.array([[-1.0, 0.0, 0.5, 1.0, 2.0, np.nan]]))
+    table = og.Labels("sample", [[0]])
+    block.add_gradient("x", og.TensorBlock(np.full((1, 6), 3.0), table, [], block.properties))
+    clipped = og.clip(block, 0, 1)
+    np.testing.assert_array_equal(clipped.values, [[0, 0, 0.5, 1, 1, np.nan]])
+    assert clipped.gradient("x").values.tolist() == [[0, 3, 3, 3, 0, 3]]
+
+
+def test_clipped_integers_stay_integers() -> None:
+    block = og.block_from_array(np.array([[1, 5, 9]], dtype=np.int16))
+    assert og.clip(block, np.int64(2), 6).values.tolist() == [[2, 5, 6]]
+    assert og.clip(block, 2, 6).dtype == np.int16
+    assert og.clip(block, 2.5).values.tolist() == [[2.5, 5.0, 9.0]]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "message"),
+    [
+        ({}, og.ValidationError, "clip: there is no bound; give min, max or both"),
+        ({"min": 2, "max": 1}, og.ValidationError, "clip: min=2 is larger than max=1; exchange them"),
+        ({"max": np.nan}, og.ValidationError, r"clip: max is not a number \(NaN\); give a number, or None"),
+        ({"min": "0"}, TypeError, "clip: min must be a real number or None, got str"),
+        ({"max": 1j}, TypeError, "clip: max must be a real number or None, got complex"),
+    ],
+)
+def test_bounds_that_are_refused(bounds: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        og.clip(og.block_from_array(np.ones((1, 1))), **bounds)
+
+
+def test_complex_numbers_are_not_clipped() -> None:
+    block = og.block_from_array(np.ones((1, 1), complex))
+    with pytest.raises(og.ValidationError, match=r"^clip: the values are complex128, and"):
+        og.clip(block, 0, 1)

@@ -66,6 +66,16 @@ def _absolute(x: Chunk) -> Terms:
     return [Term(Chunk(weight), columns=np.real)]
 
 
+def _clipped(x: Chunk, low: Number | None, high: Number | None) -> Terms:
+    """∂x/∂x is 1 between the bounds, and on them; outside the result does not change with x."""
+    inside = np.ones(x.values.shape, x.values.dtype)
+    if low is not None:
+        inside[x.values < low] = 0
+    if high is not None:
+        inside[x.values > high] = 0
+    return [Term(inside)]
+
+
 # ---- linear maps of the last axes ----
 def _columns(name: str, value: Any) -> Rule:
     """Rule of a map that is linear in the last axes: gradients are mapped like the values."""
@@ -102,6 +112,7 @@ POWER = Rule("power", lambda x, n: x**n, _power)
 INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
 EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
 ABSOLUTE = Rule("absolute", np.abs, _absolute, linear=True)
+CLIP = Rule("clip", lambda x, low, high: np.clip(x, low, high), _clipped, linear=True)
 ROOT = Rule("root", np.sqrt, _root)
 INVERSE_OR_ZERO = Rule("inverse_or_zero", _inverse_value, _inverse_or_zero)
 TAKE_COLUMNS = _columns("take_columns", lambda x, index: np.take(x, index, axis=-1))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
+from outgrad._foreign import kind_of
 from outgrad.engine.map.blocks import run_rule
-from outgrad.gradients.elementwise import INVERSE
+from outgrad.errors import ValidationError
+from outgrad.gradients.elementwise import CLIP, INVERSE
 from outgrad.gradients.functions import COS, EXP, LOG, SIN, SQRT, SQUARE, TANH
 from outgrad.gradients.rule import Rule
-from outgrad.ops.operands import T, content, like
+from outgrad.ops.operands import T, content, is_number, like, number
 
 
 def exp(A: T) -> T:
@@ -251,6 +254,62 @@ def square(A: T) -> T:
     array([[4, 9]])
     """
     return _ready("square", A, SQUARE)
+
+
+def clip(A: T, min: float | None = None, max: float | None = None) -> T:
+    r"""Limit each element to an interval.
+
+    .. math:: h = \min(\max(A, \mathrm{min}), \mathrm{max}), \qquad
+        \nabla h = \nabla A \text{ where } \mathrm{min} \le A \le \mathrm{max}, \text{ else } 0
+
+    Parameters
+    ----------
+    A : TensorMap or TensorBlock
+        Values (S, \*C, P).
+    min, max : number, optional
+        The bounds, in units of the values; None is no bound.
+
+    Returns
+    -------
+    TensorMap or TensorBlock
+        Labels and ``info`` of ``A``; the dtype is that of :func:`numpy.clip`.
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is neither a map nor a block, or a bound is not a real number.
+    ValidationError
+        If there is no bound, ``min`` is larger than ``max``, or the values are complex.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.clip(og.block_from_array(np.array([[-2.0, 0.5, 3.0]])), 0, 1).values
+    array([[0. , 0.5, 1. ]])
+    """
+    blocks = content("clip", "A", A)
+    bounds = [_bound(name, given) for name, given in (("min", min), ("max", max))]
+    if bounds == [None, None]:
+        raise ValidationError("clip: there is no bound; give min, max or both")
+    if None not in bounds and not bounds[0] <= bounds[1]:
+        raise ValidationError(f"clip: min={min!r} is larger than max={max!r}; exchange them")
+    if len(blocks) and blocks.dtype(0).kind == "c":
+        raise ValidationError(
+            f"clip: the values are {blocks.dtype(0)}, and complex numbers have no order; "
+            "clip the real and the imaginary part"
+        )
+    return like(A, run_rule(CLIP, [blocks], lambda n: tuple(bounds)))
+
+
+def _bound(name: str, given: Any) -> Any:
+    if given is None:
+        return None
+    if not is_number(given) or isinstance(number(given), complex):
+        raise TypeError(f"clip: {name} must be a real number or None, got {kind_of(given)}")
+    bound = number(given)
+    if bound != bound:
+        raise ValidationError(f"clip: {name} is not a number (NaN); give a number, or None for no bound")
+    return int(given) if isinstance(given, Integral) else bound  # integers that are clipped stay integers
 
 
 def _ready(call: str, A: T, rule: Rule, *constants: Any) -> T:
