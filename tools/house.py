@@ -173,10 +173,10 @@ class Source:
 
     # ---- shapes of code ----
     def recursions(self) -> list[str]:
-        """Functions that go through ``.gradients`` and call themselves for what they find there."""
+        """Functions that go through ``.gradients`` and call themselves, beside those that do it for all."""
         found = []
         for path, parsed in self.trees.items():
-            for node in ast.walk(parsed):
+            for node in ast.walk(parsed) if path.name != "tree.py" else ():
                 if not isinstance(node, ast.FunctionDef):
                     continue
                 walked = [each for each in ast.walk(node) if isinstance(each, ast.Attribute)]
