@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import os
 import subprocess
@@ -378,3 +379,15 @@ def test_chunks_of_arrays_from_dask_are_named_after_them() -> None:
     first, second = dask.compute(*blocks)
     assert (first.values == 1).all()
     assert (second.values == 2).all()
+
+
+# ---- while tasks are made ----
+def test_python_looks_for_garbage_again_when_tasks_are_made() -> None:
+    tensor().chunk(target_bytes=CHUNK_BYTES)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        tensor().chunk(target_bytes=CHUNK_BYTES)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any, NamedTuple, cast
 
 from dask.highlevelgraph import HighLevelGraph
 
+from outgrad._forks import in_every_child
 from outgrad.graph.dask_names import DataNode, Key, Task, TaskRef
 from outgrad.graph.lazy_blocks import top_layers
 from outgrad.graph.memory import Note, Notes, SizedLayer
 from outgrad.graph.names import digest
 
 Function = Callable[..., Any]
+
+_paused: list[bool] = []
 
 OwnKey = tuple[int, int]
 """A task of the layer that is being built: its group, and its number in it."""
@@ -124,7 +129,8 @@ class Draft:
         """
         name = f"{label}-{uuid.uuid4().hex if once else digest(self._content())}"
         names = tuple(f"{group}-{name}" if group else name for group in self._numbers)
-        tasks = dict(self._tasks(names))
+        with _no_garbage():
+            tasks = dict(self._tasks(names))
         needs = chain.from_iterable(chain(*own.columns, *own.rows) for _, own in self._named(names))
         used = {need[0] if isinstance(need, tuple) else need for need in needs}
         graph = _on_top(name, tasks, used, parents, _renamed(note, names, self._places))
@@ -148,6 +154,33 @@ class Draft:
             keys: list[Key] = [(name, *place) for place in each]
             for key, own, given in zip(keys, group.constants, group.refs(names, places), strict=True):
                 yield key, DataNode(key, function(*own)) if group.data else Task(key, function, *own, *given)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Let Python not look for garbage while thousands of tasks are made, none of which is any.
+
+    It would go through all objects again each time that their number has grown by a quarter: in a process
+    that has imported little, that takes as long as making the tasks.
+    """
+    if not gc.isenabled():  # by the user, or by another thread that makes tasks
+        yield
+        return
+    _paused.append(True)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        _paused.clear()
+
+
+@in_every_child
+def _look_for_garbage() -> None:
+    """A thread that paused it stays with the parent."""
+    if _paused:
+        gc.enable()
+        _paused.clear()
 
 
 def _all_named(keys: Sequence[Key], names: Sequence[str], places: Places) -> Sequence[Key]:
