@@ -17,7 +17,7 @@ from outgrad.engine.attach.blocks import RowTable, row_table
 from outgrad.engine.content import Blocks
 from outgrad.graph.layers import made_blocks
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.tree import GradientPath, Tree, fold, fold_down, zip_map
+from outgrad.tree import GradientPath, Tree, fold, zip_map
 
 Starts = Mapping[GradientPath, int]
 """Position of the first element of each array of a block, when all elements of all blocks are counted."""
@@ -42,16 +42,19 @@ class _Planner:
     chunk: int = 0
     tables: bool = True
 
-    def space(self, metadata: BlockMetadata, outline: Outline) -> Space:
-        def make(path: GradientPath, above: Any, m: BlockMetadata, own: Outline, gradients: Any) -> Space:
-            first, last = map(int, own.edges[self.chunk : self.chunk + 2])
-            start = self.starts[path] + first * prod(m.trailing)
-            table = None
-            if path and self.tables:
-                table = row_table(m.samples, first, last, int(above[1].edges[self.chunk]))
-            return Space((last - first, *m.trailing), own.dtype, start, table, gradients)
-
-        return fold_down(make, metadata, outline)
+    # Written out, and not folded: it is called for each chunk, and is most of what planning takes here.
+    def space(
+        self, metadata: BlockMetadata, outline: Outline, path: GradientPath = (), parent: int = 0
+    ) -> Space:
+        first, last = outline.edges[self.chunk : self.chunk + 2].tolist()
+        gradients = {
+            name: self.space(metadata.gradients[name], own, (*path, name), first)
+            for name, own in outline.gradients.items()
+        }
+        trailing = metadata.trailing
+        start = self.starts[path] + first * prod(trailing)
+        table = row_table(metadata.samples, first, last, parent) if path and self.tables else None
+        return Space((last - first, *trailing), outline.dtype, start, table, gradients)
 
 
 Fill = Callable[[Space], Array]
