@@ -1,7 +1,7 @@
 """Compare the processor time of building graphs, and of opening an archive, with another checkout.
 
-    git worktree add /tmp/before COMMIT
-    python tools/graph_cost.py /tmp/before [--rounds 4]
+    git worktree add ../before COMMIT
+    python tools/graph_cost.py ../before [--rounds 4]
 
 Both are measured in processes that run in turns, this checkout first. A line has the medians in milliseconds,
 and their ratio.
@@ -35,10 +35,13 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        found = ways()
-        for build in [*found.values()] * 2:  # what is imported late, and memory that the process grows into
-            build()
-        print(json.dumps({name: milliseconds(build) for name, build in found.items()}))
+        with tempfile.TemporaryDirectory() as folder:
+            found = ways(Path(folder))
+            for build in [
+                *found.values()
+            ] * 2:  # what is imported late, and memory that the process grows into
+                build()
+            print(json.dumps({name: milliseconds(build) for name, build in found.items()}))
         return
     checkouts = [HERE, *([options.before] if options.before else [])]
     rounds: list[list[dict[str, float]]] = [[] for _ in checkouts]
@@ -70,9 +73,9 @@ def milliseconds(build: Callable[[], object], repeats: int = 7) -> float:
     return statistics.median(found) * 1000
 
 
-def ways() -> dict[str, Callable[[], object]]:
+def ways(folder: Path) -> dict[str, Callable[[], object]]:
     some, many = random_map(8, 400).chunk(16), random_map(1000, 8)
-    archive = Path(tempfile.mkdtemp(prefix="graph-cost-")) / "many.zarr"
+    archive = folder / "many.zarr"
     og.save(archive, many)
     many = many.chunk(4)
     five = og.Labels.range("q", 5)
