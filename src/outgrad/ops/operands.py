@@ -92,13 +92,6 @@ def key_order(call: str, keys: Labels, others: Labels) -> Sequence[int]:
 AXES = ("samples", "properties", "components")
 
 
-def check_same_labels(call: str, operands: Sequence[Blocks]) -> None:
-    """Samples, components, properties and gradient parameters agree; gradient rows may differ."""
-    first, second = operands
-    for number_, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        check_labels(call, a, b, f"block {number_}" if len(first) > 1 else "the blocks")
-
-
 def check_labels(
     call: str,
     a: BlockMetadata,
