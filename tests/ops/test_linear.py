@@ -192,10 +192,10 @@ def test_chunks_are_cut_where_products_are_larger() -> None:
     with dask.config.set({"outgrad.chunk-bytes": 3000}):
         result = og.dot(cut_at(x, [[0, 7]]), y)
         plain = og.dot(cut_at(x, [[0, 7]]), og.remove_gradients(y))
-    outline = result._blocks().lazy.outlines[0]
+    outline = result._blocks().to_compute.outlines[0]
     assert outline.chunk_count > 1
     assert outline.chunk_bytes.max() <= 3000
-    assert plain._blocks().lazy.outlines[0].chunk_count == 1
+    assert plain._blocks().to_compute.outlines[0].chunk_count == 1
     check_layout(result)
     assert_identical(result, og.dot(x, y))
 

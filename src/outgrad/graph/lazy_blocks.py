@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,6 +47,10 @@ class LazyBlocks:
         """Names of the layers on which no other layer builds, and of those that hold keys."""
         named = [str(key[0]) for key in self.keys if isinstance(key, tuple) and key[0] in self.graph.layers]
         return tuple(dict.fromkeys([*top_layers(self.graph), *named]))
+
+    def made_by(self, function: Callable[..., object]) -> bool:
+        """Whether every part is the result of a task that runs ``function``."""
+        return all(getattr(self.graph.get(key), "func", None) is function for key in self.keys)
 
     @property
     def nbytes(self) -> int:

@@ -78,7 +78,9 @@ def _names(places: Places) -> list[str]:
 
 def _edges(content: Blocks) -> list[Edges] | None:
     """Where the first operand is cut: the second one is then cut alike at once."""
-    return None if content.lazy is None else [outline.edges for outline in content.lazy.outlines]
+    cuts = [content.outline(number) for number in range(len(content))]
+    edges = [outline.edges for outline in cuts if outline is not None]
+    return edges or None
 
 
 # ---- keys ----

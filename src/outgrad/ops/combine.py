@@ -11,9 +11,8 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
-from outgrad.engine.joining import behind
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels.check import row_text
@@ -230,7 +229,7 @@ def _join_keys(inputs: _Inputs, keys: Sequence[Labels], add_dimension: str | Non
         check_same_names("join", inputs.heads[0], head)
     if not inputs.heads:
         return labels, inputs.contents[0]
-    return labels, behind([converted(content, inputs.dtype, None, None) for content in inputs.contents])
+    return labels, concatenated([converted(content, inputs.dtype, None, None) for content in inputs.contents])
 
 
 # ---- samples and properties ----
@@ -238,7 +237,7 @@ def _join(inputs: _Inputs, groups: Sequence[Group], axis: str, add_dimension: st
     same = ("components", "properties") if axis == "samples" else ("samples", "components")
     _check_groups(inputs, groups, axis, same)
     if not groups:
-        return next((c for c in inputs.contents if c.lazy is not None), inputs.contents[0]).select([])
+        return leading(inputs.contents).select([])
     renumbered = axis == "properties" and _property_names_differ(inputs, add_dimension)
     sources: list[tuple[Blocks, int]] = []
     targets = []

@@ -315,7 +315,7 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
     names = {c.names[0]: None for m in blocks.metadata for _, below in m.walk() for c in below.components}
     if len(blocks):
         _check_known("rename_dimension", "components", old, list(names))
-    return like(tensor, Blocks(tuple(m.map(renamed) for m in blocks.metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(m.map(renamed) for m in blocks.metadata)))
 
 
 # ---- what all of them share ----
@@ -341,7 +341,7 @@ def _changed(
     metadata = [
         replaced(m, change(number, getattr(m, axis)), below) for number, m in enumerate(blocks.metadata)
     ]
-    return like(tensor, Blocks(tuple(metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(metadata)))
 
 
 def _samples(

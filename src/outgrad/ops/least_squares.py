@@ -7,13 +7,10 @@ from math import prod
 
 import numpy as np
 
-from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, alike, notes, with_tables
-from outgrad.engine.map.blocks import lazy_of
-from outgrad.engine.solve.chunks import System, factored, solved
-from outgrad.engine.solve.graph import solve_blocks
+from outgrad.engine.content import Blocks, alike
+from outgrad.engine.solve.blocks import solve_systems
+from outgrad.engine.solve.chunks import System
 from outgrad.errors import ValidationError
 from outgrad.ops.operands import T, check_labels, is_number, like, pair
 from outgrad.tensor.map import TensorMap
@@ -166,21 +163,11 @@ def _check_square(metadata: BlockMetadata, where: str) -> None:
 
 def _solved(call: str, X: T, operands: Sequence[Blocks], rcond: float | None) -> T:
     x, y = alike(operands)
-    metadata = tuple(
-        BlockMetadata(b.properties, (), a.properties) for a, b in zip(x.metadata, y.metadata, strict=True)
-    )
     systems = [_system(call, x, y, number, rcond) for number in range(len(x))]
-    if x.lazy is not None:
-        cuts = tuple(outlines.whole(m, s.dtype) for m, s in zip(metadata, systems, strict=True))
-        data = solve_blocks(x.lazy, lazy_of(y), systems, cuts, chunk_bytes())
-        return like(X, Blocks(metadata, data))
-    chunks = []
-    for number, system in enumerate(systems):
-        armed = [with_tables(o.chunk(number), o.metadata[number]) for o in (x, y)]
-        chunks.append(solved(system, [factored(*armed)]))
-    result = like(X, Blocks(metadata, tuple(chunks)))
+    blocks, notes = solve_systems(x, y, systems)
+    result = like(X, blocks)
     if isinstance(result, TensorMap):
-        for name, text in notes(chunks).items():
+        for name, text in notes.items():
             result.set_info(name, text)
     return result
 

@@ -128,9 +128,9 @@ def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
     return labels.values[:, [labels.names.index(name) for name in names]]
 
 
-def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> list[Blocks]:
+def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> Sequence[Blocks]:
     if axis == "samples":
-        return split_rows(call, blocks, chosen, count)
+        return split_rows(blocks, call, chosen, count)
     return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
 
 

@@ -15,7 +15,7 @@ from outgrad._signals import deferred, stopping_cleanly
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Written
-from outgrad.engine.content import Blocks, to_lazy
+from outgrad.engine.content import NOTHING, Blocks
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import compute_keys
 from outgrad.graph.dask_names import Key
@@ -108,9 +108,8 @@ def plan_save(
     is_labels = isinstance(data, Labels)
     check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
     target = target_path("save", given)
-    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), config.chunk_bytes())
-    lazy = blocks.lazy
-    assert lazy is not None, "it was made lazy"
+    blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy(config.chunk_bytes())
+    lazy = blocks.data
     for number, (metadata, outline) in enumerate(zip(blocks.metadata, lazy.outlines, strict=True)):
         _check_fits(number, metadata, outline)
     is_zarr = given.suffix == ZARR_SUFFIX

@@ -11,9 +11,8 @@ from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.attach.blocks import attach_gradient
-from outgrad.engine.content import Blocks, computed, rechunk
-from outgrad.engine.convert import conversion, converted, copied
-from outgrad.engine.joining import single
+from outgrad.engine.content import Blocks, Lazy, single
+from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection
 from outgrad.graph.lazy_blocks import LazyBlocks
@@ -108,16 +107,13 @@ class TensorBlock(Operators, Saving, LazyCollection):
             return self._source, self._number, self._path
         named = f"block {number} {keys.entry(number).print()}"
         data = late("graph.dask_arrays", "from_dask")(self._given, named)
-        return Blocks((self._metadata,), data), 0, ()
+        return Lazy((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
     @property
     def values(self) -> Any:
         """The (S, *C, P) array: NumPy, or a Dask array chunked along the samples."""
-        lazy = self._source.lazy
-        if lazy is not None:
-            return late("graph.dask_arrays", "dask_array")(lazy, self._number, self._path)
-        return self._source.chunk(self._number).at(self._path).values
+        return self._source.array(self._number, self._path)
 
     @values.setter
     def values(self, values: Any) -> None:
@@ -170,8 +166,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """Rows of each chunk of the values; None for a block in memory."""
-        lazy = self._source.lazy
-        return None if lazy is None else lazy.outlines[self._number].at(self._path).chunk_rows
+        outline = self._source.outline(self._number)
+        return None if outline is None else outline.at(self._path).chunk_rows
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -295,7 +291,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> block.copy().values is block.values, block.copy(deep=False).values is block.values
         (False, True)
         """
-        return TensorBlock._of(copied(self._blocks()) if deep else self._blocks())
+        return TensorBlock._of(self._blocks().copied() if deep else self._blocks())
 
     def __copy__(self) -> TensorBlock:
         return self.copy(deep=False)
@@ -371,21 +367,19 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> og.block_from_array(np.ones((4, 3))).chunk(target_bytes=48).chunks
         (2, 2)
         """
-        return TensorBlock._of(rechunk(self._blocks(), chunk_bytes(target_bytes)))
+        return TensorBlock._of(self._blocks().rechunked(chunk_bytes(target_bytes)))
 
     def _lazy_blocks(self) -> LazyBlocks | None:
-        return None if self._source.lazy is None else self._blocks().lazy
+        return self._blocks().to_compute
 
     def _rebuild(self, blocks: LazyBlocks) -> TensorBlock:
-        return TensorBlock._of(Blocks((self._metadata,), blocks))
+        return TensorBlock._of(Lazy((self._metadata,), blocks))
 
     def _finalize(self, results: Any) -> TensorBlock:
-        lazy = self._lazy_blocks()
-        assert lazy is not None, "only lazy data are computed"
-        return TensorBlock._of(Blocks((self._metadata,), computed(lazy, list(results))))
+        return TensorBlock._of(self._blocks().computed(list(results)))
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorBlock", show.token(self._blocks())
+        return "outgrad.TensorBlock", self._blocks().token()
 
     # ---- print forms ----
     def __str__(self) -> str:

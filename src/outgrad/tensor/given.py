@@ -8,7 +8,7 @@ from typing import Any
 from outgrad._foreign import is_dask_array
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.labels.labels import Labels
 from outgrad.late import late
 from outgrad.tensor import check, show
@@ -26,7 +26,6 @@ def given_block(
     metadata = BlockMetadata(samples, components, properties)
     check.axes(values.shape, metadata)
     if is_dask_array(values):
-        return Blocks(
-            (metadata,), late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
-        ), values
-    return Blocks((metadata,), (Chunk(values),)), None
+        data = late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
+        return Lazy((metadata,), data), values
+    return InMemory((metadata,), (Chunk(values),)), None

@@ -9,9 +9,8 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.engine.content import Blocks, computed, computed_notes, rechunk
-from outgrad.engine.convert import conversion, converted, copied
-from outgrad.engine.joining import joined
+from outgrad.engine.content import Blocks, Lazy, computed_notes, joined
+from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection
 from outgrad.graph.lazy_blocks import LazyBlocks
@@ -258,7 +257,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         TensorMap
             The copy.
         """
-        return TensorMap._of(self._keys, copied(self._content) if deep else self._content, self._info)
+        return TensorMap._of(self._keys, self._content.copied() if deep else self._content, self._info)
 
     def __copy__(self) -> TensorMap:
         return self.copy(deep=False)
@@ -331,23 +330,23 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         >>> map.block().values.chunks
         ((2, 2), (3,))
         """
-        return TensorMap._of(self._keys, rechunk(self._content, chunk_bytes(target_bytes)), self._info)
+        return TensorMap._of(self._keys, self._content.rechunked(chunk_bytes(target_bytes)), self._info)
 
     def _lazy_blocks(self) -> LazyBlocks | None:
-        return self._content.lazy
+        return self._content.to_compute
 
     def _rebuild(self, blocks: LazyBlocks) -> TensorMap:
-        return TensorMap._of(self._keys, Blocks(self._content.metadata, blocks), self._info)
+        return TensorMap._of(self._keys, Lazy(self._content.metadata, blocks), self._info)
 
     def _finalize(self, results: Any) -> TensorMap:
-        lazy = self._content.lazy
-        assert lazy is not None, "only lazy data are computed"
         parts = list(results)
-        content = Blocks(self._content.metadata, computed(lazy, parts))
-        return TensorMap._of(self._keys, content, {**self._info, **computed_notes(lazy, parts)})
+        data = self._lazy_blocks()
+        assert data is not None, "only lazy data are computed"
+        notes = computed_notes(data, parts)
+        return TensorMap._of(self._keys, self._content.computed(parts), {**self._info, **notes})
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorMap", self._keys.digest, show.token(self._content), sorted(self._info.items())
+        return "outgrad.TensorMap", self._keys.digest, self._content.token(), sorted(self._info.items())
 
     # ---- print forms ----
     def print(self, max_keys: int = -1) -> str:

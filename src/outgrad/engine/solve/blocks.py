@@ -1,0 +1,42 @@
+"""Systems of equations of blocks, solved at once or as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from outgrad.config import chunk_bytes
+from outgrad.data.metadata import BlockMetadata
+from outgrad.engine import outlines
+from outgrad.engine.content import Blocks, InMemory, Lazy, notes
+from outgrad.engine.solve.chunks import System, factored, solved
+from outgrad.engine.solve.graph import solve_blocks
+
+
+@singledispatch
+def solve_systems(x: Blocks, y: Blocks, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
+    """Solve the equations of each block of operands that are alike; also return notes on the solutions."""
+    raise NotImplementedError
+
+
+def _labels(x: Blocks, y: Blocks) -> list[BlockMetadata]:
+    """Weights have the properties of both."""
+    return [
+        BlockMetadata(b.properties, (), a.properties) for a, b in zip(x.metadata, y.metadata, strict=True)
+    ]
+
+
+@solve_systems.register(InMemory)
+def solve_in_memory(x: InMemory, y: InMemory, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
+    chunks = [
+        solved(system, [factored(x.with_tables(number), y.with_tables(number))])
+        for number, system in enumerate(systems)
+    ]
+    return x.like(_labels(x, y), chunks), notes(chunks)
+
+
+@solve_systems.register(Lazy)
+def solve_lazily(x: Lazy, y: Lazy, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
+    metadata = tuple(_labels(x, y))
+    cuts = tuple(outlines.whole(m, system.dtype) for m, system in zip(metadata, systems, strict=True))
+    return Lazy(metadata, solve_blocks(x.data, y.data, systems, cuts, chunk_bytes())), {}
