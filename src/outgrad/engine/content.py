@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, Self, cast, final
 
 import numpy as np
 
@@ -168,10 +168,10 @@ class InMemory(Blocks):
 
     def of_this_kind(self, blocks: Blocks) -> Self:
         """Operands in memory are of one kind."""
-        if not isinstance(blocks, type(self)):
+        if type(blocks) is not type(self):
             kinds = type(self).__name__, type(blocks).__name__
             raise TypeError(f"arrays of two kinds, {kinds[0]} and {kinds[1]}; convert one of them")
-        return blocks
+        return cast(Self, blocks)
 
     def collect(self, sources: Sequence[tuple[Blocks, int]]) -> Blocks:
         metadata = tuple(blocks.metadata[number] for blocks, number in sources)
