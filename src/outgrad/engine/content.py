@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, cast, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
@@ -171,7 +171,7 @@ class InMemory(Blocks):
         if type(blocks) is not type(self):
             kinds = type(self).__name__, type(blocks).__name__
             raise TypeError(f"arrays of two kinds, {kinds[0]} and {kinds[1]}; convert one of them")
-        return cast(Self, blocks)
+        return blocks
 
     def collect(self, sources: Sequence[tuple[Blocks, int]]) -> Blocks:
         metadata = tuple(blocks.metadata[number] for blocks, number in sources)
