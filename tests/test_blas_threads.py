@@ -17,7 +17,7 @@ import outgrad as og
 from outgrad._threads import for_each, for_pieces, one_blas_thread, several_threads
 from outgrad.engine.dot import chunks as dot
 from outgrad.engine.solve import chunks as equations
-from outgrad.gradients.apply import apply_part
+from outgrad.gradients.rule import apply_part
 
 BEFORE = 3
 """Another number than those of machines with one or two cores."""

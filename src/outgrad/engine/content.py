@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from outgrad.config import chunk_bytes
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, join_chunks
 from outgrad.data.chunking import pack
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
-from outgrad.data.slices import join
 from outgrad.engine import outlines
 from outgrad.graph.layers import collect, from_chunks, recut
 from outgrad.graph.lazy_blocks import LazyBlocks, gather_chunks
@@ -133,7 +132,7 @@ def _cut_like(leader: Outline, blocks: Blocks, n: int) -> Outline:
 
 def computed(blocks: LazyBlocks, results: list[list[Chunk]]) -> tuple[Chunk, ...]:
     """Put the computed parts together: one chunk a block, in memory."""
-    return tuple(without_tables(join(chunks)) for chunks in gather_chunks(blocks, results))
+    return tuple(without_tables(join_chunks(chunks)) for chunks in gather_chunks(blocks, results))
 
 
 def notes(chunks: Sequence[Chunk]) -> dict[str, str]:

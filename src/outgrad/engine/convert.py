@@ -12,7 +12,7 @@ from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk
 from outgrad.engine.content import Blocks, to_lazy
-from outgrad.gradients.apply import map_arrays
+from outgrad.gradients.rule import map_arrays
 from outgrad.graph.layers import rowwise
 from outgrad.graph.lazy_blocks import LazyBlocks
 

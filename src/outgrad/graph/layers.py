@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, collect_part, cut_chunk, recut_part
 from outgrad.data.chunking import pack
 from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.recut import Source, sources
 from outgrad.data.requests import request
-from outgrad.data.slices import collect_part, cut, recut_part
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Draft, Function
 from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
@@ -77,7 +76,7 @@ class _Content(Shared):
 
 
 def _cut(content: _Content, part: Part) -> list[Chunk]:
-    return [cut(content.chunks[piece.block], request(content.outlines, piece).ranges) for piece in part]
+    return [cut_chunk(content.chunks[piece.block], request(content.outlines, piece).ranges) for piece in part]
 
 
 def rowwise(

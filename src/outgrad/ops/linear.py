@@ -20,7 +20,7 @@ from outgrad.engine.dot.graph import dot_blocks
 from outgrad.engine.map import labels as relabel
 from outgrad.engine.map.blocks import lazy_of
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.gradients.apply import map_arrays
+from outgrad.gradients.rule import map_arrays
 from outgrad.graph.layers import recut
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Edges, Outline, Part, Piece
+from outgrad.data.outline import Edges, Frame, Outline, Part, Piece
 from outgrad.engine.divide.chunks import Division, cut_part
 from outgrad.engine.shuffle.graph import Input
 from outgrad.graph.dask_names import Key

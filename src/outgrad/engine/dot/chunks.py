@@ -20,7 +20,7 @@ from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.rows import group
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import gather, unite
+from outgrad.gradients.rule import gather, unite
 from outgrad.gradients.scatter import Index
 from outgrad.task import task
 from outgrad.tree import Tree

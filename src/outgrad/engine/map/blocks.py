@@ -12,8 +12,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
 from outgrad.engine.content import Blocks, alike, with_tables, without_tables
 from outgrad.engine.map import labels as relabel
-from outgrad.gradients.apply import apply_part, run
-from outgrad.gradients.rule import Composite, Rule
+from outgrad.gradients.rule import Composite, Rule, apply_part
 from outgrad.graph.layers import rowwise
 from outgrad.graph.lazy_blocks import LazyBlocks
 
@@ -92,7 +91,7 @@ def run_eagerly(rule: Operation, operands: Sequence[Blocks], constants: Constant
         own = [operand.metadata[number] for operand in operands]
         armed = [with_tables(o.chunk(number), m) for o, m in zip(operands, own, strict=True)]
         with several_threads(threads()):
-            result = run(rule, armed, *constants(number))
+            result = rule(armed, *constants(number))
         metadata.append(relabel.relabelled(relabel.template(own), result, top(number, own[0])))
         chunks.append(without_tables(result))
     return Blocks(tuple(metadata), tuple(chunks))
@@ -105,8 +104,7 @@ def _plan(
     own = [operand.metadata[number] for operand in operands]
     cuts = [operand.lazy.outlines[number] for operand in operands if operand.lazy is not None]
     if _rows_stay(rule, own):
-        empty = run(
-            rule,
+        empty = rule(
             [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)],
             *constants,
         )
@@ -121,7 +119,7 @@ def _plan(
 def shadows(rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
     """Run a rule on the rows alone."""
     bare = [relabel.without_properties(o.metadata[number], o.dtype(number)) for o in operands]
-    return run(rule, bare, *constants)
+    return rule(bare, *constants)
 
 
 def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:

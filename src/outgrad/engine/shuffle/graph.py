@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from outgrad.data.chunking import pack_by
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Outline, Part, Piece
+from outgrad.data.outline import Frame, Outline, Part, Piece
 from outgrad.data.positions import Span, span
 from outgrad.engine.shuffle.chunks import Order, cut_rows, place_part
 from outgrad.engine.shuffle.plan import Origin, Pair, pairs

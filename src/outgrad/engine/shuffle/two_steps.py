@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Edges, Outline
+from outgrad.data.outline import Edges, Frame, Outline
 from outgrad.engine.shuffle.chunks import Order
 from outgrad.engine.shuffle.graph import Input, Move, move_blocks
 from outgrad.engine.shuffle.plan import Index, Origin, halfway
