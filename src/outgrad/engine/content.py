@@ -14,8 +14,7 @@ from outgrad.data.chunking import pack
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
 from outgrad.engine import outlines
-from outgrad.graph.layers import collect, from_chunks, recut
-from outgrad.graph.lazy_blocks import LazyBlocks, gather_chunks
+from outgrad.graph.lazy_blocks import LazyBlocks, collect, from_chunks, gather_chunks, recut
 from outgrad.tree import fold, fold_down
 
 Data = tuple[Chunk, ...] | LazyBlocks

@@ -13,8 +13,7 @@ from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk
 from outgrad.engine.content import Blocks, to_lazy
 from outgrad.gradients.rule import map_arrays
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 
 
 def copied(blocks: Blocks) -> Blocks:

@@ -15,8 +15,7 @@ from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.blocks import RowTable, row_table
 from outgrad.engine.content import Blocks
-from outgrad.graph.layers import made_blocks
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, made_blocks
 from outgrad.tree import GradientPath, Tree, fold, zip_map
 
 Starts = Mapping[GradientPath, int]

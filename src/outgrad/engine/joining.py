@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from outgrad.config import chunk_bytes
 from outgrad.engine.attach.blocks import gradient_blocks
 from outgrad.engine.content import Blocks, to_lazy
-from outgrad.graph.layers import collect
+from outgrad.graph.lazy_blocks import collect
 
 Source = tuple[Blocks, int, tuple[str, ...]]
 """Where a block is: some blocks, its number, and the path to a gradient."""

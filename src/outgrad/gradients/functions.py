@@ -175,4 +175,4 @@ def require_derivative(call: str, argument: str, functions: Sequence[Function], 
     )
 
 
-APPLY = Rule("apply", _applied, _apply_terms)
+APPLY = Rule("apply", _applied, _apply_terms, calls_user=True)

@@ -13,6 +13,7 @@ the rule of ``multiply`` does the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -93,6 +94,8 @@ class Rule(_Named):
     """Whether weights are constant: then a gradient of a gradient needs nothing but itself."""
     share: float = SHARE
     """What it holds on the way, as a share of what it is given and makes."""
+    calls_user: bool = False
+    """Whether it calls functions of the user, which may do linear algebra."""
 
     @property
     def home(self) -> str:
@@ -115,6 +118,7 @@ class Composite(_Named):
     function: Callable[..., Chunk]
     linear: bool = False
     share: float = SHARE
+    calls_user: bool = False
 
     @property
     def home(self) -> str:
@@ -313,10 +317,11 @@ def _renumbered(pieces: Sequence[Chunk], places: Sequence[Index], name: str) -> 
 
 
 @task(holds_inputs=True, share=lambda rule, *_: rule.share)
-@one_blas_thread()
 def apply_part(rule: Rule | Composite, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
     """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
-    return [
-        rule(chunks, *(own if isinstance(own, tuple) else own.resolve()))
-        for own, *chunks in zip(constants, *parts, strict=True)
-    ]
+    # NumPy's loops and sums of rows use one thread anyway, and limiting BLAS takes a lock of the process.
+    with one_blas_thread() if rule.calls_user else nullcontext():
+        return [
+            rule(chunks, *(own if isinstance(own, tuple) else own.resolve()))
+            for own, *chunks in zip(constants, *parts, strict=True)
+        ]

@@ -54,7 +54,10 @@ def weighted_sum(terms: Sequence[Weighted], size: int | None = None) -> Array:
     if size is not None:
         return _scattered(terms, np.full((rows, *trailing), nothing(dtype)), step)
     out = np.empty((rows, *trailing), dtype)
-    for_pieces(lambda piece: _fill(terms, piece, out[piece]), rows, step)
+    if rows <= step:
+        _fill(terms, slice(0, rows), out)
+    else:
+        for_pieces(lambda piece: _fill(terms, piece, out[piece]), rows, step)
     return out
 
 

@@ -10,10 +10,8 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import collect_part
 from outgrad.data.outline import Part, Piece
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes, rowwise
 
 
 def rowwise_on(

@@ -9,8 +9,7 @@ import numpy as np
 from outgrad.data.chunk import Chunk
 from outgrad.engine.content import Blocks
 from outgrad.gradients.rule import map_arrays
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 from outgrad.ops.operands import T, block_twin, content, like
 
 CONTIGUOUS = "make_contiguous"

@@ -9,8 +9,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.outline import Outline
 from outgrad.engine.attach.chunks import strip_part
 from outgrad.engine.content import Blocks
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 
 

@@ -21,8 +21,7 @@ from outgrad.engine.map import labels as relabel
 from outgrad.engine.map.blocks import lazy_of
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.gradients.rule import map_arrays
-from outgrad.graph.layers import recut
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, recut
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, like, pair
 

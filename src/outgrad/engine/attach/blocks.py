@@ -13,8 +13,7 @@ from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import attach_part, descend_part
 from outgrad.engine.content import Blocks, to_lazy
-from outgrad.graph.layers import recut, rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, recut, rowwise
 from outgrad.labels.labels import Labels
 
 

@@ -13,8 +13,7 @@ from outgrad.data.outline import Outline, Part
 from outgrad.engine.content import Blocks, alike, with_tables, without_tables
 from outgrad.engine.map import labels as relabel
 from outgrad.gradients.rule import Composite, Rule, apply_part
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 
 Operation = Rule | Composite
 

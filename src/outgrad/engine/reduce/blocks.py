@@ -19,8 +19,7 @@ from outgrad.engine.reduce.chunks import REDUCTIONS
 from outgrad.engine.reduce.graph import Reduction, reduce_blocks
 from outgrad.engine.reduce.plan import Groups, group_edges, group_rows
 from outgrad.gradients.rule import apply_part
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 from outgrad.labels.labels import Labels
 
 
