@@ -7,16 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table, cut_chunk
 from outgrad.data.outline import Frame
+from outgrad.data.positions import Index
 from outgrad.data.rows import lift
 from outgrad.engine.shuffle.chunks import Order, place
 from outgrad.task import task
 from outgrad.tree import Tree
-
-Index = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)

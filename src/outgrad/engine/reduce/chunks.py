@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from outgrad.data.chunk import Array, Chunk, ChunkList, join_chunks
-from outgrad.data.positions import positions
+from outgrad.data.positions import Index, positions
 from outgrad.engine.shuffle.chunks import take
 from outgrad.gradients.elementwise import ADD, POWER, ROOT, SUBTRACT
 from outgrad.gradients.rule import Composite, map_arrays, sum_rows, times_array
-from outgrad.gradients.scatter import Index, accumulator, scatter_columns
+from outgrad.gradients.scatter import accumulator, scatter_columns
 from outgrad.task import MERGE_SHARE, SHARE, task
 
 SPREAD = ("var", "std")
