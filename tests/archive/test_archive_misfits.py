@@ -16,7 +16,7 @@ from outgrad.data.outline import Outline, Piece
 from outgrad.data.requests import Request
 from outgrad.engine.content import Lazy
 from outgrad.errors import ArchiveError, FileFormatError
-from outgrad.graph.layers import made_blocks
+from outgrad.graph.lazy_blocks import made_blocks
 from outgrad.storage.mts.reader import open_mts
 from outgrad.testing import Parameter, random_block
 

@@ -19,6 +19,7 @@ from lazy import measuring
 from lazy.measuring import CASES, CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
 from outgrad.engine.reduce.chunks import merge_contributions
 from outgrad.graph import memory
+from outgrad.graph.draft import Notes, SizedLayer
 from outgrad.graph.fuse import optimize
 
 Measure = Callable[..., Any]
@@ -82,11 +83,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
     chain = [task("a"), task("b"), task("c", "a", "b"), task("d", "c"), task("e", "d"), task("f", "e")]
     graph = HighLevelGraph(
-        {
-            "all": memory.SizedLayer(
-                {own.key: own for own in chain}, lambda: memory.Notes(sizes, dict.fromkeys(sizes, 7))
-            )
-        },
+        {"all": SizedLayer({own.key: own for own in chain}, lambda: Notes(sizes, dict.fromkeys(sizes, 7)))},
         {"all": set()},
     )
     optimized = optimize(graph, ["f"])

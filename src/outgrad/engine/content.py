@@ -15,15 +15,13 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 
 from outgrad.config import chunk_bytes
-from outgrad.data.chunk import Array, Chunk
+from outgrad.data.chunk import Array, Chunk, join_chunks
 from outgrad.data.chunking import pack
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
-from outgrad.data.slices import join
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import descend_part
-from outgrad.graph.layers import collect, from_chunks, recut, rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks, gather_chunks
+from outgrad.graph.lazy_blocks import LazyBlocks, collect, from_chunks, gather_chunks, recut, rowwise
 from outgrad.graph.names import digest
 from outgrad.graph.replace import replaced
 from outgrad.late import late
@@ -239,7 +237,7 @@ class Lazy(Blocks):
     def computed(self, results: list[list[Chunk]]) -> InMemory:
         """Put the computed chunks of each block together."""
         chunks = gather_chunks(self.data, results)
-        return NOTHING.like(self.metadata, [join(pieces) for pieces in chunks])
+        return NOTHING.like(self.metadata, [join_chunks(pieces) for pieces in chunks])
 
     def collect(self, sources: Sequence[tuple[Blocks, int]]) -> Blocks:
         target = chunk_bytes()

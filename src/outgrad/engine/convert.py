@@ -13,8 +13,8 @@ from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk
 from outgrad.engine.content import Blocks, InMemory, Lazy
-from outgrad.gradients.apply import map_arrays
-from outgrad.graph.layers import rowwise
+from outgrad.gradients.rule import map_arrays
+from outgrad.graph.lazy_blocks import rowwise
 
 
 def conversion(positional: Sequence[Any], dtype: Any, device: str | None) -> tuple[Any, str | None]:

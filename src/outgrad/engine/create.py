@@ -16,7 +16,7 @@ from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.blocks import RowTable, row_table
 from outgrad.engine.content import Blocks, InMemory, Lazy
-from outgrad.graph.layers import made_blocks
+from outgrad.graph.lazy_blocks import made_blocks
 from outgrad.tree import GradientPath, Tree, fold, zip_map
 
 Starts = Mapping[GradientPath, int]

@@ -13,7 +13,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.errors import ValidationError
-from outgrad.graph.layers import rowwise
+from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.check import INT32
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table

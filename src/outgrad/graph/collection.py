@@ -15,9 +15,10 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import ChunkList
 from outgrad.graph.computing import compute
 from outgrad.graph.dask_names import Key
+from outgrad.graph.draft import Notes, SizedLayer
 from outgrad.graph.fuse import optimize
 from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes, SizedLayer, TaskMemory, project
+from outgrad.graph.memory import TaskMemory, project
 from outgrad.graph.names import digest
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.task import task
@@ -97,7 +98,9 @@ def _scheduler(options: Mapping[str, Any]) -> AbstractContextManager[Any]:
 
 
 def _limited_workers(get: Any) -> Workers | None:
-    workers = connected_workers(getattr(get, "__self__", None))
+    """The workers of the client whose method ``get`` is, if their memory is limited."""
+    client = getattr(get, "__self__", None)
+    workers = None if client is None else connected_workers(client)
     return None if workers is None or workers.limit_bytes is None else workers
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import Chunk
-from outgrad.data.frame import Frame
+from outgrad.data.outline import Frame
 
 Content = tuple[Any, ...]
 

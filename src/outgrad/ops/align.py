@@ -10,10 +10,9 @@ import numpy as np
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges
-from outgrad.data.positions import places_of
+from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.shuffle.blocks import Origin, Target, moved
-from outgrad.engine.shuffle.plan import Index
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import unite

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import Index
 from outgrad.engine.content import Blocks
 from outgrad.engine.permute import permuted
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
@@ -20,8 +20,6 @@ from outgrad.labels.tables import is_sorted_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map
-
-Index = npt.NDArray[np.integer]
 
 AXES = ("samples", "components", "properties")
 

@@ -19,7 +19,7 @@ from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.graph.computing import stop_tasks
 from outgrad.graph.dask_names import Key
 from outgrad.graph.fuse import optimize
-from outgrad.graph.layers import part_sizes
+from outgrad.graph.lazy_blocks import part_sizes
 from outgrad.graph.memory import project
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch

@@ -15,7 +15,7 @@ from outgrad.data.outline import Edges
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import attach_part, strip_part
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
-from outgrad.graph.layers import recut, rowwise
+from outgrad.graph.lazy_blocks import recut, rowwise
 from outgrad.labels.labels import Labels
 from outgrad.tree import T as TreeNode
 

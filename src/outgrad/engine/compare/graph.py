@@ -5,9 +5,8 @@ from __future__ import annotations
 from outgrad.engine.compare.chunks import Tolerance, compare_parts
 from outgrad.graph.collection import compute_keys
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
 
 
 def compute_difference(

@@ -14,6 +14,7 @@ from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
+from outgrad.data.positions import Index
 from outgrad.engine import outlines
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.engine.divide.chunks import Division, divide
@@ -22,9 +23,6 @@ from outgrad.engine.map import labels as relabel
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
-
-Index = npt.NDArray[np.integer]
-
 
 PartOfBlock = tuple[BlockMetadata, Chunk]
 

@@ -19,9 +19,8 @@ from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.engine.dot.chunks import dense, outer
 from outgrad.engine.dot.graph import dot_blocks
 from outgrad.engine.map import labels as relabel
-from outgrad.gradients.apply import map_arrays
-from outgrad.graph.layers import recut
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.gradients.rule import map_arrays
+from outgrad.graph.lazy_blocks import LazyBlocks, recut
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
 from outgrad.engine.content import Blocks, InMemory, Lazy, alike
 from outgrad.engine.map import labels as relabel
-from outgrad.gradients.apply import apply_part, run
-from outgrad.gradients.rule import Composite, Rule
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.gradients.rule import Composite, Rule, apply_part
+from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
 
 Operation = Rule | Composite
 
@@ -60,7 +58,7 @@ def run_in_memory(
         labels = [operand.metadata[number] for operand in operands]
         chunks = [operand.with_tables(number) for operand in operands]
         with several_threads(threads()):
-            result = run(rule, chunks, *constants(number))
+            result = rule(chunks, *constants(number))
         metadata.append(relabel.relabelled(relabel.template(labels), result, top(number, labels[0])))
         results.append(result)
     return leader.like(metadata, results)
@@ -120,7 +118,7 @@ def _plan(
     template, head = relabel.template(labels), top(number, labels[0])
     if _rows_stay(rule, labels):
         arrays = [relabel.without_rows(m, o.dtype(number)) for m, o in zip(labels, operands, strict=True)]
-        result = run(rule, arrays, *constants)
+        result = rule(arrays, *constants)
         return relabel.relabelled(template, result, head, rows_stay=True), relabel.same_cuts(cuts, result)
     result = shadows(rule, operands, number, constants)
     outline = relabel.new_cuts(cuts[0].edges, result, head.trailing)
@@ -130,7 +128,7 @@ def _plan(
 def shadows(rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
     """Run a rule on the rows alone."""
     bare = [relabel.without_properties(o.metadata[number], o.dtype(number)) for o in operands]
-    return run(rule, bare, *constants)
+    return rule(bare, *constants)
 
 
 def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:

@@ -19,8 +19,8 @@ from outgrad.engine.map.blocks import run_in_memory, run_rule, shadows
 from outgrad.engine.reduce.chunks import REDUCTIONS
 from outgrad.engine.reduce.graph import Reduction, reduce_blocks
 from outgrad.engine.reduce.plan import Groups, group_edges, group_rows
-from outgrad.gradients.apply import apply_part
-from outgrad.graph.layers import rowwise
+from outgrad.gradients.rule import apply_part
+from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.labels import Labels
 
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.positions import Index
 from outgrad.data.rows import merge, renumber
 from outgrad.engine.solve.triangles import Factor, Solution, factor, piece_rows, solve, stack
 from outgrad.errors import LinearSystemError
-from outgrad.gradients.scatter import Index
 from outgrad.task import MERGE_SHARE, task
 from outgrad.tree import GradientPath
 

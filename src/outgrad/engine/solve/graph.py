@@ -9,10 +9,8 @@ from outgrad.data.outline import Outline
 from outgrad.engine.solve.chunks import System, factor_parts, solve_parts, stack_factors
 from outgrad.engine.solve.triangles import factor_bytes, factor_work
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, add_blocks, numbered
 from outgrad.graph.trees import fan_in, merge_in_tree
 
 
