@@ -349,18 +349,3 @@ def joined(sources: Sequence[BlockSource]) -> Blocks:
 def concatenated(contents: Sequence[Blocks]) -> Blocks:
     """The blocks of several contents, in their order."""
     return leading(contents).collect([(blocks, n) for blocks in contents for n in range(len(blocks))])
-
-
-# ---- results of tasks ----
-def notes(chunks: Sequence[Chunk]) -> dict[str, str]:
-    """Return the notes on whole blocks by name: the text of a JSON list, with one entry for each block."""
-    found = [chunk.notes or {} for chunk in chunks]
-    names = dict.fromkeys(name for own in found for name in own)
-    return {name: f"[{', '.join(own.get(name, 'null') for own in found)}]" for name in names}
-
-
-def computed_notes(blocks: LazyBlocks, results: list[list[Chunk]]) -> dict[str, str]:
-    """Return the notes that the computed parts carry; most carry none."""
-    if all(chunk.notes is None for part in results for chunk in part):
-        return {}
-    return notes([chunks[0] for chunks in gather_chunks(blocks, results)])

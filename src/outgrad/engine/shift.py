@@ -138,6 +138,6 @@ def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[
         table = own.table
         if path in columns and table is not None:
             table = _added(table, columns[path], number)
-        return Chunk(own.values, gradients, table, own.notes)
+        return Chunk(own.values, gradients, table)
 
     return [fold_down(shift, chunk) for chunk in part]

@@ -15,6 +15,7 @@ from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.graph.collection import Texts
 from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import unite
@@ -181,8 +182,8 @@ def _check_word(call: str, argument: str, given: Any, words: Sequence[str]) -> N
         raise ValidationError(f"{call}: {argument} must be one of {list(words)}, got {given!r}")
 
 
-def _common_info(tensors: Sequence[TensorMap]) -> dict[str, str]:
-    infos = [tensor.info() for tensor in tensors]
+def _common_info(tensors: Sequence[TensorMap]) -> Texts:
+    infos = [tensor._info for tensor in tensors]
     found = {key: value for info in reversed(infos) for key, value in info.items()}
     return {
         key: value for key, value in found.items() if all(info.get(key, value) == value for info in infos)

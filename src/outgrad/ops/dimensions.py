@@ -336,7 +336,7 @@ def _changed(
     if axis == "keys":
         if not isinstance(tensor, TensorMap):
             raise ValidationError(f"{call}: a block has no keys; choose 'samples' or 'properties'")
-        return TensorMap._of(change(0, tensor.keys), blocks, tensor.info())
+        return TensorMap._of(change(0, tensor.keys), blocks, tensor._info)
     replaced = _samples if axis == "samples" else _properties
     metadata = [
         replaced(m, change(number, getattr(m, axis)), below) for number, m in enumerate(blocks.metadata)

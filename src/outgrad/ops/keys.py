@@ -249,7 +249,7 @@ class _Plan:
         blocks = self.tensor._blocks()
         inputs = [(blocks, number) for number in range(len(blocks))]
         targets = [self._target(own) for own in groups]
-        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor.info())
+        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor._info)
 
     def _groups(self) -> tuple[Labels, list[Index]]:
         """The new keys, and the blocks of each, in the order of the keys."""

@@ -53,7 +53,7 @@ def lstsq(X: T, Y: T, rcond: float | None, driver: str | None = None) -> T:
         The ``info`` of a map has under ``"lstsq"`` a JSON list with, for each block, the number of
         ``"equations"``, their ``"rank"``, the ``"condition"``, which is the ratio of the largest to the
         smallest singular value that is used, and the ``"residual"``, the norm of what is left. If the maps
-        are lazy, it is there once the result itself is computed.
+        are lazy, it is there once the result, or what is made of it, is computed or saved.
 
     Raises
     ------
@@ -164,12 +164,9 @@ def _check_square(metadata: BlockMetadata, where: str) -> None:
 def _solved(call: str, X: T, operands: Sequence[Blocks], rcond: float | None) -> T:
     x, y = alike(operands)
     systems = [_system(call, x, y, number, rcond) for number in range(len(x))]
-    blocks, notes = solve_systems(x, y, systems)
+    blocks, report = solve_systems(x, y, systems)
     result = like(X, blocks)
-    if isinstance(result, TensorMap):
-        for name, text in notes.items():
-            result.set_info(name, text)
-    return result
+    return result._with_info(call, report) if isinstance(result, TensorMap) and systems else result
 
 
 def _system(call: str, x: Blocks, y: Blocks, number: int, rcond: float | None) -> System:

@@ -35,7 +35,7 @@ def content(call: str, name: str, given: Any) -> Blocks:
 def like(original: T, result: Blocks, keys: Labels | None = None) -> T:
     """Wrap blocks as what they came from: same info, and the same keys unless others are given."""
     if isinstance(original, TensorMap):
-        return TensorMap._of(original.keys if keys is None else keys, result, original.info())
+        return TensorMap._of(original.keys if keys is None else keys, result, original._info)
     return TensorBlock._of(result)
 
 

@@ -77,7 +77,7 @@ def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False)
         order = _order(tensor.keys, descending)
         if order is not None:
             keys = _taken(tensor.keys, order)
-            return TensorMap._of(keys, blocks.select(order.tolist()), tensor.info())
+            return TensorMap._of(keys, blocks.select(order.tolist()), tensor._info)
     return like(tensor, blocks)
 
 

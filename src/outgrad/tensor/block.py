@@ -9,12 +9,13 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
+from outgrad.data.chunk import ChunkList
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.attach.blocks import attach_gradient
 from outgrad.engine.content import Blocks, Lazy, single
 from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import LazyCollection
+from outgrad.graph.collection import LazyCollection, Texts
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
@@ -372,11 +373,11 @@ class TensorBlock(Operators, Saving, LazyCollection):
     def _lazy_blocks(self) -> LazyBlocks | None:
         return self._blocks().to_compute
 
-    def _rebuild(self, blocks: LazyBlocks) -> TensorBlock:
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> TensorBlock:
         return TensorBlock._of(Lazy((self._metadata,), blocks))
 
-    def _finalize(self, results: Any) -> TensorBlock:
-        return TensorBlock._of(self._blocks().computed(list(results)))
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> TensorBlock:
+        return TensorBlock._of(self._blocks().computed(parts))
 
     def __dask_tokenize__(self) -> Any:
         return "outgrad.TensorBlock", self._blocks().token()

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, SupportsIndex, final
 
 import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.engine.content import Blocks, Lazy, computed_notes, joined
+from outgrad.data.chunk import ChunkList
+from outgrad.engine.content import Blocks, Lazy, joined
 from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import LazyCollection
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.collection import LazyCollection, Texts
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.info import Info
 from outgrad.tensor.reshaping import Reshaping
 from outgrad.tensor.select import Selection, number_of, select, shown
 
 
 @final
-class TensorMap(Reshaping, Info, Saving, LazyCollection):
+class TensorMap(Reshaping, Saving, LazyCollection):
     """Blocks, each with a key; all have the same names, gradients and dtype.
 
     The blocks are not consumed and can be used again. If one of them is lazy, all become lazy.
@@ -58,6 +58,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
 
     _keys: Labels
     _content: Blocks
+    _info: dict[str, str | LazyText]
 
     def __init__(self, keys: Labels, blocks: Sequence[TensorBlock]) -> None:
         if not isinstance(keys, Labels):
@@ -78,7 +79,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         check.same_names(self._content.metadata, map(self._content.dtype, range(len(blocks))))
 
     @classmethod
-    def _of(cls, keys: Labels, content: Blocks, info: Mapping[str, str]) -> Self:
+    def _of(cls, keys: Labels, content: Blocks, info: Texts) -> Self:
         map_ = cls.__new__(cls)
         map_._keys, map_._content, map_._info = keys, content, dict(info)
         return map_
@@ -243,6 +244,60 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         """Always False: maps own their blocks."""
         return False
 
+    # ---- texts ----
+    def set_info(self, key: str, value: str) -> None:
+        """Keep a text with the map; it survives operations and storage.
+
+        Parameters
+        ----------
+        key, value : str
+            Name and text.
+
+        Raises
+        ------
+        TypeError
+            If one of them is not a str.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> (2 * map).info()
+        {'unit': 'eV'}
+        """
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"set_info({key!r}, {value!r}): both must be str")
+        self._info[key] = value
+
+    def get_info(self, key: str) -> str | None:
+        """Return the text kept under ``key``.
+
+        Parameters
+        ----------
+        key : str
+            Name of the text.
+
+        Returns
+        -------
+        str or None
+            None if there is none.
+        """
+        return self.info().get(key)
+
+    def info(self) -> dict[str, str]:
+        """Return all texts kept with the map, without those that are still to be computed.
+
+        Returns
+        -------
+        dict of str to str
+            A copy.
+        """
+        return {key: text for key, text in self._info.items() if isinstance(text, str)}
+
+    def _with_info(self, key: str, text: str | LazyText) -> TensorMap:
+        return TensorMap._of(self._keys, self._content, {**self._info, key: text})
+
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorMap:
         """Return a copy with the same keys and info. Labels and lazy data are shared in any case.
@@ -335,15 +390,14 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
     def _lazy_blocks(self) -> LazyBlocks | None:
         return self._content.to_compute
 
-    def _rebuild(self, blocks: LazyBlocks) -> TensorMap:
-        return TensorMap._of(self._keys, Lazy(self._content.metadata, blocks), self._info)
+    def _texts(self) -> Texts:
+        return self._info
 
-    def _finalize(self, results: Any) -> TensorMap:
-        parts = list(results)
-        data = self._lazy_blocks()
-        assert data is not None, "only lazy data are computed"
-        notes = computed_notes(data, parts)
-        return TensorMap._of(self._keys, self._content.computed(parts), {**self._info, **notes})
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> TensorMap:
+        return TensorMap._of(self._keys, Lazy(self._content.metadata, blocks), texts)
+
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> TensorMap:
+        return TensorMap._of(self._keys, self._content.computed(parts), {**self._info, **texts})
 
     def __dask_tokenize__(self) -> Any:
         return "outgrad.TensorMap", self._keys.digest, self._content.token(), sorted(self._info.items())
@@ -359,7 +413,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return show.map_html(self._keys, self._content, self._info)
+        return show.map_html(self._keys, self._content, self.info())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorMap._of, (self._keys, self._content, self._info)
