@@ -105,7 +105,8 @@ def test_block_twins_take_blocks(name: str) -> None:
     arguments = (
         [MAP] if name == "remove_gradients" else [MAP, "n"] if name != "slice" else [MAP, "samples", [0]]
     )
-    match = f"{name}_block: block must be a TensorBlock, got TensorMap"
+    argument = "block_1" if name in ("equal", "allclose") else "block"
+    match = f"{name}_block: {argument} must be a TensorBlock, got TensorMap"
     twin = getattr(og, f"{name}_block")
     fails(TypeError, match, lambda: twin(*arguments))
 
@@ -118,8 +119,10 @@ def test_block_twins_name_their_argument_as_upstream() -> None:
         "missing a required argument: 'block'",
         lambda: og.sum_over_samples_block(tensor=BLOCK, sample_names="a"),
     )
+    fails(TypeError, "equal_block: block_2 must be a TensorBlock, got int", lambda: og.equal_block(BLOCK, 1))
+    assert not og.equal_block(BLOCK, MAP)
     assert og.equal_block_raise.__name__ == "equal_block_raise"
-    assert og.equal_block_raise.__doc__.startswith("The same as :func:`equal_raise`, for one block.")
+    assert og.equal_block_raise.__doc__.startswith("Apply :func:`equal_raise` to one block; see there")
 
 
 @pytest.mark.parametrize("wrong", [[1], [["atom"]], [None], 1, 2.5])
