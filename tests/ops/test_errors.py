@@ -95,7 +95,7 @@ def test_arguments_of_other_operations() -> None:
     ],
 )
 def test_reflected_operators_need_numbers(name: str, call: Callable[[], Any]) -> None:
-    fails(TypeError, f"{name}: a number is needed, got (str|NoneType|list)", call)
+    fails(TypeError, f"{name}: the other operand must be a number, got (str|NoneType|list)", call)
 
 
 @pytest.mark.parametrize(
