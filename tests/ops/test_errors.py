@@ -227,10 +227,15 @@ def test_names_to_sum_over_must_exist() -> None:
         (TypeError, "slice: selection must be Labels, a list or an array, got int", "samples", 0),
         (ValidationError, "positions must be 1-D integers or booleans, got 2-D int64", "samples", [[0], [1]]),
         (ValidationError, "positions must be 1-D integers or booleans, got 1-D float64", "samples", [0.0]),
-        (ValidationError, "the mask has 2 entries, the samples have 7", "samples", [True, False]),
-        (ValidationError, "the mask has 3 entries, the properties have 4", "properties", np.ones(3, bool)),
-        (ValidationError, "position 7 does not exist, the samples have 7 entries", "samples", [0, 7]),
-        (ValidationError, "position -5 does not exist, the properties have 4 entries", "properties", [-5]),
+        (ValidationError, "the mask has 2 entries, but the samples have 7", "samples", [True, False]),
+        (
+            ValidationError,
+            "the mask has 3 entries, but the properties have 4",
+            "properties",
+            np.ones(3, bool),
+        ),
+        (ValidationError, "position 7 is out of range, the samples have 7 entries", "samples", [0, 7]),
+        (ValidationError, "position -5 is out of range, the properties have 4 entries", "properties", [-5]),
         (
             ValidationError,
             "a position is repeated, but samples must be unique; remove it",
@@ -252,9 +257,7 @@ def test_selections_of_slice(error: type[Exception], match: str, axis: str, sele
     [((2,), {}), ((2, 2), {"component_names": ["m"]}), ((2, 2, 2), {"sample_names": ["a", "b", "c"]})],
 )
 def test_axes_of_a_block_from_an_array(shape: tuple[int, ...], names: dict[str, Any]) -> None:
-    match = (
-        rf"block_from_array: the array has {len(shape)} axes, but \[.*name \d; give one name for each axis"
-    )
+    match = rf"block_from_array: the array has {len(shape)} axes, but \[.*name \d; give one name per axis"
     fails(ValidationError, match, lambda: og.block_from_array(np.ones(shape), **names))
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T", TensorMap, TensorBlock)
 
 
 def content(call: str, name: str, given: Any) -> Blocks:
-    """The blocks of a map, or a block alone."""
+    """The blocks of a map, or a single block."""
     if not isinstance(given, (TensorMap, TensorBlock)):
         raise TypeError(f"{call}: {name} must be a TensorMap or a TensorBlock, got {kind_of(given)}")
     return given._blocks()
