@@ -267,15 +267,15 @@ def map_metadata(a: TensorBlock, b: TensorBlock) -> tuple[TensorBlock, TensorBlo
         (TypeError, "sort: tensor must be a TensorMap or a TensorBlock, got int", lambda m: og.sort(1)),  # type: ignore[type-var]
         (
             ValidationError,
-            "sort: axes must be 'all' or some of ['keys', 'samples', 'components', 'properties'], got 'rows'",
+            "sort: axes must be 'all' or some of ['keys', 'samples', 'components', 'properties'], not 'rows'",
             lambda m: og.sort(m, "rows"),
         ),
         (
             ValidationError,
-            "sort_block: axes must be 'all' or some of ['samples', 'components', 'properties'], got 'keys'",
+            "sort_block: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
             lambda m: og.sort_block(m.block(0), ["samples", "keys"]),
         ),
-        (ValidationError, "got 'all'", lambda m: og.sort(m, ["all"])),
+        (ValidationError, "not 'all'", lambda m: og.sort(m, ["all"])),
         (TypeError, "sort: axes must be a str or a list of str, got 3", lambda m: og.sort(m, 3)),
         (TypeError, "sort_block: block must be a TensorBlock, got TensorMap", lambda m: og.sort_block(m)),
     ],

@@ -32,8 +32,9 @@ def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False)
     .. math:: h_{i} = X_{\pi(i)}, \qquad \nabla h_{i} = \nabla X_{\pi(i)}
 
     Labels are compared dimension by dimension, starting with the first. Sorting the samples also sorts the
-    gradient rows by all their dimensions and renumbers their label ``sample``. Sorting the components includes
-    those that only gradients have. Blocks that are already sorted are shared with the result and cost no task.
+    gradient rows by all their dimensions and renumbers their label ``sample``. Sorting the components
+    includes those that only gradients have. Blocks that are already sorted are shared with the result and
+    cost no task.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def _axes(tensor: TensorMap | object, axes: str | Sequence[str]) -> Sequence[str
     wanted = names_of("sort", "axes", axes)
     for name in wanted:
         if name not in known:
-            raise ValidationError(f"sort: axes must be 'all' or some of {list(known)}, got {name!r}")
+            raise ValidationError(f"sort: axes must be 'all' or some of {list(known)}, not {name!r}")
     return wanted
 
 

@@ -65,4 +65,6 @@ def shift(call: str, name: Any, number: Any) -> tuple[str, int]:
     try:
         return name, operator.index(number)
     except TypeError:
-        raise TypeError(f"{call}: the number for {name!r} must be an int, got {kind_of(number)}") from None
+        raise TypeError(
+            f"{call}: the number to add to {name!r} must be an int, got {kind_of(number)}"
+        ) from None
