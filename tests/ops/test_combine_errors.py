@@ -74,7 +74,7 @@ def test_types() -> None:
             {"add_dimension": "x"},
         ),
         (
-            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\], and joining",
+            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\], and",
             ([A, relabelled(B, lambda m: replace(m, samples=m.samples.rename("atom", "n")))], "samples"),
             {},
         ),
