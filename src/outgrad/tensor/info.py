@@ -1,25 +1,25 @@
-"""Texts that are kept with a map."""
+"""Texts attached to a map."""
 
 from __future__ import annotations
 
 
 class Info:
-    """Texts by name; operations and archives keep them."""
+    """Texts by key, which operations and archives keep."""
 
     _info: dict[str, str]
 
     def set_info(self, key: str, value: str) -> None:
-        """Keep a text with the map; it survives operations and storage.
+        """Attach a text to the map; operations and archives keep it.
 
         Parameters
         ----------
         key, value : str
-            Name and text.
+            Key and text. An existing text with this key is replaced.
 
         Raises
         ------
         TypeError
-            If one of them is no str.
+            If an argument is not a str.
 
         Examples
         --------
@@ -30,30 +30,46 @@ class Info:
         {'unit': 'eV'}
         """
         if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"set_info({key!r}, {value!r}): both must be str")
+            raise TypeError(f"set_info({key!r}, {value!r}): key and value must be str")
         self._info[key] = value
 
     def get_info(self, key: str) -> str | None:
-        """Return the text kept under ``key``.
+        """Return the text with this key.
 
         Parameters
         ----------
         key : str
-            Name of the text.
+            Key of the text.
 
         Returns
         -------
         str or None
-            None if there is none.
+            The text, or None if the key does not exist.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.get_info("unit")
+        'eV'
         """
         return self._info.get(key)
 
     def info(self) -> dict[str, str]:
-        """Return all texts kept with the map.
+        """Return all texts attached to the map.
 
         Returns
         -------
         dict of str to str
-            A copy.
+            A copy; changing it does not change the map.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.info()
+        {'unit': 'eV'}
         """
         return dict(self._info)
