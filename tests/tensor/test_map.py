@@ -234,11 +234,11 @@ def test_the_only_block() -> None:
 SELECTION_ERRORS: list[tuple[type[Exception], str, Callable[[TensorMap], Any]]] = [
     (
         ValidationError,
-        r"block\(a=0\): 2 blocks are selected, one is needed; the keys are \['a', 'b'\] with 4 entries; "
+        r"block\(a=0\): 2 blocks are selected, expected one; the keys are \['a', 'b'\] with 4 entries; "
         r"add dimensions, or call blocks\(…\)",
         lambda m: m.block(a=0),
     ),
-    (ValidationError, r"block\(a=7\): no block is selected, one is needed", lambda m: m.block(a=7)),
+    (ValidationError, r"block\(a=7\): no block is selected, expected one", lambda m: m.block(a=7)),
     (ValidationError, r"block\(\): 4 blocks are selected", lambda m: m.block()),
     (
         ValidationError,
@@ -257,11 +257,11 @@ SELECTION_ERRORS: list[tuple[type[Exception], str, Callable[[TensorMap], Any]]] 
     ),
     (
         TypeError,
-        "block: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, got float",
+        "block: the selection must be an int, Labels, a LabelsEntry or a dict, got float",
         lambda m: m.block(1.0),
     ),
-    (TypeError, "block: a block is selected by an int, .* got slice", lambda m: m[0:2]),
-    (TypeError, "blocks: a block is selected by an int, .* got list", lambda m: m.blocks([0, 1])),
+    (TypeError, "block: the selection must be an int, .* got slice", lambda m: m[0:2]),
+    (TypeError, "blocks: the selection must be an int, .* got list", lambda m: m.blocks([0, 1])),
 ]
 
 

@@ -300,7 +300,8 @@ def _property_names_differ(inputs: _Inputs, add_dimension: str | None) -> bool:
     if other is not None and add_dimension is not None:
         raise ValidationError(
             f"{inputs.call}: add_dimension={add_dimension!r} is not possible when the {inputs.argument} have "
-            f"different property names, {names[0]} and {other}: the result has 'joined_index' and 'property'"
+            f"different property names, {names[0]} and {other}; "
+            "leave it out, the result has the dimension 'joined_index'"
         )
     return other is not None
 

@@ -152,7 +152,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         if len(numbers) != 1:
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
-                f"block({shown(selection, keys)}): {found} selected, one is needed; "
+                f"block({shown(selection, keys)}): {found} selected, expected one; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )

@@ -31,8 +31,7 @@ def number_of(call: str, keys: Labels, index: SupportsIndex) -> int:
         number = operator.index(index)
     except TypeError:
         raise TypeError(
-            f"{call}: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, "
-            f"got {kind_of(index)}"
+            f"{call}: the selection must be an int, Labels, a LabelsEntry or a dict, got {kind_of(index)}"
         ) from None
     if not -len(keys) <= number < len(keys):
         raise IndexError(f"{call}({number}): index is out of range for a map with {len(keys)} blocks")
