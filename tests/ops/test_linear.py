@@ -525,14 +525,14 @@ def test_rcond_is_a_number(wrong: Any) -> None:
 def test_rcond_is_below_one(wrong: float) -> None:
     X, Y = systems()
     with pytest.raises(
-        ValidationError, match=r"lstsq: rcond = .* would count every singular value as zero; give"
+        ValidationError, match=r"lstsq: rcond = .* would treat every singular value as zero; give"
     ):
         og.lstsq(X, Y, wrong)
 
 
 def test_drivers_have_names() -> None:
     X, Y = systems()
-    with pytest.raises(ValidationError, match=r"lstsq: there is no driver 'svd'; give one of \['gels', "):
+    with pytest.raises(ValidationError, match=r"lstsq: driver 'svd' is unknown; give one of \['gels', "):
         og.lstsq(X, Y, None, driver="svd")
 
 

@@ -36,7 +36,7 @@ class _Match:
 
 
 def check_align(call: str, align: Any) -> None:
-    """Refuse other words."""
+    """Raise unless ``align`` is valid."""
     if align not in (None, "inner", "outer"):
         raise ValidationError(f"{call}: align must be None, 'inner' or 'outer', got {align!r}")
 
@@ -145,7 +145,7 @@ def _samples(call: str, a: Labels, b: Labels, where: str, align: Align) -> _Matc
     return _common(a, b, at)
 
 
-ADVICE = "; align='inner' or 'outer' takes the samples of both, or of either"
+ADVICE = "; use align='inner' to keep common samples, or align='outer' to keep all"
 
 
 def _common(a: Labels, b: Labels, at: Index) -> _Match:

@@ -9,20 +9,20 @@ from outgrad.ops.operands import T, block_twin, content, like, names_of
 
 
 def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:
-    r"""Leave out gradients; what remains is shared, not copied.
+    r"""Remove some or all gradients; the remaining arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     remove : str or list of str, optional
-        Parameters whose gradients go, with the gradients of these; by default all. Names that do not
-        occur are ignored.
+        Gradients to remove, including their own gradients; the default is all. Names that do not occur are
+        ignored.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same values.
+        The same values, without these gradients.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The content of a block, made of what its constructor is given."""
+"""The content of a block, from the arguments of its constructor."""
 
 from __future__ import annotations
 

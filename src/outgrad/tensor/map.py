@@ -1,4 +1,4 @@
-"""A map: blocks found by their keys."""
+"""A map: blocks with keys."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from outgrad.tensor.select import Selection, number_of, select, shown
 
 @final
 class TensorMap(Reshaping, Saving, LazyCollection):
-    """Blocks, each with a key; all have the same names, gradients and dtype.
+    """Blocks with keys; all blocks have the same label names, gradients and dtype.
 
-    The blocks are not consumed and can be used again. If one of them is lazy, all become lazy.
+    The blocks themselves can be used again. If one of them is lazy, all become lazy.
 
     Parameters
     ----------
     keys : Labels
-        One entry for each block.
+        One entry per block.
     blocks : sequence of TensorBlock
         The blocks, in the order of the keys.
 
     Raises
     ------
     ValidationError
-        If keys and blocks differ in number, or blocks differ in names, gradients or dtype.
+        If the numbers of keys and blocks differ, or blocks differ in names, gradients or dtype.
     TypeError
         If an argument has the wrong type.
 
@@ -69,7 +69,7 @@ class TensorMap(Reshaping, Saving, LazyCollection):
                 raise TypeError(f"TensorMap: blocks[{number}] must be a TensorBlock, got {kind_of(block)}")
         if len(keys) != len(blocks):
             raise ValidationError(
-                f"TensorMap: there are {len(keys)} keys, but {len(blocks)} blocks; give one block a key"
+                f"TensorMap: got {len(keys)} keys for {len(blocks)} blocks; give one key per block"
             )
         self._keys, self._content, self._info = (
             keys,
@@ -90,7 +90,7 @@ class TensorMap(Reshaping, Saving, LazyCollection):
     # ---- keys and blocks ----
     @property
     def keys(self) -> Labels:
-        """One entry for each block."""
+        """Labels with one entry per block."""
         return self._keys
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class TensorMap(Reshaping, Saving, LazyCollection):
         return (self.block_by_id(number) for number in range(len(self)))
 
     def items(self) -> Iterator[tuple[LabelsEntry, TensorBlock]]:
-        """Yield ``(key, block)`` for every block.
+        """Iterate over keys and blocks.
 
         Yields
         ------
@@ -118,44 +118,76 @@ class TensorMap(Reshaping, Saving, LazyCollection):
         return zip(self._keys, self, strict=True)
 
     def block(self, selection: Selection | None = None, **keys: int) -> TensorBlock:
-        """Return the one block that is selected by its number or its key.
+        """Return one block, selected by its number or its key.
 
         Parameters
         ----------
         selection : int, Labels with one entry, LabelsEntry or dict, optional
-            The number of the block, or values of some dimensions of its key. Nothing selects the only block.
+            The number of the block, or values of some or all dimensions of its key. Without arguments, the
+            map must have exactly one block.
         **keys : int
-            The same as keyword arguments: ``block(center_type=7)``.
+            Values of key dimensions as keyword arguments: ``block(center_type=7)``.
 
         Returns
         -------
         TensorBlock
-            The block, sharing the arrays of the map.
+            The block; its arrays are shared with the map.
 
         Raises
         ------
         ValueError
-            If no block or more than one is selected.
+            If no block or several blocks are selected.
         IndexError
-            If there is no block of this number.
+            If the number is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+        >>> map.block(center_type=6).shape, map.block(0).shape
+        ((3, 2), (1, 2))
         """
         numbers = select("block", self._keys, selection, keys)
         if len(numbers) != 1:
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
-                f"block({shown(selection, keys)}): {found} selected, one is needed; "
+                f"block({shown(selection, keys)}): {found} selected, expected one; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )
         return self.block_by_id(int(numbers[0]))
 
     def blocks(self, selection: Selection | None = None, **keys: int) -> list[TensorBlock]:
-        """Return the blocks that are selected by number or key; without a selection, all.
+        """Return the blocks selected by number or key, or all blocks.
+
+        Parameters
+        ----------
+        selection : int, Labels, LabelsEntry or dict, optional
+            The number of a block, or values of some or all key dimensions. Without arguments, all blocks are
+            returned.
+        **keys : int
+            Values of key dimensions as keyword arguments: ``blocks(center_type=7)``.
+
+        Returns
+        -------
+        list of TensorBlock
+            The blocks; their arrays are shared with the map.
 
         Raises
         ------
         ValueError
-            If a selection fits no block.
+            If no block is selected.
+        IndexError
+            If the number is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+        >>> [block.shape for block in map.blocks()]
+        [(1, 2), (3, 2)]
         """
         numbers = select("blocks", self._keys, selection, keys)
         if len(numbers) == 0 and len(self) > 0:
@@ -166,42 +198,58 @@ class TensorMap(Reshaping, Saving, LazyCollection):
         return [self.block_by_id(int(number)) for number in numbers]
 
     def block_by_id(self, index: SupportsIndex) -> TensorBlock:
-        """Return the block of this number.
+        """Return a block by its number.
 
         Parameters
         ----------
         index : int
-            From 0; negative ones count from the end.
+            Number of the block, from 0; negative numbers count from the end.
 
         Returns
         -------
         TensorBlock
-            The block, sharing the arrays of the map.
+            The block; its arrays are shared with the map.
 
         Raises
         ------
         IndexError
-            If there is no such block.
+            If the number is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+        >>> map.block_by_id(-1).shape
+        (3, 2)
         """
         return TensorBlock._of(self._content, number_of("block_by_id", self._keys, index))
 
     def blocks_by_id(self, indices: Sequence[int]) -> list[TensorBlock]:
-        """Return the blocks of these numbers.
+        """Return several blocks by their numbers.
 
         Parameters
         ----------
         indices : sequence of int
-            From 0; negative ones count from the end.
+            Numbers of the blocks, from 0; negative numbers count from the end.
 
         Returns
         -------
         list of TensorBlock
-            The blocks.
+            The blocks; their arrays are shared with the map.
 
         Raises
         ------
         IndexError
-            If there is no such block.
+            If a number is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+        >>> [block.shape for block in map.blocks_by_id([1, 0])]
+        [(3, 2), (1, 2)]
         """
         return [self.block_by_id(index) for index in indices]
 
@@ -211,22 +259,22 @@ class TensorMap(Reshaping, Saving, LazyCollection):
     # ---- names ----
     @property
     def sample_names(self) -> list[str]:
-        """Names of the sample dimensions of all blocks; [] without blocks."""
+        """Names of the sample dimensions of all blocks; [] for an empty map."""
         return self._content.metadata[0].samples.names if len(self) else []
 
     @property
     def component_names(self) -> list[str]:
-        """Names of the components of all blocks."""
+        """Names of the components of all blocks; [] for an empty map."""
         return [c.names[0] for c in self._content.metadata[0].components] if len(self) else []
 
     @property
     def property_names(self) -> list[str]:
-        """Names of the property dimensions of all blocks."""
+        """Names of the property dimensions of all blocks; [] for an empty map."""
         return self._content.metadata[0].properties.names if len(self) else []
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """Dtype of all blocks; None without blocks."""
+        """Dtype of all blocks; None for an empty map."""
         return self._content.dtype(0) if len(self) else None
 
     @property
@@ -236,27 +284,27 @@ class TensorMap(Reshaping, Saving, LazyCollection):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values and gradients."""
+        """Size of all values and gradients, in bytes."""
         return self._content.nbytes
 
     @property
     def is_view(self) -> bool:
-        """Always False: maps own their blocks."""
+        """Always False."""
         return False
 
     # ---- texts ----
     def set_info(self, key: str, value: str) -> None:
-        """Keep a text with the map; it survives operations and storage.
+        """Attach a text to the map; operations and archives keep it.
 
         Parameters
         ----------
         key, value : str
-            Name and text.
+            Key and text. An existing text with this key is replaced.
 
         Raises
         ------
         TypeError
-            If one of them is not a str.
+            If an argument is not a str.
 
         Examples
         --------
@@ -267,31 +315,47 @@ class TensorMap(Reshaping, Saving, LazyCollection):
         {'unit': 'eV'}
         """
         if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"set_info({key!r}, {value!r}): both must be str")
+            raise TypeError(f"set_info({key!r}, {value!r}): key and value must be str")
         self._info[key] = value
 
     def get_info(self, key: str) -> str | None:
-        """Return the text kept under ``key``.
+        """Return the text with this key.
 
         Parameters
         ----------
         key : str
-            Name of the text.
+            Key of the text.
 
         Returns
         -------
         str or None
-            None if there is none.
+            The text, or None if the key does not exist.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.get_info("unit")
+        'eV'
         """
         return self.info().get(key)
 
     def info(self) -> dict[str, str]:
-        """Return all texts kept with the map, without those that are still to be computed.
+        """Return all texts attached to the map, except those that are still to be computed.
 
         Returns
         -------
         dict of str to str
-            A copy.
+            A copy; changing it does not change the map.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.info()
+        {'unit': 'eV'}
         """
         return {key: text for key, text in self._info.items() if isinstance(text, str)}
 
@@ -300,17 +364,24 @@ class TensorMap(Reshaping, Saving, LazyCollection):
 
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorMap:
-        """Return a copy with the same keys and info. Labels and lazy data are shared in any case.
+        """Return a copy with the same keys and ``info``; labels and lazy data are always shared.
 
         Parameters
         ----------
         deep : bool
-            Copy the arrays, of gradients too; otherwise they are shared.
+            Copy the arrays, including those of gradients; otherwise they are shared.
 
         Returns
         -------
         TensorMap
             The copy.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.copy().block().values is map.block().values
+        False
         """
         return TensorMap._of(self._keys, self._content.copied() if deep else self._content, self._info)
 
@@ -328,32 +399,32 @@ class TensorMap(Reshaping, Saving, LazyCollection):
         arrays: str | None = None,
         non_blocking: bool = False,
     ) -> TensorMap:
-        """Return the same data with another dtype, or as other arrays; without change they are shared.
+        """Convert to another dtype or to other arrays; data that need no conversion are shared.
 
         Parameters
         ----------
         *arguments : dtype, type or str
-            A dtype such as ``numpy.float32``, or a device; a str is a device.
+            A dtype, such as ``numpy.float32``, or a device. A str is taken as a device.
         dtype : dtype or str, optional
             Dtype of values and gradients.
         device : str, optional
-            "cpu"; there is no other.
+            Only "cpu" is supported.
         arrays : {"numpy", "dask"}, optional
-            ``"dask"`` makes lazy chunks; ``"numpy"`` is for data in memory already.
+            ``"dask"`` converts to lazy chunks; ``"numpy"`` is valid only for data already in memory.
         non_blocking : bool
             Has no effect.
 
         Returns
         -------
         TensorMap
-            The same labels and gradients.
+            Has the same labels and gradients.
 
         Raises
         ------
         ValueError
-            If something else is asked for, or a dtype or a device is given twice.
+            If a device or a kind of arrays is not supported, or a dtype or device is given twice.
         TypeError
-            If an argument is neither dtype nor device.
+            If an argument is neither a dtype nor a device.
 
         Examples
         --------
@@ -367,15 +438,20 @@ class TensorMap(Reshaping, Saving, LazyCollection):
 
     # ---- chunks and Dask ----
     def chunk(self, target_bytes: int | str | None = None) -> TensorMap:
-        """Return the map as lazy chunks of about ``target_bytes`` of values and gradients.
+        """Split the map into lazy chunks of about ``target_bytes`` of values and gradients.
 
-        Chunks hold whole samples with all their gradient rows, and whole systems where the samples are
-        sorted by system. Small blocks share a task.
+        A chunk holds samples of one block with all their gradient rows. If the samples are sorted by system,
+        chunks end between systems where possible. Chunks of small blocks share a task.
 
         Parameters
         ----------
         target_bytes : int or str, optional
-            Such as ``"64 MiB"``; the default is the configuration ``outgrad.chunk-bytes``.
+            Chunk size, e.g. ``"64 MiB"``. The default is the configuration value ``outgrad.chunk-bytes``.
+
+        Returns
+        -------
+        TensorMap
+            Has the same keys and labels, and Dask arrays as values.
 
         Examples
         --------
@@ -404,7 +480,29 @@ class TensorMap(Reshaping, Saving, LazyCollection):
 
     # ---- print forms ----
     def print(self, max_keys: int = -1) -> str:
-        """Return the number of blocks and the keys as text; -1 shows all keys."""
+        """Return the number of blocks and the table of keys as text.
+
+        Parameters
+        ----------
+        max_keys : int
+            Largest number of keys to show; -1 shows all.
+
+        Returns
+        -------
+        str
+            The text.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.ones((count, 2))) for count in (1, 3)]
+        >>> map = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks)
+        >>> print(map.print())
+        TensorMap with 2 blocks
+        keys: center_type
+                   1
+                   6
+        """
         return show.map_text(self._keys, max_keys)
 
     def __str__(self) -> str:

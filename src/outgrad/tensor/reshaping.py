@@ -1,4 +1,4 @@
-"""The methods of a map that move dimensions; by the functions of the same name."""
+"""Methods of a map that move dimensions; they call the functions of the same name."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ class Reshaping(Operators):
         fill_value: complex | float = 0.0,
         sort_samples: bool = True,
     ) -> Self:
-        """Merge blocks whose keys differ only in some dimensions, and put these in front of the properties.
+        """Move key dimensions into the properties, merging the blocks that then share a key.
 
-        :func:`outgrad.keys_to_properties` is the same as a function, with the formula.
+        See the function :func:`outgrad.keys_to_properties` for the formula.
 
         Parameters
         ----------
         keys_to_move : str, list of str or Labels
-            Dimensions of the keys, in the order in which they become dimensions of the properties. Labels
-            with entries say which keys become properties, and in which order.
+            Key dimensions to move, in the order in which they become property dimensions. Labels with
+            entries also select and order the values that become properties.
         fill_value : number
-            What stands where a block has no sample or gradient row of another one that is merged with it.
+            Value of entries for which a block lacks a sample or gradient row of another one.
         sort_samples : bool
-            Sort the samples; otherwise they are in the order in which they appear. Gradient rows are sorted.
+            Sort the samples; otherwise they are in order of first appearance. Gradient rows are always
+            sorted.
 
         Returns
         -------
         TensorMap
-            One block for each distinct entry of the other dimensions, in the order in which they appear.
+            One block per distinct value of the remaining key dimensions, in order of first appearance.
 
         Raises
         ------
         ValidationError
-            If a dimension is unknown, repeated or already one of the properties, the map has no blocks,
-            components differ, or ``fill_value`` does not fit the dtype.
+            If a dimension is unknown, repeated or already one of the properties, the map is empty, components
+            differ, or ``fill_value`` does not fit the dtype.
         TypeError
             If an argument has the wrong type.
 
@@ -76,30 +77,30 @@ class Reshaping(Operators):
         fill_value: complex | float = 0.0,
         sort_samples: bool = True,
     ) -> Self:
-        """Merge blocks whose keys differ only in some dimensions, and put these behind the samples.
+        """Move key dimensions into the samples, merging the blocks that then share a key.
 
-        :func:`outgrad.keys_to_samples` is the same as a function, with the formula.
+        See the function :func:`outgrad.keys_to_samples` for the formula.
 
         Parameters
         ----------
         keys_to_move : str, list of str or Labels without entries
-            Dimensions of the keys, in the order in which they become dimensions of the samples.
+            Key dimensions to move, in the order in which they become sample dimensions.
         fill_value : number
-            What stands where a block has no property of another one that is merged with it.
+            Value of entries for which a block lacks a property of another one.
         sort_samples : bool
-            Sort the samples; otherwise those of one block stand behind those of the one before. Gradient
-            rows are sorted.
+            Sort the samples; otherwise those of the merged blocks are concatenated. Gradient rows are always
+            sorted.
 
         Returns
         -------
         TensorMap
-            One block for each distinct entry of the other dimensions, in the order in which they appear.
+            One block per distinct value of the remaining key dimensions, in order of first appearance.
 
         Raises
         ------
         ValidationError
-            If a dimension is unknown, repeated or already one of the samples, the map has no blocks,
-            components differ, ``keys_to_move`` has entries, or ``fill_value`` does not fit the dtype.
+            If a dimension is unknown, repeated or already one of the samples, the map is empty, components
+            differ, ``keys_to_move`` has entries, or ``fill_value`` does not fit the dtype.
         TypeError
             If an argument has the wrong type.
 
@@ -128,25 +129,25 @@ class Reshaping(Operators):
         return result
 
     def components_to_properties(self, dimensions: str | Sequence[str]) -> Self:
-        """Put components in front of the properties, one after the other.
+        """Move components into the properties.
 
-        :func:`outgrad.components_to_properties` is the same as a function, for blocks too.
+        The function :func:`outgrad.components_to_properties` has the formula and takes blocks too.
 
         Parameters
         ----------
         dimensions : str or list of str
-            Names of the components. Each becomes the first dimension of the properties, so that the last
-            name is in front; without names nothing changes.
+            Components to move. Each in turn becomes the first property dimension, so the last one ends up in
+            front. Without names, nothing changes.
 
         Returns
         -------
         TensorMap
-            Without these components, of values and gradients; the old properties run fastest.
+            Values and gradients without these components; the original properties vary fastest.
 
         Raises
         ------
         ValidationError
-            If the values have no such component, or the properties have a dimension of this name.
+            If a component does not exist, or the properties already have a dimension of this name.
         TypeError
             If an argument has the wrong type.
 
