@@ -34,7 +34,8 @@ def text(x: float, y: float, content: str, size: int = 13, weight: str = "normal
 
 
 def rectangle(x: float, y: float, width: float, height: float, fill: str) -> str:
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="7" fill="{fill}" stroke="{FAINT}"/>'
+    style = f'rx="7" fill="{fill}" stroke="{FAINT}"'
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" {style}/>'
 
 
 def top(floor: int) -> float:

@@ -7,12 +7,12 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from outgrad._foreign import kind_of
+from outgrad._foreign import is_dask_array, kind_of
 from outgrad.config import chunk_bytes
-from outgrad.data.chunk import ChunkList
+from outgrad.data.chunk import Chunk, ChunkList
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.attach.blocks import attach_gradient
-from outgrad.engine.content import Blocks, Lazy, single
+from outgrad.engine.content import Blocks, InMemory, Lazy, single
 from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection, Texts
@@ -21,7 +21,6 @@ from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
 from outgrad.late import late
 from outgrad.tensor import check, show
-from outgrad.tensor.given import given_block
 from outgrad.tensor.operators import Operators
 
 
@@ -76,17 +75,29 @@ class TensorBlock(Operators, Saving, LazyCollection):
     _source: Blocks
     _number: int
     _path: tuple[str, ...]
-    _given: Any
+    _dask_values: Any
     """The Dask array of the values, as long as the block is nothing else."""
 
     def __init__(
         self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
-        blocks, given = given_block(values, samples, components, properties)
-        self._set(blocks, given=given)
+        values = check.array(values)
+        check.labels("samples", samples)
+        check.labels("properties", properties)
+        components = tuple(components)
+        check.components(components)
+        metadata = BlockMetadata(samples, components, properties)
+        check.axes(values.shape, metadata)
+        if is_dask_array(values):
+            data = late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
+            self._set(Lazy((metadata,), data), dask_values=values)
+        else:
+            self._set(InMemory((metadata,), (Chunk(values),)))
 
-    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), given: Any = None) -> None:
-        self._source, self._number, self._path, self._given = source, number, path, given
+    def _set(
+        self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), dask_values: Any = None
+    ) -> None:
+        self._source, self._number, self._path, self._dask_values = source, number, path, dask_values
 
     @classmethod
     def _of(cls, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> Self:
@@ -104,10 +115,10 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     def _in_map(self, keys: Labels, number: int) -> tuple[Blocks, int, tuple[str, ...]]:
         """Where the content is; errors of its chunks name the block by its key."""
-        if self._given is None:
+        if self._dask_values is None:
             return self._source, self._number, self._path
         named = f"block {number} {keys.entry(number).print()}"
-        data = late("graph.dask_arrays", "from_dask")(self._given, named)
+        data = late("graph.dask_arrays", "from_dask")(self._dask_values, named)
         return Lazy((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
