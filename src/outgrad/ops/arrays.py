@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 
 from outgrad.engine import convert
-from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
 
 def is_contiguous(tensor: T) -> bool:

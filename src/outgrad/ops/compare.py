@@ -10,7 +10,8 @@ from outgrad.engine.compare.blocks import first_difference
 from outgrad.engine.compare.chunks import Tolerance
 from outgrad.engine.content import Blocks, alike
 from outgrad.errors import NotEqualError
-from outgrad.ops.operands import T, block_twin, pair
+from outgrad.ops.operands import T, pair
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import GradientPath

@@ -12,7 +12,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.create import Fill, Space, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 Gradients = str | Sequence[str] | None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outgrad.engine.attach.blocks import keep_gradients
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 
 def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:

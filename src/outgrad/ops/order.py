@@ -17,7 +17,8 @@ from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map
 

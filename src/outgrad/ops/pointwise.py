@@ -21,8 +21,7 @@ from outgrad.gradients.elementwise import (
 )
 from outgrad.gradients.functions import RAISE
 from outgrad.gradients.rule import PRODUCT, Rule
-from outgrad.ops.align import Align, aligned, check_align
-from outgrad.ops.operands import T, content, is_number, like, number
+from outgrad.ops.operands import Align, T, aligned, check_align, content, is_number, like, number
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 

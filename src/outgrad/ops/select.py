@@ -19,7 +19,8 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
 Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 

@@ -16,8 +16,9 @@ from outgrad.engine.divide.plan import found_in, groups, matching
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
 from outgrad.ops.select import Selection, check_axis, choose_properties, positions
+from outgrad.ops.twins import block_twin
 
 
 def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
