@@ -135,11 +135,11 @@ def solve(X: T, Y: T) -> T:
         equations = sum(prod(node.shape[:-1]) for _, node in metadata.walk())
         if equations == unknowns or (metadata.gradients and equations > unknowns):
             continue
-        needed = "X should have, with gradients, at least as many equations as"
-        if not metadata.gradients:
-            needed = "the values in each block of X should be square: as many equations (samples and components) as"
+        needed = "the values in each block of X should be square: as many equations (samples and components)"
+        if metadata.gradients:
+            needed = "X should have, with gradients, at least as many equations"
         raise ValidationError(
-            f"solve: {needed} properties; {_name(operands[0], number)} has {equations} equations and "
+            f"solve: {needed} as properties; {_name(operands[0], number)} has {equations} equations and "
             f"{unknowns} properties; use lstsq for any number of equations"
         )
     return _solved("solve", X, operands, None)
