@@ -20,8 +20,8 @@ PIECE_BYTES = 4 * 2**20
 COMPLEX_BYTES = 16
 
 FACTOR_COPIES = 5
-"""Arrays of the size of a piece while it is factored: the piece, the last triangle above it, both concatenated,
-the copy that NumPy hands to LAPACK, and LAPACK's own. Tests compare with what tasks take."""
+"""Arrays of the size of a piece while it is factored: the piece, the last triangle above it, both
+concatenated, the copy that NumPy hands to LAPACK, and LAPACK's own. Tests compare with what tasks take."""
 
 
 class Factor(NamedTuple):
