@@ -116,7 +116,8 @@ def gradient_fits(
     if extra < 0 or not all(map(_equal, gradient.components[extra:], parent.components)):
         raise ValidationError(
             f"{call}: the last components of the gradient must be those of the values; found "
-            f"{_component_names(gradient.components)}, but the values have {_component_names(parent.components)}"
+            f"{_component_names(gradient.components)}, but the values have "
+            f"{_component_names(parent.components)}"
         )
     if not _equal(gradient.properties, parent.properties):
         raise ValidationError(
