@@ -24,6 +24,9 @@ from outgrad.tree import GradientPath
 
 T = TypeVar("T", TensorMap, TensorBlock)
 
+Names = str | Sequence[str]
+"""One name or several."""
+
 
 def content(call: str, name: str, given: Any) -> Blocks:
     """The blocks of a map, or a block alone."""
