@@ -12,12 +12,11 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk, Table
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.positions import Index
 from outgrad.engine import outlines
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.engine.divide.chunks import Shares, divide_chunk
 from outgrad.engine.divide.graph import LazyShare, lazy_shares, split_blocks
-from outgrad.engine.divide.plan import Selections
+from outgrad.engine.divide.plan import Selections, targets_by_occurrence
 from outgrad.engine.map.blocks import without_properties
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.graph.lazy_blocks import LazyBlocks
@@ -141,7 +140,7 @@ def _gather_scattered(
     for origin, n in enumerate(scattered):
         metadata, rows = blocks.metadata[n], selections[n].rows
         samples = _labels_of_shares(metadata.samples.names, metadata.samples.values[rows])
-        times = _targets_by_occurrence(rows, len(metadata.samples))
+        times = targets_by_occurrence(rows, len(metadata.samples))
         origins = tuple(Origin(origin, positions) for positions in times)
         targets.append(Target(replace(metadata, samples=samples), origins, Order.FOLLOWING))
     gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy(chunk_bytes())
@@ -151,21 +150,3 @@ def _gather_scattered(
         shares[n] = _divide_block(labels, without_properties(labels, blocks.dtype(n)), in_order)[1]
         inputs[n] = (gathered.data, number)
     return inputs
-
-
-def _targets_by_occurrence(rows: Index, count: int) -> list[Index]:
-    """Where each of ``count`` rows goes the first time that it occurs, then the second time, and so on.
-
-    >>> [positions.tolist() for positions in _targets_by_occurrence(np.array([2, 0, 2]), 3)]
-    [[1, -1, 0], [-1, -1, 2]]
-    """
-    order = np.argsort(rows, kind="stable")
-    is_first = np.concatenate([[True], np.diff(rows[order]) > 0])[: len(rows)]
-    first = np.flatnonzero(is_first)
-    times = np.arange(len(rows)) - first[np.cumsum(is_first) - 1]
-    targets: list[Index] = []
-    for time in range(int(times.max(initial=0)) + 1):
-        targets.append(np.full(count, -1, dtype=np.int64))
-        chosen = order[times == time]
-        targets[-1][rows[chosen]] = chosen
-    return targets

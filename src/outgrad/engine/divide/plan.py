@@ -75,3 +75,21 @@ def by_distinct_rows(tables: Sequence[Table]) -> tuple[Table, list[Selections]]:
         edges = np.concatenate([[0], np.cumsum(counts)])
         selections.append(Selections(np.argsort(numbers, kind="stable"), edges))
     return distinct, selections
+
+
+def targets_by_occurrence(rows: Index, count: int) -> list[Index]:
+    """Return where each of ``count`` rows goes the first time that it occurs, then the second time, and so on.
+
+    >>> [positions.tolist() for positions in targets_by_occurrence(np.array([2, 0, 2]), 3)]
+    [[1, -1, 0], [-1, -1, 2]]
+    """
+    order = np.argsort(rows, kind="stable")
+    is_first = np.concatenate([[True], np.diff(rows[order]) > 0])[: len(rows)]
+    first = np.flatnonzero(is_first)
+    times = np.arange(len(rows)) - first[np.cumsum(is_first) - 1]
+    targets: list[Index] = []
+    for time in range(int(times.max(initial=0)) + 1):
+        targets.append(np.full(count, -1, dtype=np.int64))
+        chosen = order[times == time]
+        targets[-1][rows[chosen]] = chosen
+    return targets

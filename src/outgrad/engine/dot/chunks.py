@@ -82,14 +82,19 @@ class _ProductRule:
         for name, nested in wanted.items():
             terms = []
             left, right = self._find(u, name, 0), self._find(v, name, 1)
+            u_count, v_count = len(u.values), len(v.values)
             if left is not None:
                 of_left = _Axes(True, left.values.ndim - u.values.ndim)
-                term = self.run(left, v, (of_left, *axes), nested)
-                terms.append(replace(term, table=_rows_of_left(left.rows, len(v.values))))
+                table = left.rows
+                if v_count != 1:
+                    labels = np.repeat(table[:, 1:], v_count, axis=0)
+                    table = _pairs(table[:, 0], np.arange(v_count), v_count, labels)
+                terms.append(replace(self.run(left, v, (of_left, *axes), nested), table=table))
             if right is not None:
                 of_right = _Axes(False, right.values.ndim - v.values.ndim)
-                term = self.run(u, right, (of_right, *axes), nested)
-                terms.append(replace(term, table=_rows_of_right(right.rows, len(u.values), len(v.values))))
+                labels = np.tile(right.rows[:, 1:], (u_count, 1))
+                table = _pairs(np.arange(u_count), right.rows[:, 0], v_count, labels)
+                terms.append(replace(self.run(u, right, (of_right, *axes), nested), table=table))
             if self.depends[1]:  # otherwise rows are those of x, which need not be sorted
                 for n, term in enumerate(terms):
                     parents = term.rows[:, 0]
@@ -110,18 +115,13 @@ class _ProductRule:
         return factor.gradients.get(name)
 
 
-def _rows_of_left(table: Table, count: int) -> Table:
-    """Labels of all pairs (row of a gradient of u, row of v), for the pairs (row of u, row of v)."""
-    if count == 1:
-        return table
-    parents = table[:, :1] * count + np.arange(count, dtype=np.int32)
-    return np.column_stack([parents.reshape(-1), np.repeat(table[:, 1:], count, axis=0)])
+def _pairs(u_parents: Index, v_parents: Index, count: int, labels: Table) -> Table:
+    """Rows for all pairs of a row of u and a row of v, given their parents; v has ``count`` rows itself.
 
-
-def _rows_of_right(table: Table, rows: int, count: int) -> Table:
-    """Labels of all pairs (row of u, row of a gradient of v), for the pairs (row of u, row of v)."""
-    parents = np.arange(rows, dtype=np.int32)[:, None] * count + table[:, 0]
-    return np.column_stack([parents.reshape(-1), np.tile(table[:, 1:], (rows, 1))])
+    Their parents are pairs too, numbered in the same way; ``labels`` are those of the pairs.
+    """
+    parents = u_parents[:, None] * count + v_parents
+    return np.column_stack([parents.reshape(-1).astype(np.int32, copy=False), labels])
 
 
 def _contract(u: Array, v: Array, axes: Sequence[_Axes]) -> Array:

@@ -25,7 +25,7 @@ from outgrad.engine.map.blocks import (
     with_head,
     without_properties,
 )
-from outgrad.engine.shuffle.chunks import Order, Patch, assemble
+from outgrad.engine.shuffle.chunks import Order, Patch, assemble_chunk
 from outgrad.engine.shuffle.graph import LazyInput, Move
 from outgrad.engine.shuffle.plan import Origin, inherited_edges, is_increasing
 from outgrad.engine.shuffle.two_steps import move_in_steps
@@ -112,7 +112,7 @@ def move_in_memory(
             Patch(chunks[o.block], None if o.rows is None else compact(o.rows), o.columns)
             for o in target.origins
         ]
-        results[n] = assemble(frames[n], len(target.head.samples), patches, target.row_order, fill)
+        results[n] = assemble_chunk(frames[n], len(target.head.samples), patches, target.row_order, fill)
 
     with several_threads(threads()):
         for_each(make, [sum(chunks[o.block].nbytes for o in target.origins) for target in targets])
@@ -185,7 +185,7 @@ def _labels_of_target(
         rows = without_properties(blocks.metadata[number], blocks.dtype(number))
         patches.append(Patch(rows, origin.rows))
     frame = outlines.frame(pattern, dtype).map(lambda f: replace(f, trailing=(*f.trailing[:-1], 0)))
-    result = assemble(frame, len(target.head.samples), patches, target.row_order)
+    result = assemble_chunk(frame, len(target.head.samples), patches, target.row_order)
     return relabelled(pattern, result, pattern), False
 
 

@@ -34,7 +34,7 @@ class Order(Enum):
     """After their samples; the rows of one sample from the largest to the smallest."""
 
 
-Positions = Index | range
+CompactIndex = Index | range
 """Positions; those of neighbours as a range."""
 
 
@@ -46,11 +46,11 @@ class Patch(NamedTuple):
     """
 
     chunk: Chunk
-    rows: Positions | None = None
+    rows: CompactIndex | None = None
     columns: Index | None = None
     source: Index | None = None
 
-    def used(self) -> tuple[Index | None, Positions]:
+    def used(self) -> tuple[Index | None, CompactIndex]:
         """Which rows are used (None: all), and where these go."""
         if self.source is None or self.rows is None:
             return _used(self.rows, len(self.chunk.values))
@@ -80,7 +80,7 @@ class Patch(NamedTuple):
         return out, kept
 
 
-def assemble(
+def assemble_chunk(
     frame: Frame, size: int, patches: Sequence[Patch], order: Order, fill: complex | float = 0
 ) -> Chunk:
     """Put patches into a chunk of ``size`` rows; what no patch covers is ``fill``.
@@ -98,14 +98,14 @@ def assemble(
             Patch(patch.chunk.gradients[name], rows, patch.columns, kept)
             for patch, rows, (_, kept) in zip(with_gradient, rows_of_tables, moved, strict=False)
         ]
-        gradient = assemble(gradient_frame, len(table), gradient_patches, order, fill)
+        gradient = assemble_chunk(gradient_frame, len(table), gradient_patches, order, fill)
         gradients[name] = Chunk(gradient.values, gradient.gradients, table)
     return Chunk(_assembled_values(frame, size, patches, fill), gradients)
 
 
 def _united_rows(
     tables: Sequence[Table], order: Order, patches: Sequence[Patch]
-) -> tuple[Table, Sequence[Positions]]:
+) -> tuple[Table, Sequence[CompactIndex]]:
     """The gradient rows of the result, and where each row of each table is among them."""
     if order is Order.MERGED:
         if all(np.array_equal(table, tables[0]) for table in tables[1:]):
@@ -153,7 +153,7 @@ def _assembled_values(frame: Frame, size: int, patches: Sequence[Patch], fill: c
     return out
 
 
-def _used(target: Positions | None, count: int) -> tuple[Index | None, Positions]:
+def _used(target: CompactIndex | None, count: int) -> tuple[Index | None, CompactIndex]:
     """Which of ``count`` rows or columns are used (None: all), and where these go."""
     if target is None:
         return None, range(count)
@@ -166,7 +166,7 @@ def _used(target: Positions | None, count: int) -> tuple[Index | None, Positions
     return source, target[source]
 
 
-def _as_slice(positions: Positions) -> Index | slice:
+def _as_slice(positions: CompactIndex) -> Index | slice:
     """Neighbouring positions as a slice, which is copied much faster."""
     compacted = compact(positions)
     return slice(compacted.start, compacted.stop) if isinstance(compacted, range) else compacted
@@ -175,7 +175,9 @@ def _as_slice(positions: Positions) -> Index | slice:
 def take(chunk: Chunk, index: Index) -> Chunk:
     """Take rows ``index`` of a chunk, each at most once; gradient rows go with their samples."""
     order = Order.KEPT if (np.diff(index) > 0).all() else Order.FOLLOWING
-    return assemble(frame_of(chunk), len(index), [Patch(chunk, places_of(index, len(chunk.values)))], order)
+    return assemble_chunk(
+        frame_of(chunk), len(index), [Patch(chunk, places_of(index, len(chunk.values)))], order
+    )
 
 
 def frame_of(chunk: Chunk) -> Frame:
@@ -210,7 +212,7 @@ def assemble_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
                 rows = np.full(len(chunk.values), -1, dtype=np.int32)
                 rows[positions(taken)] = positions(placed)
             patches.append(Patch(chunk, rows, columns))
-        chunks.append(assemble(frame, size, patches, order, fill))
+        chunks.append(assemble_chunk(frame, size, patches, order, fill))
     return chunks
 
 
