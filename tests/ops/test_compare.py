@@ -205,7 +205,7 @@ def test_a_map_is_no_block() -> None:
     map = operand(0)
     assert not og.equal(map, map.block(0))
     with pytest.raises(
-        NotEqualError, match="inputs to 'equal' should be of one kind; found a map and a block"
+        NotEqualError, match="inputs to 'equal' should be two maps or two blocks; found a map and a block"
     ):
         og.equal_raise(map, map.block(0))
     with pytest.raises(TypeError, match="equal: tensor_1 must be a TensorMap or a TensorBlock, got int"):

@@ -172,19 +172,19 @@ def test_tasks_read_the_rows_of_their_chunk(name: str) -> None:
 def test_errors(name: str) -> None:
     call: Any = getattr(og, name)
     given: Any = MAP.block(0) if name.endswith("_block") else MAP
-    short = name.removesuffix("_block")
     match = (
-        rf"{short}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
+        rf"{name}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
     )
     for wrong in ("x", ["cell", "x"]):
         with pytest.raises(ValidationError, match=match):
             call(given, wrong)
-    with pytest.raises(TypeError, match=f"{short}: gradients must be a str or a list of str, got 3"):
+    with pytest.raises(TypeError, match=f"{name}: gradients must be a str or a list of str, got 3"):
         call(given, 3)
     with pytest.raises(TypeError, match=rf"{name}: \w+ must be a Tensor\w+.*, got int"):
         call(1)
     with pytest.warns(
-        UserWarning, match=f"{short}: `requires_grad=True` does nothing for numpy arrays"
+        UserWarning,
+        match=f"{name.removesuffix('_block')}: `requires_grad=True` does nothing for numpy arrays",
     ) as found:
         call(given, requires_grad=True)
     assert len(found) == 1

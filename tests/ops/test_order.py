@@ -272,7 +272,7 @@ def map_metadata(a: TensorBlock, b: TensorBlock) -> tuple[TensorBlock, TensorBlo
         ),
         (
             ValidationError,
-            "sort: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
+            "sort_block: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
             lambda m: og.sort_block(m.block(0), ["samples", "keys"]),
         ),
         (ValidationError, "not 'all'", lambda m: og.sort(m, ["all"])),

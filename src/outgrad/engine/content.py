@@ -350,20 +350,3 @@ def joined(sources: Sequence[BlockSource]) -> Blocks:
 def concatenated(contents: Sequence[Blocks]) -> Blocks:
     """The blocks of several contents, in their order."""
     return leading(contents).collect([(blocks, n) for blocks in contents for n in range(len(blocks))])
-
-
-# ---- results of tasks ----
-def notes(chunks: Sequence[Chunk]) -> dict[str, str]:
-    """Return the notes on whole blocks by name: the text of a JSON list, with one entry for each block."""
-    by_block = [chunk.notes or {} for chunk in chunks]
-    names = dict.fromkeys(name for block_notes in by_block for name in block_notes)
-    return {
-        name: f"[{', '.join(block_notes.get(name, 'null') for block_notes in by_block)}]" for name in names
-    }
-
-
-def computed_notes(blocks: LazyBlocks, results: list[list[Chunk]]) -> dict[str, str]:
-    """Return the notes that the computed parts carry; most carry none."""
-    if all(chunk.notes is None for part in results for chunk in part):
-        return {}
-    return notes([chunks[0] for chunks in gather_chunks(blocks, results)])

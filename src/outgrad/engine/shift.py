@@ -131,6 +131,6 @@ def shift_part(columns: ShiftedColumns, number: int, part: Sequence[Chunk]) -> l
         table = node.table
         if path in columns and table is not None:
             table = _add_to_column(table, columns[path], number)
-        return Chunk(node.values, gradients, table, node.notes)
+        return Chunk(node.values, gradients, table)
 
     return [fold_down(shift, chunk) for chunk in part]

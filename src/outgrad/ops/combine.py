@@ -1,4 +1,4 @@
-"""Joining maps: samples, properties or blocks of several maps behind each other."""
+"""Concatenating maps along samples, properties or keys."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.graph.collection import Texts
 from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import unite
@@ -34,46 +35,48 @@ def join(
     different_keys: str = "error",
     add_dimension: str | None = None,
 ) -> TensorMap:
-    r"""Put the samples, the properties or the blocks of several maps behind each other.
+    r"""Concatenate maps along samples, properties or keys.
 
     .. math:: h = (X^{(1)}, X^{(2)}, \dots), \qquad \nabla h = (\nabla X^{(1)}, \nabla X^{(2)}, \dots)
 
-    Along samples, gradient rows stand behind each other like the samples. Along properties they are united:
-    a row that a map does not have is zero there. Rows of a sample on which all maps agree keep their order,
-    others are sorted.
+    Along samples, gradient rows are concatenated like the samples. Along properties, the result has the union
+    of the gradient rows; a row that a map lacks is zero there. The rows of a sample keep their order if they
+    are the same in all maps; otherwise they are sorted.
 
     Parameters
     ----------
     tensors : list or tuple of TensorMap
         At least one map, values (S\ :sub:`m`, \*C, P) or (S, \*C, P\ :sub:`m`).
     axis : {"samples", "properties", "keys"}
-        What is put behind each other. Along samples, components and properties must be the same; dimensions
-        of the samples may come in another order, that of the first map is taken. Along properties, samples
-        and components must be the same; where names of the properties differ, the new properties are called
-        ``joined_index`` (number of the map) and ``property``. Along keys, keys must be distinct.
+        The axis to concatenate along.
+
+        - "samples": components and properties must be the same. Sample dimensions may be in any order; the
+          result uses that of the first map.
+        - "properties": samples and components must be the same. If the property names differ, the properties
+          of the result are called ``joined_index`` (number of the map) and ``property``.
+        - "keys": the keys of all maps must be distinct.
     different_keys : {"error", "intersection", "union"}
-        What to do with keys that not all maps have, along samples and properties: refuse them, leave them
-        out, or keep them with what there is. The order is that of :meth:`Labels.intersection`, and of first
-        appearance.
+        How to treat keys that not all maps have, along samples and properties: raise an error, drop them (in
+        the order of :meth:`Labels.intersection`), or keep them (in order of first appearance).
     add_dimension : str, optional
-        Name of a new last dimension of the joined labels, which holds the number of the map.
+        Name of a new last dimension for the joined labels; it holds the number of the map.
 
     Returns
     -------
     TensorMap
-        Values (Σ S\ :sub:`m`, \*C, P) or (S, \*C, Σ P\ :sub:`m`), in the dtype that NumPy gives for all
-        maps. Of ``info`` those entries are kept on which all maps that have them agree. One map without a new
-        dimension, and blocks joined along keys, share their arrays with the result.
+        Values (Σ S\ :sub:`m`, \*C, P) or (S, \*C, Σ P\ :sub:`m`), with NumPy's common dtype of all maps. An
+        ``info`` entry is kept unless maps disagree on it. Blocks joined along keys share their arrays with
+        the result, and so does a single map without a new dimension.
 
     Raises
     ------
     TypeError
-        If ``tensors`` is no list or tuple of maps.
+        If ``tensors`` is not a list or tuple of maps.
     NotEqualError
         If keys, or labels that must be the same, differ.
     ValidationError
-        If there are no maps, joined labels are not unique, names of samples differ, or an argument is another
-        word.
+        If ``tensors`` is empty, the joined labels are not unique, sample names differ, or ``axis`` or
+        ``different_keys`` is invalid.
 
     Examples
     --------
@@ -90,7 +93,8 @@ def join(
     _check_word("join", "different_keys", different_keys, ("error", "intersection", "union"))
     if axis == "keys" and different_keys != "error":
         raise ValidationError(
-            f"join: different_keys={different_keys!r} is for samples and properties; along keys, all are kept"
+            f"join: different_keys={different_keys!r} applies to samples and properties only; leave it out, "
+            "all keys are kept"
         )
     info = _common_info(tensors)
     if len(tensors) == 1 and add_dimension is None:
@@ -104,16 +108,16 @@ def join(
 
 
 def join_blocks(blocks: Sequence[TensorBlock], axis: str, add_dimension: str | None = None) -> TensorBlock:
-    r"""Put the samples or the properties of several blocks behind each other; formulas as in :func:`join`.
+    r"""Concatenate blocks along samples or properties; see :func:`join` for the formulas.
 
     Parameters
     ----------
     blocks : list or tuple of TensorBlock
         At least one block.
     axis : {"samples", "properties"}
-        What is put behind each other.
+        The axis to concatenate along.
     add_dimension : str, optional
-        Name of a new last dimension of the joined labels, which holds the number of the block.
+        Name of a new last dimension for the joined labels; it holds the number of the block.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def join_blocks(blocks: Sequence[TensorBlock], axis: str, add_dimension: str | N
     Raises
     ------
     TypeError, NotEqualError, ValidationError
-        As :func:`join`.
+        As for :func:`join`.
 
     Examples
     --------
@@ -181,8 +185,8 @@ def _check_word(call: str, argument: str, given: Any, words: Sequence[str]) -> N
         raise ValidationError(f"{call}: {argument} must be one of {list(words)}, got {given!r}")
 
 
-def _common_info(tensors: Sequence[TensorMap]) -> dict[str, str]:
-    infos = [tensor.info() for tensor in tensors]
+def _common_info(tensors: Sequence[TensorMap]) -> Texts:
+    infos = [tensor._info for tensor in tensors]
     found = {key: value for info in reversed(infos) for key, value in info.items()}
     return {
         key: value for key, value in found.items() if all(info.get(key, value) == value for info in infos)
@@ -285,8 +289,8 @@ def _check_sample_names(inputs: _Inputs) -> None:
         if set(head.samples.names) != set(first):
             raise ValidationError(
                 f"{inputs.call}: the {inputs.argument} have different sample names, {first} and "
-                f"{head.samples.names}; joining them along samples would lose information, rename or remove "
-                "dimensions first"
+                f"{head.samples.names}, and joining them along samples would lose information; rename or "
+                "remove dimensions first"
             )
 
 
@@ -296,7 +300,8 @@ def _property_names_differ(inputs: _Inputs, add_dimension: str | None) -> bool:
     if other is not None and add_dimension is not None:
         raise ValidationError(
             f"{inputs.call}: add_dimension={add_dimension!r} is not possible when the {inputs.argument} have "
-            f"different property names, {names[0]} and {other}: the result has 'joined_index' and 'property'"
+            f"different property names, {names[0]} and {other}; "
+            "leave it out, the result has the dimension 'joined_index'"
         )
     return other is not None
 
@@ -329,7 +334,7 @@ def _behind(
         raise TypeError(f"{inputs.call}: add_dimension must be a str, got {kind_of(add_dimension)}")
     if add_dimension in names:
         raise ValidationError(
-            f"{inputs.call}: add_dimension={add_dimension!r} is one of the dimensions of the {axis} already, "
+            f"{inputs.call}: add_dimension={add_dimension!r} is already one of the dimensions of the {axis}, "
             f"{names}; use another name"
         )
     return Labels([*names, add_dimension], np.column_stack([table, numbers]), assume_unique=True)
@@ -343,8 +348,8 @@ def _check_unique(inputs: _Inputs, axis: str, names: Sequence[str], table: Table
     first = int(found[second])
     raise ValidationError(
         f"{inputs.call}: the joined {axis} must be unique, found {row_text(names, table[second])} in "
-        f"{inputs.argument}[{numbers[first]}] and {inputs.argument}[{numbers[second]}]; add_dimension='…' "
-        "tells them apart"
+        f"{inputs.argument}[{numbers[first]}] and {inputs.argument}[{numbers[second]}]; use "
+        "add_dimension='…' to distinguish them"
     )
 
 

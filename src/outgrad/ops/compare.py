@@ -10,7 +10,8 @@ from outgrad.engine.compare.blocks import first_difference
 from outgrad.engine.compare.chunks import Tolerance
 from outgrad.engine.content import Blocks, alike
 from outgrad.errors import NotEqualError
-from outgrad.ops.operands import T, block_twin, pair
+from outgrad.ops.operands import T, pair
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import GradientPath
@@ -20,28 +21,29 @@ AXES = ("samples", "components", "properties")
 
 
 def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True) -> bool:
-    """Tell whether two maps or blocks have the same labels; values are not looked at.
+    """Check whether two maps or blocks have the same labels, without looking at values.
 
-    Keys may be in any order; all other labels must be in the same order. Gradients of gradients count.
+    Keys may be in any order; all other labels must be in the same order. Gradients of gradients are compared
+    too.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     check : "all" or list of {"samples", "components", "properties"}
-        Which axes to compare.
+        The axes to compare.
     check_gradients : bool
-        Whether gradients must agree too.
+        Whether to compare gradients too.
 
     Returns
     -------
     bool
-        True if they agree.
+        True if the labels are the same.
 
     Raises
     ------
     ValueError
-        If ``check`` names something else.
+        If ``check`` contains anything else.
 
     Examples
     --------
@@ -56,21 +58,21 @@ def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradien
 def equal_metadata_raise(
     tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True
 ) -> None:
-    """Raise unless two maps or blocks have the same labels: see :func:`equal_metadata`.
+    """Raise an error unless two maps or blocks have the same labels: see :func:`equal_metadata`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     check : "all" or list of {"samples", "components", "properties"}
-        Which axes to compare.
+        The axes to compare.
     check_gradients : bool
-        Whether gradients must agree too.
+        Whether to compare gradients too.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -84,19 +86,19 @@ def equal_metadata_raise(
 
 
 def equal(tensor_1: T, tensor_2: T) -> bool:
-    """Tell whether two maps or blocks have the same labels and exactly the same values.
+    """Check whether two maps or blocks have the same labels and exactly the same values.
 
-    NaN differs from NaN; dtypes and ``info`` are not compared. Lazy data are computed, chunk by chunk.
+    NaN is not equal to NaN. Dtypes and ``info`` are not compared. Lazy data are computed chunk by chunk.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare; keys may be in any order.
+        The two maps or the two blocks to compare; keys may be in any order.
 
     Returns
     -------
     bool
-        True if they agree, gradients and gradients of gradients included.
+        True if they agree, including gradients and gradients of gradients.
 
     Examples
     --------
@@ -109,17 +111,17 @@ def equal(tensor_1: T, tensor_2: T) -> bool:
 
 
 def equal_raise(tensor_1: T, tensor_2: T) -> None:
-    """Raise unless two maps or blocks are equal: see :func:`equal`.
+    """Raise an error unless two maps or blocks are equal: see :func:`equal`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -133,25 +135,25 @@ def equal_raise(tensor_1: T, tensor_2: T) -> None:
 def allclose(
     tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> bool:
-    r"""Tell whether two maps or blocks have the same labels and nearly the same values.
+    r"""Check whether two maps or blocks have the same labels and the same values within a tolerance.
 
     .. math:: |a - b| \le \mathrm{atol} + \mathrm{rtol}\,|b|
 
-    Lazy data are computed, chunk by chunk.
+    Lazy data are computed chunk by chunk.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare; keys may be in any order.
+        The two maps or the two blocks to compare; keys may be in any order.
     rtol, atol : float
-        Relative and absolute tolerance, in the unit of the values.
+        Relative tolerance, and absolute tolerance in the units of the values.
     equal_nan : bool
-        Whether NaN counts as close to NaN.
+        Whether NaN is close to NaN.
 
     Returns
     -------
     bool
-        True if they agree, gradients and gradients of gradients included.
+        True if they agree, including gradients and gradients of gradients.
 
     Examples
     --------
@@ -166,21 +168,21 @@ def allclose(
 def allclose_raise(
     tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> None:
-    """Raise unless two maps or blocks are nearly equal: see :func:`allclose`.
+    """Raise an error unless two maps or blocks agree within a tolerance: see :func:`allclose`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     rtol, atol : float
-        Relative and absolute tolerance, in the unit of the values.
+        Relative tolerance, and absolute tolerance in the units of the values.
     equal_nan : bool
-        Whether NaN counts as close to NaN.
+        Whether NaN is close to NaN.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -201,7 +203,7 @@ def _holds(check: Callable[..., None], *arguments: Any) -> bool:
 
 def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
     if {type(first), type(second)} == {TensorMap, TensorBlock}:
-        raise NotEqualError(f"inputs to '{call}' should be of one kind; found a map and a block")
+        raise NotEqualError(f"inputs to '{call}' should be two maps or two blocks; found a map and a block")
     try:
         return pair(call, first, second, ("tensor_1", "tensor_2"))
     except NotEqualError as error:

@@ -10,34 +10,35 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import SUM_COMPONENTS
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 
 def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:
-    r"""Sum over components, which disappear.
+    r"""Sum over components and remove them.
 
     .. math:: h_{s c p} = \sum_{m} X_{s m c p}, \qquad
         \nabla h_{s c p} = \sum_{m} \nabla X_{s m c p}
 
-    Floating-point sums are taken in float64 and stored in the dtype of the map; integers are summed in their
-    own dtype, and can overflow.
+    Floating-point numbers are summed in float64 and the sum is stored in the dtype of the map. Integers are
+    summed in their own dtype and can overflow.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     component_names : str or list of str
-        Components of the values to sum over. Components that only gradients have stay.
+        Components of the values to sum over. Components that only gradients have are kept.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*D, P), where D are the other components.
+        Values (S, \*D, P), where D are the remaining components.
 
     Raises
     ------
     ValidationError
-        If the values have no component of such a name.
+        If the values do not have a component of this name.
 
     Examples
     --------

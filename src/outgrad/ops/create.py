@@ -1,4 +1,4 @@
-"""Making blocks."""
+"""Creating blocks from arrays."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ def block_from_array(
     component_names: Sequence[str] | None = None,
     property_names: Sequence[str] | None = None,
 ) -> TensorBlock:
-    """Make a block of an array, with labels that count from 0.
+    """Create a block from an array, with labels that count from 0.
 
     Parameters
     ----------
     array : NumPy or Dask array
-        At least 2-D. It is shared where no axes are folded.
+        At least two-dimensional. It is shared with the block unless axes are merged.
     sample_names : list of str, optional
-        Names of the first axes, which are folded into the samples; by default the first is ``sample``.
+        Names of the leading axes, which are merged into the samples. The default is one axis, ``sample``.
     component_names : list of str, optional
-        Names of the middle axes; by default ``component_1``, …
+        Names of the middle axes. The default is ``component_1``, ``component_2``, …
     property_names : list of str, optional
-        Names of the last axes, which are folded into the properties; by default the last is ``property``.
+        Names of the trailing axes, which are merged into the properties. The default is one axis,
+        ``property``.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def block_from_array(
     Raises
     ------
     ValidationError
-        If the array has too few axes for the names.
+        If the number of axes and the number of names differ.
 
     Examples
     --------
@@ -63,7 +64,7 @@ def block_from_array(
     if array.ndim < 2 or middle != len(components):
         raise ValidationError(
             f"block_from_array: the array has {array.ndim} axes, but {samples}, {components}, {properties} "
-            f"name {len(samples) + len(components) + len(properties)}; give one name for each axis"
+            f"name {len(samples) + len(components) + len(properties)}; give one name per axis"
         )
     sample_shape, property_shape = array.shape[: len(samples)], array.shape[array.ndim - len(properties) :]
     component_shape = array.shape[len(samples) : len(samples) + middle]

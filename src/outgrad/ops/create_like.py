@@ -1,4 +1,4 @@
-"""Maps with the labels of others, and new values: zeros, ones, random numbers, or nothing in particular."""
+"""New maps with the labels of others: zeros, ones, random numbers, or uninitialized values."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.create import Fill, NewChunk, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 Gradients = str | Sequence[str] | None
 
 
 def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map of zeros with the labels of another.
+    r"""Create a map of zeros with the labels of another map.
 
     .. math:: h = 0, \qquad \nabla h = 0
 
-    Data of the other map are not looked at; from lazy data follow lazy zeros in the same chunks.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -53,31 +54,32 @@ def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
 
 
 def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map of ones with the labels of another; gradients are ones, too.
+    r"""Create a map of ones with the labels of another map.
 
     .. math:: h = 1, \qquad \nabla h = 1
 
-    Data of the other map are not looked at; from lazy data follow lazy ones in the same chunks. Values are
-    not a function that has these gradients; ``gradients=[]`` leaves them out.
+    The gradients are ones too, and not the derivative of the values; pass ``gradients=[]`` to omit them.
+
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -89,29 +91,29 @@ def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fals
 
 
 def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map with the labels of another, whose values are whatever is in memory.
+    r"""Create a map with the labels of another map and uninitialized values.
 
-    Data of the other map are not looked at; from lazy data follow lazy data in the same chunks, which may
-    have other values each time they are computed.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks; its values
+    may then differ each time they are computed.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -123,33 +125,33 @@ def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
 
 
 def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map with the labels of another and random values between 0 and 1; 1 does not occur.
+    r"""Create a map with the labels of another map and random values, uniform in [0, 1).
 
-    NumPy's global generator gives a seed at the call: ``numpy.random.seed`` makes the map repeatable. Each
-    number depends on this seed and on its position in the map, and not on chunks. Numbers are drawn in
-    float64 and converted to the dtype of the map: integers are 0, and complex numbers are real, as in
-    metatensor.
+    The call takes one seed from NumPy's global generator, so ``numpy.random.seed`` makes the result
+    reproducible. Each number depends only on this seed and on its position in the map, not on the chunks.
+    Numbers are drawn in float64 and converted to the dtype of the map. As in metatensor, integers are then 0
+    and complex numbers are real.
 
-    Data of the other map are not looked at; from lazy data follow lazy numbers in the same chunks.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Choosing blocks of a map."""
+"""Selecting blocks of a map."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from outgrad.tensor.map import TensorMap
 
 
 def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
-    r"""Keep the blocks whose keys are selected.
+    r"""Keep the blocks whose keys match.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     keys : Labels
-        Values of some or all dimensions of the keys. Labels of all dimensions give the order of the blocks;
-        others keep the order of the map. What does not occur is ignored.
+        Values of some or all key dimensions; values that do not occur are ignored. Labels with all dimensions
+        also set the order of the blocks, otherwise the order of the map is kept.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        A map of fewer blocks, perhaps of none.
+        The matching blocks; possibly none.
 
     Raises
     ------
     ValidationError
-        If ``keys`` has a dimension that the keys of the map do not have.
+        If ``keys`` has a dimension that the keys of the map lack.
     TypeError
         If an argument has the wrong type.
 
@@ -50,26 +50,26 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
 
 
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
-    r"""Leave out the blocks whose keys are selected.
+    r"""Drop the blocks whose keys match.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     keys : Labels
-        Values of some or all dimensions of the keys. What does not occur is ignored.
+        Values of some or all key dimensions; values that do not occur are ignored.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        The other blocks, in the order of the map.
+        The remaining blocks, in the order of the map.
 
     Raises
     ------
     ValidationError
-        If ``keys`` has a dimension that the keys of the map do not have.
+        If ``keys`` has a dimension that the keys of the map lack.
     TypeError
         If an argument has the wrong type.
 
@@ -88,19 +88,19 @@ def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMa
 
 
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
-    r"""Leave out the blocks that have no samples or no properties.
+    r"""Drop the blocks without samples or without properties.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        The other blocks, in the order of the map.
+        The remaining blocks, in the order of the map.
 
     Raises
     ------
@@ -137,4 +137,4 @@ def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], co
     keys = tensor.keys
     if not np.array_equal(places, np.arange(len(keys))):
         keys = Labels(keys.names, keys.values[places], assume_unique=True)
-    return TensorMap._of(keys, content.copied() if copy else content, tensor.info())
+    return TensorMap._of(keys, content.copied() if copy else content, tensor._info)

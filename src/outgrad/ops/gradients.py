@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outgrad.engine.attach.blocks import keep_gradients
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 
 def remove_gradients(tensor: T, remove: str | Sequence[str] | None = None) -> T:
-    r"""Leave out gradients; what remains is shared, not copied.
+    r"""Remove some or all gradients; the remaining arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     remove : str or list of str, optional
-        Parameters whose gradients go, with the gradients of these; by default all. Names that do not
-        occur are ignored.
+        Gradients to remove, including their own gradients; the default is all. Names that do not occur are
+        ignored.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same values.
+        The same values, without these gradients.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Products of properties: dot."""
+"""Contraction over properties: dot."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from outgrad.ops.operands import T, like, pair
 
 
 def dot(tensor_1: T, tensor_2: T) -> T:
-    r"""Multiply the properties of one map with those of another: the operator ``@``.
+    r"""Contract the properties of two maps: the operator ``@``.
 
     .. math:: h = X_1 X_2^T, \qquad \nabla h = (\nabla X_1) X_2^T + X_1 (\nabla X_2)^T
 
-    A gradient row of ``tensor_2`` acts on every sample of ``tensor_1``: the result has a row for each sample
-    s and each distinct target t of the gradient rows of ``tensor_2``, the labels behind ``sample``,
+    A gradient row of ``tensor_2`` acts on every sample of ``tensor_1``. The result has one row for each
+    sample s and each distinct target t of the gradient rows of ``tensor_2`` (their labels after ``sample``),
 
     .. math:: \partial_t h_{scq} = \sum_p X_{1,scp}\, \partial_t X_{2,qp}
 
-    united with the rows of :math:`(\nabla X_1) X_2^T`. A map without gradients with respect to a parameter
-    does not depend on it. If both depend on it, gradients of gradients with respect to it need the
-    gradients of both.
+    in addition to the rows of :math:`(\nabla X_1) X_2^T`. A map that has no gradient with respect to a
+    parameter does not depend on it. If both maps depend on a parameter, gradients of gradients with respect
+    to it need the gradients of both.
 
     Parameters
     ----------
     tensor_1 : TensorMap or TensorBlock
-        Values (S, \*C, P), with any gradients.
+        Values (S, \*C, P), with or without gradients.
     tensor_2 : TensorMap or TensorBlock
-        Values (Q, P) with the same properties, without components, with any gradients (R, \*K, P). Each chunk
-        of ``tensor_1`` is multiplied with whole blocks of ``tensor_2``, whose gradients with respect to T
-        targets are held as (T, \*K, Q, P): it has to be small.
+        Values (Q, P), with the same properties and without components, with or without gradients (R, \*K, P).
+        It has to be small: each chunk of ``tensor_1`` is multiplied with complete blocks of ``tensor_2``,
+        whose gradients with respect to T targets are held as dense arrays (T, \*K, Q, P).
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, Q); the properties are the samples of ``tensor_2``.
+        Values (S, \*C, Q), whose properties are the samples of ``tensor_2``.
 
     Raises
     ------
     NotEqualError
-        If keys or properties differ, or gradients with respect to the same parameter have other names or
-        components.
+        If keys or properties differ, or gradients with respect to the same parameter have different sample
+        names or components.
     ValidationError
-        If ``tensor_2`` has components, or a gradient is missing that the product rule needs.
+        If ``tensor_2`` has components, or a gradient that the product rule needs is missing.
 
     Examples
     --------
@@ -113,5 +113,5 @@ def _check_components(pattern: BlockMetadata) -> None:
         if twice:
             raise ValidationError(
                 f"dot: the gradient {'/'.join(path)!r} of the result would have two components {twice[0]!r}; "
-                "rename the one of tensor_1 or of tensor_2 with rename_dimension"
+                "rename one of them with rename_dimension"
             )

@@ -1,4 +1,4 @@
-"""Questions about labels: which entries occur, and their one-hot encoding."""
+"""Distinct entries of labels, and their one-hot encoding."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content
+from outgrad.ops.operands import T, content
+from outgrad.ops.twins import block_twin
 
 
 def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: str | None = None) -> Labels:
-    r"""List the distinct values of some dimensions, over all blocks.
+    r"""Return the distinct values of some dimensions over all blocks.
 
-    Only labels are looked at, also of lazy data.
+    Only labels are read, for lazy data too.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        Which labels.
+        The labels to look at.
     names : str, or list or tuple of str
         Dimensions of these labels.
     gradient : str, optional
-        Parameter of a gradient, whose labels are then taken; by default those of the values.
+        Look at the labels of this gradient instead of those of the values.
 
     Returns
     -------
     Labels
-        Sorted, with the dimensions ``names``; without entries if there are none.
+        Sorted labels with the dimensions ``names``, possibly without entries.
 
     Raises
     ------
     ValidationError
-        If the axis, a name or the gradient does not exist.
+        If the axis, a dimension or the gradient does not exist.
     TypeError
         If an argument has the wrong type.
 
@@ -88,36 +89,36 @@ def _at(metadata: BlockMetadata, gradient: str | None) -> BlockMetadata:
         return metadata
     if gradient not in metadata.gradients:
         raise ValidationError(
-            f"unique_metadata: there is no gradient {gradient!r}; the blocks have {list(metadata.gradients)}"
+            f"unique_metadata: gradient {gradient!r} not found; the blocks have {list(metadata.gradients)}"
         )
     return metadata.gradients[gradient]
 
 
 def one_hot(labels: Labels, dimension: Labels) -> npt.NDArray[np.int32]:
-    r"""Encode one dimension of labels by ones and zeros.
+    r"""Return the one-hot encoding of one dimension of labels.
 
-    .. math:: h_{ij} = 1 \text{ where entry } i \text{ has the value } j, \text{ and } 0 \text{ elsewhere}
+    .. math:: h_{ij} = 1 \text{ if entry } i \text{ has the value } j, \text{ and } 0 \text{ otherwise}
 
     Parameters
     ----------
     labels : Labels
         N entries.
     dimension : Labels
-        One dimension of ``labels``, with the M values that are told apart.
+        One dimension of ``labels``, with the M values to encode.
 
     Returns
     -------
     (N, M) array of int32
-        One 1 in each row.
+        Each row contains a single 1.
 
     Raises
     ------
     ValidationError
-        If ``dimension`` has several dimensions, or does not contain a value that occurs.
+        If ``dimension`` has several dimensions, or lacks a value that occurs in ``labels``.
     ValueError
-        If ``labels`` has no such dimension.
+        If ``labels`` does not have this dimension.
     TypeError
-        If an argument is no Labels.
+        If an argument is not Labels.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sorting by labels: keys, samples, components, properties."""
+"""Sorting by labels: keys, samples, components and properties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map
 
@@ -25,34 +26,35 @@ AXES = ("samples", "components", "properties")
 
 
 def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False) -> T:
-    r"""Order keys, samples, components and properties by their labels.
+    r"""Sort keys, samples, components and properties by their labels.
 
     .. math:: h_{i} = X_{\pi(i)}, \qquad \nabla h_{i} = \nabla X_{\pi(i)}
 
-    Labels are compared dimension by dimension, the first one first. With the samples, gradient rows are
-    sorted by all their dimensions, and their label ``sample`` is renumbered; with the components, those that
-    only gradients have are sorted too. What is sorted already is shared with the result, and costs no task.
+    Labels are compared dimension by dimension, starting with the first. Sorting the samples also sorts the
+    gradient rows by all their dimensions and renumbers their label ``sample``. Sorting the components
+    includes those that only gradients have. Blocks that are already sorted are shared with the result and
+    cost no task.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
-        Values (S, \*C, P). Gradient rows may come in any order: a block that they kept in one chunk is cut
-        into chunks again.
+        Values (S, \*C, P). Gradient rows may be in any order; a lazy block that had to stay in one chunk
+        because they were unsorted is split into chunks.
     axes : "all" or str or list of str
-        Some of "keys" (of maps only), "samples", "components" and "properties".
+        Any of "keys" (for maps), "samples", "components" and "properties".
     descending : bool
-        From the largest to the smallest. Gradient rows stay in the order of their samples, so that they can
-        be cut into chunks with them, and those of one sample are in descending order.
+        Sort from the largest to the smallest label. Gradient rows stay in the order of their samples, so that
+        they can be split into chunks with them; only the rows of each sample are in descending order.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same entries in another order.
+        The same data in sorted order.
 
     Raises
     ------
     ValidationError
-        If there is no such axis.
+        If an axis does not exist.
     TypeError
         If an argument has the wrong type.
 
@@ -77,7 +79,7 @@ def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False)
         order = _order(tensor.keys, descending)
         if order is not None:
             keys = _taken(tensor.keys, order)
-            return TensorMap._of(keys, blocks.select(order.tolist()), tensor.info())
+            return TensorMap._of(keys, blocks.select(order.tolist()), tensor._info)
     return like(tensor, blocks)
 
 

@@ -1,4 +1,4 @@
-"""Choosing samples and properties."""
+"""Selecting samples and properties."""
 
 from __future__ import annotations
 
@@ -19,40 +19,42 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
 Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 
 
 def slice(tensor: T, axis: str, selection: Selection) -> T:
-    r"""Choose some samples or properties of every block.
+    r"""Select samples or properties of every block.
 
     .. math:: h_i = X_{s(i)}, \qquad \nabla h_i = \nabla X_{s(i)}
 
-    Gradient rows of samples that are not chosen are dropped; the others come in the order of their samples,
-    those of one sample in the order that they had, and their label ``sample`` is renumbered.
+    Gradient rows follow their samples: rows of samples that are not selected are dropped, the others are put
+    in the order of the selected samples, and their label ``sample`` is renumbered. Rows of one sample keep
+    their order.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        What to choose from.
+        The axis to select from.
     selection : Labels, LabelsEntry, or 1-D list or array of int or bool
-        Entries that agree with one of these labels in its dimensions; or positions; or a mask. Labels of
-        all dimensions, and positions, give the order of the selection; other labels keep the block's.
+        Labels with some or all dimensions of the axis, positions, or a mask. Positions and labels with all
+        dimensions also set the order of the result; otherwise the order of the block is kept.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same keys; a block in which nothing is chosen becomes empty.
+        Has the same keys; a block in which nothing is selected is empty.
 
     Raises
     ------
     ValidationError
-        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+        If the axis, a dimension or a position does not exist, or a position is repeated.
     TypeError
-        If the selection is of another type.
+        If ``selection`` has the wrong type.
 
     Examples
     --------
@@ -69,7 +71,7 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
 
 
 def check_axis(call: str, axis: Any) -> None:
-    """Raise unless entries of the axis can be chosen."""
+    """Raise unless entries of the axis can be selected."""
     if axis not in ("samples", "properties"):
         raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
 
@@ -93,12 +95,12 @@ def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
 def _checked(call: str, found: npt.NDArray[Any], axis: str, count: int) -> Index:
     if found.dtype.kind == "b":
         if len(found) != count:
-            raise ValidationError(f"{call}: the mask has {len(found)} entries, the {axis} have {count}")
+            raise ValidationError(f"{call}: the mask has {len(found)} entries, but the {axis} have {count}")
         return np.flatnonzero(found)
     outside = found[(found < -count) | (found >= count)]
     if len(outside):
         raise ValidationError(
-            f"{call}: position {outside[0]} does not exist, the {axis} have {count} entries"
+            f"{call}: position {outside[0]} is out of range, the {axis} have {count} entries"
         )
     places: Index = found.astype(np.int64) % max(count, 1)
     if len(np.unique(places)) < len(places):

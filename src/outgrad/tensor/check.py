@@ -41,12 +41,12 @@ def _dask_array(call: str, values: Any) -> Any:
         check_class(call, meta)
     elif not isinstance(meta, np.generic):
         raise ValidationError(
-            f"{call} cannot be a Dask array whose chunks are {class_name(meta)}; make them NumPy arrays with "
-            "array.map_blocks(…)"
+            f"{call} cannot be a Dask array whose chunks are {class_name(meta)}; convert them to NumPy "
+            "arrays with array.map_blocks(…)"
         )
     if any(np.isnan(size) for size in values.shape):
         raise ValidationError(
-            f"{call} cannot be a Dask array of unknown chunk sizes, shape {values.shape}; "
+            f"{call} cannot be a Dask array with unknown chunk sizes, shape {values.shape}; "
             "call array.compute_chunk_sizes() first"
         )
     return values
@@ -65,13 +65,13 @@ def axes(shape: Sequence[int], metadata: BlockMetadata) -> None:
         raise ValidationError(
             f"TensorBlock: values have {len(shape)} axes, shape {tuple(shape)}, but samples, "
             f"{len(metadata.components)} component(s) and properties need {len(names)}; "
-            "give one Labels for each middle axis"
+            "give one Labels per middle axis"
         )
     for axis, (name, found, expected) in enumerate(zip(names, shape, metadata.shape, strict=True)):
         if found != expected:
             raise ValidationError(
-                f"TensorBlock: axis {axis} of the values has {found} entries, the {name} have {expected}; "
-                f"values have shape {tuple(shape)}, labels describe {metadata.shape}"
+                f"TensorBlock: axis {axis} of the values has {found} entries, but the {name} have "
+                f"{expected}; values have shape {tuple(shape)}, labels describe {metadata.shape}"
             )
 
 
@@ -100,10 +100,10 @@ def gradient(
         raise TypeError(f"add_gradient: the parameter must be a str, got {kind_of(parameter)}")
     call = f"add_gradient({parameter!r})"
     if parameter in parent.gradients:
-        raise ValidationError(f"{call}: the block has this gradient already; use another name")
+        raise ValidationError(f"{call}: the block already has this gradient; use another name")
     if dtype != parent_dtype:
         raise ValidationError(
-            f"{call}: the gradient has dtype {dtype}, the values have {parent_dtype}; "
+            f"{call}: the gradient has dtype {dtype}, but the values have {parent_dtype}; "
             "convert one of them with .to(dtype=…)"
         )
     _gradient_axes(call, parent, below)
@@ -121,12 +121,12 @@ def _gradient_axes(call: str, parent: BlockMetadata, below: BlockMetadata) -> No
     if extra < 0 or not all(map(_equal, below.components[extra:], parent.components)):
         raise ValidationError(
             f"{call}: the last components of the gradient must be those of the values; found "
-            f"{_component_names(below.components)}, the values have {_component_names(parent.components)}"
+            f"{_component_names(below.components)}, but the values have {_component_names(parent.components)}"
         )
     if not _equal(below.properties, parent.properties):
         raise ValidationError(
             f"{call}: the properties of the gradient must be those of the values; found "
-            f"{_summary(below.properties)}, the values have {_summary(parent.properties)}"
+            f"{_summary(below.properties)}, but the values have {_summary(parent.properties)}"
         )
 
 
@@ -148,7 +148,7 @@ def same_names(metadata: Sequence[BlockMetadata], dtypes: Iterable[Any]) -> None
     for number, (other, dtype) in enumerate(zip(metadata, found, strict=True)):
         if dtype != found[0]:
             raise ValidationError(
-                f"TensorMap: block 0 has dtype {found[0]}, block {number} has {dtype}; "
+                f"TensorMap: block 0 has dtype {found[0]}, but block {number} has {dtype}; "
                 "convert one of them with .to(dtype=…)"
             )
         _same_names(metadata[0], other, number)
@@ -165,7 +165,7 @@ def _same_names(first: BlockMetadata, other: BlockMetadata, number: int) -> None
         ):
             if a != b:
                 where = gradient_of(path, f"block {number}")
-                raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
+                raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, but those of {where} are {b}")
 
 
 def gradient_of(path: GradientPath, block: str) -> str:

@@ -78,7 +78,7 @@ def by_distinct_rows(tables: Sequence[Table]) -> tuple[Table, list[Selections]]:
 
 
 def targets_by_occurrence(rows: Index, count: int) -> list[Index]:
-    """Return where each of ``count`` rows goes the first time that it occurs, then the second time, and so on.
+    """Return where each of ``count`` rows goes the first time that it occurs, the second time, and so on.
 
     >>> [positions.tolist() for positions in targets_by_occurrence(np.array([2, 0, 2]), 3)]
     [[1, -1, 0], [-1, -1, 2]]

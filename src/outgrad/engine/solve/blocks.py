@@ -8,14 +8,15 @@ from functools import singledispatch
 from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, InMemory, Lazy, notes
-from outgrad.engine.solve.chunks import System, factored, solved
+from outgrad.engine.content import Blocks, InMemory, Lazy
+from outgrad.engine.solve.chunks import System, factored, joined_reports, solved
 from outgrad.engine.solve.graph import solve_blocks
+from outgrad.graph.lazy_blocks import LazyText
 
 
 @singledispatch
-def solve_systems(x: Blocks, y: Blocks, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
-    """Solve the equations of each block of operands that are alike; also return notes on the solutions."""
+def solve_systems(x: Blocks, y: Blocks, systems: Sequence[System]) -> tuple[Blocks, str | LazyText]:
+    """Solve the equations of each block of operands that are alike; also report on the solutions."""
     raise NotImplementedError
 
 
@@ -27,16 +28,18 @@ def _labels(x: Blocks, y: Blocks) -> list[BlockMetadata]:
 
 
 @solve_systems.register(InMemory)
-def solve_in_memory(x: InMemory, y: InMemory, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
-    chunks = [
+def solve_in_memory(x: InMemory, y: InMemory, systems: Sequence[System]) -> tuple[Blocks, str | LazyText]:
+    solutions = [
         solved(system, [factored(x.with_tables(number), y.with_tables(number))])
         for number, system in enumerate(systems)
     ]
-    return x.like(_labels(x, y), chunks), notes(chunks)
+    report = joined_reports([(0, number) for number in range(len(solutions))], solutions)
+    return x.like(_labels(x, y), [solution.weights for solution in solutions]), report
 
 
 @solve_systems.register(Lazy)
-def solve_lazily(x: Lazy, y: Lazy, systems: Sequence[System]) -> tuple[Blocks, dict[str, str]]:
+def solve_lazily(x: Lazy, y: Lazy, systems: Sequence[System]) -> tuple[Blocks, str | LazyText]:
     metadata = tuple(_labels(x, y))
     cuts = tuple(outlines.uncut(m, system.dtype) for m, system in zip(metadata, systems, strict=True))
-    return Lazy(metadata, solve_blocks(x.data, y.data, systems, cuts, chunk_bytes())), {}
+    data, report = solve_blocks(x.data, y.data, systems, cuts, chunk_bytes())
+    return Lazy(metadata, data), report
