@@ -1,4 +1,4 @@
-"""Conversions of whole blocks: dtype, kind of arrays, memory layout."""
+"""Conversions of blocks: dtype, kind of arrays, memory layout."""
 
 from __future__ import annotations
 

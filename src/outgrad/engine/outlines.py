@@ -17,7 +17,7 @@ from outgrad.tree import GradientPath, fold, fold_down
 
 
 def automatic(metadata: BlockMetadata, dtype: np.dtype[Any], target_bytes: int) -> Outline:
-    """Cut by bytes of values and gradients together, on whole samples and whole systems.
+    """Cut by bytes of values and gradients together, between samples and if possible between systems.
 
     A block with gradient rows that are not sorted by ``sample`` stays one chunk.
     """
@@ -30,7 +30,7 @@ def automatic(metadata: BlockMetadata, dtype: np.dtype[Any], target_bytes: int) 
 
 
 def systems(samples: Labels) -> Edges:
-    """Rows of ``samples`` at which chunks may be cut so that systems stay whole."""
+    """Rows of ``samples`` at which chunks may be cut without cutting systems."""
     for name in SYSTEM_NAMES:
         if name in samples.names:
             return system_edges(samples.column(name))
@@ -45,7 +45,7 @@ def at_edges(metadata: BlockMetadata, dtype: np.dtype[Any], edges: Edges) -> Out
 
 
 def uncut(metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
-    """One chunk for the whole block; needs no label values."""
+    """One chunk for all of the block; needs no label values."""
 
     def make(node: BlockMetadata, gradients: dict[str, Outline]) -> Outline:
         return Outline(np.array([0, len(node.samples)], dtype=np.int64), node.trailing, dtype, gradients)

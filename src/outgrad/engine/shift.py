@@ -35,7 +35,7 @@ def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     for path, node in blocks.metadata[0].walk():
         names = node.samples.names
         dimensions.append(f"gradient {'/'.join(path)!r}, {names}" if path else f"the samples, {names}")
-        # The first dimension of a gradient is a row of its parent, whatever other dimensions are called.
+        # The first dimension of a gradient is a row of its parent, even if it has the same name.
         first = 1 if path else 0
         if name in names[first:]:
             columns[path] = names.index(name, first)

@@ -82,9 +82,9 @@ def split_lazily(blocks: Lazy, label: str, selections: Sequence[Selections], cou
 def _divide_block(
     metadata: BlockMetadata, chunk: Chunk, selections: Selections
 ) -> tuple[list[BlockShare], Shares]:
-    """Divide a block, and return its shares as blocks, and as they were found: one of all without rows.
+    """Divide a block; return a block for each selection, and the shares that were divided.
 
-    Those without rows are one object, the last one, as maps of many blocks have many of these.
+    All selections without rows have one share together, the last one, since maps of many blocks have many.
     """
     filled = np.flatnonzero(np.diff(selections.edges))
     end = selections.edges[-1:]
@@ -100,6 +100,7 @@ def _divide_block(
 
 
 def _share_blocks(metadata: BlockMetadata, shares: Shares, samples: Sequence[Labels]) -> list[BlockShare]:
+    """Shares as blocks, given the samples of each."""
     gradients: dict[str, list[BlockShare]] = {}
     for name, gradient in shares.gradients.items():
         labels = metadata.gradients[name]

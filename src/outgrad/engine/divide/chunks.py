@@ -40,7 +40,7 @@ def divide_chunk(chunk: Chunk, index: Index, edges: Index, table: Table | None =
 
     A row may be in several shares. Gradient rows come in the order of their samples, those of one sample in
     the order that they had; ``table`` are the labels of the rows of a gradient, as :class:`Shares` has them.
-    The cost is that of the rows in all shares, whatever their number.
+    The cost depends on the total number of rows in the shares, not on the number of shares.
     """
     gradients = {}
     for name, gradient in chunk.gradients.items():

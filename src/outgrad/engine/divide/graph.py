@@ -1,4 +1,4 @@
-"""Many collections of blocks cut out of the chunks of a few: one layer, whatever their number."""
+"""Many collections of blocks cut out of the chunks of one: one layer of tasks for all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from outgrad.graph.lazy_blocks import LazyBlocks, Place, distinct, held_bytes, n
 
 
 class LazyShare(NamedTuple):
-    """A share as a block: its outline, and the rows that are each of its chunks; none if it has no rows."""
+    """A share as a block: its outline, and for each chunk the rows that it consists of.
+
+    A share without rows has no such list: its only chunk is made of nothing.
+    """
 
     outline: Outline
     chunks: Sequence[ChunkRows]
@@ -39,9 +42,7 @@ def lazy_shares(outline: Outline, shares: Shares) -> Iterator[LazyShare]:
         for array, array_edges in enumerate(edges):
             start, stop = starts[array][n], stops[array][n]
             inner = array_edges[low:high].tolist()
-            if (
-                start == stop
-            ):  # a gradient without rows for the share starts anywhere: say where its samples are
+            if start == stop:  # a gradient without rows has them nowhere: take the rows of its samples
                 start = stop = inner[0] if inner else int(array_edges[low - 1])
             bounds.append([start, *inner, stop])
         chunks = []
@@ -74,7 +75,7 @@ def split_blocks(
     sizes = part_sizes(sources)
     draft = Draft()
     keys: list[list[Key]] = []
-    parts = [_packed(shares, places, sizes, target_bytes) for shares in results]
+    parts = [_pack_by_sources(shares, places, sizes, target_bytes) for shares in results]
     for shares, result_parts in zip(results, parts, strict=True):
         keys.append([])
         for part in result_parts:
@@ -94,10 +95,10 @@ def split_blocks(
     cuts = [tuple(share.outline for share in shares) for shares in results]
 
     def note() -> Notes:
-        sizes: dict[Key, int] = {}
+        nbytes: dict[Key, int] = {}
         for result_keys, result_parts, result_cuts in zip(keys, parts, cuts, strict=True):
-            sizes.update(zip(result_keys, held_bytes(result_cuts, result_parts), strict=True))
-        return Notes(sizes)
+            nbytes.update(zip(result_keys, held_bytes(result_cuts, result_parts), strict=True))
+        return Notes(nbytes)
 
     layer = draft.place(label, [blocks.graph for blocks in sources], note)
     return [
@@ -106,19 +107,20 @@ def split_blocks(
     ]
 
 
-def _packed(
+def _pack_by_sources(
     shares: Sequence[LazyShare], places: Sequence[Sequence[Place]], sizes: dict[Key, int], target_bytes: int
 ) -> tuple[Part, ...]:
     """Pack the chunks of one result while the parts that they are cut from fit into the target together."""
     parts: list[list[Piece]] = []
-    given: set[Key] = set()
+    sources: set[Key] = set()
     for block, share in enumerate(shares):
         for chunk in range(share.outline.chunk_count):
-            needed = {places[block][share.chunks[chunk].chunk][0]} if share.chunks else set()
-            follows_own = bool(parts) and parts[-1][-1].block == block
-            if not parts or follows_own or sum(sizes[key] for key in given | needed) > target_bytes:
+            more = {places[block][share.chunks[chunk].chunk][0]} if share.chunks else set()
+            # Chunks of one block stay apart: they were cut by bytes already.
+            same_block = bool(parts) and parts[-1][-1].block == block
+            if not parts or same_block or sum(sizes[key] for key in sources | more) > target_bytes:
                 parts.append([])
-                given = set()
+                sources = set()
             parts[-1].append(Piece(block, chunk))
-            given |= needed
+            sources |= more
     return tuple(tuple(part) for part in parts)

@@ -1,4 +1,4 @@
-"""Which rows of a table several selections choose: one pass, whatever the number of selections."""
+"""Which rows of a table several selections choose, in one pass for all selections."""
 
 from __future__ import annotations
 

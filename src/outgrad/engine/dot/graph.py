@@ -1,4 +1,4 @@
-"""Products of each chunk with the whole of another block."""
+"""Products of each chunk with all of another block."""
 
 from __future__ import annotations
 

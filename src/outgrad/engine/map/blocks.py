@@ -1,8 +1,8 @@
 """Rules run on blocks, and labels of results: found by running the rule on arrays without content.
 
 A rule carries the tables of gradient rows along with the arrays, so running it on arrays of no bytes gives
-the labels, shapes and dtypes of its result. There is no second implementation to keep in step. What is no
-rule, but works on chunks with tables in the same way, finds its labels with the functions below too.
+the labels, shapes and dtypes of its result. There is no second implementation to keep in step. Other
+functions of chunks, such as moves and products, find the labels of their results in the same way.
 """
 
 from __future__ import annotations

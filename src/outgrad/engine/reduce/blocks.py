@@ -50,7 +50,7 @@ def reduced(kind: str, blocks: Blocks, axis: str, kept: list[str]) -> Blocks:
         distinct, target = group_rows(labels.values, columns)
         grouped.append(Grouped(Labels(names, distinct, assume_unique=True), target, columns))
     if names == [PLACEHOLDER] and not any(len(groups.labels) for groups in grouped):
-        # There is not a single entry: then no dimension stands in for those that are gone.
+        # Without entries nothing is reduced to one, so there is no placeholder for dimensions that are gone.
         none = Labels([], np.empty((0, 0), np.int32))
         grouped = [replace(groups, labels=none) for groups in grouped]
 

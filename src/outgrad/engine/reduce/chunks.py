@@ -53,14 +53,14 @@ class Groups(NamedTuple):
         return map_arrays(chunk, lambda array: scatter_columns(array, self.target, self.size, dtype))
 
     def center(self, values: Array) -> Array:
-        """Mean of each group, exact where all its entries are the same."""
+        """Mean of each group: its first entry and the mean distance to it, exact where all are the same."""
         if values.shape[self.axis] < len(self.target):
             return values  # an array without content
         first = np.zeros(self.size, dtype=np.int64)
         first[self.target[::-1]] = np.arange(len(self.target))[::-1]
         start = np.take(values, first, axis=self.axis)
-        apart = self.summed(Chunk(values - self.spread(start)), values.dtype)
-        return start + divided(apart, self.counts, self.axis).values
+        distances = self.summed(Chunk(values - self.spread(start)), values.dtype)
+        return start + divided(distances, self.counts, self.axis).values
 
     def spread(self, array: Array) -> Array:
         """Give each entry what its group has."""
@@ -181,7 +181,7 @@ def result_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def reduction(kind: str, axis: int) -> Composite:
-    """The operation on one chunk that holds whole groups."""
+    """The operation on one chunk that has all entries of its groups."""
 
     def function(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
         chunk = chunks[0]
@@ -194,7 +194,7 @@ def reduction(kind: str, axis: int) -> Composite:
 
 
 SHARES = {"sum": SHARE, "mean": SHARE, "var": 3.5, "std": 3.5}
-"""What a reduction holds on the way: squares are taken of whole arrays."""
+"""What a reduction holds on the way: squares are taken of complete arrays (see tests/lazy/test_memory.py)."""
 
 REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in (0, -1)}
 

@@ -125,6 +125,7 @@ class _MergeTree:
     """What is cut out: of the contribution of a chunk, the groups of a new one."""
 
     def merged(self, piece: Piece, contributions: Sequence[Contribution]) -> list[Contribution]:
+        """What is left for the last task of a new chunk."""
         alone = []
         for contribution in contributions:
             if contribution.groups is not None:

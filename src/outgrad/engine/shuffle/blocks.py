@@ -35,7 +35,7 @@ Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
 
 SORTING = (Order.FOLLOWING, Order.SORTED, Order.DESCENDING)
-"""Orders in which gradient rows stand in the order of their samples, whatever they did before."""
+"""Orders in which gradient rows are in the order of their samples, even if they were not before."""
 
 __all__ = ["Input", "Order", "Origin", "Target", "moved"]
 

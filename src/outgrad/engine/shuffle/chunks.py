@@ -41,7 +41,7 @@ CompactIndex = Index | range
 class Patch(NamedTuple):
     """A chunk; the row of the result for each of its rows, and the column for each column.
 
-    −1 stands for a row or column that is left out, None for all in their order. With ``source`` only these
+    −1 is for a row or column that is left out, None for all in their order. With ``source`` only these
     rows of the chunk are used, and ``rows`` are where they go.
     """
 
@@ -88,6 +88,8 @@ def assemble_chunk(
     Patches do not overlap. A gradient row goes where its sample goes, and its columns with those of the
     values; its own gradients follow by the same function.
     """
+    # Values first: what is needed on the way to them is gone before gradients follow.
+    values = _assembled_values(frame, size, patches, fill)
     gradients = {}
     for name, gradient_frame in frame.gradients.items():
         with_gradient = [patch for patch in patches if name in patch.chunk.gradients]
@@ -100,7 +102,7 @@ def assemble_chunk(
         ]
         gradient = assemble_chunk(gradient_frame, len(table), gradient_patches, order, fill)
         gradients[name] = Chunk(gradient.values, gradient.gradients, table)
-    return Chunk(_assembled_values(frame, size, patches, fill), gradients)
+    return Chunk(values, gradients)
 
 
 def _united_rows(
@@ -147,7 +149,7 @@ def _assembled_values(frame: Frame, size: int, patches: Sequence[Patch], fill: c
             values = values[source]
         if isinstance(at_rows, slice):
             out[at_rows, ..., at_columns] = values
-        else:  # two lists of positions have to stand side by side to span a grid
+        else:  # NumPy spans a grid only by lists of positions of neighbouring axes
             grid = np.moveaxis(out, -1, 1)
             grid[at_rows[:, None], at_columns[None, :]] = np.moveaxis(values, -1, 1)
     return out

@@ -91,7 +91,7 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     """Put blocks together anew, one task a part; each task is given only the chunks that it needs.
 
     Where these would be too much for one task, other tasks cut the rows out of each chunk first, so that
-    no task holds more than a few chunks whatever goes where.
+    no task holds more than a few chunks, wherever rows go.
     """
     parts = pack_by(move.costs(), target_bytes)
     sources = distinct(blocks for blocks, _ in move.inputs)

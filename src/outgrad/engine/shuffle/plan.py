@@ -39,7 +39,7 @@ class PlannedPatch(NamedTuple):
 
 
 def plan_patches(origin: int, rows: Index, source_edges: Edges, target_edges: Edges) -> list[PlannedPatch]:
-    """List which chunk gives which rows to which chunk; one sort, whatever the number of chunks."""
+    """List which chunk gives which rows to which chunk; one sort for any number of chunks."""
     count = len(source_edges) - 1
     kept = np.flatnonzero(rows >= 0)
     placed = rows[kept]

@@ -20,7 +20,7 @@ from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.tree import GradientPath, fold
 
 PATCHES_PER_CHUNK = 16
-"""A move of fewer patches, for each chunk, goes at once."""
+"""A move of fewer patches, for each chunk, goes at once: a stop copies all rows once more."""
 
 
 def move_in_steps(label: str, move: Move, target_bytes: int) -> LazyBlocks:
