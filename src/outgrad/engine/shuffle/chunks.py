@@ -88,21 +88,27 @@ def assemble_chunk(
     Patches do not overlap. A gradient row goes where its sample goes, and its columns with those of the
     values; its own gradients follow by the same function.
     """
-    # Values first: what is needed on the way to them is gone before gradients follow.
-    values = _assembled_values(frame, size, patches, fill)
-    gradients = {}
-    for name, gradient_frame in frame.gradients.items():
-        with_gradient = [patch for patch in patches if name in patch.chunk.gradients]
-        moved = [patch.moved_rows(name) for patch in with_gradient]
-        tables = [table for table, _ in moved] or [np.zeros((0, gradient_frame.dimensions), np.int32)]
-        table, rows_of_tables = _united_rows(tables, order, with_gradient)
-        gradient_patches = [
-            Patch(patch.chunk.gradients[name], rows, patch.columns, kept)
-            for patch, rows, (_, kept) in zip(with_gradient, rows_of_tables, moved, strict=False)
-        ]
-        gradient = assemble_chunk(gradient_frame, len(table), gradient_patches, order, fill)
-        gradients[name] = Chunk(gradient.values, gradient.gradients, table)
-    return Chunk(values, gradients)
+    gradients = {
+        name: _assemble_gradient(name, gradient_frame, patches, order, fill)
+        for name, gradient_frame in frame.gradients.items()
+    }
+    return Chunk(_assembled_values(frame, size, patches, fill), gradients)
+
+
+# A function of its own, so that the tables and positions of patches are gone before values are assembled.
+def _assemble_gradient(
+    name: str, frame: Frame, patches: Sequence[Patch], order: Order, fill: complex | float
+) -> Chunk:
+    patches = [patch for patch in patches if name in patch.chunk.gradients]
+    moved = [patch.moved_rows(name) for patch in patches]
+    tables = [table for table, _ in moved] or [np.zeros((0, frame.dimensions), np.int32)]
+    table, rows_of_tables = _united_rows(tables, order, patches)
+    gradient_patches = [
+        Patch(patch.chunk.gradients[name], rows, patch.columns, kept)
+        for patch, rows, (_, kept) in zip(patches, rows_of_tables, moved, strict=False)
+    ]
+    gradient = assemble_chunk(frame, len(table), gradient_patches, order, fill)
+    return Chunk(gradient.values, gradient.gradients, table)
 
 
 def _united_rows(
@@ -202,20 +208,20 @@ A patch is ``(part, number, taken, placed, columns)``: which chunk of which part
 @task(copies=True, holds_inputs=True)
 def assemble_part(recipes: Sequence[Recipe], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are put together from rows and columns of other chunks."""
-    chunks = []
-    for frame, size, sources, order, fill in recipes:
-        patches = []
-        for part, number, taken, placed, columns_span in sources:
-            chunk = parts[part][number]
-            columns = None if columns_span is None else positions(columns_span)
-            if taken is None or (isinstance(taken, tuple) and taken == (0, len(chunk.values))):
-                rows = range(*placed) if isinstance(placed, tuple) else placed
-            else:
-                rows = np.full(len(chunk.values), -1, dtype=np.int32)
-                rows[positions(taken)] = positions(placed)
-            patches.append(Patch(chunk, rows, columns))
-        chunks.append(assemble_chunk(frame, size, patches, order, fill))
-    return chunks
+
+    def patch(part: int, number: int, taken: Span | None, placed: Span, columns_span: Span | None) -> Patch:
+        chunk = parts[part][number]
+        columns = None if columns_span is None else positions(columns_span)
+        if taken is None or (isinstance(taken, tuple) and taken == (0, len(chunk.values))):
+            return Patch(chunk, range(*placed) if isinstance(placed, tuple) else placed, columns)
+        rows = np.full(len(chunk.values), -1, dtype=np.int32)
+        rows[positions(taken)] = positions(placed)
+        return Patch(chunk, rows, columns)
+
+    return [
+        assemble_chunk(frame, size, [patch(*source) for source in sources], order, fill)
+        for frame, size, sources, order, fill in recipes
+    ]
 
 
 @task(copies=True)
