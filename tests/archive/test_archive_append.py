@@ -185,7 +185,7 @@ def test_several_dimensions_are_shifted(tmp_path: Path) -> None:
 
 
 SHIFTS: list[tuple[Any, type[Exception], str]] = [
-    ({"x": 1}, ValidationError, "'x' is no dimension of the samples"),
+    ({"x": 1}, ValidationError, "'x' is not a dimension of the samples"),
     ({"system": 2**31 - 2}, ValidationError, "do not fit into 32-bit integers together"),
     ({"system": 0.5}, TypeError, "must be an int, got float"),
     ("system", TypeError, "append: shift must be a dict from dimensions to numbers, got str"),

@@ -40,7 +40,8 @@ PROPERTIES = Labels(["n", "l"], np.array([[n, angular] for n in range(9) for ang
 def small_pieces() -> None:
     """Make pieces much smaller than these small chunks, as the real ones are than real chunks."""
     push.CACHE_BYTES = PIECES_BYTES
-    for module in (copying, factor, rowwise):
+    copying.COPY_BYTES = PIECES_BYTES
+    for module in (factor, rowwise):
         module.PIECE_BYTES = PIECES_BYTES  # type: ignore[attr-defined]
     memory.PIECES_BYTES = 5 * PIECES_BYTES
     dask.config.set({"outgrad.chunk-bytes": CHUNK_BYTES})

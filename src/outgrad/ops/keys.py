@@ -20,11 +20,10 @@ from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import Index, beside, distinct_rows, members, product, unite
 from outgrad.labels.tables import find_rows, is_sorted_rows
-from outgrad.ops.operands import T, content, is_number, like, names_of
+from outgrad.ops.operands import Names, T, content, is_number, like, names_of
 from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 
-Names = str | Sequence[str]
 Placed = tuple[Labels, list[Index | None]]
 """Labels of a merged block, and where the entries of each block are among them; None where nothing moves."""
 

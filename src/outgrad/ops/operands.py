@@ -26,6 +26,9 @@ from outgrad.tensor.map import TensorMap
 
 T = TypeVar("T", TensorMap, TensorBlock)
 
+Names = str | Sequence[str]
+"""One name or several."""
+
 
 def content(call: str, name: str, given: Any) -> Blocks:
     """The blocks of a map, or a single block."""
