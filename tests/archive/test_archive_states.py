@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-from collections import OrderedDict
 
 import pytest
 
@@ -20,6 +19,7 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.writer import ZarrWriter
@@ -206,7 +206,7 @@ def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(tools, rn
     reader = pickle.dumps(tools.open(path).reader)
     labels = pickle.dumps(tools.open(path).metadata[0].samples)
     tools.save(path, made, overwrite=True)
-    monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
+    monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(16))
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
         pickle.loads(reader).read([])
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):

@@ -21,6 +21,7 @@ from outgrad.storage.mts.file import Limits
 from outgrad.storage.mts.members import Inflater
 from outgrad.storage.mts.npy import DTYPES
 from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.open_files import OpenFiles
 
 METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
@@ -176,7 +177,7 @@ def test_many_threads(files, small_chunks, method):
 
 def test_another_process_opens_the_file_anew(files, monkeypatch):
     opened = open_mts(files.map())
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     reader = pickle.loads(pickle.dumps(opened.reader))
     assert reader.read(files.requests(opened)[:1])[0].values.shape == (13, 3, 4)
 
@@ -201,7 +202,7 @@ def test_a_file_replaced_is_an_error_in_other_processes(files, monkeypatch):
     opened = open_mts(path)
     files.zip(files.members(files.map_arrays("f4")), name="new.mts").replace(path)
     assert opened.reader.read(files.requests(opened)[:1])[0].values.dtype == "f8", "this process has it open"
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     with pytest.raises(DamagedArchiveError, match="changed after it was opened"):
         opened.reader.read(files.requests(opened)[:1])
 

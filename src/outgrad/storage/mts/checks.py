@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import OrderedDict
 
 from outgrad._forks import forgets_in_child, fork_safe_lock
 from outgrad.storage.mts.file import PIECE_BYTES
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.zip import STORED, Member, combine_crc
+from outgrad.storage.open_files import OpenFiles
 
 SHARE_BYTES = 16 << 20
 """What one thread reads before it asks for more."""
-KEPT_FILES = 1024
+CHECKED_FILES = 1024
+"""Of so many files a process remembers which members it has compared: a few names each."""
 
-_whole: OrderedDict[str, set[str]] = OrderedDict()
-_lock = fork_safe_lock()
+_checked: OpenFiles[str, set[str]] = OpenFiles(CHECKED_FILES)
 
 
 class MemberChecks:
@@ -28,7 +28,7 @@ class MemberChecks:
 
     def __init__(self, source: MemberBytes, token: str) -> None:
         self._source = source
-        self._whole = _found_whole(token)
+        self._whole = _checked.get(token, set)
         self._passes: dict[str, _Pass] = {}
         self._lock = fork_safe_lock()
         forgets_in_child(self)
@@ -116,12 +116,3 @@ class _Pass:
             self._source.read_into(target, self._member, position)
             crc = zlib.crc32(target, crc)
         return crc
-
-
-def _found_whole(token: str) -> set[str]:
-    with _lock:
-        found = _whole.setdefault(token, set())
-        _whole.move_to_end(token)
-        while len(_whole) > KEPT_FILES:
-            _whole.popitem(last=False)
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from outgrad._forks import fork_safe_lock
 from outgrad.storage.memory import free_bytes, too_large
 from outgrad.storage.mts.file import PIECE_BYTES, MtsFile, file_error
 from outgrad.storage.mts.npy import (
@@ -25,6 +23,7 @@ from outgrad.storage.mts.npy import (
     table_header,
 )
 from outgrad.storage.mts.zip import STORED, Member
+from outgrad.storage.open_files import OpenFiles
 
 COMPRESSED_PIECE_BYTES = 1 << 18
 KEPT_INFLATERS = 64
@@ -102,8 +101,7 @@ class MemberBytes:
 
     def __init__(self, file: MtsFile) -> None:
         self.file = file
-        self._lock = fork_safe_lock()
-        self._kept: OrderedDict[tuple[str, int], Inflater] = OrderedDict()
+        self._inflaters: OpenFiles[tuple[str, int], Inflater] = OpenFiles(KEPT_INFLATERS)
 
     def read(self, member: Member, start: int, nbytes: int) -> bytes:
         """Return some bytes of a member; the caller has checked that this many may be in memory."""
@@ -159,21 +157,13 @@ class MemberBytes:
         if inflater.position == member.nbytes:
             inflater.finish()
         elif inflater.position >= PIECE_BYTES:
-            self._keep(inflater)
+            self._inflaters.put((member.name, inflater.position), inflater)
 
     def _nearest(self, member: Member, start: int) -> Inflater:
         """A reader of this member that stands at ``start`` or before it."""
-        with self._lock:
-            positions = [at for name, at in self._kept if name == member.name and at <= start]
-            if positions:
-                return self._kept[member.name, max(positions)].copy()
-        return Inflater(self.file, member)
-
-    def _keep(self, inflater: Inflater) -> None:
-        with self._lock:
-            self._kept[inflater.member.name, inflater.position] = inflater
-            while len(self._kept) > KEPT_INFLATERS:
-                self._kept.popitem(last=False)
+        kept = self._inflaters.snapshot()
+        positions = [position for name, position in kept if name == member.name and position <= start]
+        return kept[member.name, max(positions)].copy() if positions else Inflater(self.file, member)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from outgrad._forks import fork_safe_lock
 from outgrad.config import mts_checks
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
@@ -25,12 +24,13 @@ from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.names import Kind, layout_members
 from outgrad.storage.mts.npy import MAGIC
 from outgrad.storage.mts.zip import STORED, Member, read_directory
+from outgrad.storage.open_files import OpenFiles
 from outgrad.tensor import check
 
 FINE_BYTES = 8 << 20
 """Size of the chunks as they are cut on opening; a task takes several of them, up to its own size."""
-KEPT_FILES = 16
-"""Open files kept by a process."""
+OPEN_FILES = 16
+"""How many files a process keeps open."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
         automatic(block, content.dtype(number), FINE_BYTES) for number, block in enumerate(metadata)
     )
     reader = MtsReader(file.path, content.token, content.check_pieces)
-    _keep(reader, content)
+    _contents.put(reader, content)
     return OpenedMts(content.kind, info, keys, metadata, outlines, reader)
 
 
@@ -251,26 +251,17 @@ def _damage(file: MtsFile, member: Member) -> list[str]:
 
 _ALREADY_CHECKED = Limits(label_bytes=1 << 60)
 """The token says that this is the file whose limits were checked when it was opened."""
-_contents: OrderedDict[MtsReader, MtsContent] = OrderedDict()
-_lock = fork_safe_lock()
+_contents: OpenFiles[MtsReader, MtsContent] = OpenFiles(OPEN_FILES)
 
 
 def _content(reader: MtsReader) -> MtsContent:
-    with _lock:
-        content = _contents.get(reader)
-    if content is None:
-        content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
-        if content.token != reader.token:
-            raise changed(reader.path)
-        _keep(reader, content)
+    content = _contents.get(reader, partial(_open_again, reader))
     content.file.require_unchanged()
     return content
 
 
-def _keep(reader: MtsReader, content: MtsContent) -> None:
-    """Remember an open file; those used longest ago are closed when no thread reads them any more."""
-    with _lock:
-        _contents[reader] = content
-        _contents.move_to_end(reader)
-        while len(_contents) > KEPT_FILES:
-            _contents.popitem(last=False)
+def _open_again(reader: MtsReader) -> MtsContent:
+    content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
+    if content.token != reader.token:
+        raise changed(reader.path)
+    return content

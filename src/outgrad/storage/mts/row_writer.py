@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from outgrad.data.requests import Request, Written
 from outgrad.errors import ArchiveError, UnfinishedArchiveError
 from outgrad.storage.files import naming
 from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.open_files import OpenFiles
 
 PLACE = np.dtype(
     [
@@ -83,7 +84,7 @@ class RowWriter:
         OSError
             If the disk does not take the bytes.
         """
-        places, firsts = _places(self)
+        places, firsts = _places.get(self, partial(_read_places, self))
         written: list[Rows] = []
         descriptor = _open(self.path)
         try:
@@ -151,8 +152,10 @@ def _open(path: str) -> int:
         ) from None
 
 
-@lru_cache(maxsize=16)
-def _places(writer: RowWriter) -> tuple[Places, Firsts]:
+_places: OpenFiles[RowWriter, tuple[Places, Firsts]] = OpenFiles(16)
+
+
+def _read_places(writer: RowWriter) -> tuple[Places, Firsts]:
     descriptor = _open(writer.path)
     try:
         place_bytes = writer.arrays * PLACE.itemsize
