@@ -19,6 +19,7 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
+from outgrad.storage import files
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import Sizes
@@ -283,7 +284,7 @@ def test_a_commit_never_replaces_another(tools, rng, tmp_path):
     partial.write_bytes(b"other")
     before = (path / "commits" / "0000000001.json").read_bytes()
     with pytest.raises(FileExistsError):
-        commits.publish(partial, commits.commit_path(path, 1))
+        files.publish_new(partial, commits.commit_path(path, 1))
     assert (path / "commits" / "0000000001.json").read_bytes() == before
     assert commits_of(path) == ["0000000001.json"]
 
@@ -298,7 +299,7 @@ def test_without_hard_links(tools, rng, tmp_path, monkeypatch):
     tools.save(path, made)
     tools.assert_same(tools.open(path), made)
     with pytest.raises(FileExistsError):
-        commits.publish(tmp_path / "other", commits.commit_path(path, 1))
+        files.publish_new(tmp_path / "other", commits.commit_path(path, 1))
 
 
 def test_the_newest_commit_counts_and_other_files_do_not(tools, rng, tmp_path):

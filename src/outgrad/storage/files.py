@@ -100,6 +100,25 @@ def link(source: Path, target: Path) -> None:
     os.link(source, target)
 
 
+def publish_new(source: Path, target: Path) -> None:
+    """Give a file that is on the disk its name: it appears as a whole, and never replaces another.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken; the system itself says so, also if it was taken a moment ago.
+    """
+    try:
+        link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
+        if target.exists():
+            raise FileExistsError(str(target)) from None
+        replace(source, target)
+
+
 def flush(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -97,10 +97,12 @@ class PartialFile:
                 self._keep_old()
                 files.replace(Path(self.path), self.target)
             else:
-                self._publish_new()
-        except OSError:
+                files.publish_new(Path(self.path), self.target)
+        except OSError as error:
             # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
             if not self._is_published():
+                if isinstance(error, FileExistsError) and not self._overwrite:
+                    raise self._exists() from None
                 raise
 
     def _keep_old(self) -> None:
@@ -114,20 +116,6 @@ class PartialFile:
             self._had_old = True  # on a file system without hard links
             return
         self._had_old, self._old = True, old
-
-    def _publish_new(self) -> None:
-        """A link is refused by the system itself if the target appeared in the meantime."""
-        try:
-            files.link(Path(self.path), self.target)
-        except FileExistsError:
-            if self._is_published():
-                return
-            raise self._exists() from None
-        except OSError:  # a file system without hard links
-            if self._is_published():
-                return
-            self.require_free()
-            files.replace(Path(self.path), self.target)
 
     def _is_published(self) -> bool:
         """Whether the target is this very file."""
