@@ -187,7 +187,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
         added(b"blocks/0/gradients/\xff/values.npy", fields={"flags": 0x800}),
         "the name of the member has a zero byte, or is not UTF-8",
     ),
-    "encrypted": (changed(1, fields={"flags": 1}), "it is encrypted. Decrypt the file first"),
+    "encrypted": (changed(1, fields={"flags": 1}), "it is encrypted; decrypt the file first"),
     "bzip2": (changed(1, fields={"method": 12}), "compressed by method 12, not stored or deflated"),
     "stored sizes differ": (
         changed(1, fields={"nbytes": 99_999}),

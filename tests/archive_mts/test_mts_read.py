@@ -30,7 +30,7 @@ METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEF
 def small_chunks(monkeypatch):
     """Cut after every sample and keep many inflaters, as in a large file."""
     monkeypatch.setattr(mts_read, "FINE_BYTES", 1)
-    monkeypatch.setattr(mts_members, "PIECE_BYTES", 64)
+    monkeypatch.setattr(mts_members, "COPY_BYTES", 64)
 
 
 def test_labels_info_and_kind_are_known(files):
@@ -193,7 +193,7 @@ def test_a_file_written_in_place_is_an_error(files):
     path = files.map()
     opened = open_mts(path)
     os.truncate(path, 1000)
-    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened\. Open it again"):
+    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened; open it again"):
         opened.reader.read(files.requests(opened)[:1])
 
 

@@ -15,7 +15,7 @@ from outgrad._foreign import kind_of
 from outgrad.engine.content import Blocks, without_tables
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
-from outgrad.storage.mts.file import PIECE_BYTES
+from outgrad.storage.mts.file import COPY_BYTES
 from outgrad.storage.mts.reader import read_mts
 from outgrad.storage.save_plan import Data, execute, plan_save, require_data
 from outgrad.tensor.block import TensorBlock
@@ -164,7 +164,7 @@ def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
 def write_stream(stream: BinaryIO, data: Data) -> None:
     """Write to a file that the caller has opened, a piece at a time."""
     with _written("save", data) as path, path.open("rb") as source:
-        shutil.copyfileobj(source, stream, PIECE_BYTES)
+        shutil.copyfileobj(source, stream, COPY_BYTES)
 
 
 def read_stream(stream: BinaryIO) -> Any:

@@ -10,7 +10,7 @@ import threading
 import zlib
 
 from outgrad._forks import forgets_in_child, fork_safe_lock
-from outgrad.storage.mts.file import PIECE_BYTES
+from outgrad.storage.mts.file import COPY_BYTES
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.zip import STORED, Member, combine_crc
 from outgrad.storage.open_files import OpenFiles
@@ -110,7 +110,7 @@ class _Pass:
             for piece in self._source.pieces(self._member):
                 crc = zlib.crc32(piece, crc)
             return crc
-        buffer = bytearray(min(PIECE_BYTES, stop - start))
+        buffer = bytearray(min(COPY_BYTES, stop - start))
         for position in range(start, stop, len(buffer)):
             target = memoryview(buffer)[: stop - position]
             self._source.read_into(target, self._member, position)

@@ -19,7 +19,7 @@ from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts import names as layout
 from outgrad.storage.mts.checks import MemberChecks
-from outgrad.storage.mts.file import Limits, MtsFile, file_error
+from outgrad.storage.mts.file import Limits, MtsSource, file_error
 from outgrad.storage.mts.members import (
     MemberBytes,
     StoredArray,
@@ -34,7 +34,7 @@ from outgrad.storage.mts.npy import MAX_AXES, table_header
 from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
 from outgrad.tree import GradientPath, Tree
 
-REPLACED = "The file was replaced since it was opened: open it again"
+REPLACED = "the file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
 ROWS_IN_A_BYTE = 4
 """Labels that differ are found to take more than a byte each: most rows for a byte has 0, 1, 2, ... alone."""
@@ -55,7 +55,7 @@ class MtsContent:
     With ``check_pieces``, members are read to their end once in a process before pieces of them are used.
     """
 
-    def __init__(self, file: MtsFile, limits: Limits, check_pieces: bool = True) -> None:
+    def __init__(self, file: MtsSource, limits: Limits, check_pieces: bool = True) -> None:
         self.file, self._limits, self.check_pieces = file, limits, check_pieces
         self._members = layout.layout_members(file, read_directory(file))
         self.kind = layout.kind_of(file, self._members)
@@ -149,7 +149,7 @@ class MtsContent:
                 self.file.where(member.name),
                 f"the label tables up to this one take {self._inflated_bytes} bytes of memory, "
                 f"more than {allowed} for a file of {self.file.size} bytes",
-                "If you trust the file, save it again with metatensor, uncompressed",
+                "if you trust the file, save it again with metatensor, uncompressed",
             )
 
     def _allow_rows(self, member: Member) -> None:
@@ -303,7 +303,7 @@ class MtsContent:
         return file_error(repr(self.file.path), f"the member {name!r} is missing")
 
 
-def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
+def labels_of(file: MtsSource, member: Member, content: bytes) -> Labels:
     """Make labels of the bytes of a whole member."""
     where = file.where(member.name)
     header = table_header(content, len(content), where)
@@ -313,7 +313,7 @@ def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
         raise file_error(where, str(error)) from None
 
 
-def token_of(file: MtsFile, members: Iterable[Member], check_pieces: bool = True) -> str:
+def token_of(file: MtsSource, members: Iterable[Member], check_pieces: bool = True) -> str:
     """Name what reading gives by path, size, time of change, checksums and checks: 32 hex characters."""
     named = f"{file.path}\n{file.size}\n{file.modified_ns}\n{check_pieces}"
     digest = blake2b(named.encode("utf-8", "surrogateescape"), digest_size=16)

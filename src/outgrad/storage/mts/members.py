@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.storage.memory import free_bytes, too_large
-from outgrad.storage.mts.file import PIECE_BYTES, MtsFile, file_error
+from outgrad.storage.mts.file import COPY_BYTES, MtsSource, file_error
 from outgrad.storage.mts.npy import (
     MAX_HEADER_BYTES,
     PREFIX_BYTES,
@@ -32,7 +32,7 @@ KEPT_INFLATERS = 64
 class Inflater:
     """A DEFLATE member being read forward; memory is a few pieces, whatever the size of the member."""
 
-    def __init__(self, file: MtsFile, member: Member) -> None:
+    def __init__(self, file: MtsSource, member: Member) -> None:
         self.file, self.member = file, member
         self.position = 0
         self._taken = 0
@@ -99,7 +99,7 @@ class MemberBytes:
     an array one after the other inflates it once.
     """
 
-    def __init__(self, file: MtsFile) -> None:
+    def __init__(self, file: MtsSource) -> None:
         self.file = file
         self._inflaters: OpenFiles[tuple[str, int], Inflater] = OpenFiles(KEPT_INFLATERS)
 
@@ -137,26 +137,26 @@ class MemberBytes:
     def pieces(self, member: Member) -> Iterator[bytes]:
         """Yield the bytes of a whole member piece by piece."""
         if member.method == STORED:
-            for start in range(0, member.nbytes, PIECE_BYTES):
-                count = min(PIECE_BYTES, member.nbytes - start)
+            for start in range(0, member.nbytes, COPY_BYTES):
+                count = min(COPY_BYTES, member.nbytes - start)
                 yield self.file.read(member.start + start, count)
             return
         inflater = Inflater(self.file, member)
         while inflater.position < member.nbytes:
-            yield inflater.read(min(PIECE_BYTES, member.nbytes - inflater.position))
+            yield inflater.read(min(COPY_BYTES, member.nbytes - inflater.position))
         inflater.finish()
 
     def _inflate_into(self, target: memoryview, member: Member, start: int) -> None:
         inflater = self._nearest(member, start)
         while inflater.position < start:
-            inflater.read(min(PIECE_BYTES, start - inflater.position))
+            inflater.read(min(COPY_BYTES, start - inflater.position))
         while len(target):
-            found = inflater.read(min(PIECE_BYTES, len(target)))
+            found = inflater.read(min(COPY_BYTES, len(target)))
             target[: len(found)] = found
             target = target[len(found) :]
         if inflater.position == member.nbytes:
             inflater.finish()
-        elif inflater.position >= PIECE_BYTES:
+        elif inflater.position >= COPY_BYTES:
             self._inflaters.put((member.name, inflater.position), inflater)
 
     def _nearest(self, member: Member, start: int) -> Inflater:

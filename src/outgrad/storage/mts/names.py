@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from outgrad.storage.mts.file import MtsFile, file_error
+from outgrad.storage.mts.file import MtsSource, file_error
 from outgrad.storage.mts.zip import Member, require_readable
 
 Kind = Literal["map", "block", "labels"]
@@ -74,7 +74,7 @@ def is_parameter(parameter: str) -> bool:
     return not set("/\0") & set(parameter) and _is_text(parameter)
 
 
-def layout_members(file: MtsFile, members: Mapping[str, Member]) -> dict[str, Member]:
+def layout_members(file: MtsSource, members: Mapping[str, Member]) -> dict[str, Member]:
     """Return the members that the layout has, by their names in it; all can be read.
 
     Others are ignored, as metatensor does: folders, ``__MACOSX/``, a README. Names that would lead out of a
@@ -103,7 +103,7 @@ def _translated(stored: str) -> str:
     return stored
 
 
-def _is_known(file: MtsFile, name: str) -> bool:
+def _is_known(file: MtsSource, name: str) -> bool:
     match = NAME.fullmatch(name)
     if match is None and GRADIENT.fullmatch(name):
         raise file_error(file.where(name), "the name of a gradient has a slash, which cannot be told apart")
@@ -126,7 +126,7 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _refuse_escape(file: MtsFile, name: str) -> None:
+def _refuse_escape(file: MtsSource, name: str) -> None:
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         raise file_error(file.where(name), "the name of the member is an absolute path")
     if "\\" in name:
@@ -135,7 +135,7 @@ def _refuse_escape(file: MtsFile, name: str) -> None:
         raise file_error(file.where(name), "the name of the member leads out of its folder by '..'")
 
 
-def kind_of(file: MtsFile, names: Iterable[str]) -> Kind:
+def kind_of(file: MtsSource, names: Iterable[str]) -> Kind:
     """Tell a map from a block by what the file has."""
     found = set(names)
     if KEYS in found:

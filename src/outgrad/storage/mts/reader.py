@@ -19,7 +19,7 @@ from outgrad.errors import FileFormatError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.memory import require_memory
 from outgrad.storage.mts.content import MtsContent, labels_of, token_of
-from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, changed, file_error
+from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, MtsSource, changed, file_error
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.names import Kind, layout_members
 from outgrad.storage.mts.npy import MAGIC
@@ -205,7 +205,7 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
     return problems or _misfits(file, limits)
 
 
-def _misfits(file: MtsFile, limits: Limits) -> list[str]:
+def _misfits(file: MtsSource, limits: Limits) -> list[str]:
     """Say what members do not fit together, where the bytes of all are right."""
     try:
         _described(MtsContent(file, limits))
@@ -225,17 +225,17 @@ def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[Block
     return keys, info, metadata
 
 
-def _is_labels(file: MtsFile) -> bool:
+def _is_labels(file: MtsSource) -> bool:
     return file.read(0, min(len(MAGIC), file.size)) == MAGIC
 
 
-def _bare_labels(file: MtsFile) -> Labels:
+def _bare_labels(file: MtsSource) -> Labels:
     """Read an ``.npy`` file: one member that is not in a ZIP file."""
     member = Member("", 0, STORED, 0, file.size, file.size, 0, start=0)
     return labels_of(file, member, file.read(0, file.size))
 
 
-def _damage(file: MtsFile, member: Member) -> list[str]:
+def _damage(file: MtsSource, member: Member) -> list[str]:
     source = MemberBytes(file)
     crc = 0
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from outgrad.storage.mts.file import MtsFile, file_error
+from outgrad.storage.mts.file import MtsSource, file_error
 
 STORED, DEFLATED = 0, 8
 
@@ -54,7 +54,7 @@ class _End(NamedTuple):
     offset: int
 
 
-def read_directory(file: MtsFile) -> dict[str, Member]:
+def read_directory(file: MtsSource) -> dict[str, Member]:
     """Read and check the directory of a ZIP file.
 
     Whether a member can be read is another question: see :func:`require_readable`.
@@ -85,7 +85,7 @@ def read_directory(file: MtsFile) -> dict[str, Member]:
     return members
 
 
-def require_readable(file: MtsFile, member: Member) -> None:
+def require_readable(file: MtsSource, member: Member) -> None:
     """Raise if the bytes of a member cannot be had: encrypted, another compression, sizes that are lies.
 
     What is inflated is at most 1,032 times as large as what is compressed, and honest files come near that:
@@ -94,7 +94,7 @@ def require_readable(file: MtsFile, member: Member) -> None:
     """
     where = file.where(member.name)
     if member.flags & ENCRYPTED_FLAGS:
-        raise file_error(where, "it is encrypted", "Decrypt the file first")
+        raise file_error(where, "it is encrypted", "decrypt the file first")
     if member.method not in (STORED, DEFLATED):
         raise file_error(where, f"it is compressed by method {member.method}, not stored or deflated")
     if member.method == STORED and member.compressed_bytes != member.nbytes:
@@ -109,7 +109,7 @@ def require_readable(file: MtsFile, member: Member) -> None:
         )
 
 
-def _find_end(file: MtsFile) -> _End:
+def _find_end(file: MtsSource) -> _End:
     if file.size < END.size or file.read(0, 4) not in (LOCAL_MARK, END_MARK):
         raise file_error(repr(file.path), "it is not a ZIP file")
     tail_at = max(0, file.size - END.size - FULL16)
@@ -125,7 +125,7 @@ def _find_end(file: MtsFile) -> _End:
     raise file_error(repr(file.path), "its ZIP directory is missing: it was truncated, or never finished")
 
 
-def _checked_end(file: MtsFile, record: tuple[int, ...], position: int) -> _End:
+def _checked_end(file: MtsSource, record: tuple[int, ...], position: int) -> _End:
     _, disk, directory_disk, entries_here, entries, size, offset, _ = record
     end, limit = _End(entries, size, offset), position
     if file.read(max(0, position - LOCATOR64.size), 4) == LOCATOR64_MARK:
@@ -145,7 +145,7 @@ def _checked_end(file: MtsFile, record: tuple[int, ...], position: int) -> _End:
 FULLS = (FULL16, FULL32, FULL32)
 
 
-def _find_end64(file: MtsFile, position: int) -> tuple[_End, int]:
+def _find_end64(file: MtsSource, position: int) -> tuple[_End, int]:
     _, _, offset, disks = LOCATOR64.unpack(file.read(position - LOCATOR64.size, LOCATOR64.size))
     if offset + END64.size != position - LOCATOR64.size or disks != 1:
         raise file_error(repr(file.path), "its zip64 end record is not where the locator says")
@@ -156,7 +156,7 @@ def _find_end64(file: MtsFile, position: int) -> tuple[_End, int]:
     return _End(entries, size, start), offset
 
 
-def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
+def _entries(file: MtsSource, directory: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
     """Yield each member, and its name as it is in the file."""
     position = 0
     for _ in range(count):
@@ -174,7 +174,7 @@ def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[tuple[byte
         raise file_error(repr(file.path), f"its ZIP directory goes on after its {count} members")
 
 
-def _entry(file: MtsFile, record: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
+def _entry(file: MtsSource, record: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
     _, _, _, flags, method, _, _, crc, compressed, nbytes, _, _, _, disk, _, _, offset = record
     # A name that is no UTF-8 does not fit the layout, whatever it is.
     name = raw.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
@@ -184,7 +184,7 @@ def _entry(file: MtsFile, record: tuple[int, ...], raw: bytes, extra: bytes) -> 
     return Member(name, flags, method, crc, compressed, nbytes, offset)
 
 
-def _widen(file: MtsFile, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
+def _widen(file: MtsSource, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
     """Replace fields that are full by the 64-bit numbers of the zip64 extra field, in its fixed order."""
     if FULL32 not in fields:
         return fields
@@ -209,7 +209,7 @@ def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
     return ()
 
 
-def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
+def _located(file: MtsSource, raw: bytes, member: Member) -> Member:
     """Find where the bytes of a member start; its local header must agree with the directory."""
     header_bytes = LOCAL.size + len(raw) + 64
     start = file.read(member.header_offset, max(0, min(header_bytes, file.size - member.header_offset)))
@@ -234,7 +234,7 @@ def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
     return member._replace(start=member.header_offset + header)
 
 
-def _check_overlaps(file: MtsFile, members: Iterable[Member], directory_offset: int) -> None:
+def _check_overlaps(file: MtsSource, members: Iterable[Member], directory_offset: int) -> None:
     ordered = sorted(members, key=lambda member: member.header_offset)
     starts = [*(member.header_offset for member in ordered), directory_offset]
     for member, limit in zip(ordered, starts[1:], strict=True):
