@@ -18,7 +18,7 @@ from outgrad.storage.buffers import write_stream
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown
 from outgrad.storage.places import is_special, require_apart, source_path
-from outgrad.storage.save_plan import Data, execute, plan_save, require_data
+from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import left_over, remove_left_over
 from outgrad.storage.zarr.reader import open_archive
@@ -29,7 +29,7 @@ from outgrad.tensor.map import TensorMap
 
 def save(
     file: str | PathLike[str] | BinaryIO,
-    data: Data,
+    data: Savable,
     use_numpy: bool = False,
     *,
     overwrite: bool = False,
@@ -108,7 +108,7 @@ def _with_suffix(path: Path, *, is_folder: bool) -> Path:
 
 
 def save_all(
-    outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False, durable: bool | None = None
+    outputs: Mapping[str | PathLike[str], Savable], *, overwrite: bool = False, durable: bool | None = None
 ) -> None:
     """Write several maps, blocks or labels in one computation: what they have in common is computed once.
 

@@ -17,7 +17,7 @@ from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.file import COPY_BYTES
 from outgrad.storage.mts.reader import read_mts
-from outgrad.storage.save_plan import Data, execute, plan_save, require_data
+from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
@@ -129,7 +129,7 @@ def load_map_buffer(buffer: Buffer) -> TensorMap:
     return expect(TensorMap, load_buffer(buffer), "buffer", "_buffer")
 
 
-def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
+def save_buffer(data: Savable, use_numpy: bool = False) -> memoryview:
     """Return a map, a block or labels as the bytes of an ``.mts`` file.
 
     The bytes are written to a temporary file first, as :func:`save` does; lazy data are computed by threads.
@@ -161,7 +161,7 @@ def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
         return memoryview(path.read_bytes())
 
 
-def write_stream(stream: BinaryIO, data: Data) -> None:
+def write_stream(stream: BinaryIO, data: Savable) -> None:
     """Write to a file that the caller has opened, a piece at a time."""
     with _written("save", data) as path, path.open("rb") as source:
         shutil.copyfileobj(source, stream, COPY_BYTES)
@@ -189,7 +189,7 @@ def expect(kind: type[Kind], found: Any, source: str, form: str = "") -> Kind:
 
 
 @contextmanager
-def _written(call: str, data: Data) -> Iterator[Path]:
+def _written(call: str, data: Savable) -> Iterator[Path]:
     """A temporary file of ``data``: tasks write rows in place, which neither memory nor a stream offers."""
     require_data(call, data)
     with TemporaryDirectory(prefix="outgrad-") as folder:

@@ -1,4 +1,4 @@
-"""The bytes of one ``.mts`` file, read at given positions: from a file that must not change, or from memory."""
+"""The bytes of one ``.mts`` file at given positions: of a file that must not change, or in memory."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Limits:
     What is not compressed cannot be larger than the file. What is compressed can be: arrays by up to 1,032
     times, honestly, where they are nothing but zeros. Such values do no harm, since they are read chunk by
     chunk and have the shape that their labels describe. But labels and texts are read completely when a file
-    is opened. Together, those that are compressed may hold ``label_bytes``, plus ``label_expansion`` times the
-    size of the file; real labels, whose rows differ, were found to compress by a factor of 12.
+    is opened. Together, those that are compressed may hold ``label_bytes``, plus ``label_expansion`` times
+    the size of the file; real labels, whose rows differ, were found to compress by a factor of 12.
     """
 
     label_bytes: int = 64 << 20
