@@ -19,7 +19,7 @@ from outgrad.storage.mts import members as mts_members
 from outgrad.storage.mts import reader as mts_read
 from outgrad.storage.mts.file import Limits
 from outgrad.storage.mts.members import Inflater
-from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.npy import ELEMENT_TYPES
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.open_files import OpenFiles
 
@@ -60,7 +60,7 @@ def test_chunks_are_the_rows_of_the_file(files, same, small_chunks, method):
 
 
 @METHODS
-@pytest.mark.parametrize("dtype", [*DTYPES, ">f8", ">i2", ">c16"])
+@pytest.mark.parametrize("dtype", [*ELEMENT_TYPES, ">f8", ">i2", ">c16"])
 def test_every_dtype(files, same, small_chunks, method, dtype):
     same(open_mts(files.map(dtype, method)), files.map_arrays(dtype))
 

@@ -46,7 +46,7 @@ def require_data(call: str, data: Any) -> None:
     """Only maps, blocks and labels are written."""
     if not isinstance(data, Savable):
         raise TypeError(
-            f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', got {kind_of(data)}; "
+            f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not {kind_of(data)}; "
             "the file comes before the data"
         )
 
