@@ -218,8 +218,8 @@ def test_an_interrupted_pass_is_taken_up(tmp_path, monkeypatch):
 
 
 def test_only_some_files_are_remembered(monkeypatch):
-    monkeypatch.setattr(mts_checks._checked, "limit", 3)
+    monkeypatch.setattr(mts_checks._intact_members, "limit", 3)
     source = MemberBytes(MtsBytes(b""))
     for number in range(10):
         MemberChecks(source, f"token {number}")
-    assert len(mts_checks._checked) <= 3
+    assert len(mts_checks._intact_members) <= 3

@@ -153,10 +153,10 @@ def plan_save(
 
     ``durable`` says whether it is flushed to the disk; None leaves that to the configuration.
     """
-    given = local_path("save", path)
+    local = local_path("save", path)
     is_labels = isinstance(data, Labels)
-    check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
-    target = target_path("save", given)
+    check_suffix("save", local, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
+    target = target_path("save", local)
     blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), config.chunk_bytes())
     lazy = blocks.lazy
     assert lazy is not None, "it was made lazy"
@@ -169,8 +169,8 @@ def plan_save(
                 f"save: the labels of block {number} describe the shapes {described}, and its values have "
                 f"{shapes}; verify the archive or file that they come from"
             )
-    is_archive = given.suffix == ZARR_SUFFIX
-    with reaching("save", given):
+    is_archive = local.suffix == ZARR_SUFFIX
+    with reaching("save", local):
         settings = overwrite, compressor, provenance, config.durable(durable)
         writer = SaveRequest(target, is_archive, data, *settings).writer(blocks.metadata, lazy.outlines)
     return Store(target, writer, store_blocks(lazy, writer), lazy)

@@ -20,7 +20,7 @@ SHARE_BYTES = 16 << 20
 CHECKED_FILES = 1024
 """Of so many files a process remembers which members it has compared: a few names each."""
 
-_checked: OpenFiles[str, set[str]] = OpenFiles(CHECKED_FILES)
+_intact_members: OpenFiles[str, set[str]] = OpenFiles(CHECKED_FILES)
 
 
 class MemberChecks:
@@ -28,7 +28,7 @@ class MemberChecks:
 
     def __init__(self, source: MemberBytes, token: str) -> None:
         self._source = source
-        self._intact = _checked.get(token, set)
+        self._intact = _intact_members.get(token, set)
         self._passes: dict[str, _Pass] = {}
         self._lock = fork_safe_lock()
         forgets_in_child(self)

@@ -106,7 +106,7 @@ class MtsWriter:
         durable: bool = True,
     ) -> None:
         self._file = PartialFile(path, overwrite, durable)
-        self._entries = tuple(_entries(str(path), kind, keys, metadata, outlines, info))
+        self._entries = tuple(_planned_entries(str(path), kind, keys, metadata, outlines, info))
         members: list[StoredMember] = []
         offset = 0
         for entry in self._entries:
@@ -294,7 +294,7 @@ def _write_labels(stream: BinaryIO, labels: Labels, crc: int) -> int:
     return crc
 
 
-def _entries(
+def _planned_entries(
     path: str,
     kind: layout.FileKind,
     keys: Labels,
