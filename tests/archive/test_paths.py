@@ -651,7 +651,8 @@ def test_nothing_to_save(folder: Path) -> None:
 def test_other_things_are_refused_before_anything_is_written(folder: Path, data: Any) -> None:
     with nothing_changes(folder), pytest.raises(TypeError, match="save_all: `data` must be one of 'Labels'"):
         og.save_all({"a.zarr": MAP, "b.zarr": data})
-    with nothing_changes(folder), pytest.raises(TypeError, match="save_all: outputs must be a mapping of paths to data"):
+    message = "save_all: outputs must be a mapping of paths to data"
+    with nothing_changes(folder), pytest.raises(TypeError, match=message):
         og.save_all([("a.zarr", MAP)])
 
 

@@ -152,8 +152,8 @@ class ArchiveWriter:
         labels: Blocks = shifted._blocks()
         dtypes = [labels.dtype(number) for number in range(len(labels))]
         parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
-        content: Blocks = tensor.compute()._blocks()  # shifts change labels alone
-        self._growing.append(tensor.keys, parts, [content.chunk(n) for n in range(len(content))])
+        blocks: Blocks = tensor.compute()._blocks()  # shifts change labels alone
+        self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
         """Add the rows of one map, as :meth:`append` does.

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import dask
 
 from outgrad._foreign import kind_of
-from outgrad.engine.content import Blocks, without_tables
+from outgrad.engine.content import InMemory, without_tables
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.file import COPY_BYTES
@@ -61,7 +61,7 @@ def load_buffer(buffer: Buffer, use_numpy: bool = False) -> Any:
     saved = read_mts(buffer)
     if saved.kind == "labels":
         return saved.keys
-    content = Blocks(saved.metadata, tuple(map(without_tables, saved.chunks)))
+    content = InMemory(saved.metadata, tuple(map(without_tables, saved.chunks)))
     if saved.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(saved.keys, content, saved.info)
