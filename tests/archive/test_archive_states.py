@@ -399,7 +399,7 @@ def test_odd_entries_are_left_and_named(tools, rng, tmp_path):
     tools.save(path, made)
     (path / "segments" / ("0" * 32)).symlink_to(precious)
     (path / "segments" / "mine").mkdir()
-    with pytest.warns(ArchiveWarning, match=r"is there and whole, but .*mine is not Outgrad's, and"):
+    with pytest.warns(ArchiveWarning, match=r"is there and complete, but .*mine is not Outgrad's, and"):
         tools.save(path, made, overwrite=True)
     assert (precious / "data").exists()
     assert (path / "segments" / "mine").exists()

@@ -123,10 +123,10 @@ def _load(kind: type[Loaded], file: File) -> Loaded:
 def _opened(file: Any) -> Any:
     if is_stream(file, "read"):
         return read_stream(file)
-    lazy = open(file)
-    if not isinstance(lazy, Labels):
-        require_memory("load", repr(str(file)), lazy.nbytes)
-    return lazy
+    opened = open(file)
+    if not isinstance(opened, Labels):
+        require_memory("load", repr(str(file)), opened.nbytes)
+    return opened
 
 
 def _in_memory(opened: Any) -> Any:

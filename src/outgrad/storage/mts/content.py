@@ -224,7 +224,7 @@ class MtsContent:
             self._blocks[number] = self._find(prefix, self._trees[prefix])
         return self._blocks[number]
 
-    def _find(self, prefix: str, parameters: layout.GradientNames) -> StoredBlock:
+    def _find(self, prefix: str, parameters: layout.ParameterTree) -> StoredBlock:
         values = open_array(self._source, self._member(layout.values_name(prefix)))
         axes = len(values.header.shape)
         if not 2 <= axes <= MAX_AXES:

@@ -36,9 +36,9 @@ class Limits:
     label_expansion: int = 64
 
 
-def file_error(where: str, found: str, advice: str = FRESH_COPY) -> FileFormatError:
-    """Build the error for a file that cannot be used: where, what was found, what to do."""
-    return FileFormatError(f"read {where}: {found}; {advice}")
+def file_error(where: str, reason: str, advice: str = FRESH_COPY) -> FileFormatError:
+    """Build the error for a file that cannot be used: where, why, and what to do."""
+    return FileFormatError(f"read {where}: {reason}; {advice}")
 
 
 class MtsSource(ABC):
@@ -62,8 +62,8 @@ class MtsSource(ABC):
     def require_inside(self, offset: int, nbytes: int) -> None:
         """Raise if the file does not have these bytes."""
         if offset < 0 or offset + nbytes > self.size:
-            found = f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
-            raise file_error(repr(self.path), found)
+            reason = f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
+            raise file_error(repr(self.path), reason)
 
     @abstractmethod
     def read_into(self, target: memoryview, offset: int) -> None:

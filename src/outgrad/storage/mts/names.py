@@ -42,7 +42,7 @@ OLD_SIGN = "blocks/0/values/data.npy"
 OLD_VALUES = re.compile(rf"({BLOCK})values/((?:data|samples|properties|{COMPONENT})\.npy)")
 OLD_GRADIENT = re.compile(rf"({BLOCK}gradients/[^/]*/)data\.npy", re.DOTALL)
 
-GradientNames = dict[str, "GradientNames"]
+ParameterTree = dict[str, "ParameterTree"]
 """Gradient parameters of a block, and for each of them those of the gradient."""
 
 
@@ -138,9 +138,9 @@ def kind_of_file(file: MtsSource, names: Iterable[str]) -> FileKind:
     )
 
 
-def gradient_trees(names: Iterable[str]) -> dict[str, GradientNames]:
+def gradient_trees(names: Iterable[str]) -> dict[str, ParameterTree]:
     """Return the gradients of each block by its prefix, in the order in which the file lists them."""
-    trees: dict[str, GradientNames] = {}
+    trees: dict[str, ParameterTree] = {}
     for name in names:
         match = MEMBER_NAME.fullmatch(name)
         if match is None or match["kind"] not in ("values", "samples"):
