@@ -35,7 +35,7 @@ from outgrad.tree import GradientPath, Tree
 
 REPLACED = "the file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
-"""So many rows take little memory, whatever they are."""
+"""A table of so many rows is always inflated: it takes little memory."""
 ROWS_IN_A_BYTE = 4
 """Distinct labels were found to take more than a byte each; 0, 1, 2, … alone has the most rows in a byte."""
 

@@ -31,7 +31,7 @@ KEPT_INFLATERS = 64
 
 
 class Inflater:
-    """A DEFLATE member being read forward; memory is a few pieces, whatever the size of the member."""
+    """A DEFLATE member being read forward; its memory does not depend on the size of the member."""
 
     def __init__(self, file: MtsSource, member: Member) -> None:
         self.file, self.member = file, member
@@ -235,7 +235,7 @@ def read_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) ->
             rows = np.empty((count, *array.trailing), dtype=header.dtype)
             ranges, firsts = [rows], [start * row_size]
         crc = array.header_crc
-        # Without elements there may be columns without end: a file may declare any number that its labels do.
+        # Without rows a file may declare any number of columns: they are not visited one by one.
         for elements, first in zip(ranges, firsts, strict=True) if rows.size else ():
             content = _as_bytes(elements)
             source.read_into(content, array.member, header.nbytes + first * header.dtype.itemsize)

@@ -1,4 +1,4 @@
-"""A file that is written beside its target and replaces it when it is complete."""
+"""A file that is written next to its target and replaces it when it is complete."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PartialFile:
                 # Exclusive: another file of this name, or a link, is never opened.
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
                 with os.fdopen(descriptor, "r+b") as stream:
-                    with suppress(FileNotFoundError):
+                    with suppress(FileNotFoundError):  # there is nothing to replace
                         os.fchmod(descriptor, stat.S_IMODE(self.target.stat().st_mode))
                     yield stream
         except BaseException:

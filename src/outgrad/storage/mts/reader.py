@@ -83,7 +83,7 @@ class OpenedMts:
     """What is known of a file when it is open: all labels, no values.
 
     The keys of a single block are ``Labels.single()``. Of a file of labels, ``keys`` are these labels and
-    there are no blocks. Chunks of ``outlines`` hold about 8 MiB, on whole samples and whole systems.
+    there are no blocks. Chunks of ``outlines`` hold about 8 MiB, and are cut between systems.
     """
 
     kind: FileKind

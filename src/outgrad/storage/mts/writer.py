@@ -132,7 +132,7 @@ class MtsWriter:
         return RowWriter, (self.rows.path, self.rows.records_offset, self.rows.arrays, self.rows.blocks)
 
     def start(self) -> None:
-        """Lay out the file beside the target: headers and label tables, with room for values."""
+        """Lay out the file next to the target: headers and label tables, with room for values."""
         self._file.require_free()
         records: list[tuple[int, ...]] = []
         first_arrays: list[int] = []
@@ -272,7 +272,7 @@ class LabelsWriter:
         self._header = _table_entry(str(path), "labels", labels).header
 
     def start(self) -> None:
-        """Write the complete file beside the target."""
+        """Write the complete file next to the target."""
         self._file.require_free()
         with self._file.create() as stream:
             stream.write(self._header)

@@ -116,7 +116,7 @@ def require_readable(file: MtsSource, member: Member) -> None:
 
 
 def _find_end(file: MtsSource) -> _End:
-    """Find the end record, behind which there may be a comment, and compare it with its 64-bit form."""
+    """Find the end record, which a comment may follow, and compare it with its 64-bit form."""
     if file.size < END.size or file.read(0, 4) not in (LOCAL_MARK, END_MARK):
         raise file_error(repr(file.path), "it is not a ZIP file")
     tail_offset = max(0, file.size - END.size - FULL16)
