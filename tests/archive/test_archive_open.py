@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-from collections import Counter, OrderedDict
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,8 +11,9 @@ import outgrad as og
 from outgrad.data.requests import Request
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels.labels import Labels
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr.format import Sizes
-from outgrad.storage.zarr.storage_chunks import ByteStore, ChunkCache
+from outgrad.storage.zarr.storage_chunks import ByteStore
 
 
 def many(tools, rng, blocks):
@@ -176,16 +177,8 @@ def test_a_store_without_synchronous_methods(tools, rng, tmp_path, monkeypatch):
     tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
 
 
-def test_the_cache_forgets_the_oldest():
-    cache = ChunkCache(limit=2)
-    for number in range(3):
-        cache.put("a", number, np.full(1, number))
-        cache.get("a", 0)
-    assert [cache.get("a", number) is None for number in range(3)] == [False, True, False]
-
-
 def test_archives_are_forgotten(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.storage.zarr.reader.KEPT_ARCHIVES", 2)
+    monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(2))
     made = many(tools, rng, 1)
     opened = []
     for number in range(4):
@@ -213,7 +206,7 @@ def test_an_archive_that_was_made_anew_is_not_called_damaged(tools, rng, tmp_pat
     remade(tools, rng, path, how)
     assert tools.open(path).version == opened.version
     if not is_kept:  # as in another process
-        monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
+        monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(16))
     text = "the archive was overwritten since it was opened; open it again"
     with pytest.raises(ArchiveError, match=text) as caught:
         opened.reader.read(tools.requests_of(opened.outlines))

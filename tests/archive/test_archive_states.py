@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-from collections import OrderedDict
 
 import pytest
 
@@ -20,6 +19,8 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
+from outgrad.storage import files
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import Sizes
 from outgrad.storage.zarr.writer import ZarrWriter
@@ -206,7 +207,7 @@ def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(tools, rn
     reader = pickle.dumps(tools.open(path).reader)
     labels = pickle.dumps(tools.open(path).metadata[0].samples)
     tools.save(path, made, overwrite=True)
-    monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
+    monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(16))
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
         pickle.loads(reader).read([])
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
@@ -283,7 +284,7 @@ def test_a_commit_never_replaces_another(tools, rng, tmp_path):
     partial.write_bytes(b"other")
     before = (path / "commits" / "0000000001.json").read_bytes()
     with pytest.raises(FileExistsError):
-        commits.publish(partial, commits.commit_path(path, 1))
+        files.publish_new(partial, commits.commit_path(path, 1))
     assert (path / "commits" / "0000000001.json").read_bytes() == before
     assert commits_of(path) == ["0000000001.json"]
 
@@ -298,7 +299,7 @@ def test_without_hard_links(tools, rng, tmp_path, monkeypatch):
     tools.save(path, made)
     tools.assert_same(tools.open(path), made)
     with pytest.raises(FileExistsError):
-        commits.publish(tmp_path / "other", commits.commit_path(path, 1))
+        files.publish_new(tmp_path / "other", commits.commit_path(path, 1))
 
 
 def test_the_newest_commit_counts_and_other_files_do_not(tools, rng, tmp_path):
@@ -398,7 +399,7 @@ def test_odd_entries_are_left_and_named(tools, rng, tmp_path):
     tools.save(path, made)
     (path / "segments" / ("0" * 32)).symlink_to(precious)
     (path / "segments" / "mine").mkdir()
-    with pytest.warns(ArchiveWarning, match=r"is there and whole, but .*mine is not Outgrad's, and"):
+    with pytest.warns(ArchiveWarning, match=r"is there and complete, but .*mine is not Outgrad's, and"):
         tools.save(path, made, overwrite=True)
     assert (precious / "data").exists()
     assert (path / "segments" / "mine").exists()

@@ -19,8 +19,9 @@ from outgrad.storage.mts import members as mts_members
 from outgrad.storage.mts import reader as mts_read
 from outgrad.storage.mts.file import Limits
 from outgrad.storage.mts.members import Inflater
-from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.npy import ELEMENT_TYPES
 from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.open_files import OpenFiles
 
 METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
@@ -29,7 +30,7 @@ METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEF
 def small_chunks(monkeypatch):
     """Cut after every sample and keep many inflaters, as in a large file."""
     monkeypatch.setattr(mts_read, "FINE_BYTES", 1)
-    monkeypatch.setattr(mts_members, "PIECE_BYTES", 64)
+    monkeypatch.setattr(mts_members, "COPY_BYTES", 64)
 
 
 def test_labels_info_and_kind_are_known(files):
@@ -59,7 +60,7 @@ def test_chunks_are_the_rows_of_the_file(files, same, small_chunks, method):
 
 
 @METHODS
-@pytest.mark.parametrize("dtype", [*DTYPES, ">f8", ">i2", ">c16"])
+@pytest.mark.parametrize("dtype", [*ELEMENT_TYPES, ">f8", ">i2", ">c16"])
 def test_every_dtype(files, same, small_chunks, method, dtype):
     same(open_mts(files.map(dtype, method)), files.map_arrays(dtype))
 
@@ -176,7 +177,7 @@ def test_many_threads(files, small_chunks, method):
 
 def test_another_process_opens_the_file_anew(files, monkeypatch):
     opened = open_mts(files.map())
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     reader = pickle.loads(pickle.dumps(opened.reader))
     assert reader.read(files.requests(opened)[:1])[0].values.shape == (13, 3, 4)
 
@@ -192,7 +193,7 @@ def test_a_file_written_in_place_is_an_error(files):
     path = files.map()
     opened = open_mts(path)
     os.truncate(path, 1000)
-    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened\. Open it again"):
+    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened; open it again"):
         opened.reader.read(files.requests(opened)[:1])
 
 
@@ -201,7 +202,7 @@ def test_a_file_replaced_is_an_error_in_other_processes(files, monkeypatch):
     opened = open_mts(path)
     files.zip(files.members(files.map_arrays("f4")), name="new.mts").replace(path)
     assert opened.reader.read(files.requests(opened)[:1])[0].values.dtype == "f8", "this process has it open"
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     with pytest.raises(DamagedArchiveError, match="changed after it was opened"):
         opened.reader.read(files.requests(opened)[:1])
 

@@ -24,7 +24,7 @@ from outgrad.gradients import rowwise
 from outgrad.gradients import weighted_sum as push
 from outgrad.graph import memory
 from outgrad.graph.fuse import Optimized, optimize
-from outgrad.storage.save_plan import merged, plan_save
+from outgrad.storage.save_plan import merged_graph, plan_save
 from outgrad.testing import random_block
 
 CHUNK_BYTES = 200_000
@@ -149,7 +149,7 @@ def exceeding_storage(suffix: str, folder: Path) -> list[str]:
     store = plan_save(folder / f"out{suffix}", og.sum_over_samples(opened * opened, "atom"))
     store.start()
     largest = max(gradient.values.nbytes for block in map for _, gradient in block.gradients())
-    found = exceeding(merged([store]), list(store.keys), slack=2 * largest)
+    found = exceeding(merged_graph([store]), list(store.keys), slack=2 * largest)
     store.abort()
     return found
 

@@ -28,7 +28,7 @@ from outgrad.run.jobs import File, Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
-from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
+from outgrad.storage import Store, commit_all, merged_graph, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
 from outgrad.tensor.map import TensorMap
 
@@ -147,7 +147,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
             _refuse_existing(file, overwrite)
     maps = build_all(job)
     stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
-    graph = merged(stores)
+    graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
     inputs = [maps[file.name]._blocks().to_lazy(chunk_bytes()).data for file in job.inputs]

@@ -1,4 +1,4 @@
-"""Writing an archive piece by piece: maps that come one after the other become one segment."""
+"""Writing an archive piece by piece: maps that arrive one after the other become one segment."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from outgrad.tensor.map import TensorMap
 
 
 class ArchiveWriter:
-    """Write an archive from maps that come one after the other, such as those of single structures.
+    """Write an archive from maps that arrive one after the other, such as those of single structures.
 
     Rows are appended block by block; keys may first occur in any piece, and need not occur in all. Memory
-    stays at one storage chunk an array, the piece, and 8 bytes a sample. The archive appears when the
-    ``with`` block ends; if it ends by an exception, what was at the path before is still there.
+    holds one storage chunk for each array, the piece, and 8 bytes for each sample. The archive appears when
+    the ``with`` block ends; if it ends by an exception, what was at the path before is still there.
 
     Parameters
     ----------
     path : str or Path
-        The archive to make; its name ends in ``.zarr``.
+        The archive to write; its name ends in ``.zarr``.
     overwrite : bool
         Replace an archive that is at ``path``.
     info : dict of str to str
@@ -50,7 +50,7 @@ class ArchiveWriter:
     compressor : {"lz4", "zstd", "none"}
         How chunks are compressed; all are checksummed.
     provenance : dict
-        Anything that JSON holds: how the data were made.
+        How the data were made: any JSON object.
     sizes : Sizes
         Sizes of chunks, in bytes.
     durable : bool, optional
@@ -79,17 +79,16 @@ class ArchiveWriter:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
         self._sizes = sizes or Sizes()
         self._compressor = find_compressor(compressor)
-        given = local_path("write", path)
-        check_suffix("write", given, (ZARR_SUFFIX,))
-        with reaching("write", given):
-            self._draft = Draft(
-                target_path("write", given), overwrite=overwrite, durable=config.durable(durable)
-            )
-        # Also of a writer that is never closed nothing is left: it may be an interrupt that came in between.
+        local = local_path("write", path)
+        check_suffix("write", local, (ZARR_SUFFIX,))
+        with reaching("write", local):
+            target = target_path("write", local)
+            self._draft = Draft(target, overwrite=overwrite, durable=config.durable(durable))
+        # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
         weakref.finalize(self, _give_up, self._draft, self._stopping)
         self._stopping.enter_context(stopping_cleanly())
-        with reaching("write", given):
+        with reaching("write", local):
             self._draft.begin()
         self._target = Target(self._draft.store(), self._sizes, self._compressor)
         self._growing = GrowingMap(self._target)
@@ -113,24 +112,23 @@ class ArchiveWriter:
         """Add the rows of one map; a lazy one is computed first, once its labels were checked.
 
         A map that does not continue those before is refused before any of it is written, and one that fails
-        on the way is taken back: in both cases the writer is as it was before, and can go on and be closed.
+        halfway is taken back: in both cases the writer is as it was before, and can go on or be closed.
 
         Parameters
         ----------
         tensor : TensorMap
-            Its samples are not in any map before; gradients count samples from the start of its blocks.
+            No map before may have its samples; gradients count samples from the start of its blocks.
         shift : dict of str to int, optional
-            Numbers that are added to dimensions of the samples, in gradients too, as
-            :func:`shift_dimension` does: ``{"system": 30}`` if systems are counted from 0 in each map, and
-            there were 30 before.
+            Numbers to add to dimensions of the samples, in gradients too, as :func:`shift_dimension` does:
+            ``{"system": 30}`` if systems are counted from 0 in each map, and there were 30 before.
 
         Raises
         ------
         ValidationError
-            If names, components, properties, gradients or dtypes are not those of the maps before, or a
+            If names, components, properties, gradients or dtypes differ from those of the maps before, or a
             sample was appended before.
         TypeError
-            If it is no map.
+            If it is not a map.
 
         Examples
         --------
@@ -144,12 +142,17 @@ class ArchiveWriter:
         array([0, 0, 1, 1], dtype=int32)
         """
         if not isinstance(tensor, TensorMap):
-            raise TypeError(f"append: a TensorMap is needed, got {kind_of(tensor)}")
+            raise TypeError(f"append: the tensor must be a TensorMap, got {kind_of(tensor)}")
         self._require_open()
-        labels = _shifted(tensor, shift)
+        if not (shift is None or isinstance(shift, Mapping)):
+            raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
+        shifted = tensor
+        for name, number in (shift or {}).items():
+            shifted = shift_dimension(shifted, name, number)
+        labels: Blocks = shifted._blocks()
         dtypes = [labels.dtype(number) for number in range(len(labels))]
         parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
-        blocks: Blocks = tensor.compute()._blocks()
+        blocks: Blocks = tensor.compute()._blocks()  # shifts change labels alone
         self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
@@ -203,7 +206,7 @@ class ArchiveWriter:
         keys = Labels(names, values)
         grown = GrownArrays(self._target.store)
         closed = [grown.close(block) for block in blocks.values()]
-        metadata, outlines = [each[0] for each in closed], [each[1] for each in closed]
+        metadata, outlines = [block for block, _ in closed], [outline for _, outline in closed]
         tables = Tables()
         tables.number(keys, "keys")
         for samples, place in grown.sample_places:
@@ -212,8 +215,8 @@ class ArchiveWriter:
         layout = lay_out_tables(tables, metadata, grown.arrays, grown.value_places, *settings)
         store, name = self._target.store, self._draft.segment_name
         segment, checksums = write_segment(store, name, "map", layout, metadata, outlines, *settings)
-        for number, own in enumerate(grown.checksums):
-            checksums.update(numbered(number, own))
+        for number, array_checksums in enumerate(grown.checksums):
+            checksums.update(numbered(number, array_checksums))
         everything = chunk_checksums(self._draft.root, segment, checksums)
         self._draft.prepare(self._description, segment, everything, self._sizes)
         publish_all([self._draft])
@@ -226,12 +229,3 @@ class ArchiveWriter:
 def _give_up(draft: Draft, stopping: ExitStack) -> None:
     with stopping:
         draft.abort()
-
-
-def _shifted(tensor: TensorMap, shift: Mapping[str, int] | None) -> Blocks:
-    """The labels of a map, with numbers added to some dimensions; its data stay what they are."""
-    if not (shift is None or isinstance(shift, Mapping)):
-        raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
-    for name, number in (shift or {}).items():
-        tensor = shift_dimension(tensor, name, number)
-    return tensor._blocks()

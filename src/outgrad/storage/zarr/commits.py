@@ -1,4 +1,4 @@
-"""Commit files: found, read and checked, and published so that they are there as a whole or not at all."""
+"""Commit files: found, read and checked."""
 
 from __future__ import annotations
 
@@ -188,25 +188,6 @@ def writer_of(root: Path, version: int) -> str | None:
         return read_version(root, version).commit.writer
     except FileNotFoundError:
         return None
-
-
-def publish(partial: Path, target: Path) -> None:
-    """Give a commit that is on the disk its name: it appears as a whole, and never replaces another.
-
-    Raises
-    ------
-    FileExistsError
-        If another writer has published this version in the meantime.
-    """
-    try:
-        files.link(partial, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
-        if target.exists():
-            raise FileExistsError(str(target)) from None
-        files.replace(partial, target)
 
 
 def write_plan(path: Path, segment: SegmentSpec) -> None:

@@ -18,11 +18,13 @@ from outgrad.errors import (
 )
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS, Commit, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
 from outgrad.storage.zarr.layout import users
 from outgrad.storage.zarr.storage_chunks import (
+    CACHED_CHUNKS,
     Array,
     ByteStore,
     Checksums,
@@ -45,7 +47,7 @@ class OpenArchive:
         self.found = found
         self.segment = only_segment(root, found.commit)
         self._store = SegmentStore(ByteStore.local(root, read_only=True), self.segment.prefix)
-        self._tables = ChunkCache()
+        self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS)
         self.table_checks = TableChecks(self.segment)
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from outgrad._forks import fork_safe_lock
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr.format import ArraySpec, BlockSpec, Kind, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.storage.zarr.seams import Array, Rows, merge_rows
@@ -29,28 +28,13 @@ KEPT_ARCHIVES = 16
 
 LAST_ROW = 2**63
 
-
-_opened: OrderedDict[tuple[str, str], OpenArchive] = OrderedDict()
-_lock = fork_safe_lock()
+_archives: OpenFiles[tuple[str, str], OpenArchive] = OpenFiles(KEPT_ARCHIVES)
 
 
 def remember(archive: OpenArchive) -> OpenArchive:
     """Keep an opened archive for the tasks of this process."""
-    key = str(archive.root), archive.found.token
-    with _lock:
-        _opened[key] = archive
-        _opened.move_to_end(key)
-        while len(_opened) > KEPT_ARCHIVES:
-            _opened.popitem(last=False)
+    _archives.put((str(archive.root), archive.found.token), archive)
     return archive
-
-
-def _recall(path: str, version: int, token: str) -> OpenArchive:
-    with _lock:
-        archive = _opened.get((path, token))
-    if archive is not None:
-        return archive
-    return remember(read_again(Path(path), version, token))
 
 
 @dataclass(frozen=True)
@@ -85,7 +69,8 @@ class ZarrReader:
         return self._archive().read_table(number, start, stop)
 
     def _archive(self) -> OpenArchive:
-        return _recall(self.path, self.version, self.token)
+        again = partial(read_again, Path(self.path), self.version, self.token)
+        return _archives.get((self.path, self.token), again)
 
 
 def _wanted(segment: SegmentSpec, request: Request) -> Iterator[Rows]:

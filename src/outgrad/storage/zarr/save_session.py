@@ -263,7 +263,7 @@ class Draft:
         """
         self._is_publishing = True
         try:
-            commits.publish(self._partial, self._target)
+            files.publish_new(self._partial, self._target)
         except OSError as error:
             # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
             if not self._is_published():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from outgrad._forks import fork_safe_lock
 from outgrad.errors import MemoryLimitError
 from outgrad.storage import files
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr.codecs import (
     Bytes,
     CodecError,
@@ -37,6 +37,9 @@ Checksums = Sequence[int] | npt.NDArray[np.uint32]
 CACHED_CHUNKS = 8
 """Decoded chunks of label tables kept a process, 1 MiB each: reading thousands of small tables in order
 decodes each chunk once."""
+
+ChunkCache = OpenFiles[tuple[str, int], Array]
+"""Decoded chunks, by the path of their array and their number in it."""
 
 
 class ChunkError(Exception):
@@ -102,28 +105,6 @@ def _check_file(path: Path, most: int | None) -> None:
         raise UnreadableError("is no file")
     if most is not None and found.st_size > most:
         raise UnreadableError(f"is damaged: its {found.st_size} bytes are more than it can have")
-
-
-class ChunkCache:
-    """The decoded chunks that were used last."""
-
-    def __init__(self, limit: int = CACHED_CHUNKS) -> None:
-        self._limit = limit
-        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
-        self._lock = fork_safe_lock()
-
-    def get(self, path: str, number: int) -> Array | None:
-        with self._lock:
-            found = self._chunks.get((path, number))
-            if found is not None:
-                self._chunks.move_to_end((path, number))
-            return found
-
-    def put(self, path: str, number: int, chunk: Array) -> None:
-        with self._lock:
-            self._chunks[path, number] = chunk
-            while len(self._chunks) > self._limit:
-                self._chunks.popitem(last=False)
 
 
 class SegmentStore:
@@ -204,12 +185,8 @@ class SegmentStore:
     def _whole_chunk(
         self, array: ArraySpec, checksums: Checksums, number: int, cache: ChunkCache | None
     ) -> Array:
-        chunk = None if cache is None else cache.get(array.path, number)
-        if chunk is None:
-            chunk = self.read_chunk(array, checksums, number)
-            if cache is not None:
-                cache.put(array.path, number, chunk)
-        return chunk
+        read = partial(self.read_chunk, array, checksums, number)
+        return read() if cache is None else cache.get((array.path, number), read)
 
     def read_chunk(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
         """Read one whole storage chunk into new memory; without checksums only its own is checked."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from outgrad.data.outline import Outline
 from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.publishing import Unpublished
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import (
@@ -80,10 +81,13 @@ class TaskWriter:
         return Written(rows.nbytes, ((seam.array, seam.chunk, checksum),))
 
     def _opened(self) -> tuple[SegmentSpec, SegmentStore]:
-        return _open_plan(self._root, self._segment_name, self._durable)
+        plan = self._root, self._segment_name, self._durable
+        return _plans.get(plan, partial(_open_plan, *plan))
 
 
-@lru_cache(maxsize=8)
+_plans: OpenFiles[tuple[str, str, bool], tuple[SegmentSpec, SegmentStore]] = OpenFiles(8)
+
+
 def _open_plan(root: str, segment_name: str, durable: bool) -> tuple[SegmentSpec, SegmentStore]:
     store = ByteStore.local(Path(root), read_only=False)
     draft_store = SegmentStore(store, f"{SEGMENTS}/{segment_name}/", durable=durable)
