@@ -82,7 +82,7 @@ def test_other_json_in_commits(tools, tmp_path):
     path = tmp_path / "a.zarr"
     (path / "commits").mkdir(parents=True)
     for body, text in [
-        (b"{}", "has no field 'format'"),
+        (b"{}", "missing required field `format`"),
         (b'{"format":"other","format_version":1}', "has format 'other'"),
     ]:
         write_commit(path, 1, body)

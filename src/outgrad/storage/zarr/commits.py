@@ -19,6 +19,7 @@ from outgrad.errors import (
     UnfinishedArchiveError,
 )
 from outgrad.storage import files, leases
+from outgrad.storage.zarr.commit_json import commit_to_json, segment_to_json
 from outgrad.storage.zarr.format import (
     COMMITS,
     FORMAT,
@@ -27,11 +28,15 @@ from outgrad.storage.zarr.format import (
     Commit,
     SegmentSpec,
     commit_name,
-    commit_to_json,
     commit_version,
-    segment_to_json,
 )
-from outgrad.storage.zarr.parse import Node, ParseError, commit_from_json, read_json, segment_from_json
+from outgrad.storage.zarr.parse import (
+    ParseError,
+    commit_from_json,
+    header_from_json,
+    read_json,
+    segment_from_json,
+)
 
 SOFTWARE = f"outgrad {metadata.version('outgrad')}"
 
@@ -162,18 +167,16 @@ def _wrap(data: Any) -> bytes:
 
 
 def _check_format(data: Any, path: Path) -> None:
-    root = Node(data, "")
     try:
-        name = root.get("format").text()
-        version = root.get("format_version").integer()
+        header = header_from_json(data)
     except ParseError as error:
         raise NotAnArchiveError(f"{path} is no commit of an Outgrad archive: {error}") from error
-    if name != FORMAT:
-        raise NotAnArchiveError(f"{path} has format {name!r}, not {FORMAT!r}; check the path")
-    if version > FORMAT_VERSION:
+    if header.format != FORMAT:
+        raise NotAnArchiveError(f"{path} has format {header.format!r}, not {FORMAT!r}; check the path")
+    if header.format_version > FORMAT_VERSION:
         raise NewerFormatError(
-            f"{path} has format version {version}, and this is {SOFTWARE}, which reads versions up to "
-            f"{FORMAT_VERSION}; update it (pip install --upgrade outgrad)"
+            f"{path} has format version {header.format_version}, and this is {SOFTWARE}, which reads "
+            f"versions up to {FORMAT_VERSION}; update it (pip install --upgrade outgrad)"
         )
 
 
@@ -217,7 +220,7 @@ def write_plan(path: Path, segment: SegmentSpec) -> None:
 def read_plan(path: Path) -> SegmentSpec:
     """Read what a segment will hold."""
     try:
-        return segment_from_json(Node(_unwrap(path.read_bytes(), path)[0], "segment"))
+        return segment_from_json(_unwrap(path.read_bytes(), path)[0])
     except (FileNotFoundError, ParseError) as error:
         raise ArchiveError(
             f"write: {path} is missing or no plan ({error}); was the save aborted, or start() not called?"

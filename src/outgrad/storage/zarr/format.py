@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from outgrad.storage.zarr.codecs import Compressor, chain_to_json
-from outgrad.tree import GradientPath, Tree, fold_down
+from outgrad.tree import Tree
 
 FORMAT = "outgrad-archive"
 FORMAT_VERSION = 1
@@ -232,76 +232,3 @@ class Commit:
     info: dict[str, str]
     provenance: dict[str, Any]
     segments: tuple[SegmentSpec, ...]
-
-
-def commit_to_json(commit: Commit) -> dict[str, Any]:
-    """The content of a commit as JSON; :func:`outgrad.storage.zarr.parse.commit_from_json` reads it back."""
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "version": commit.version,
-        "kind": commit.kind,
-        "writer": commit.writer,
-        "created": commit.created,
-        "software": commit.software,
-        "info": commit.info,
-        "provenance": commit.provenance,
-        "segments": [segment_to_json(segment) for segment in commit.segments],
-    }
-
-
-def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
-    """A segment as JSON. Chains of codecs and names of columns are listed once and referred to by number."""
-    chains: list[Any] = []
-    names: list[Any] = []
-    manifest = segment.manifest
-    return {
-        "id": segment.name,
-        "keys": {"table": segment.keys, "values": segment.key_values},
-        "arrays": [_array_to_json(array, chains) for array in segment.arrays],
-        "tables": [_table_to_json(table, names) for table in segment.tables],
-        "blocks": [fold_down(_block_to_json, block) for block in segment.blocks],
-        "checksums": None
-        if manifest is None
-        else {**_array_to_json(manifest.array, chains), "crc32c": manifest.checksums},
-        "codecs": chains,
-        "names": names,
-    }
-
-
-def _number_of(item: Any, items: list[Any]) -> int:
-    if item not in items:
-        items.append(item)
-    return items.index(item)
-
-
-def _array_to_json(array: ArraySpec, chains: list[Any]) -> dict[str, Any]:
-    return {
-        "path": array.path,
-        "dtype": array.dtype.name,
-        "shape": array.shape,
-        "chunk_rows": array.chunk_rows,
-        "codecs": _number_of(array.chain(), chains),
-    }
-
-
-def _table_to_json(table: TableSpec, names: list[Any]) -> list[Any]:
-    return [*table.place, table.rows, _number_of(list(table.names), names), table.digest]
-
-
-def _block_to_json(
-    path: GradientPath, _: object, block: BlockSpec, gradients: dict[str, Any]
-) -> dict[str, Any]:
-    """Left out: what a gradient shares with its block, and edges of a single chunk."""
-    out: dict[str, Any] = {"values": block.values, "samples": block.samples}
-    if block.components:
-        out["components"] = block.components
-    if not path:
-        out["properties"] = block.properties
-    if len(block.edges) > 2:
-        out["edges"] = block.edges
-    if block.offsets is not None:
-        out["offsets"] = block.offsets
-    if gradients:
-        out["gradients"] = [list(item) for item in gradients.items()]
-    return out
