@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from outgrad.errors import DamagedArchiveError
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.commit_json import commit_to_json
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
 
 
@@ -22,7 +22,7 @@ def valid(tools, tmp_path_factory):
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("valid") / "a.zarr"
     tools.save(
-        path, tools.typical(rng, 2), sizes=Sizes(storage_chunk=800, share_below=0), info={"units": "eV"}
+        path, tools.typical(rng, 2), sizes=ChunkSizes(storage_chunk=800, share_below=0), info={"units": "eV"}
     )
     return json.loads((path / "commits" / "0000000001.json").read_text())["commit"]
 

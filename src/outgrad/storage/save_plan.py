@@ -33,7 +33,9 @@ from outgrad.storage.paths import (
 )
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ChunkOptions, find_compressor
+from outgrad.storage.zarr.layout import Contents
+from outgrad.storage.zarr.save_session import Description
 from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -147,14 +149,10 @@ def _writer(
     if is_zarr:
         return ZarrWriter(
             path,
-            keys,
-            blocks.metadata,
-            lazy.outlines,
-            info=info,
+            Contents(keys, blocks.metadata, lazy.outlines),
+            Description(kind, info, dict(provenance or {})),
+            ChunkOptions(compressor=find_compressor(compressor)),
             overwrite=overwrite,
-            kind=kind,
-            compressor=compressor,
-            provenance=provenance,
             durable=durable,
         )
     if isinstance(data, Labels):

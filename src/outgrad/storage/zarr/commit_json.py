@@ -23,7 +23,7 @@ from outgrad.tree import GradientPath, fold_down
 Count = Annotated[int, Meta(ge=0, lt=2**62)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Numbers = tuple[Count, ...]
-RowPlace = tuple[Count, Count]
+FirstRowJson = tuple[Count, Count]
 """Number of an array, and the first row in it."""
 
 
@@ -62,16 +62,16 @@ class KeysJson(Struct, frozen=True):
 
 
 class GradientJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    values: RowPlace
+    values: FirstRowJson
     samples: Count
     components: Numbers | None = None
     edges: Numbers | None = None
-    offsets: RowPlace | None = None
+    offsets: FirstRowJson | None = None
     gradients: tuple[tuple[str, GradientJson], ...] | None = None
 
 
 class BlockJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    values: RowPlace
+    values: FirstRowJson
     samples: Count
     components: Numbers | None = None
     properties: Count
@@ -138,7 +138,7 @@ def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
         keys=KeysJson(segment.keys, segment.key_values),
         arrays=tuple(ArrayJson(**fields_of(array)) for array in segment.arrays),
         tables=tuple(
-            TableJson(*table.place, table.rows, _number_of(list(table.names), names), table.digest)
+            TableJson(*table.first, table.rows, _number_of(list(table.names), names), table.digest)
             for table in segment.tables
         ),
         blocks=tuple(fold_down(_block_to_json, block) for block in segment.blocks),

@@ -39,16 +39,16 @@ from outgrad.storage.zarr.consistent import (
     segment_mistake,
 )
 from outgrad.storage.zarr.format import (
+    ARCHIVE_KINDS,
     CHECKSUM_DTYPE,
     DTYPES,
-    KINDS,
     LABEL_DTYPE,
     OFFSET_DTYPE,
     ArraySpec,
     BlockSpec,
     Commit,
+    FirstRow,
     Manifest,
-    Place,
     SegmentSpec,
     TableSpec,
 )
@@ -111,13 +111,13 @@ def commit_from_json(data: Any) -> Commit:
     """
     with _naming_places(data):
         commit = msgspec.convert(data, CommitJson)
-        if commit.kind not in KINDS:
-            raise _Unexpected(".kind", f"one of {', '.join(KINDS)}")
+        if commit.kind not in ARCHIVE_KINDS:
+            raise _Unexpected(".kind", f"one of {', '.join(ARCHIVE_KINDS)}")
         for name, text in commit.info.items():
             if type(text) is not str:
                 raise ParseError(f"info.{name} should be text, found {_shown(text)}")
         segments = tuple(
-            _segment(segment, f".segments[{number}]") for number, segment in enumerate(commit.segments)
+            _segment_spec(segment, f".segments[{number}]") for number, segment in enumerate(commit.segments)
         )
         for number, segment in enumerate(segments):
             if segment.manifest is None:
@@ -139,7 +139,7 @@ def commit_from_json(data: Any) -> Commit:
 def segment_from_json(data: Any) -> SegmentSpec:
     """Check and convert one segment, whose manifest may still be missing."""
     with _naming_places(data):
-        return _segment(msgspec.convert(data, SegmentJson), "")
+        return _segment_spec(msgspec.convert(data, SegmentJson), "")
 
 
 @contextmanager
@@ -191,15 +191,17 @@ def _checked(check: Callable[[list[Any]], T], item: list[Any], where: str) -> T:
         raise ParseError(f"{_readable_place(where)}: {error}") from error
 
 
-def _segment(segment: SegmentJson, where: str) -> SegmentSpec:
+def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
     names = [_checked(normalize_names, item, f"{where}.names[{n}]") for n, item in enumerate(segment.names)]
     chains = [
         _checked(chain_from_json, item, f"{where}.codecs[{n}]") for n, item in enumerate(segment.codecs)
     ]
-    arrays = tuple(_array(array, chains, f"{where}.arrays[{n}]") for n, array in enumerate(segment.arrays))
+    arrays = tuple(
+        _array_spec(array, chains, f"{where}.arrays[{n}]") for n, array in enumerate(segment.arrays)
+    )
     _require(arrays_mistake(arrays), f"{where}.arrays")
     tables = tuple(
-        _table(table, arrays, names, f"{where}.tables[{n}]") for n, table in enumerate(segment.tables)
+        _table_spec(table, arrays, names, f"{where}.tables[{n}]") for n, table in enumerate(segment.tables)
     )
     keys = segment.keys
     _check_number(keys.table, len(tables), f"{where}.keys.table")
@@ -208,13 +210,13 @@ def _segment(segment: SegmentJson, where: str) -> SegmentSpec:
         if len(keys.values) != rows or any(len(row) != width for row in keys.values):
             raise _Unexpected(f"{where}.keys.values", f"a list of {rows} lists of {width} integers")
     blocks = tuple(
-        _block(block, arrays, tables, f"{where}.blocks[{n}]") for n, block in enumerate(segment.blocks)
+        _block_spec(block, arrays, tables, f"{where}.blocks[{n}]") for n, block in enumerate(segment.blocks)
     )
     spec = SegmentSpec(segment.id, arrays, tables, blocks, keys.table, keys.values)
     _require(segment_mistake(spec), f"{where}.blocks")
     if segment.checksums is None:
         return spec
-    array = _array(segment.checksums, chains, f"{where}.checksums")
+    array = _array_spec(segment.checksums, chains, f"{where}.checksums")
     if array.dtype != CHECKSUM_DTYPE or array.shape != (spec.chunk_bases[-1],):
         raise _Unexpected(f"{where}.checksums", f"an array of uint32 and of shape [{spec.chunk_bases[-1]}]")
     if len(segment.checksums.crc32c) != array.chunk_count:
@@ -227,7 +229,7 @@ def _check_number(number: int, count: int, where: str) -> None:
         raise _Unexpected(where, f"an integer in [0, {count})")
 
 
-def _array(array: ArrayJson, chains: Sequence[Compressor | None], where: str) -> ArraySpec:
+def _array_spec(array: ArrayJson, chains: Sequence[Compressor | None], where: str) -> ArraySpec:
     if array.dtype not in DTYPES:
         raise _Unexpected(f"{where}.dtype", "the name of a number type")
     if any(part in (".", "..", "zarr.json") for part in array.path.split("/")):
@@ -241,17 +243,17 @@ def _array(array: ArrayJson, chains: Sequence[Compressor | None], where: str) ->
     return spec
 
 
-def _place(place: tuple[int, int], rows: int, arrays: Sequence[ArraySpec], where: str) -> Place:
-    array, first = place
-    if array >= len(arrays) or first + rows > arrays[array].shape[0]:
+def _first_row(first: tuple[int, int], rows: int, arrays: Sequence[ArraySpec], where: str) -> FirstRow:
+    array, row = first
+    if array >= len(arrays) or row + rows > arrays[array].shape[0]:
         raise _Unexpected(where, f"{rows} rows inside one of {len(arrays)} arrays")
-    return Place(array, first)
+    return FirstRow(array, row)
 
 
-def _table(
+def _table_spec(
     table: TableJson, arrays: Sequence[ArraySpec], names: Sequence[tuple[str, ...]], where: str
 ) -> TableSpec:
-    place = _place((table.array, table.first), table.rows, arrays, where)
+    first = _first_row((table.array, table.first), table.rows, arrays, where)
     _check_number(table.names, len(names), f"{where}[3]")
     columns = names[table.names]
     array = arrays[table.array]
@@ -259,10 +261,10 @@ def _table(
         raise _Unexpected(where, f"a table of {len(columns)} columns of int32")
     if table.rows and not columns:
         raise _Unexpected(where, "a table without rows, since it has no columns")
-    return TableSpec(place, table.rows, columns, table.digest)
+    return TableSpec(first, table.rows, columns, table.digest)
 
 
-def _block(
+def _block_spec(
     block: BlockJson | GradientJson,
     arrays: Sequence[ArraySpec],
     tables: Sequence[TableSpec],
@@ -280,7 +282,7 @@ def _block(
         raise _Unexpected(f"{where}.components", f"numbers of some of {len(tables)} tables")
     _check_number(properties, len(tables), f"{where}.properties")
     rows = tables[block.samples].rows
-    values = _place(block.values, rows, arrays, f"{where}.values")
+    values = _first_row(block.values, rows, arrays, f"{where}.values")
     if any(len(tables[number].names) != 1 for number in components):
         raise _Unexpected(f"{where}.components", "numbers of tables of one column")
     trailing = tuple([tables[number].rows for number in (*components, properties)])
@@ -300,15 +302,15 @@ def _block(
         if name in spec.gradients:
             raise _Unexpected(f"{where}.gradients[{number}]", "a gradient of another name")
         inside = f"{where}.gradients[{number}][1]"
-        spec.gradients[name] = _block(gradient, arrays, tables, inside, (*parents, spec))
+        spec.gradients[name] = _block_spec(gradient, arrays, tables, inside, (*parents, spec))
     mistake = "" if parent is None else gradient_mistake(spec, parent, arrays, tables)
     if mistake:
         raise _Unexpected(where, mistake)
     return spec
 
 
-def _offsets(place: tuple[int, int], parent_rows: int, arrays: Sequence[ArraySpec], where: str) -> Place:
-    offsets = _place(place, parent_rows + 1, arrays, where)
+def _offsets(first: tuple[int, int], parent_rows: int, arrays: Sequence[ArraySpec], where: str) -> FirstRow:
+    offsets = _first_row(first, parent_rows + 1, arrays, where)
     if arrays[offsets.array].dtype != OFFSET_DTYPE or len(arrays[offsets.array].shape) != 1:
         raise _Unexpected(where, "a place in an array of int64")
     return offsets
