@@ -53,7 +53,7 @@ from outgrad.storage.zarr.format import (
     TableSpec,
 )
 
-T = TypeVar("T")
+Converted = TypeVar("Converted")
 
 SHOWN_CHARACTERS = 80
 
@@ -115,7 +115,7 @@ def commit_from_json(data: Any) -> Commit:
             raise _Unexpected(".kind", f"one of {', '.join(ARCHIVE_KINDS)}")
         for name, text in commit.info.items():
             if type(text) is not str:
-                raise ParseError(f"info.{name} should be text, found {_shown(text)}")
+                raise ParseError(f"info.{name} should be text, found {_value_text(text)}")
         segments = tuple(
             _segment_spec(segment, f".segments[{number}]") for number, segment in enumerate(commit.segments)
         )
@@ -167,10 +167,10 @@ def _parse_error(data: Any, where: str, expected: str) -> ParseError:
     value = data
     for name, number in re.findall(r"\.([^.[]+)|\[(\d+)\]", where):
         value = value[int(number) if number else name]
-    return ParseError(f"{_readable_place(where)} should be {expected}, found {_shown(value)}")
+    return ParseError(f"{_readable_place(where)} should be {expected}, found {_value_text(value)}")
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     shown = reprlib.repr(value) if isinstance(value, (list, dict)) else repr(value)
     return shown if len(shown) < SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 3]}..."
 
@@ -184,17 +184,17 @@ def _require(mistake: str, where: str) -> None:
         raise ParseError(f"{_readable_place(where)}: {mistake}")
 
 
-def _checked(check: Callable[[list[Any]], T], item: list[Any], where: str) -> T:
+def _converted(convert: Callable[[list[Any]], Converted], item: list[Any], where: str) -> Converted:
     try:
-        return check(item)
+        return convert(item)
     except (ValidationError, CodecError) as error:
         raise ParseError(f"{_readable_place(where)}: {error}") from error
 
 
 def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
-    names = [_checked(normalize_names, item, f"{where}.names[{n}]") for n, item in enumerate(segment.names)]
+    names = [_converted(normalize_names, item, f"{where}.names[{n}]") for n, item in enumerate(segment.names)]
     chains = [
-        _checked(chain_from_json, item, f"{where}.codecs[{n}]") for n, item in enumerate(segment.codecs)
+        _converted(chain_from_json, item, f"{where}.codecs[{n}]") for n, item in enumerate(segment.codecs)
     ]
     arrays = tuple(
         _array_spec(array, chains, f"{where}.arrays[{n}]") for n, array in enumerate(segment.arrays)
