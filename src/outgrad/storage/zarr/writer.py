@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from outgrad.data.chunk import Array, Chunk
-from outgrad.data.requests import Request, Seam, Written
+from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import ArchiveError
 from outgrad.storage.publishing import Unpublished
 from outgrad.storage.zarr import commits
@@ -180,8 +181,10 @@ class ZarrWriter:
         """Only the part that tasks need is pickled into them."""
         return TaskWriter, (str(self._session.root), self._session.segment_name, self._session.durable)
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that everything was written, and flush it; return what is to be published.
+
+        ``texts`` are added to the info.
 
         Raises
         ------
@@ -192,7 +195,8 @@ class ZarrWriter:
         for receipt in receipts:
             self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
         checksums = chunk_checksums(self._session.root, self._segment, self._checksums)
-        self._session.prepare(self._description, self._segment, checksums, self._options.sizes)
+        description = replace(self._description, info={**self._description.info, **texts})
+        self._session.prepare(description, self._segment, checksums, self._options.sizes)
         return self._session
 
     def abort(self) -> None:
