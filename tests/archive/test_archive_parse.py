@@ -106,13 +106,13 @@ GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
         (
             (*SEGMENT, "blocks", 0, "components"),
             [],
-            "blocks[0].values should be a place in an array whose rows have",
+            "blocks[0].values should be the first row in an array of rows of shape",
         ),
         ((*SEGMENT, "blocks", 0, "components"), [10**3], "components should be numbers of some of"),
         ((*SEGMENT, "blocks", 0, "edges"), [], "should be a block with edges from 0 to its number of rows"),
         ((*SEGMENT, "blocks", 0, "edges"), [0, 7, 3, 20], "should be a block with edges from 0 to"),
         ((*GRADIENT, "edges"), [0, 30, 60], "gradients[0][1] should be a block with edges"),
-        ((*GRADIENT, "offsets"), [1, 0], "offsets should be a place in an array of int64"),
+        ((*GRADIENT, "offsets"), [1, 0], "offsets should be the first row in an array of int64"),
         (
             (*GRADIENT, "gradients"),
             [["a", {}], ["a", {}]],

@@ -41,11 +41,11 @@ class OffsetWriter:
         for path, gradient in metadata.walk():
             if path:
                 key = _offsets_key(metadata, path)
-                own = sample_offsets(gradient.samples, key[1])
+                content = sample_offsets(gradient.samples, key[1])
                 if key not in self._written:
                     name = f"{block_path(number, path)}offsets"
-                    self._written[key] = None if own is None else self._write(own, name)
-                offsets[path], first_rows[path] = own, self._written[key]
+                    self._written[key] = None if content is None else self._write(content, name)
+                offsets[path], first_rows[path] = content, self._written[key]
         edges = fine_edges(metadata, outline, offsets, self._options.sizes)
         return finish_block(block, edges, first_rows)
 

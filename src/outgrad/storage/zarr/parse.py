@@ -151,8 +151,8 @@ def _naming_places(data: Any) -> Iterator[None]:
         raise _parse_error(data, error.where, error.expected) from error
     except msgspec.ValidationError as error:
         # "Expected `int`, got `bool` - at `$.segments[0].keys.table`", or another text with a place.
-        text, _, place = str(error).partition(" - at `$")
-        where = place.rstrip("`")
+        text, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`")
         if text.startswith("Expected "):
             expected = text.removeprefix("Expected ").partition(", got ")[0].replace("`", "")
             raise _parse_error(data, where, expected) from error
@@ -287,7 +287,7 @@ def _block_spec(
         raise _Unexpected(f"{where}.components", "numbers of tables of one column")
     trailing = tuple([tables[number].rows for number in (*components, properties)])
     if arrays[values.array].shape[1:] != trailing:
-        raise _Unexpected(f"{where}.values", f"a place in an array whose rows have shape {list(trailing)}")
+        raise _Unexpected(f"{where}.values", f"the first row in an array of rows of shape {list(trailing)}")
 
     edges = (0, rows) if block.edges is None else block.edges
     is_sorted = len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and sorted(edges) == list(edges)
@@ -312,5 +312,5 @@ def _block_spec(
 def _offsets(first: tuple[int, int], parent_rows: int, arrays: Sequence[ArraySpec], where: str) -> FirstRow:
     offsets = _first_row(first, parent_rows + 1, arrays, where)
     if arrays[offsets.array].dtype != OFFSET_DTYPE or len(arrays[offsets.array].shape) != 1:
-        raise _Unexpected(where, "a place in an array of int64")
+        raise _Unexpected(where, "the first row in an array of int64")
     return offsets

@@ -128,7 +128,7 @@ class SaveSession:
         ArchiveExistsError
             If it exists and ``overwrite`` is not set.
         NotAnArchiveError
-            If it exists and is no archive: such a path is never touched.
+            If it exists and is not an archive: such a path is never touched.
         """
         self._token = leases.new_token()
         try:

@@ -75,7 +75,7 @@ class ByteStore:
         Raises
         ------
         UnreadableError
-            If it cannot be read, is no regular file, or has more than ``most`` bytes, which are not read.
+            If it cannot be read, is not a regular file, or has more than ``most`` bytes, which are not read.
         """
         try:
             # What would block, such as a pipe, or fill the memory, is refused before it is opened.

@@ -138,7 +138,7 @@ class ZarrWriter:
         ArchiveExistsError
             If the path exists and ``overwrite`` is not set.
         NotAnArchiveError
-            If it exists and is no archive.
+            If it exists and is not an archive.
         """
         self._session.begin()
         store = self._session.store()

@@ -61,37 +61,37 @@ def _wrong_fields(document: Any, expected: Document) -> list[str]:
     return wrong
 
 
-def same(found: Any, expected: Any) -> bool:
+def same(value: Any, expected: Any) -> bool:
     """Equal in type too: 1 == True == 1.0 in Python, but not for readers of Zarr."""
-    if type(found) is not type(expected):
+    if type(value) is not type(expected):
         return False
     if type(expected) is list:
-        return len(found) == len(expected) and all(map(same, found, expected))
+        return len(value) == len(expected) and all(map(same, value, expected))
     if type(expected) is dict:
-        return found.keys() == expected.keys() and all(same(found[name], expected[name]) for name in expected)
-    return bool(found == expected)
+        return value.keys() == expected.keys() and all(same(value[name], expected[name]) for name in expected)
+    return bool(value == expected)
 
 
-def _same_fill_value(found: Any, expected: Any) -> bool:
+def _same_fill_value(value: Any, expected: Any) -> bool:
     """A zero may be written as 0 and as 0.0."""
     if type(expected) is list:
-        return type(found) is list and len(found) == 2 and all(map(_same_fill_value, found, expected))
-    return same(found, expected) or (type(expected) is float and type(found) is int and found == 0)
+        return type(value) is list and len(value) == 2 and all(map(_same_fill_value, value, expected))
+    return same(value, expected) or (type(expected) is float and type(value) is int and value == 0)
 
 
-def _same_attributes(found: Any, expected: Document) -> bool:
+def _same_attributes(value: Any, expected: Document) -> bool:
     """Users may add attributes; those of the archive have to stay."""
-    return type(found) is dict and all(
-        name in found and same(found[name], value) for name, value in expected.items()
+    return type(value) is dict and all(
+        name in value and same(value[name], wanted) for name, wanted in expected.items()
     )
 
 
-def _same_extension(found: Any, expected: Any) -> bool:
+def _same_extension(value: Any, expected: Any) -> bool:
     """Compare a name with its configuration, or a list of such; a default may be written or left out."""
     if type(expected) is list:
-        are_all = type(found) is list and len(found) == len(expected)
-        return are_all and all(map(_same_extension, found, expected))
-    return same(_without_defaults(found), _without_defaults(expected))
+        are_all = type(value) is list and len(value) == len(expected)
+        return are_all and all(map(_same_extension, value, expected))
+    return same(_without_defaults(value), _without_defaults(expected))
 
 
 def _without_defaults(extension: Any) -> Any:
