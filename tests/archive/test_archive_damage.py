@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ArchiveError, DamagedArchiveError
-from outgrad.storage.zarr.format import Sizes
-from outgrad.storage.zarr.verify import verify
+from outgrad.storage.zarr.format import ChunkSizes
+from outgrad.storage.zarr.verify import verify_archive
 
-SIZES = Sizes(storage_chunk=1200, table_chunk=300, share_below=0)
+SIZES = ChunkSizes(storage_chunk=1200, table_chunk=300, share_below=0)
 UNREAD = ("keys", "offsets")
 """Arrays for readers without Outgrad: it has the keys and chunk edges from the commit."""
 
@@ -50,11 +50,11 @@ def test_flipped_bits_are_never_silent(tools, rng, tmp_path, compressor):
             flipped[position // 8] ^= 1 << position % 8
             file.write_bytes(flipped)
             found = outcome(tools, path, made)
-            problems = verify(path)
+            problems = verify_archive(path)
             assert problems, f"verify missed bit {position} of {file}"
             if file.name != "zarr.json":
                 if file.parent.name not in UNREAD:
-                    assert "damaged" in found or "does not match" in found
+                    assert "corrupted" in found or "does not match" in found
                 errors += 1
             else:
                 assert found == "same"
@@ -74,7 +74,7 @@ def test_a_deleted_chunk_is_named(tools, rng, tmp_path):
         r"segments/\w+/blocks/0/gradients/positions/values/c\.4\.0\.0\.0; restore it .* `outgrad verify`",
     ):
         opened.reader.read(tools.requests_of(opened.outlines))
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk) == ("blocks/0/gradients/positions/values", 4)
     assert str(problem) == "blocks/0/gradients/positions/values, storage chunk 4, is missing"
 
@@ -89,7 +89,7 @@ def test_a_shared_chunk_names_who_needs_it(tools, rng, tmp_path):
         match=r"chunk 0 of blocks/0/values \(needed for blocks/0/values, .*, blocks/2/values and 3 more\) is",
     ):
         opened.reader.read(tools.requests_of(opened.outlines))
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk, len(problem.needed_for)) == ("shared/values/0", 0, 6)
     assert "shared/values/0, storage chunk 0, is missing (needed for blocks/0/values," in str(problem)
 
@@ -135,7 +135,7 @@ def test_every_damage_of_every_chunk_is_found(tools, rng, tmp_path, compressor):
                 continue
             file.unlink() if content is None else file.write_bytes(content)
             expected = str(file.parent.relative_to(root)), int(file.name.split(".")[1])
-            problems = verify(path)
+            problems = verify_archive(path)
             assert [(p.array, p.chunk) for p in problems] == [expected], name
             if number % 3 == 0 and file.parent.name not in UNREAD:
                 found = outcome(tools, path, made)
@@ -153,8 +153,14 @@ def test_swapped_chunks(tools, rng, tmp_path):
     shutil.move(b, a)
     shutil.move(folder / "kept", b)
     found = outcome(tools, path, made)
-    assert "storage chunk 0 of blocks/0/values is of another place or version: its checksum is not" in found
-    assert [(p.array, p.chunk) for p in verify(path)] == [("blocks/0/values", 0), ("blocks/0/values", 1)]
+    assert (
+        "storage chunk 0 of blocks/0/values belongs to another position or version: its checksum is not"
+        in found
+    )
+    assert [(p.array, p.chunk) for p in verify_archive(path)] == [
+        ("blocks/0/values", 0),
+        ("blocks/0/values", 1),
+    ]
 
 
 def test_damaged_zarr_metadata_is_found_by_verify_alone(tools, rng, tmp_path):
@@ -170,7 +176,7 @@ def test_damaged_zarr_metadata_is_found_by_verify_alone(tools, rng, tmp_path):
             whole.replace("3", "3.0"),
         ):
             file.unlink() if content is None else file.write_text(content)
-            assert [p.array for p in verify(path)] == [str(file.relative_to(path))]
+            assert [p.array for p in verify_archive(path)] == [str(file.relative_to(path))]
             assert outcome(tools, path, made) == "same"
             file.write_text(whole)
     assert len(documents) > 10
@@ -181,7 +187,7 @@ def test_a_damaged_manifest_leaves_other_checks(tools, rng, tmp_path):
     made = archive(tools, rng, path)
     next(path.glob("segments/*/checksums/c.0")).unlink()
     next(path.glob("segments/*/blocks/0/values/c.0.0.0")).write_bytes(b"damaged!")
-    assert [(p.array, p.chunk) for p in verify(path)] == [("checksums", 0), ("blocks/0/values", 0)]
+    assert [(p.array, p.chunk) for p in verify_archive(path)] == [("checksums", 0), ("blocks/0/values", 0)]
     assert "storage chunk 0 of checksums is missing" in outcome(tools, path, made)
 
 
@@ -192,10 +198,10 @@ def test_a_damaged_commit(tools, rng, tmp_path):
     commit.write_bytes(commit.read_bytes().replace(b"float64", b"float32"))
     with pytest.raises(
         DamagedArchiveError,
-        match=r"0000000001.json is damaged: its content does not match its SHA-256; restore",
+        match=r"0000000001.json: it is corrupted, its content does not match its SHA-256; restore",
     ):
         tools.open(path)
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk) == ("commits/0000000001.json", None)
 
 
@@ -204,6 +210,6 @@ def test_a_renamed_commit(tools, rng, tmp_path):
     archive(tools, rng, path)
     (path / "commits" / "0000000001.json").rename(path / "commits" / "0000000007.json")
     with pytest.raises(
-        DamagedArchiveError, match=r"0000000007.json is the commit of version 1: it was renamed"
+        DamagedArchiveError, match=r"0000000007.json: this is the commit of version 1, renamed"
     ):
         tools.open(path)

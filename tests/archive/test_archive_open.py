@@ -12,7 +12,7 @@ from outgrad.data.requests import Request
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.storage_chunks import ByteStore
 
 
@@ -113,7 +113,7 @@ def test_what_is_read_is_new_memory(tools, rng, tmp_path):
 
 def test_requests_in_any_order_and_twice(tools, rng, tmp_path):
     made = many(tools, rng, 5)
-    tools.save(tmp_path / "a.zarr", made, sizes=Sizes(storage_chunk=200))
+    tools.save(tmp_path / "a.zarr", made, sizes=ChunkSizes(storage_chunk=200))
     opened = tools.open(tmp_path / "a.zarr")
     requests = tools.requests_of(opened.outlines)
     order = [3, 0, 3, 4]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers import commit
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveError
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.storage_chunks import SegmentStore
 
 
@@ -54,7 +54,9 @@ def test_any_partition_gives_the_same_archive(tools, drawn, seed, chunk, share, 
         pieces += tools.split(one, number, cuts)
     owners = [data.draw(st.integers(0, 4), label="part") for _ in pieces]
     parts = [[piece for piece, owner in zip(pieces, owners, strict=True) if owner == n] for n in range(5)]
-    sizes = Sizes(storage_chunk=chunk, table_chunk=24, share_below=share, fine_chunk=200, whole_system=400)
+    sizes = ChunkSizes(
+        storage_chunk=chunk, table_chunk=24, share_below=share, fine_chunk=200, whole_system=400
+    )
     with tempfile.TemporaryDirectory() as folder:
         with pytest.MonkeyPatch.context() as patch:
             counted = count_writes(patch)
@@ -101,7 +103,7 @@ def test_a_chunk_shared_by_many_parts(tools, rng, tmp_path):
     one = tools.block(rng, 40)
     made = tools.model([one])
     parts = [[request] for request in tools.split(one[1], 0, range(1, 40))]
-    tools.save(tmp_path / "a.zarr", made, parts, sizes=Sizes(storage_chunk=240, share_below=0))
+    tools.save(tmp_path / "a.zarr", made, parts, sizes=ChunkSizes(storage_chunk=240, share_below=0))
     tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
 
 
@@ -116,8 +118,7 @@ def test_neighbours_of_one_part_are_written_at_once(tools, rng, tmp_path, monkey
 
 def test_what_was_not_written_is_listed(tools, rng, tmp_path):
     made = tools.typical(rng)
-    writer = tools.save(tmp_path / "a.zarr", made, sizes=Sizes(storage_chunk=100, share_below=0))
-    again = type(writer)(tmp_path / "b.zarr", made.keys, made.metadata, made.outlines)
+    again = tools.writer_of(tmp_path / "b.zarr", made)
     again.start()
     with pytest.raises(
         ArchiveError, match=r"\d storage chunk\(s\) were not written: .*values.* chunk 0.*run the writing"
@@ -130,10 +131,7 @@ def test_what_was_not_written_is_listed(tools, rng, tmp_path):
 def test_written_counts_bytes_and_drops_ends(tools, rng, tmp_path):
     one = tools.block(rng, 40)
     made = tools.model([one])
-    writer_type = type(tools.save(tmp_path / "a.zarr", made))
-    writer = writer_type(
-        tmp_path / "b.zarr", made.keys, made.metadata, made.outlines, sizes=Sizes(storage_chunk=240)
-    )
+    writer = tools.writer_of(tmp_path / "b.zarr", made, sizes=ChunkSizes(storage_chunk=240))
     writer.start()
     (first, *_) = parts = tools.split(one[1], 0, [15])
     written = writer.write([first], [type(one[1])(one[1].values[:15])])
@@ -146,9 +144,8 @@ def test_written_counts_bytes_and_drops_ends(tools, rng, tmp_path):
 
 def test_tasks_after_an_abort(tools, rng, tmp_path):
     made = tools.typical(rng)
-    writer_type = type(tools.save(tmp_path / "a.zarr", made))
-    writer = writer_type(tmp_path / "b.zarr", made.keys, made.metadata, made.outlines)
+    writer = tools.writer_of(tmp_path / "b.zarr", made)
     with pytest.raises(
-        ArchiveError, match=r"plan.json is missing or no plan .*was the save aborted, or start\(\) not"
+        ArchiveError, match=r"plan.json is missing or not a plan .*; call start\(\) first, or save again"
     ):
         writer.write(made.whole(), made.chunks)

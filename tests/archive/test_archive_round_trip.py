@@ -9,12 +9,12 @@ import zarr
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, Sizes
-from outgrad.storage.zarr.verify import verify
-from outgrad.storage.zarr.writer import ZarrWriter
+from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, ChunkOptions, ChunkSizes
+from outgrad.storage.zarr.layout import Contents, lay_out
+from outgrad.storage.zarr.verify import verify_archive
 
-SMALL = Sizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
-SHARED = Sizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
+SMALL = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
+SHARED = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))
@@ -27,12 +27,12 @@ def test_every_dtype(tools, rng, tmp_path, dtype):
 
 
 @pytest.mark.parametrize("compressor", sorted(COMPRESSORS))
-@pytest.mark.parametrize("sizes", [SMALL, SHARED, Sizes()], ids=["own", "shared", "default"])
+@pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
 def test_every_compressor_and_layout(tools, rng, tmp_path, compressor, sizes):
     made = tools.typical(rng, blocks=4)
     tools.save(tmp_path / "a.zarr", made, sizes=sizes, compressor=compressor)
     tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 def test_unknown_compressor(tools, rng, tmp_path):
@@ -54,7 +54,7 @@ def test_empty_blocks_and_gradients(tools, rng, tmp_path, sizes):
     made = tools.model(blocks)
     tools.save(tmp_path / "a.zarr", made, sizes=sizes)
     tools.assert_same(tools.open(tmp_path / "a.zarr"), made)
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 def test_no_blocks(tools, tmp_path):
@@ -111,7 +111,7 @@ def test_any_text_is_a_gradient_parameter(tools, rng, tmp_path):
     np.testing.assert_array_equal(group["%7Aarr.json/values"][:], one[1].gradients["zarr.json"].values)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, SHARED, Sizes()], ids=["own", "shared", "default"])
+@pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
 def test_plain_zarr_reads_every_array(tools, rng, tmp_path, sizes):
     made = tools.typical(rng, blocks=4)
     tools.save(tmp_path / "a.zarr", made, sizes=sizes)
@@ -248,7 +248,7 @@ def test_dtypes_that_cannot_be_stored(tools, rng, tmp_path, dtype):
     with pytest.raises(
         ValidationError, match=r"blocks/0/values has dtype .*, which an archive cannot hold; convert"
     ):
-        ZarrWriter(tmp_path / "a.zarr", Labels.range("n", 1), [metadata], [outline])
+        lay_out(Contents(Labels.range("n", 1), [metadata], [outline]), ChunkOptions())
 
 
 def test_big_endian_values_are_stored_little_endian(tools, rng, tmp_path):
@@ -261,7 +261,7 @@ def test_big_endian_values_are_stored_little_endian(tools, rng, tmp_path):
 
 
 def test_sourced_labels_are_copied_in_slices(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", 7)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", 7)
     made = tools.typical(rng)
     tools.save(tmp_path / "a.zarr", made, sizes=SMALL)
     opened = tools.open(tmp_path / "a.zarr")

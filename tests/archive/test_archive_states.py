@@ -22,15 +22,14 @@ from outgrad.errors import (
 from outgrad.storage import files
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import Sizes
-from outgrad.storage.zarr.writer import ZarrWriter
+from outgrad.storage.zarr.format import ChunkSizes
 
-SIZES = Sizes(storage_chunk=200, share_below=0)
+SIZES = ChunkSizes(storage_chunk=200, share_below=0)
 
 
-def begin(made, path, **options):
+def begin(tools, made, path, **options):
     options.setdefault("durable", False)
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, sizes=SIZES, **options)
+    writer = tools.writer_of(path, made, sizes=SIZES, **options)
     writer.start()
     return writer
 
@@ -66,16 +65,16 @@ def test_no_archive(tools, tmp_path, rng, name):
             (path / "zarr.json").write_text('{"zarr_format":3,"node_type":"group","attributes":{}}')
     before = names_below(path)
     with pytest.raises(
-        NotAnArchiveError, match=r"no Outgrad archive, it has no file commits/0000000001.json; check"
+        NotAnArchiveError, match=r"not an Outgrad archive, it has no file commits/0000000001.json; check"
     ):
         tools.open(path)
     made = tools.typical(rng)
     with pytest.raises(
         ArchiveExistsError, match="the path exists; choose another one, or pass overwrite=True"
     ):
-        begin(made, path)
+        begin(tools, made, path)
     with pytest.raises(NotAnArchiveError, match="overwrite=True replaces only archives; remove it yourself"):
-        begin(made, path, overwrite=True)
+        begin(tools, made, path, overwrite=True)
     assert names_below(path) == before
 
 
@@ -83,7 +82,7 @@ def test_other_json_in_commits(tools, tmp_path):
     path = tmp_path / "a.zarr"
     (path / "commits").mkdir(parents=True)
     for body, text in [
-        (b"{}", "has no field 'format'"),
+        (b"{}", "missing required field `format`"),
         (b'{"format":"other","format_version":1}', "has format 'other'"),
     ]:
         write_commit(path, 1, body)
@@ -99,13 +98,13 @@ def write_commit(path, version, body):
 def test_an_unfinished_archive(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
-    writer = begin(made, path)
+    writer = begin(tools, made, path)
     with pytest.raises(
         UnfinishedArchiveError, match=r"never finished: .*; save it again with overwrite=True"
     ):
         tools.open(path)
     with pytest.raises(ArchiveExistsError, match="another writer is at work there, and has not"):
-        begin(made, path)
+        begin(tools, made, path)
     tools.save(path, made, overwrite=True)
     tools.assert_same(tools.open(path), made)
     assert len(list((path / "segments").glob("*/"))) == 2, "the other writer is still at work"
@@ -117,7 +116,7 @@ def test_an_unfinished_archive(tools, rng, tmp_path):
 def test_what_a_dead_writer_left_is_no_obstacle(tools, rng, tmp_path, monkeypatch):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
-    begin(made, path)
+    begin(tools, made, path)
     monkeypatch.setattr("outgrad.storage.leases._at_work", set())
     tools.save(path, made)
     tools.assert_same(tools.open(path), made)
@@ -147,7 +146,7 @@ def test_several_segments_need_a_later_release(tools, rng, tmp_path):
 
 def test_nothing_is_visible_before_the_commit_and_abort_removes_all(tools, rng, tmp_path):
     path = tmp_path / "deep" / "a.zarr"
-    writer = begin(tools.typical(rng), path)
+    writer = begin(tools, tools.typical(rng), path)
     assert path.exists()
     writer.abort()
     assert not path.exists()
@@ -157,10 +156,10 @@ def test_nothing_is_visible_before_the_commit_and_abort_removes_all(tools, rng, 
 def test_abort_of_what_was_not_begun_touches_nothing(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines)
+    writer = tools.writer_of(path, made)
     tools.save(path, made)
     with pytest.raises(ArchiveExistsError, match=r"save .*a.zarr: the path exists"):
-        ZarrWriter(path, made.keys, made.metadata, made.outlines)
+        tools.writer_of(path, made)
     with pytest.raises(ArchiveExistsError, match=r"save .*a.zarr: the path exists"):
         writer.start()
     writer.abort()
@@ -184,7 +183,7 @@ def test_overwriting_keeps_the_old_archive_until_the_new_one_is_whole(tools, rng
     tools.save(path, old, sizes=SIZES)
     before = names_below(path)
     opened = tools.open(path)
-    writer = begin(new, path, overwrite=True)
+    writer = begin(tools, new, path, overwrite=True)
     tools.assert_same(tools.open(path), old)
     if ending == "abort":
         writer.abort()
@@ -237,7 +236,7 @@ def test_two_writers_one_commits(tools, rng, tmp_path, others):
     path = tmp_path / "a.zarr"
     first, second = tools.typical(rng, 2), tools.typical(rng, 3)
     tools.save(path, first)
-    slow = begin(second, path, overwrite=True)
+    slow = begin(tools, second, path, overwrite=True)
     written = [slow.write(second.whole(), second.chunks)]
     for _ in range(others):
         tools.save(path, first, overwrite=True)
@@ -255,9 +254,9 @@ def test_a_writer_whose_segment_was_removed(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
     tools.save(path, made)
-    slow = begin(made, path, overwrite=True)
-    shutil.rmtree(path / "segments" / slow._draft.segment_name)
-    with pytest.raises(ArchiveError, match=r"plan.json is missing or no plan"):
+    slow = begin(tools, made, path, overwrite=True)
+    shutil.rmtree(path / "segments" / slow._session.segment_name)
+    with pytest.raises(ArchiveError, match=r"plan.json is missing or not a plan"):
         slow.write(made.whole(), made.chunks)
     slow.abort()
     tools.assert_same(tools.open(path), made)
@@ -267,9 +266,9 @@ def test_a_writer_one_of_whose_files_was_removed(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     made = tools.typical(rng)
     tools.save(path, made)
-    slow = begin(made, path, overwrite=True)
+    slow = begin(tools, made, path, overwrite=True)
     receipts = [slow.write(made.whole(), made.chunks)]
-    lost = sorted((path / "segments" / slow._draft.segment_name).rglob("c.*"))[0]
+    lost = sorted((path / "segments" / slow._session.segment_name).rglob("c.*"))[0]
     lost.unlink()
     with pytest.raises(ArchiveError, match=r"1 file\(s\) that were written are gone, somebody"):
         commit(slow, receipts)
@@ -329,14 +328,14 @@ def test_a_full_disk_leaves_the_old_archive(tools, rng, tmp_path, monkeypatch, s
     path = tmp_path / "a.zarr"
     old, new = tools.typical(rng, 2), tools.typical(rng, 3)
     tools.save(path, old, sizes=SIZES)
-    writer = ZarrWriter(path, new.keys, new.metadata, new.outlines, overwrite=True, sizes=SIZES)
+    writer = tools.writer_of(path, new, overwrite=True, sizes=SIZES)
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     targets = {
         "tables": "outgrad.storage.zarr.storage_chunks.ByteStore.put",
-        "write": "outgrad.storage.zarr.writer.left_over",
+        "write": "outgrad.storage.zarr.writer.shared_ends",
         "documents": "outgrad.storage.zarr.save_session.serialize",
         "commit": "outgrad.storage.files.os.fsync",
     }
@@ -363,7 +362,7 @@ def test_a_full_disk_at_the_first_step_leaves_nothing(tools, rng, tmp_path, monk
     made = tools.typical(rng)
     monkeypatch.setattr("outgrad.storage.files.write_new", full)
     with pytest.raises(OSError, match="No space left on device"):
-        begin(made, tmp_path / "deep" / "a.zarr")
+        begin(tools, made, tmp_path / "deep" / "a.zarr")
     assert not (tmp_path / "deep").exists()
 
 
@@ -371,7 +370,7 @@ def test_an_empty_folder_is_a_place_for_an_archive(tools, rng, tmp_path):
     path = tmp_path / "a.zarr"
     path.mkdir()
     made = tools.typical(rng)
-    writer = begin(made, path)
+    writer = begin(tools, made, path)
     writer.abort()
     assert list(path.iterdir()) == []
     tools.save(path, made)
@@ -387,7 +386,7 @@ def test_nothing_is_written_or_removed_through_a_link_in_an_archive(tools, rng, 
     (path / name).symlink_to(elsewhere)
     before = names_below(elsewhere)
     with pytest.raises(ArchiveError, match=f"{name} is a link; nothing is written or removed through links"):
-        begin(made, path, overwrite=True)
+        begin(tools, made, path, overwrite=True)
     assert names_below(elsewhere) == before
     tools.assert_same(tools.open(path), made)
 

@@ -11,11 +11,11 @@ from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
 from outgrad.storage.zarr.appended_blocks import GrowingBlock
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.repeated_rows import row_hashes
-from outgrad.storage.zarr.verify import verify
+from outgrad.storage.zarr.verify import verify_archive
 
-SIZES = Sizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
+SIZES = ChunkSizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
 
 
 def piece_of(metadata, chunk, request):
@@ -48,14 +48,14 @@ def stream(tools, path, made, cuts, **options):
 
 
 @pytest.mark.parametrize("cuts", [(), (5,), (1, 2, 3, 20), (7, 7, 19)])
-@pytest.mark.parametrize("sizes", [SIZES, Sizes()], ids=["small", "default"])
+@pytest.mark.parametrize("sizes", [SIZES, ChunkSizes()], ids=["small", "default"])
 def test_pieces_become_one_map(tools, rng, tmp_path, cuts, sizes):
     made = tools.typical(rng)
     stream(tools, tmp_path / "a.zarr", made, cuts, sizes=sizes, info={"units": "eV"})
     opened = tools.open(tmp_path / "a.zarr")
     tools.assert_same(opened, made)
     assert (opened.kind, opened.info) == ("map", {"units": "eV"})
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 @given(st.integers(0, 2**16), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([40, 300, 5000]))
@@ -64,7 +64,11 @@ def test_any_pieces(tools, tmp_path_factory, seed, cuts, chunk):
     made = tools.typical(np.random.default_rng(seed), blocks=2, samples=40)
     path = tmp_path_factory.mktemp("pieces") / "a.zarr"
     stream(
-        tools, path, made, [min(cut, 40) for cut in cuts], sizes=Sizes(storage_chunk=chunk, fine_chunk=500)
+        tools,
+        path,
+        made,
+        [min(cut, 40) for cut in cuts],
+        sizes=ChunkSizes(storage_chunk=chunk, fine_chunk=500),
     )
     tools.assert_same(tools.open(path), made)
 
@@ -161,12 +165,12 @@ def other(tools, rng, what):
     [
         (
             "components",
-            "blocks/0 has other sample names, components, properties or gradients than in the pieces",
+            "blocks/0 has other sample names, components, properties or gradients than in the maps",
         ),
         ("gradients", "blocks/0 has other sample names, components, properties or gradients"),
         (
             "dtype",
-            r"blocks/0 has dtype float32, and float64 in the pieces before; convert this piece with \.to",
+            r"blocks/0 has dtype float32, and float64 in the maps before; convert this map with \.to",
         ),
         ("shape", r"blocks/0 has values of shape \(3, 2, 3\)"),
         ("gradient shape", r"blocks/0/gradients/positions has values of shape \(4, 3, 2, 3\)"),
@@ -198,7 +202,7 @@ def test_blocks_and_keys_that_do_not_fit(tools, rng, tmp_path):
 
 
 def test_too_many_rows_for_labels(tools, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("outgrad.storage.zarr.appended_blocks._LAST_ROW", 25)
+    monkeypatch.setattr("outgrad.storage.zarr.appended_blocks.MAXIMUM_PARENT_ROWS", 25)
     made = tools.typical(rng)
     with pytest.raises(
         ValidationError, match=r"parent of blocks/0/gradients/positions/gradients/strain has more than"

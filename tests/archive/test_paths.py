@@ -297,8 +297,8 @@ NOT_READ: list[tuple[Any, type[Exception], str]] = [
     ("file:///nonexistent/h.zarr", ArchiveNotFoundError, " /nonexistent/h.zarr: there is nothing"),
     ("s3_copy:h.zarr", ArchiveNotFoundError, "there is nothing at this path"),
     ("/dev/null", NotAnArchiveError, "this is a device"),
-    (".", NotAnArchiveError, "no Outgrad archive"),
-    ("/", NotAnArchiveError, "no Outgrad archive"),
+    (".", NotAnArchiveError, "not an Outgrad archive"),
+    ("/", NotAnArchiveError, "not an Outgrad archive"),
     ("whole.mts/h.zarr", PathAccessError, "one of its folders is a file; check the path"),
 ]
 

@@ -55,7 +55,7 @@ def test_consolidated_metadata_that_lie(tmp_path, place, value):
     edit(path / "zarr.json", lambda d: d["consolidated_metadata"]["metadata"][name].update({place: value}))
     (problem,) = og.verify(path)
     assert problem == (
-        f"zarr.json is damaged: it does not say what the commit says: consolidated_metadata of {name}"
+        f"zarr.json is corrupted: it does not say what the commit says: consolidated_metadata of {name}"
     )
 
 
@@ -109,7 +109,7 @@ def test_what_readers_of_zarr_would_get_wrong(tmp_path, name):
     path = make(tmp_path / "a.zarr")
     file = values_document(path)
     edit(file, WRONG[name])
-    expected = f"{file.relative_to(path)} is damaged: it does not say what the commit says: {name}"
+    expected = f"{file.relative_to(path)} is corrupted: it does not say what the commit says: {name}"
     assert og.verify(path) == [expected]
 
 
@@ -131,7 +131,7 @@ def test_what_is_no_document(tmp_path, raw):
         whole = file.read_bytes()
         file.write_bytes(raw)
         (problem,) = og.verify(path)
-        assert problem.startswith(f"{file.relative_to(path)} is damaged: it ")
+        assert problem.startswith(f"{file.relative_to(path)} is corrupted: it ")
         file.write_bytes(whole)
     assert og.verify(path) == []
 

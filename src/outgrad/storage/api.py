@@ -21,7 +21,7 @@ from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import left_over, remove_left_over
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify as verify_archive
+from outgrad.storage.zarr.verify import verify_archive
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 

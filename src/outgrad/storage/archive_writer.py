@@ -23,12 +23,12 @@ from outgrad.ops.shift import shift_dimension
 from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import publish_all
-from outgrad.storage.zarr.appended_blocks import GrownArrays, Target
+from outgrad.storage.zarr.appended_blocks import GrownArrays, RowSinks
 from outgrad.storage.zarr.appended_maps import GrowingMap
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Sizes, find_compressor
-from outgrad.storage.zarr.layout import Tables, lay_out_tables
-from outgrad.storage.zarr.save_session import Description, Draft, chunk_checksums
-from outgrad.storage.zarr.segment import numbered, write_segment
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ChunkOptions, ChunkSizes, find_compressor
+from outgrad.storage.zarr.layout import Contents, Tables, lay_out_tables
+from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_checksums
+from outgrad.storage.zarr.segment import numbered_checksums, write_segment
 from outgrad.tensor.map import TensorMap
 
 
@@ -51,7 +51,7 @@ class ArchiveWriter:
         How chunks are compressed; all are checksummed.
     provenance : dict
         How the data were made: any JSON object.
-    sizes : Sizes
+    sizes : ChunkSizes
         Sizes of chunks, in bytes.
     durable : bool, optional
         Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut;
@@ -73,25 +73,24 @@ class ArchiveWriter:
         info: dict[str, str] | None = None,
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
-        sizes: Sizes | None = None,
+        sizes: ChunkSizes | None = None,
         durable: bool | None = None,
     ) -> None:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
-        self._sizes = sizes or Sizes()
-        self._compressor = find_compressor(compressor)
+        self._options = ChunkOptions(sizes or ChunkSizes(), find_compressor(compressor))
         local = local_path("write", path)
         check_suffix("write", local, (ZARR_SUFFIX,))
         with reaching("write", local):
             target = target_path("write", local)
-            self._draft = Draft(target, overwrite=overwrite, durable=config.durable(durable))
+            self._session = SaveSession(target, overwrite=overwrite, durable=config.durable(durable))
         # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
-        weakref.finalize(self, _give_up, self._draft, self._stopping)
+        weakref.finalize(self, _give_up, self._session, self._stopping)
         self._stopping.enter_context(stopping_cleanly())
         with reaching("write", local):
-            self._draft.begin()
-        self._target = Target(self._draft.store(), self._sizes, self._compressor)
-        self._growing = GrowingMap(self._target)
+            self._session.begin()
+        self._sinks = RowSinks(self._session.store(), self._options)
+        self._growing = GrowingMap(self._sinks)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +104,7 @@ class ArchiveWriter:
         if kind is None:
             self.close()
             return
-        self._draft.abort()
+        self._session.abort()
         self._stopping.__exit__(kind, error, trace)
 
     def append(self, tensor: TensorMap, *, shift: Mapping[str, int] | None = None) -> None:
@@ -177,8 +176,8 @@ class ArchiveWriter:
         self._growing.append(keys, parts, chunks)
 
     def _require_open(self) -> None:
-        if not self._draft.is_open:
-            raise ValidationError(f"append: the writer of {self._draft.root} is closed; begin another one")
+        if not self._session.is_open:
+            raise ValidationError(f"append: the writer of {self._session.root} is closed; begin another one")
 
     def close(self) -> None:
         """Write what is left, and make the archive visible.
@@ -192,7 +191,7 @@ class ArchiveWriter:
             try:
                 self._close()
             except BaseException:
-                self._draft.abort()
+                self._session.abort()
                 raise
 
     def _close(self) -> None:
@@ -200,32 +199,33 @@ class ArchiveWriter:
         names, blocks = self._growing.names, self._growing.blocks
         if names is None:
             raise ValidationError(
-                f"write {self._draft.root}: nothing was appended; append at least one map, which may be empty"
+                f"write {self._session.root}: nothing was appended; append at least one map, "
+                "which may be empty"
             )
         values = np.array(list(blocks), dtype=np.int32).reshape(-1, len(names))
         keys = Labels(names, values)
-        grown = GrownArrays(self._target.store)
+        grown = GrownArrays(self._sinks.store)
         closed = [grown.close(block) for block in blocks.values()]
         metadata, outlines = [block for block, _ in closed], [outline for _, outline in closed]
         tables = Tables()
         tables.number(keys, "keys")
-        for samples, place in grown.sample_places:
-            tables.add_stored(samples, place)
-        settings = self._sizes, self._compressor
-        layout = lay_out_tables(tables, metadata, grown.arrays, grown.value_places, *settings)
-        store, name = self._target.store, self._draft.segment_name
-        segment, checksums = write_segment(store, name, "map", layout, metadata, outlines, *settings)
+        for samples, first in grown.samples:
+            tables.add_written(samples, first)
+        layout = lay_out_tables(tables, metadata, grown.arrays, grown.values, self._options)
+        store, name = self._sinks.store, self._session.segment_name
+        contents = Contents(keys, metadata, outlines)
+        segment, checksums = write_segment(store, name, "map", layout, contents, self._options)
         for number, array_checksums in enumerate(grown.checksums):
-            checksums.update(numbered(number, array_checksums))
-        everything = chunk_checksums(self._draft.root, segment, checksums)
-        self._draft.prepare(self._description, segment, everything, self._sizes)
-        publish_all([self._draft])
+            checksums.update(numbered_checksums(number, array_checksums))
+        everything = chunk_checksums(self._session.root, segment, checksums)
+        self._session.prepare(self._description, segment, everything, self._options.sizes)
+        publish_all([self._session])
 
     def abort(self) -> None:
         """Remove what was written; an archive that was there before stays."""
-        _give_up(self._draft, self._stopping)
+        _give_up(self._session, self._stopping)
 
 
-def _give_up(draft: Draft, stopping: ExitStack) -> None:
+def _give_up(session: SaveSession, stopping: ExitStack) -> None:
     with stopping:
-        draft.abort()
+        session.abort()

@@ -34,7 +34,9 @@ from outgrad.storage.paths import (
 )
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Kind
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ArchiveKind, ChunkOptions, find_compressor
+from outgrad.storage.zarr.layout import Contents
+from outgrad.storage.zarr.save_session import Description
 from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -66,7 +68,7 @@ class SaveRequest:
     def writer(self, metadata: Sequence[BlockMetadata], outlines: Sequence[Outline]) -> Writer:
         """Choose the writer of the format; it refuses a target that exists."""
         data = self.data
-        kind: Kind = "block"
+        kind: ArchiveKind = "block"
         keys, info = Labels.single(), dict[str, str]()
         if isinstance(data, Labels):
             kind, keys = "labels", data
@@ -75,14 +77,10 @@ class SaveRequest:
         if self.is_archive:
             return ZarrWriter(
                 self.target,
-                keys,
-                metadata,
-                outlines,
-                info=info,
+                Contents(keys, metadata, outlines),
+                Description(kind, info, dict(self.provenance or {})),
+                ChunkOptions(compressor=find_compressor(self.compressor)),
                 overwrite=self.overwrite,
-                kind=kind,
-                compressor=self.compressor,
-                provenance=self.provenance,
                 durable=self.durable,
             )
         if isinstance(data, Labels):
