@@ -2,8 +2,8 @@
 Larger than memory
 ==================
 
-This tutorial converts a metatensor file to an archive, applies two operations, and writes the results to disk. It
-uses five molecules, so it runs in a second. Data larger than memory need no changes, apart from the chunk size.
+This tutorial converts a metatensor file to an archive, applies two operations, and writes the results to
+disk. It uses five molecules and runs in a second. Data larger than memory only need larger chunks.
 """
 
 import tempfile
