@@ -3,8 +3,9 @@ Managing gradients
 ==================
 
 A descriptor of an atomic environment changes when the atoms move. Forces and stresses need this derivative,
-so Outgrad stores it together with the values, as metatensor does: explicitly, row by row, and only where it is
-not zero. This tutorial inspects such gradients, first in memory and then out of core, and computes with them.
+so Outgrad stores it together with the values, as metatensor does: explicitly, row by row, and only where it
+is not zero. This tutorial inspects such gradients, first in memory and then out of core, and computes with
+them.
 
 It uses two small files from the repository, with descriptors of a few molecules and their gradients with
 respect to the positions of the atoms. The script works with metatensor's ``.mts`` and ``.npz`` files as well
