@@ -12,7 +12,7 @@ import pytest
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, TensorMap, errors
-from outgrad.ops.operands import block_twin, twin_name
+from outgrad.ops.twins import block_twin, twin_name
 from outgrad.testing import Parameter, random_block
 
 BLOCK = random_block(

@@ -28,7 +28,7 @@ FORMS: dict[str, Callable[[TensorMap], Any]] = {
 def changed(path: tuple[str, ...], block: int, by: float = 1.0) -> TensorMap:
     """The map of seed 0 with one number changed."""
     map = operand(0, parameters=CLOSED, sparsity=1.0)
-    array = map._blocks().chunk(block).at(path).values
+    array = map._blocks().chunks[block].at(path).values
     array.flat[-1] += by
     return map
 

@@ -61,7 +61,7 @@ def test_tasks_do_not_use_the_old_data(name: str) -> None:
         made = getattr(og, name)(source)
     assert set(made.__dask_graph__()).isdisjoint(source.__dask_graph__())
     assert len(made.__dask_graph__()) == len(source.__dask_keys__())
-    assert made._blocks().lazy.parts == source._blocks().lazy.parts
+    assert made._blocks().to_compute.parts == source._blocks().to_compute.parts
     assert [block.chunks for block in made] == [block.chunks for block in source]
     check_layout(made)
 

@@ -60,7 +60,7 @@ def assert_agree(a: TensorMap, b: TensorMap) -> None:
     """Values and gradients agree; a row that only one of them has is zero."""
     difference = og.subtract(a, b)._blocks()
     for number in range(len(difference)):
-        for _, chunk in difference.chunk(number).walk():
+        for _, chunk in difference.chunks[number].walk():
             np.testing.assert_allclose(chunk.values, 0, atol=1e-7)
 
 

@@ -361,7 +361,7 @@ def test_results_have_several_chunks(name: str, sort: bool, target: int) -> None
         result = getattr(map.chunk(), name)("b", sort_samples=sort, fill_value=np.nan)
     check_layout(result)
     assert_identical(result, expected)
-    for outline in result._blocks().lazy.outlines:
+    for outline in result._blocks().to_compute.outlines:
         row = outline.nbytes / outline.shape[0]
         assert outline.chunk_count > 10
         assert (outline.chunk_bytes <= target + 20 * row).all()

@@ -150,7 +150,7 @@ def test_sorted_blocks_cost_no_task() -> None:
     lazy = cut_at(map, ONE_ROW)
     result = og.sort(lazy, "samples")
     kept = set(result.__dask_keys__()) & set(lazy.__dask_keys__())
-    blocks = lazy._blocks().lazy
+    blocks = lazy._blocks().to_compute
     assert kept == {key for key, part in zip(blocks.keys, blocks.parts, strict=True) if part[0].block != 1}
     assert len(set(result.__dask_graph__()) - set(lazy.__dask_graph__())) == 1
     check_everything(result, og.sort(map, "samples"))

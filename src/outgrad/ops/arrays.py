@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
-
-from outgrad.data.chunk import Chunk
-from outgrad.engine.content import Blocks
-from outgrad.gradients.apply import map_arrays
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.ops.operands import T, block_twin, content, like
-
-CONTIGUOUS = "make_contiguous"
+from outgrad.engine import convert
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
 
 def is_contiguous(tensor: T) -> bool:
@@ -38,10 +31,7 @@ def is_contiguous(tensor: T) -> bool:
     >>> og.is_contiguous(og.block_from_array(np.ones((2, 3)).T))
     False
     """
-    blocks = content("is_contiguous", "tensor", tensor)
-    if isinstance(blocks.data, LazyBlocks):
-        return _made_contiguous(blocks.data)
-    return all(below.values.flags.c_contiguous for chunk in blocks.data for _, below in chunk.walk())
+    return convert.is_contiguous(content("is_contiguous", "tensor", tensor))
 
 
 def make_contiguous(tensor: T) -> T:
@@ -66,21 +56,7 @@ def make_contiguous(tensor: T) -> T:
     >>> block.values.flags.c_contiguous
     True
     """
-    blocks = content("make_contiguous", "tensor", tensor)
-    data = blocks.data
-    if not isinstance(data, LazyBlocks):
-        return like(tensor, Blocks(blocks.metadata, tuple(_contiguous(list(data)))))
-    if not _made_contiguous(data):
-        data = rowwise(CONTIGUOUS, _contiguous, [()] * len(data.parts), [data], data.outlines)
-    return like(tensor, Blocks(blocks.metadata, data))
-
-
-def _made_contiguous(data: LazyBlocks) -> bool:
-    return all(isinstance(key, tuple) and str(key[0]).startswith(f"{CONTIGUOUS}-") for key in data.keys)
-
-
-def _contiguous(chunks: list[Chunk]) -> list[Chunk]:
-    return [map_arrays(chunk, np.ascontiguousarray) for chunk in chunks]
+    return like(tensor, convert.contiguous(content("make_contiguous", "tensor", tensor)))
 
 
 def detach(tensor: T) -> T:

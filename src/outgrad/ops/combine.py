@@ -11,11 +11,11 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
-from outgrad.engine.joining import behind
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.graph.collection import Texts
 from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import unite
@@ -185,8 +185,8 @@ def _check_word(call: str, argument: str, given: Any, words: Sequence[str]) -> N
         raise ValidationError(f"{call}: {argument} must be one of {list(words)}, got {given!r}")
 
 
-def _common_info(tensors: Sequence[TensorMap]) -> dict[str, str]:
-    infos = [tensor.info() for tensor in tensors]
+def _common_info(tensors: Sequence[TensorMap]) -> Texts:
+    infos = [tensor._info for tensor in tensors]
     found = {key: value for info in reversed(infos) for key, value in info.items()}
     return {
         key: value for key, value in found.items() if all(info.get(key, value) == value for info in infos)
@@ -233,7 +233,7 @@ def _join_keys(inputs: _Inputs, keys: Sequence[Labels], add_dimension: str | Non
         check_same_names("join", inputs.heads[0], head)
     if not inputs.heads:
         return labels, inputs.contents[0]
-    return labels, behind([converted(content, inputs.dtype, None, None) for content in inputs.contents])
+    return labels, concatenated([converted(content, inputs.dtype, None, None) for content in inputs.contents])
 
 
 # ---- samples and properties ----
@@ -241,7 +241,7 @@ def _join(inputs: _Inputs, groups: Sequence[Group], axis: str, add_dimension: st
     same = ("components", "properties") if axis == "samples" else ("samples", "components")
     _check_groups(inputs, groups, axis, same)
     if not groups:
-        return next((c for c in inputs.contents if c.lazy is not None), inputs.contents[0]).select([])
+        return leading(inputs.contents).select([])
     renumbered = axis == "properties" and _property_names_differ(inputs, add_dimension)
     sources: list[tuple[Blocks, int]] = []
     targets = []

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.compare.chunks import Tolerance, difference
-from outgrad.engine.compare.graph import first_difference
+from outgrad.engine.compare.blocks import first_difference
+from outgrad.engine.compare.chunks import Tolerance
 from outgrad.engine.content import Blocks, alike
 from outgrad.errors import NotEqualError
-from outgrad.ops.operands import T, block_twin, pair
+from outgrad.ops.operands import T, pair
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import GradientPath
@@ -270,7 +271,8 @@ def _compare(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verd
     first, second = _pair(call, tensor_1, tensor_2)
     _compare_shapes(tensor_1, first, second)
     _compare_metadata(call, tensor_1, first, second, AXES, True)
-    found = _first_difference(alike([first, second]), tolerance)
+    first, second = alike([first, second])
+    found = first_difference(first, second, tolerance)
     if found is not None:
         number, path = found
         below = f"{_below(path)} " if path else ""
@@ -283,17 +285,6 @@ def _compare_shapes(tensor: Any, first: Blocks, second: Blocks) -> None:
             raise NotEqualError(
                 f"{_where(tensor, number)}values shapes are different, {a.shape} and {b.shape}"
             )
-
-
-def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, GradientPath] | None:
-    first, second = operands
-    if first.lazy is not None and second.lazy is not None:
-        return first_difference(first.lazy, second.lazy, tolerance)
-    for number in range(len(first)):
-        path = difference(first.chunk(number), second.chunk(number), tolerance)
-        if path is not None:
-            return number, path
-    return None
 
 
 equal_metadata_block = block_twin(equal_metadata)

@@ -10,7 +10,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import SUM_COMPONENTS
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 
 def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:

@@ -9,10 +9,11 @@ import numpy as np
 
 from outgrad.data.chunk import Array
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.create import Fill, Space, fresh
+from outgrad.engine.create import Fill, Space, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
 Gradients = str | Sequence[str] | None
 
@@ -168,7 +169,7 @@ def _made(call: str, fill: Fill, tensor: T, gradients: Gradients, requires_grad:
     warn_requires_grad(call, requires_grad, stacklevel=4)
     names = None if gradients is None else names_of(call, "gradients", gradients)
     metadata = [_chosen(call, own, names) for own in blocks.metadata]
-    return like(tensor, fresh(call, fill, metadata, blocks))
+    return like(tensor, create(blocks, call, fill, metadata))
 
 
 def _chosen(call: str, metadata: BlockMetadata, names: Sequence[str] | None) -> BlockMetadata:

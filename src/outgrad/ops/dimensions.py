@@ -315,7 +315,7 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
     names = {c.names[0]: None for m in blocks.metadata for _, below in m.walk() for c in below.components}
     if len(blocks):
         _check_known("rename_dimension", "components", old, list(names))
-    return like(tensor, Blocks(tuple(m.map(renamed) for m in blocks.metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(m.map(renamed) for m in blocks.metadata)))
 
 
 # ---- what all of them share ----
@@ -338,12 +338,12 @@ def _changed(
             raise ValidationError(
                 f"{call}: axis is 'keys', but a block has no keys; choose 'samples' or 'properties'"
             )
-        return TensorMap._of(change(0, tensor.keys), blocks, tensor.info())
+        return TensorMap._of(change(0, tensor.keys), blocks, tensor._info)
     replaced = _samples if axis == "samples" else _properties
     metadata = [
         replaced(m, change(number, getattr(m, axis)), below) for number, m in enumerate(blocks.metadata)
     ]
-    return like(tensor, Blocks(tuple(metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(metadata)))
 
 
 def _samples(

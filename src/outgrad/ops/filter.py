@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.engine.convert import copied
 from outgrad.labels.labels import Labels
 from outgrad.tensor.map import TensorMap
 
@@ -138,4 +137,4 @@ def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], co
     keys = tensor.keys
     if not np.array_equal(places, np.arange(len(keys))):
         keys = Labels(keys.names, keys.values[places], assume_unique=True)
-    return TensorMap._of(keys, copied(content) if copy else content, tensor.info())
+    return TensorMap._of(keys, content.copied() if copy else content, tensor._info)

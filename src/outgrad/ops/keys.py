@@ -20,7 +20,8 @@ from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import Index, beside, distinct_rows, members, product, unite
 from outgrad.labels.tables import find_rows, is_sorted_rows
-from outgrad.ops.operands import T, block_twin, content, is_number, like, names_of
+from outgrad.ops.operands import T, content, is_number, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 
 Names = str | Sequence[str]
@@ -254,7 +255,7 @@ class _Plan:
         blocks = self.tensor._blocks()
         inputs = [(blocks, number) for number in range(len(blocks))]
         targets = [self._target(own) for own in groups]
-        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor.info())
+        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor._info)
 
     def _groups(self) -> tuple[Labels, list[Index]]:
         """The new keys, and the blocks of each, in the order of the keys."""

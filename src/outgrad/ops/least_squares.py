@@ -7,13 +7,10 @@ from math import prod
 
 import numpy as np
 
-from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, alike, notes, with_tables
-from outgrad.engine.map.blocks import lazy_of
-from outgrad.engine.solve.chunks import System, factored, solved
-from outgrad.engine.solve.graph import solve_blocks
+from outgrad.engine.content import Blocks, alike
+from outgrad.engine.solve.blocks import solve_systems
+from outgrad.engine.solve.chunks import System
 from outgrad.errors import ValidationError
 from outgrad.ops.operands import T, check_labels, is_number, like, pair
 from outgrad.tensor.map import TensorMap
@@ -56,8 +53,8 @@ def lstsq(X: T, Y: T, rcond: float | None, driver: str | None = None) -> T:
 
         The entry ``"lstsq"`` of the ``info`` of a map is a JSON list with one item per block: the number of
         ``"equations"``, their ``"rank"``, the ``"condition"`` (the ratio of the largest to the smallest
-        singular value used) and the ``"residual"`` (a norm). For lazy maps it is added when the result is
-        computed.
+        singular value used) and the ``"residual"`` (a norm). For lazy maps it is there once the result,
+        or what is made of it, is computed or saved.
 
     Raises
     ------
@@ -167,23 +164,10 @@ def _check_square(metadata: BlockMetadata, where: str) -> None:
 
 def _solved(call: str, X: T, operands: Sequence[Blocks], rcond: float | None) -> T:
     x, y = alike(operands)
-    metadata = tuple(
-        BlockMetadata(b.properties, (), a.properties) for a, b in zip(x.metadata, y.metadata, strict=True)
-    )
     systems = [_system(call, x, y, number, rcond) for number in range(len(x))]
-    if x.lazy is not None:
-        cuts = tuple(outlines.whole(m, s.dtype) for m, s in zip(metadata, systems, strict=True))
-        data = solve_blocks(x.lazy, lazy_of(y), systems, cuts, chunk_bytes())
-        return like(X, Blocks(metadata, data))
-    chunks = []
-    for number, system in enumerate(systems):
-        armed = [with_tables(o.chunk(number), o.metadata[number]) for o in (x, y)]
-        chunks.append(solved(system, [factored(*armed)]))
-    result = like(X, Blocks(metadata, tuple(chunks)))
-    if isinstance(result, TensorMap):
-        for name, text in notes(chunks).items():
-            result.set_info(name, text)
-    return result
+    blocks, report = solve_systems(x, y, systems)
+    result = like(X, blocks)
+    return result._with_info(call, report) if isinstance(result, TensorMap) and systems else result
 
 
 def _system(call: str, x: Blocks, y: Blocks, number: int, rcond: float | None) -> System:

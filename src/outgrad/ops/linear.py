@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
-
-from outgrad.config import chunk_bytes
-from outgrad.data.chunk import Chunk
-from outgrad.data.chunking import pack
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Outline
-from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, to_lazy, with_tables, without_tables
-from outgrad.engine.dot.chunks import dense, outer
-from outgrad.engine.dot.graph import dot_blocks
-from outgrad.engine.map import labels as relabel
-from outgrad.engine.map.blocks import lazy_of
+from outgrad.engine.dot.blocks import Product, multiplied
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.gradients.apply import map_arrays
-from outgrad.graph.layers import recut
-from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, like, pair
 
@@ -71,52 +55,14 @@ def dot(tensor_1: T, tensor_2: T) -> T:
     array([[5.]])
     """
     first, second = pair("dot", tensor_1, tensor_2, ("tensor_1", "tensor_2"))
-    products = [_Product.of(a, b) for a, b in zip(first.metadata, second.metadata, strict=True)]
-    if first.lazy is None and second.lazy is None:
-        return like(tensor_1, _dot_at_once(products, first, second))
-    return like(tensor_1, _dot_lazily(products, first, second))
-
-
-@dataclass(frozen=True)
-class _Product:
-    """The labels of two blocks, and of their product but for the rows of gradients."""
-
-    first: BlockMetadata
-    second: BlockMetadata
-    pattern: BlockMetadata
-
-    @classmethod
-    def of(cls, a: BlockMetadata, b: BlockMetadata) -> _Product:
+    products = []
+    for a, b in zip(first.metadata, second.metadata, strict=True):
         _check(a, b)
-        head = BlockMetadata(a.samples, a.components, b.samples)
-        pattern = _united(relabel.with_head(a, head), relabel.with_head(b, head))
-        _check_components(pattern)
-        return cls(a, b, pattern)
-
-    def labels(self, result: Chunk, rows_stay: bool = False) -> BlockMetadata:
-        return relabel.relabelled(self.pattern, result, replace(self.pattern, gradients={}), rows_stay)
-
-    def rows(self, dtypes: tuple[Any, Any]) -> Chunk:
-        """The product without properties: the rows of its gradients."""
-        right = dense(relabel.without_properties(self.second, dtypes[1]))
-        no_columns = map_arrays(right, lambda array: array[..., :0, :])
-        return outer(relabel.without_properties(self.first, dtypes[0]), no_columns)
-
-    def shape(self, dtypes: tuple[Any, Any]) -> Chunk:
-        """The product without rows, where the second block has no gradients: no labels are read."""
-        other = Chunk(np.broadcast_to(np.zeros((), dtypes[1]), (1, *self.second.shape)))  # no bytes
-        return outer(relabel.without_rows(self.first, dtypes[0]), other)
+        products.append(Product.of(a, b))
+        _check_components(products[-1].pattern)
+    return like(tensor_1, multiplied(products, first, second))
 
 
-def _united(a: BlockMetadata, b: BlockMetadata) -> BlockMetadata:
-    """The gradients of both, at every depth."""
-    gradients = dict(a.gradients)
-    for name, below in b.gradients.items():
-        gradients[name] = _united(gradients[name], below) if name in gradients else below
-    return replace(a, gradients=gradients)
-
-
-# ---- checks ----
 def _check(a: BlockMetadata, b: BlockMetadata) -> None:
     if a.properties != b.properties:
         raise NotEqualError(
@@ -169,52 +115,3 @@ def _check_components(pattern: BlockMetadata) -> None:
                 f"dot: the gradient {'/'.join(path)!r} of the result would have two components {twice[0]!r}; "
                 "rename one of them with rename_dimension"
             )
-
-
-# ---- running ----
-def _dot_at_once(products: list[_Product], first: Blocks, second: Blocks) -> Blocks:
-    metadata, chunks = [], []
-    for n, product in enumerate(products):
-        left = with_tables(first.chunk(n), product.first)
-        result = outer(left, dense(with_tables(second.chunk(n), product.second)))
-        metadata.append(product.labels(result))
-        chunks.append(without_tables(result))
-    return Blocks(tuple(metadata), tuple(chunks))
-
-
-def _dot_lazily(products: list[_Product], first: Blocks, second: Blocks) -> Blocks:
-    left, right = lazy_of(to_lazy(first, chunk_bytes())), lazy_of(to_lazy(second, chunk_bytes()))
-    uncut = tuple(outlines.whole(m, second.dtype(n)) for n, m in enumerate(second.metadata))
-    whole = recut(right, uncut, pack(uncut, 1))
-    cuts, metadata = [], []
-    for n, product in enumerate(products):
-        dtypes = first.dtype(n), second.dtype(n)
-        if product.second.gradients:
-            result = product.rows(dtypes)
-            metadata.append(product.labels(result))
-            cuts.append(relabel.new_cuts(left.outlines[n].edges, result, metadata[-1].trailing))
-        else:
-            result = product.shape(dtypes)
-            metadata.append(product.labels(result, rows_stay=True))
-            cuts.append(relabel.same_cuts([left.outlines[n]], result))
-    if any(product.second.gradients for product in products):
-        left, cuts = _finer(first, left, metadata, cuts)
-    return Blocks(tuple(metadata), dot_blocks(left, whole, tuple(cuts)))
-
-
-def _finer(
-    first: Blocks, left: LazyBlocks, metadata: list[BlockMetadata], cuts: list[Outline]
-) -> tuple[LazyBlocks, list[Outline]]:
-    """Cut chunks whose products would be larger than a task should hold: every sample may get many rows."""
-    target = chunk_bytes()
-    given, wanted = list(left.outlines), list(cuts)
-    for n, outline in enumerate(cuts):
-        if outline.chunk_bytes.max() > target:
-            automatic = outlines.automatic(metadata[n], outline.dtype, target)
-            edges = np.unique(np.concatenate([outline.edges, automatic.edges]))
-            own = outlines.at_edges(first.metadata[n], first.dtype(n), edges)
-            if own.chunk_count == len(edges) - 1:  # else its gradient rows are not sorted
-                given[n], wanted[n] = own, outlines.at_edges(metadata[n], outline.dtype, edges)
-    if all(new is old for new, old in zip(wanted, cuts, strict=True)):
-        return left, cuts
-    return recut(left, tuple(given), pack(wanted, target)), wanted

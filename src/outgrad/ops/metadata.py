@@ -13,7 +13,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content
+from outgrad.ops.operands import T, content
+from outgrad.ops.twins import block_twin
 
 
 def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: str | None = None) -> Labels:

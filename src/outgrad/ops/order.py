@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import Index
 from outgrad.engine.content import Blocks
+from outgrad.engine.permute import permuted
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
-from outgrad.gradients.axes import AxisOrders, permute_entries, permute_part
-from outgrad.graph.replace import replaced, rowwise_on
+from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map
-
-Index = npt.NDArray[np.integer]
 
 AXES = ("samples", "components", "properties")
 
@@ -80,7 +79,7 @@ def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False)
         order = _order(tensor.keys, descending)
         if order is not None:
             keys = _taken(tensor.keys, order)
-            return TensorMap._of(keys, blocks.select(order.tolist()), tensor.info())
+            return TensorMap._of(keys, blocks.select(order.tolist()), tensor._info)
     return like(tensor, blocks)
 
 
@@ -120,15 +119,7 @@ def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Bloc
     if not numbers:
         return blocks
     metadata = tuple(zip_map(_with_entries, m, own) for m, own in zip(blocks.metadata, orders, strict=True))
-    if blocks.lazy is None:
-        chunks = [permute_entries(blocks.chunk(n), own) for n, own in enumerate(orders)]
-        return Blocks(metadata, tuple(chunks))
-    only = [own if n in numbers else None for n, own in enumerate(orders)]
-    data = rowwise_on(
-        *("sort-entries", permute_part, blocks.lazy, frozenset(numbers)),
-        config=lambda part: ([only[piece.block] for piece in part],),
-    )
-    return Blocks(metadata, data)
+    return permuted(blocks, metadata, [own if n in numbers else None for n, own in enumerate(orders)])
 
 
 def _entry_orders(metadata: BlockMetadata, axes: Sequence[str], descending: bool) -> AxisOrders:
@@ -161,16 +152,7 @@ def _sort_samples(blocks: Blocks, descending: bool) -> Blocks:
         return blocks
     order = Order.DESCENDING if descending else Order.SORTED
     targets = [_target(place, blocks.metadata[n], orders[n], order) for place, n in enumerate(numbers)]
-    new = moved("sort", [(blocks, n) for n in numbers], targets)
-    metadata = list(blocks.metadata)
-    for n, own in zip(numbers, new.metadata, strict=True):
-        metadata[n] = own
-    if blocks.lazy is None:
-        sorted_ = dict(zip(numbers, range(len(numbers)), strict=True))
-        chunks = [new.chunk(sorted_[n]) if n in sorted_ else blocks.chunk(n) for n in range(len(blocks))]
-        return Blocks(tuple(metadata), tuple(chunks))
-    assert new.lazy is not None, "lazy blocks stay lazy"
-    return Blocks(tuple(metadata), replaced(blocks.lazy, numbers, new.lazy))
+    return blocks.exchanged(numbers, moved("sort", [(blocks, n) for n in numbers], targets))
 
 
 def _target(place: int, metadata: BlockMetadata, order: Index | None, rows: Order) -> Target:

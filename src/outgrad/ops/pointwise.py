@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from outgrad._foreign import kind_of
 from outgrad.engine.map.blocks import run_rule
-from outgrad.gradients.apply import PRODUCT
 from outgrad.gradients.elementwise import (
     ABSOLUTE,
     ADD,
@@ -21,9 +20,8 @@ from outgrad.gradients.elementwise import (
     SUBTRACT,
 )
 from outgrad.gradients.functions import RAISE
-from outgrad.gradients.rule import Rule
-from outgrad.ops.align import Align, aligned, check_align
-from outgrad.ops.operands import T, content, is_number, like, number
+from outgrad.gradients.rule import PRODUCT, Rule
+from outgrad.ops.operands import Align, T, aligned, check_align, content, is_number, like, number
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 

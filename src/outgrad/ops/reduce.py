@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from outgrad.ops.grouping import Names, reduce_groups
-from outgrad.ops.operands import T, block_twin
+from outgrad.ops.operands import T
+from outgrad.ops.twins import block_twin
 
 
 def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.positions import places_of
+from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
@@ -19,9 +19,9 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
-Index = npt.NDArray[np.integer]
 Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 
 

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.chunk import Table
+from outgrad.data.positions import Index
 from outgrad.engine.content import Blocks
 from outgrad.engine.divide.blocks import Picks, split_rows
-from outgrad.engine.divide.plan import Table, found_in, groups, matching
+from outgrad.engine.divide.plan import found_in, groups, matching
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.ops.select import Index, Selection, check_axis, choose_properties, positions
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.select import Selection, check_axis, choose_properties, positions
+from outgrad.ops.twins import block_twin
 
 
 def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
@@ -129,9 +132,9 @@ def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
     return labels.values[:, [labels.names.index(name) for name in names]]
 
 
-def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> list[Blocks]:
+def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> Sequence[Blocks]:
     if axis == "samples":
-        return split_rows(call, blocks, chosen, count)
+        return split_rows(blocks, call, chosen, count)
     return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
 
 

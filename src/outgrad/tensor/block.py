@@ -7,21 +7,20 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from outgrad._foreign import kind_of
+from outgrad._foreign import is_dask_array, kind_of
 from outgrad.config import chunk_bytes
+from outgrad.data.chunk import Chunk, ChunkList
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.attach.blocks import attach_gradient
-from outgrad.engine.content import Blocks, computed, rechunk
-from outgrad.engine.convert import conversion, converted, copied
-from outgrad.engine.joining import single
+from outgrad.engine.content import Blocks, InMemory, Lazy, single
+from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import LazyCollection
+from outgrad.graph.collection import LazyCollection, Texts
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
 from outgrad.late import late
 from outgrad.tensor import check, show
-from outgrad.tensor.given import given_block
 from outgrad.tensor.operators import Operators
 
 
@@ -76,17 +75,29 @@ class TensorBlock(Operators, Saving, LazyCollection):
     _source: Blocks
     _number: int
     _path: tuple[str, ...]
-    _given: Any
+    _dask_values: Any
     """The Dask array of the values, as long as the block is nothing else."""
 
     def __init__(
         self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
-        blocks, given = given_block(values, samples, components, properties)
-        self._set(blocks, given=given)
+        values = check.array(values)
+        check.labels("samples", samples)
+        check.labels("properties", properties)
+        components = tuple(components)
+        check.components(components)
+        metadata = BlockMetadata(samples, components, properties)
+        check.axes(values.shape, metadata)
+        if is_dask_array(values):
+            data = late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
+            self._set(Lazy((metadata,), data), dask_values=values)
+        else:
+            self._set(InMemory((metadata,), (Chunk(values),)))
 
-    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), given: Any = None) -> None:
-        self._source, self._number, self._path, self._given = source, number, path, given
+    def _set(
+        self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), dask_values: Any = None
+    ) -> None:
+        self._source, self._number, self._path, self._dask_values = source, number, path, dask_values
 
     @classmethod
     def _of(cls, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> Self:
@@ -104,20 +115,17 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     def _in_map(self, keys: Labels, number: int) -> tuple[Blocks, int, tuple[str, ...]]:
         """Where the content is; errors of its chunks name the block by its key."""
-        if self._given is None:
+        if self._dask_values is None:
             return self._source, self._number, self._path
         named = f"block {number} {keys.entry(number).print()}"
-        data = late("graph.dask_arrays", "from_dask")(self._given, named)
-        return Blocks((self._metadata,), data), 0, ()
+        data = late("graph.dask_arrays", "from_dask")(self._dask_values, named)
+        return Lazy((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
     @property
     def values(self) -> Any:
         """The (S, *C, P) array: a NumPy array, or a Dask array chunked along the samples."""
-        lazy = self._source.lazy
-        if lazy is not None:
-            return late("graph.dask_arrays", "dask_array")(lazy, self._number, self._path)
-        return self._source.chunk(self._number).at(self._path).values
+        return self._source.array(self._number, self._path)
 
     @values.setter
     def values(self, values: Any) -> None:
@@ -170,8 +178,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
     @property
     def chunks(self) -> tuple[int, ...] | None:
         """Number of rows in each chunk of the values; None for a block in memory."""
-        lazy = self._source.lazy
-        return None if lazy is None else lazy.outlines[self._number].at(self._path).chunk_rows
+        outline = self._source.outline(self._number)
+        return None if outline is None else outline.at(self._path).chunk_rows
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -331,7 +339,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> block.copy().values is block.values, block.copy(deep=False).values is block.values
         (False, True)
         """
-        return TensorBlock._of(copied(self._blocks()) if deep else self._blocks())
+        return TensorBlock._of(self._blocks().copied() if deep else self._blocks())
 
     def __copy__(self) -> TensorBlock:
         return self.copy(deep=False)
@@ -407,21 +415,19 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> og.block_from_array(np.ones((4, 3))).chunk(target_bytes=48).chunks
         (2, 2)
         """
-        return TensorBlock._of(rechunk(self._blocks(), chunk_bytes(target_bytes)))
+        return TensorBlock._of(self._blocks().rechunked(chunk_bytes(target_bytes)))
 
     def _lazy_blocks(self) -> LazyBlocks | None:
-        return None if self._source.lazy is None else self._blocks().lazy
+        return self._blocks().to_compute
 
-    def _rebuild(self, blocks: LazyBlocks) -> TensorBlock:
-        return TensorBlock._of(Blocks((self._metadata,), blocks))
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> TensorBlock:
+        return TensorBlock._of(Lazy((self._metadata,), blocks))
 
-    def _finalize(self, results: Any) -> TensorBlock:
-        lazy = self._lazy_blocks()
-        assert lazy is not None, "only lazy data are computed"
-        return TensorBlock._of(Blocks((self._metadata,), computed(lazy, list(results))))
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> TensorBlock:
+        return TensorBlock._of(self._blocks().computed(parts))
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorBlock", show.token(self._blocks())
+        return "outgrad.TensorBlock", self._blocks().token()
 
     # ---- print forms ----
     def __str__(self) -> str:

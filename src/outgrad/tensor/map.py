@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, SupportsIndex, final
 
 import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.engine.content import Blocks, computed, computed_notes, rechunk
-from outgrad.engine.convert import conversion, converted, copied
-from outgrad.engine.joining import joined
+from outgrad.data.chunk import ChunkList
+from outgrad.engine.content import Blocks, Lazy, joined
+from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import LazyCollection
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.collection import LazyCollection, Texts
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
+from outgrad.late import late
 from outgrad.tensor import check, show
 from outgrad.tensor.block import TensorBlock
-from outgrad.tensor.info import Info
-from outgrad.tensor.reshaping import Reshaping
-from outgrad.tensor.select import Selection, number_of, select, shown
+from outgrad.tensor.operators import Operators
+from outgrad.tensor.select import Selection, as_call, number_of, select
 
 
 @final
-class TensorMap(Reshaping, Info, Saving, LazyCollection):
+class TensorMap(Operators, Saving, LazyCollection):
     """Blocks with keys; all blocks have the same label names, gradients and dtype.
 
     The blocks themselves can be used again. If one of them is lazy, all become lazy.
@@ -59,6 +59,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
 
     _keys: Labels
     _content: Blocks
+    _info: dict[str, str | LazyText]
 
     def __init__(self, keys: Labels, blocks: Sequence[TensorBlock]) -> None:
         if not isinstance(keys, Labels):
@@ -79,7 +80,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         check.same_names(self._content.metadata, map(self._content.dtype, range(len(blocks))))
 
     @classmethod
-    def _of(cls, keys: Labels, content: Blocks, info: Mapping[str, str]) -> Self:
+    def _of(cls, keys: Labels, content: Blocks, info: Texts) -> Self:
         map_ = cls.__new__(cls)
         map_._keys, map_._content, map_._info = keys, content, dict(info)
         return map_
@@ -152,7 +153,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         if len(numbers) != 1:
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
-                f"block({shown(selection, keys)}): {found} selected, expected one; "
+                f"block({as_call(selection, keys)}): {found} selected, expected one; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )
@@ -192,7 +193,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         numbers = select("blocks", self._keys, selection, keys)
         if len(numbers) == 0 and len(self) > 0:
             raise ValidationError(
-                f"blocks({shown(selection, keys)}): no block is selected; "
+                f"blocks({as_call(selection, keys)}): no block is selected; "
                 f"the keys are {self._keys.names} with {len(self)} entries"
             )
         return [self.block_by_id(int(number)) for number in numbers]
@@ -292,6 +293,76 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         """Always False."""
         return False
 
+    # ---- texts ----
+    def set_info(self, key: str, value: str) -> None:
+        """Attach a text to the map; operations and archives keep it.
+
+        Parameters
+        ----------
+        key, value : str
+            Key and text. An existing text with this key is replaced.
+
+        Raises
+        ------
+        TypeError
+            If an argument is not a str.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> (2 * map).info()
+        {'unit': 'eV'}
+        """
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"set_info({key!r}, {value!r}): key and value must be str")
+        self._info[key] = value
+
+    def get_info(self, key: str) -> str | None:
+        """Return the text with this key.
+
+        Parameters
+        ----------
+        key : str
+            Key of the text.
+
+        Returns
+        -------
+        str or None
+            The text, or None if the key does not exist.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.get_info("unit")
+        'eV'
+        """
+        return self.info().get(key)
+
+    def info(self) -> dict[str, str]:
+        """Return all texts attached to the map, except those that are still to be computed.
+
+        Returns
+        -------
+        dict of str to str
+            A copy; changing it does not change the map.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))])
+        >>> map.set_info("unit", "eV")
+        >>> map.info()
+        {'unit': 'eV'}
+        """
+        return {key: text for key, text in self._info.items() if isinstance(text, str)}
+
+    def _with_info(self, key: str, text: str | LazyText) -> TensorMap:
+        return TensorMap._of(self._keys, self._content, {**self._info, key: text})
+
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorMap:
         """Return a copy with the same keys and ``info``; labels and lazy data are always shared.
@@ -313,7 +384,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         >>> map.copy().block().values is map.block().values
         False
         """
-        return TensorMap._of(self._keys, copied(self._content) if deep else self._content, self._info)
+        return TensorMap._of(self._keys, self._content.copied() if deep else self._content, self._info)
 
     def __copy__(self) -> TensorMap:
         return self.copy(deep=False)
@@ -366,6 +437,156 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         dtype, device = conversion(arguments, dtype, device)
         return TensorMap._of(self._keys, converted(self._content, dtype, device, arrays), self._info)
 
+    # ---- dimensions that move ----
+    def keys_to_properties(
+        self,
+        keys_to_move: str | Sequence[str] | Labels,
+        *,
+        fill_value: complex | float = 0.0,
+        sort_samples: bool = True,
+    ) -> Self:
+        """Move key dimensions into the properties, merging the blocks that then share a key.
+
+        See the function :func:`outgrad.keys_to_properties` for the formula.
+
+        Parameters
+        ----------
+        keys_to_move : str, list of str or Labels
+            Key dimensions to move, in the order in which they become property dimensions. Labels with
+            entries also select and order the values that become properties.
+        fill_value : number
+            Value of entries for which a block lacks a sample or gradient row of another one.
+        sort_samples : bool
+            Sort the samples; otherwise they are in order of first appearance. Gradient rows are always
+            sorted.
+
+        Returns
+        -------
+        TensorMap
+            One block per distinct value of the remaining key dimensions, in order of first appearance.
+
+        Raises
+        ------
+        ValidationError
+            If a dimension is unknown, repeated or already one of the properties, the map is empty, components
+            differ, or ``fill_value`` does not fit the dtype.
+        TypeError
+            If an argument has the wrong type.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 1)
+        >>> carbon = og.TensorBlock(np.array([[1.0]]), og.Labels("atom", [[2]]), [], n)
+        >>> oxygen = og.TensorBlock(np.array([[3.0], [4.0]]), og.Labels("atom", [[0], [2]]), [], n)
+        >>> map = og.TensorMap(og.Labels("neighbor_type", [[6], [8]]), [carbon, oxygen])
+        >>> block = map.keys_to_properties("neighbor_type", fill_value=np.nan).block()
+        >>> block.values
+        array([[nan,  3.],
+               [ 1.,  4.]])
+        >>> print(block.properties)
+        Labels(
+            neighbor_type  n
+                  6        0
+                  8        0
+        )
+        """
+        options = {"fill_value": fill_value, "sort_samples": sort_samples}
+        result: Self = late("ops.keys", "keys_to_properties")(self, keys_to_move, **options)
+        return result
+
+    def keys_to_samples(
+        self,
+        keys_to_move: str | Sequence[str] | Labels,
+        *,
+        fill_value: complex | float = 0.0,
+        sort_samples: bool = True,
+    ) -> Self:
+        """Move key dimensions into the samples, merging the blocks that then share a key.
+
+        See the function :func:`outgrad.keys_to_samples` for the formula.
+
+        Parameters
+        ----------
+        keys_to_move : str, list of str or Labels without entries
+            Key dimensions to move, in the order in which they become sample dimensions.
+        fill_value : number
+            Value of entries for which a block lacks a property of another one.
+        sort_samples : bool
+            Sort the samples; otherwise those of the merged blocks are concatenated. Gradient rows are always
+            sorted.
+
+        Returns
+        -------
+        TensorMap
+            One block per distinct value of the remaining key dimensions, in order of first appearance.
+
+        Raises
+        ------
+        ValidationError
+            If a dimension is unknown, repeated or already one of the samples, the map is empty, components
+            differ, ``keys_to_move`` has entries, or ``fill_value`` does not fit the dtype.
+        TypeError
+            If an argument has the wrong type.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 1)
+        >>> carbon = og.TensorBlock(np.array([[1.0]]), og.Labels("atom", [[2]]), [], n)
+        >>> oxygen = og.TensorBlock(np.array([[3.0], [4.0]]), og.Labels("atom", [[0], [1]]), [], n)
+        >>> map = og.TensorMap(og.Labels("center_type", [[6], [8]]), [carbon, oxygen])
+        >>> block = map.keys_to_samples("center_type").block()
+        >>> block.values
+        array([[3.],
+               [4.],
+               [1.]])
+        >>> print(block.samples)
+        Labels(
+            atom  center_type
+             0         8
+             1         8
+             2         6
+        )
+        """
+        options = {"fill_value": fill_value, "sort_samples": sort_samples}
+        result: Self = late("ops.keys", "keys_to_samples")(self, keys_to_move, **options)
+        return result
+
+    def components_to_properties(self, dimensions: str | Sequence[str]) -> Self:
+        """Move components into the properties.
+
+        The function :func:`outgrad.components_to_properties` has the formula and takes blocks too.
+
+        Parameters
+        ----------
+        dimensions : str or list of str
+            Components to move. Each in turn becomes the first property dimension, so the last one ends up in
+            front. Without names, nothing changes.
+
+        Returns
+        -------
+        TensorMap
+            Values and gradients without these components; the original properties vary fastest.
+
+        Raises
+        ------
+        ValidationError
+            If a component does not exist, or the properties already have a dimension of this name.
+        TypeError
+            If an argument has the wrong type.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> block = og.block_from_array(np.ones((4, 3, 2)), component_names=["xyz"])
+        >>> map = og.TensorMap(og.Labels.single(), [block])
+        >>> map.components_to_properties("xyz").block().properties.names
+        ['xyz', 'property']
+        """
+        result: Self = late("ops.keys", "components_to_properties")(self, dimensions)
+        return result
+
     # ---- chunks and Dask ----
     def chunk(self, target_bytes: int | str | None = None) -> TensorMap:
         """Split the map into lazy chunks of about ``target_bytes`` of values and gradients.
@@ -391,23 +612,22 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         >>> map.block().values.chunks
         ((2, 2), (3,))
         """
-        return TensorMap._of(self._keys, rechunk(self._content, chunk_bytes(target_bytes)), self._info)
+        return TensorMap._of(self._keys, self._content.rechunked(chunk_bytes(target_bytes)), self._info)
 
     def _lazy_blocks(self) -> LazyBlocks | None:
-        return self._content.lazy
+        return self._content.to_compute
 
-    def _rebuild(self, blocks: LazyBlocks) -> TensorMap:
-        return TensorMap._of(self._keys, Blocks(self._content.metadata, blocks), self._info)
+    def _texts(self) -> Texts:
+        return self._info
 
-    def _finalize(self, results: Any) -> TensorMap:
-        lazy = self._content.lazy
-        assert lazy is not None, "only lazy data are computed"
-        parts = list(results)
-        content = Blocks(self._content.metadata, computed(lazy, parts))
-        return TensorMap._of(self._keys, content, {**self._info, **computed_notes(lazy, parts)})
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> TensorMap:
+        return TensorMap._of(self._keys, Lazy(self._content.metadata, blocks), texts)
+
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> TensorMap:
+        return TensorMap._of(self._keys, self._content.computed(parts), {**self._info, **texts})
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorMap", self._keys.digest, show.token(self._content), sorted(self._info.items())
+        return "outgrad.TensorMap", self._keys.digest, self._content.token(), sorted(self._info.items())
 
     # ---- print forms ----
     def print(self, max_keys: int = -1) -> str:
@@ -442,7 +662,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return show.map_html(self._keys, self._content, self._info)
+        return show.map_html(self._keys, self._content, self.info())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorMap._of, (self._keys, self._content, self._info)

@@ -54,7 +54,7 @@ def _key_value(call: str, name: str, value: Any) -> int:
         raise TypeError(f"{call}: the value of {name!r} must be an int, got {value!r}") from None
 
 
-def shown(selection: Any, named: Mapping[str, int]) -> str:
+def as_call(selection: Any, named: Mapping[str, int]) -> str:
     """Return a selection as the text of its call."""
     if selection is None:
         return ", ".join(f"{name}={value}" for name, value in named.items())

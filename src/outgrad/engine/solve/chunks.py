@@ -15,15 +15,15 @@ import numpy as np
 
 from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.positions import Index
 from outgrad.data.rows import merge, renumber
 from outgrad.engine.solve.triangles import Factor, Solution, factor, piece_rows, solve, stack
 from outgrad.errors import LinearSystemError
-from outgrad.gradients.scatter import Index
 from outgrad.task import MERGE_SHARE, task
 from outgrad.tree import GradientPath
 
 DIGITS = 4
-"""Digits of numbers in notes: those that do not depend on how the data are cut."""
+"""Digits of numbers in reports: those that do not depend on how the data are cut."""
 
 
 class System(NamedTuple):
@@ -91,8 +91,15 @@ def _pieces(rows: _Rows, width: int, dtype: np.dtype[Any]) -> Iterator[Array]:
         yield piece.reshape(prod(piece.shape[:-1]), width)
 
 
-def solved(system: System, factors: Sequence[Factor]) -> Chunk:
-    """The block of the solution (Q, P), with a note on rank, condition and residual."""
+class Solved(NamedTuple):
+    """The block of the solution (Q, P), and a report on it: JSON with rank, condition and residual."""
+
+    weights: Chunk
+    report: str
+
+
+def solved(system: System, factors: Sequence[Factor]) -> Solved:
+    """Solve the equations of one block, given by the factors of its chunks."""
     united = stack(factors)
     if not np.isfinite(united.triangle).all():
         raise LinearSystemError(
@@ -105,8 +112,7 @@ def solved(system: System, factors: Sequence[Factor]) -> Chunk:
             f"{system.call}: the equations of {system.block} are singular, of rank {solution.rank} for "
             f"{system.unknowns} unknowns; lstsq gives the solution of least norm"
         )
-    weights = solution.weights.T.astype(system.dtype)
-    return Chunk(weights, notes={system.call: _note(solution, united.equations)})
+    return Solved(Chunk(solution.weights.T.astype(system.dtype)), _report(solution, united.equations))
 
 
 def _cutoff(system: System, equations: int) -> float:
@@ -117,7 +123,7 @@ def _cutoff(system: System, equations: int) -> float:
     return system.rcond if system.rcond > 0 else precision
 
 
-def _note(solution: Solution, equations: int) -> str:
+def _report(solution: Solution, equations: int) -> str:
     condition = None if solution.condition is None else _rounded(solution.condition)
     found = {"rank": solution.rank, "condition": condition, "residual": _rounded(solution.residual)}
     return json.dumps({"equations": equations, **found})
@@ -144,6 +150,18 @@ def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) 
 @one_blas_thread()
 def solve_parts(
     recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]
-) -> ChunkList:
+) -> list[Solved]:
     """Solve the equations of some blocks, given by the factors of their chunks."""
     return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]
+
+
+@task(copies=True)
+def weights_part(solutions: Sequence[Solved]) -> ChunkList:
+    """Take the weights out of some solutions."""
+    return [solution.weights for solution in solutions]
+
+
+@task(copies=True)
+def joined_reports(places: Sequence[tuple[int, int]], *parts: Sequence[Solved]) -> str:
+    """Join the reports on all blocks, in their order: the text of a JSON list."""
+    return f"[{', '.join(parts[part][place].report for part, place in places)}]"

@@ -1,4 +1,7 @@
-"""Systems of equations: the factor of every chunk, a tree of factors for each block, then the solution."""
+"""Systems of equations: the factor of every chunk, a tree of factors for each block, then the solution.
+
+A solution is weights and a report, which different tasks take out of it.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,25 @@ from collections.abc import Sequence
 
 from outgrad.data.chunking import pack
 from outgrad.data.outline import Outline
-from outgrad.engine.solve.chunks import System, factor_parts, solve_parts, stack_factors
+from outgrad.engine.solve.chunks import (
+    System,
+    factor_parts,
+    joined_reports,
+    solve_parts,
+    stack_factors,
+    weights_part,
+)
 from outgrad.engine.solve.triangles import factor_bytes, factor_work
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText, Place, add_blocks, numbered
 from outgrad.graph.trees import fan_in, merge_in_tree
 
 
 def solve_blocks(
     x: LazyBlocks, y: LazyBlocks, systems: Sequence[System], outlines: tuple[Outline, ...], target_bytes: int
-) -> LazyBlocks:
-    """Solve the equations of each block of ``x`` and ``y``, which are cut alike."""
+) -> tuple[LazyBlocks, LazyText]:
+    """Solve the equations of each block of ``x`` and ``y``, which are cut alike; also report on them."""
     assert x.parts == y.parts, "operands must be cut alike first"
     parts = pack(outlines, target_bytes)
     draft = Draft()
@@ -45,8 +53,16 @@ def solve_blocks(
             (systems[piece.block], [(numbers[of], place) for of, place in own])
             for piece, own in zip(part, found, strict=True)
         ]
-        draft.add(solve_parts, (recipes,), list(numbers))
-    return add_blocks("solve", draft, [x.graph, y.graph], parts, outlines, lambda: Notes(sizes, work))
+        solution = draft.add(solve_parts, (recipes,), list(numbers))
+        sizes[solution] = sum(outlines[piece.block].nbytes for piece in part)
+    solutions = draft.place("solve", [x.graph, y.graph], lambda: Notes(sizes, work))
+    weights, report = Draft(), Draft()
+    weights.add_all(weights_part, [()] * len(parts), [solutions.keys])
+    # parts hold whole blocks, in their order
+    places = [(number, place) for number, part in enumerate(parts) for place in range(len(part))]
+    report.add(joined_reports, (places,), solutions.keys)
+    blocks = add_blocks("weights", weights, [solutions.graph], parts, outlines)
+    return blocks, LazyText.of(report.place("report", [solutions.graph], lambda: Notes({(0, 0): 0})))
 
 
 def _tree(draft: Draft, group: str, places: list[Place], few: int) -> list[Place]:
