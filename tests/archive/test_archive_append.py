@@ -188,7 +188,7 @@ SHIFTS: list[tuple[Any, type[Exception], str]] = [
     ({"x": 1}, ValidationError, "'x' is no dimension of the samples"),
     ({"system": 2**31 - 2}, ValidationError, "do not fit into 32-bit integers together"),
     ({"system": 0.5}, TypeError, "must be an int, got float"),
-    ("system", TypeError, "append: shift must be a dict from dimensions to numbers, got str"),
+    ("system", TypeError, "append: shift must be a dict of dimensions to numbers, got str"),
     (3, TypeError, "append: shift must be a dict"),
 ]
 
@@ -349,7 +349,7 @@ def test_a_writer_that_is_closed(tmp_path: Path, end: str) -> None:
     writer = written(tmp_path / "a.zarr", piece(0))
     getattr(writer, end)()
     with pytest.raises(
-        ValidationError, match=r"append: the writer of .*a\.zarr is closed; begin another one"
+        ValidationError, match=r"append: the writer of .*a\.zarr is closed; create another one"
     ):
         writer.append(piece(1), shift={"system": 3})
     assert (tmp_path / "a.zarr").exists() == (end == "close")
