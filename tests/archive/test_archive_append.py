@@ -349,7 +349,7 @@ def test_a_writer_that_is_closed(tmp_path: Path, end: str) -> None:
     writer = written(tmp_path / "a.zarr", piece(0))
     getattr(writer, end)()
     with pytest.raises(
-        ValidationError, match=r"append: the writer of .*a\.zarr is closed; create another one"
+        ValidationError, match=r"append: the writer of .*a\.zarr is closed; begin another one"
     ):
         writer.append(piece(1), shift={"system": 3})
     assert (tmp_path / "a.zarr").exists() == (end == "close")

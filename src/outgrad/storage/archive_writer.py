@@ -50,9 +50,9 @@ class ArchiveWriter:
         The ``info`` of the map.
     compressor : {"lz4", "zstd", "none"}
         How chunks are compressed; all chunks have a checksum.
-    provenance : dict, optional
-        How the data were made: anything that JSON can represent.
-    sizes : Sizes, optional
+    provenance : dict
+        Anything that JSON holds: how the data were made.
+    sizes : Sizes
         Sizes of chunks, in bytes.
     durable : bool, optional
         Whether to flush everything to disk before it becomes visible, so that it survives a power failure.
@@ -186,7 +186,7 @@ class ArchiveWriter:
 
     def _require_open(self) -> None:
         if not self._draft.is_open:
-            raise ValidationError(f"append: the writer of {self._draft.root} is closed; create another one")
+            raise ValidationError(f"append: the writer of {self._draft.root} is closed; begin another one")
 
     def close(self) -> None:
         """Write the remaining data and make the archive visible; the ``with`` statement calls this.
