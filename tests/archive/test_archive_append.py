@@ -188,7 +188,7 @@ SHIFTS: list[tuple[Any, type[Exception], str]] = [
     ({"x": 1}, ValidationError, "'x' is not a dimension of the samples"),
     ({"system": 2**31 - 2}, ValidationError, "do not fit into 32-bit integers together"),
     ({"system": 0.5}, TypeError, "must be an int, got float"),
-    ("system", TypeError, "append: shift must be a dict from dimensions to numbers, got str"),
+    ("system", TypeError, "append: shift must be a dict of dimensions to numbers, got str"),
     (3, TypeError, "append: shift must be a dict"),
 ]
 

@@ -1,4 +1,4 @@
-"""Writing an archive piece by piece: maps that arrive one after the other become one segment."""
+"""Writing an archive incrementally: a sequence of maps becomes one segment."""
 
 from __future__ import annotations
 
@@ -33,36 +33,47 @@ from outgrad.tensor.map import TensorMap
 
 
 class ArchiveWriter:
-    """Write an archive from maps that arrive one after the other, such as those of single structures.
+    """Write an archive incrementally from a sequence of maps, for example one map per structure.
 
-    Rows are appended block by block; keys may first occur in any piece, and need not occur in all. Memory
-    holds one storage chunk for each array, the piece, and 8 bytes for each sample. The archive appears when
-    the ``with`` block ends; if it ends by an exception, what was at the path before is still there.
+    Samples are appended block by block. A key can first occur in any map, and need not occur in all of them.
+    Memory use is limited to one storage chunk per array, the current map, and 8 bytes per sample. The archive
+    becomes visible at the end of the ``with`` block. If the block raises an exception, existing data at the
+    path are kept.
 
     Parameters
     ----------
     path : str or Path
-        The archive to write; its name ends in ``.zarr``.
+        The archive to create; its name must end in ``.zarr``.
     overwrite : bool
-        Replace an archive that is at ``path``.
-    info : dict of str to str
-        Additional texts of the map.
+        Replace an existing archive at ``path``.
+    info : dict of str to str, optional
+        The ``info`` of the map.
     compressor : {"lz4", "zstd", "none"}
-        How chunks are compressed; all are checksummed.
+        How chunks are compressed; all chunks have a checksum.
     provenance : dict
         How the data were made: any JSON object.
     sizes : ChunkSizes
         Sizes of chunks, in bytes.
     durable : bool, optional
-        Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut;
-        the default is the configuration ``outgrad.durable``.
+        Whether to flush everything to disk before it becomes visible, so that it survives a power failure.
+        The default is the configuration value ``outgrad.durable``.
 
     Raises
     ------
     ArchiveExistsError
         If ``path`` exists and ``overwrite`` is not set.
     ArchiveError
-        If its name does not end in ``.zarr``.
+        If the name does not end in ``.zarr``.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> with og.ArchiveWriter("frames.zarr") as writer:
+    ...     for frame in range(3):
+    ...         block = og.block_from_array(np.full((1, 2), frame), sample_names=["system"])
+    ...         writer.append(og.TensorMap(og.Labels.single(), [block]), shift={"system": frame})
+    >>> len(og.open("frames.zarr").block())
+    3
     """
 
     def __init__(
@@ -108,26 +119,27 @@ class ArchiveWriter:
         self._stopping.__exit__(kind, error, trace)
 
     def append(self, tensor: TensorMap, *, shift: Mapping[str, int] | None = None) -> None:
-        """Add the rows of one map; a lazy one is computed first, once its labels were checked.
+        """Append the samples of a map; a lazy map is computed after a check of its labels.
 
-        A map that does not continue those before is refused before any of it is written, and one that fails
-        halfway is taken back: in both cases the writer is as it was before, and can go on or be closed.
+        A map is appended completely or not at all: if it does not match the previous maps, or fails while it
+        is written, the writer stays as it was and can still be used and closed.
 
         Parameters
         ----------
         tensor : TensorMap
-            No map before may have its samples; gradients count samples from the start of its blocks.
+            A map whose samples were not appended before. Gradients refer to the samples of their own block.
         shift : dict of str to int, optional
-            Numbers to add to dimensions of the samples, in gradients too, as :func:`shift_dimension` does:
-            ``{"system": 30}`` if systems are counted from 0 in each map, and there were 30 before.
+            Numbers to add to dimensions of the samples, including those of gradients, as in
+            :func:`shift_dimension`. For example, pass ``{"system": 30}`` if each map counts systems from 0
+            and the previous maps have 30 systems.
 
         Raises
         ------
         ValidationError
-            If names, components, properties, gradients or dtypes differ from those of the maps before, or a
+            If names, components, properties, gradients or dtypes differ from those of the previous maps, or a
             sample was appended before.
         TypeError
-            If it is not a map.
+            If ``tensor`` is not a map.
 
         Examples
         --------
@@ -141,7 +153,7 @@ class ArchiveWriter:
         array([0, 0, 1, 1], dtype=int32)
         """
         if not isinstance(tensor, TensorMap):
-            raise TypeError(f"append: the tensor must be a TensorMap, got {kind_of(tensor)}")
+            raise TypeError(f"append: tensor must be a TensorMap, got {kind_of(tensor)}")
         self._require_open()
         if not (shift is None or isinstance(shift, Mapping)):
             raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
@@ -155,21 +167,21 @@ class ArchiveWriter:
         self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
-        """Add the rows of one map, as :meth:`append` does.
+        """Append the samples of a map given as labels and arrays; for internal use.
 
         Parameters
         ----------
         keys : Labels
-            Keys of this map.
+            Keys of the map.
         metadata : sequence of BlockMetadata
-            Labels of each of its blocks; gradients count samples from the start of this map's block.
+            Labels of each block; gradients refer to the samples of their own block.
         chunks : sequence of Chunk
-            Values of each of its blocks, in memory.
+            Values of each block, in memory.
 
         Raises
         ------
         ValidationError
-            As :meth:`append`.
+            As for :meth:`append`.
         """
         self._require_open()
         parts = self._growing.checked(keys, metadata, [chunk.values.dtype for chunk in chunks])
@@ -180,12 +192,22 @@ class ArchiveWriter:
             raise ValidationError(f"append: the writer of {self._session.root} is closed; begin another one")
 
     def close(self) -> None:
-        """Write what is left, and make the archive visible.
+        """Write the remaining data and make the archive visible; the ``with`` statement calls this.
 
         Raises
         ------
         ValidationError
-            If nothing was appended; then nothing is left at the path.
+            If no map was appended; nothing is left at the path then.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((2, 3)))])
+        >>> writer = og.ArchiveWriter("closed.zarr")
+        >>> writer.append(map)
+        >>> writer.close()
+        >>> len(og.open("closed.zarr").block())
+        2
         """
         with self._stopping:
             try:
@@ -222,7 +244,19 @@ class ArchiveWriter:
         publish_all([self._session])
 
     def abort(self) -> None:
-        """Remove what was written; an archive that was there before stays."""
+        """Remove everything that was written; existing data at the path are kept.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((2, 3)))])
+        >>> writer = og.ArchiveWriter("aborted.zarr")
+        >>> writer.append(map)
+        >>> writer.abort()
+        >>> og.open("aborted.zarr")
+        Traceback (most recent call last):
+        outgrad.errors.ArchiveNotFoundError: ...
+        """
         _give_up(self._session, self._stopping)
 
 
