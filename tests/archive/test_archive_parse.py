@@ -58,7 +58,7 @@ GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
         (("segments",), [], "segments should be at least one segment, found []"),
         ((*SEGMENT, "id"), "../../etc", "segments[0].id should be text like [0-9a-f]{32}, found '../../etc'"),
         ((*SEGMENT, "codecs", 0), [], "segments[0].codecs[0]: codecs must be bytes"),
-        ((*SEGMENT, "names", 0), ["a", "a"], "segments[0].names[0]: Labels names must differ"),
+        ((*SEGMENT, "names", 0), ["a", "a"], "segments[0].names[0]: Labels: names must differ"),
         ((*SEGMENT, "arrays", 0, "path"), "../keys", "arrays[0].path should be a path inside the segment"),
         ((*SEGMENT, "arrays", 0, "path"), "/etc/passwd", "arrays[0].path should be text like"),
         (

@@ -728,7 +728,7 @@ CASES = [
     Case(
         "The text of errors is Outgrad's own.",
         lambda lib: text_of_error(lib).startswith(
-            "Labels rows must be unique, found (system=0) in rows 0 and 1;"
+            "Labels: rows must be unique, found (system=0) in rows 0 and 1;"
         ),
         False,
         True,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.labels.tables import is_sorted_rows, unique_rows
+from outgrad.labels.rows import is_sorted_rows, unique_rows
 
 Index = npt.NDArray[np.integer]
 Table = npt.NDArray[np.int32]

@@ -14,10 +14,9 @@ from outgrad.engine.content import Blocks
 from outgrad.errors import ValidationError
 from outgrad.graph.layers import rowwise
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.labels.check import INT32
+from outgrad.labels.checks import INT32
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import sliced_digest
+from outgrad.labels.rows import Table, sliced_digest
 from outgrad.tree import GradientPath, fold_down
 
 SLICE_ROWS = 2**20

@@ -15,9 +15,10 @@ from outgrad.engine.content import Blocks
 from outgrad.engine.shuffle.blocks import Origin, Target, moved
 from outgrad.engine.shuffle.plan import Index
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
-from outgrad.labels.merge import unite
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
+from outgrad.labels.sets import unite
 from outgrad.ops.operands import T, agree, both, check_labels, check_same_names, key_order
 from outgrad.tensor.map import TensorMap
 
@@ -129,8 +130,8 @@ def _samples(call: str, a: Labels, b: Labels, where: str, align: Align) -> _Matc
         return _Match(a)
     if a.names != b.names or (align is None and len(a) != len(b)):
         raise NotEqualError(
-            f"inputs to '{call}' should have the same samples; in {where} found {a.names} with {len(a)} "
-            f"entries, and {b.names} with {len(b)} entries" + (ADVICE if a.names == b.names else "")
+            f"inputs to '{call}' should have the same samples; in {where} found {described(a)}, "
+            f"and {described(b)}" + (ADVICE if a.names == b.names else "")
         )
     if align == "outer":
         return _union(a, b)

@@ -16,11 +16,9 @@ from outgrad.engine.convert import converted
 from outgrad.engine.joining import behind
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
-from outgrad.labels.merge import unite
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import RowIndex, find_rows, has_repeated_rows
+from outgrad.labels.rows import find_rows
+from outgrad.labels.sets import check_unique, unite
 from outgrad.ops.operands import check_labels, check_same_names, key_order
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -324,7 +322,13 @@ def _behind(
     table = np.concatenate([own.values for own in labels])
     numbers = np.repeat(np.asarray(maps, np.int32), [len(own) for own in labels])
     if add_dimension is None:
-        _check_unique(inputs, axis, names, table, numbers)
+        check_unique(
+            f"{inputs.call}: the joined {axis}",
+            names,
+            table,
+            where=lambda *rows: " and ".join(f"{inputs.argument}[{numbers[row]}]" for row in rows),
+            advice="add_dimension='…' distinguishes them",
+        )
         return Labels(names, table, assume_unique=True)
     if not isinstance(add_dimension, str):
         raise TypeError(f"{inputs.call}: add_dimension must be a str, got {kind_of(add_dimension)}")
@@ -334,19 +338,6 @@ def _behind(
             f"{names}; use another name"
         )
     return Labels([*names, add_dimension], np.column_stack([table, numbers]), assume_unique=True)
-
-
-def _check_unique(inputs: _Inputs, axis: str, names: Sequence[str], table: Table, numbers: Table) -> None:
-    if not has_repeated_rows(table):
-        return
-    found = RowIndex(table, expected=len(table)).find(table)
-    second = int((found != np.arange(len(table))).argmax())
-    first = int(found[second])
-    raise ValidationError(
-        f"{inputs.call}: the joined {axis} must be unique, found {row_text(names, table[second])} in "
-        f"{inputs.argument}[{numbers[first]}] and {inputs.argument}[{numbers[second]}]; add_dimension='…' "
-        "tells them apart"
-    )
 
 
 def _renumbered(counts: Sequence[int], maps: Sequence[int]) -> Labels:

@@ -23,6 +23,7 @@ from outgrad.errors import NotEqualError, ValidationError
 from outgrad.gradients.apply import map_arrays
 from outgrad.graph.layers import recut
 from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, like, pair
 
@@ -121,8 +122,7 @@ def _check(a: BlockMetadata, b: BlockMetadata) -> None:
     if a.properties != b.properties:
         raise NotEqualError(
             f"inputs to 'dot' should have the same properties, in the same order; found "
-            f"{a.properties.names} with {len(a.properties)} entries, and "
-            f"{b.properties.names} with {len(b.properties)} entries"
+            f"{described(a.properties)}, and {described(b.properties)}"
         )
     if b.components:
         raise ValidationError(

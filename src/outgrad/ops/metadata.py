@@ -12,7 +12,7 @@ from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content
 
 

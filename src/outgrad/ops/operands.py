@@ -15,8 +15,9 @@ from outgrad.config import checks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
 from outgrad.errors import NotEqualError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows
+from outgrad.labels.rows import find_rows
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
@@ -107,7 +108,7 @@ def check_labels(
     for name in axes:
         x, y = getattr(a, name), getattr(b, name)
         if not agree(x, y):
-            found = f"{_counted(x)}, and {_counted(y)}" if isinstance(x, Labels) else _both_names(x, y)
+            found = f"{described(x)}, and {described(y)}" if isinstance(x, Labels) else _both_names(x, y)
             raise NotEqualError(f"inputs to '{call}' {_unlike(name, x, y)}; in {where} found {found}")
     if not constants or (a.gradients and b.gradients):
         _check_gradients(call, a, b, where)
@@ -127,10 +128,6 @@ def _unlike(axis: str, a: Labels | Sequence[Labels], b: Labels | Sequence[Labels
     if axis == "components" and len(a) != len(b):
         return "have a different number of components"
     return f"should have the same {axis}, but they are not the same or not in the same order"
-
-
-def _counted(labels: Labels) -> str:
-    return f"{labels.names} with {len(labels)} entries"
 
 
 def _both_names(a: Sequence[Labels], b: Sequence[Labels]) -> str:

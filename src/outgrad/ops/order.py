@@ -15,8 +15,7 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.axes import AxisOrders, permute_entries, permute_part
 from outgrad.graph.replace import replaced, rowwise_on
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import is_sorted_rows, unique_rows
+from outgrad.labels.rows import Table, is_sorted_rows, unique_rows
 from outgrad.ops.operands import T, block_twin, content, like, names_of
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map

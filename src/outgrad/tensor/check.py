@@ -10,6 +10,7 @@ import numpy as np
 from outgrad._foreign import check_class, class_name, is_dask_array, kind_of, of_package, plain
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
 from outgrad.tree import GradientPath
 
@@ -82,7 +83,7 @@ def components(given: Sequence[Labels]) -> None:
         if len(component.names) != 1 or len(component) == 0:
             raise ValidationError(
                 f"TensorBlock: components[{number}] must have one dimension and at least one entry, "
-                f"got dimensions {component.names} with {len(component)} entries"
+                f"got dimensions {described(component)}"
             )
     names = [component.names[0] for component in given]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -126,7 +127,7 @@ def _gradient_axes(call: str, parent: BlockMetadata, below: BlockMetadata) -> No
     if not _equal(below.properties, parent.properties):
         raise ValidationError(
             f"{call}: the properties of the gradient must be those of the values; found "
-            f"{_summary(below.properties)}, the values have {_summary(parent.properties)}"
+            f"{described(below.properties)}, the values have {described(parent.properties)}"
         )
 
 
@@ -179,7 +180,3 @@ def _component_names(given: Sequence[Labels]) -> list[str]:
 
 def _equal(a: Labels, b: Labels) -> bool:
     return bool(a == b)
-
-
-def _summary(given: Labels) -> str:
-    return f"{given.names} with {len(given)} entries"

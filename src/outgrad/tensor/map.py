@@ -15,6 +15,7 @@ from outgrad.engine.joining import joined
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection
 from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.labels.display import described
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
@@ -144,7 +145,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
                 f"block({shown(selection, keys)}): {found} selected, one is needed; "
-                f"the keys are {self._keys.names} with {len(self)} entries"
+                f"the keys are {described(self._keys)}"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )
         return self.block_by_id(int(numbers[0]))
@@ -161,7 +162,7 @@ class TensorMap(Reshaping, Info, Saving, LazyCollection):
         if len(numbers) == 0 and len(self) > 0:
             raise ValidationError(
                 f"blocks({shown(selection, keys)}): no block is selected; "
-                f"the keys are {self._keys.names} with {len(self)} entries"
+                f"the keys are {described(self._keys)}"
             )
         return [self.block_by_id(int(number)) for number in numbers]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.rows import lift
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 
 Index = npt.NDArray[np.integer]
 Table = npt.NDArray[np.int32]

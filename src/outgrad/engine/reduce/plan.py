@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.outline import Edges
-from outgrad.labels.tables import unique_rows
+from outgrad.labels.rows import unique_rows
 
 Index = npt.NDArray[np.integer]
 Table = npt.NDArray[np.int32]

@@ -13,8 +13,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import find_rows, sliced_digest
+from outgrad.labels.rows import Table, find_rows, sliced_digest
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, Place, Sizes, path_in_block

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.labels.check import normalize_names
+from outgrad.labels.checks import normalize_names
 from outgrad.storage.zarr.codecs import CodecError, Compressor, chain_from_json
 from outgrad.storage.zarr.consistent import (
     MAXIMUM_DEPTH,

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import find_rows
+from outgrad.labels.rows import Table, find_rows
 from outgrad.storage.zarr.edges import slices
 
 Hashes = npt.NDArray[np.uint64]
