@@ -48,7 +48,7 @@ def test_types() -> None:
         ),
         (
             r"join: the joined samples must be unique, found \(system=0, atom=0\) in tensors\[0\] and "
-            r"tensors\[2\]; add_dimension='…' tells them apart",
+            r"tensors\[2\]; add_dimension='…' distinguishes them",
             ([A, later_systems(B), B], "samples"),
             {},
         ),

@@ -286,7 +286,7 @@ def test_errors_of_new_dimensions(name: str) -> None:
 
 def test_positions_that_do_not_exist() -> None:
     for index in (3, -3):
-        with pytest.raises(IndexError, match=f"position {index} for labels with 2 dimension"):
+        with pytest.raises(IndexError, match=f"insert: position {index} is out of range for 2 dimensions"):
             og.insert_dimension(MAP, "samples", index, "x", 0)
 
 
