@@ -19,6 +19,7 @@ from lazy import measuring
 from lazy.measuring import CASES, CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
 from outgrad.engine.reduce.chunks import merge_contributions
 from outgrad.graph import memory
+from outgrad.graph.draft import Notes, SizedLayer
 from outgrad.graph.fuse import optimize
 
 Measure = Callable[..., Any]
@@ -66,7 +67,7 @@ def test_tasks_of_others_are_bounded_by_both_sides() -> None:
     """Nothing is known of Dask's own arrays: they hold what they are made of, for what they are used in."""
     array = (da.ones((1000, 10), chunks=(100, 10)) + 1)[::2]
     block = og.block_from_array(array)
-    blocks = (block * block)._blocks().lazy
+    blocks = (block * block)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes = memory.result_sizes(needed, memory.noted(blocks.graph)[0])
     assert {sizes[key] for key in needed} <= {0, 50 * 10 * 8}
@@ -82,11 +83,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
     chain = [task("a"), task("b"), task("c", "a", "b"), task("d", "c"), task("e", "d"), task("f", "e")]
     graph = HighLevelGraph(
-        {
-            "all": memory.SizedLayer(
-                {own.key: own for own in chain}, lambda: memory.Notes(sizes, dict.fromkeys(sizes, 7))
-            )
-        },
+        {"all": SizedLayer({own.key: own for own in chain}, lambda: Notes(sizes, dict.fromkeys(sizes, 7)))},
         {"all": set()},
     )
     optimized = optimize(graph, ["f"])
@@ -100,7 +97,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
 def test_persisted_chunks_are_known() -> None:
     map = operand(MULTIPLY, 0, FLAT).chunk().persist()
-    blocks = (map * map)._blocks().lazy
+    blocks = (map * map)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes, _ = memory.noted(blocks.graph)
     assert needed.keys() <= sizes.keys()

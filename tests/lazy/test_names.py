@@ -31,9 +31,8 @@ from ops.cases import ALL, Case, operands
 from ops.test_chunking import ACROSS_SYSTEMS, EMPTY_CHUNKS, ONE_ROW
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.fuse import optimize
-from outgrad.graph.memory import Notes
 from outgrad.graph.names import digest
 from outgrad.testing import Parameter
 

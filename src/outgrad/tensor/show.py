@@ -9,7 +9,6 @@ import numpy as np
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
-from outgrad.graph.names import digest
 from outgrad.labels.display import counted, html_row, html_table
 from outgrad.labels.labels import Labels
 from outgrad.units import format_bytes
@@ -89,18 +88,19 @@ def _sizes(chunks: Sequence[int]) -> str:
 
 def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
     """A table of the blocks with their shapes, sizes and chunks."""
-    lazy = blocks.lazy
-    storage = "in memory (NumPy)" if lazy is None else f"{counted(len(lazy.parts), 'task')} (Dask)"
+    data = blocks.to_compute
+    storage = "in memory (NumPy)" if data is None else f"{counted(len(data.parts), 'task')} (Dask)"
     notes = [
         f"{format_bytes(blocks.nbytes)}, {storage}",
         *(f"{key}: {value}" for key, value in sorted(info.items())),
     ]
-    head = [*keys.names, "values", "gradients", "size", *([] if lazy is None else ["chunks"])]
+    head = [*keys.names, "values", "gradients", "size", *([] if data is None else ["chunks"])]
     rows = [html_row(head, headers=len(head))]
     for number, metadata in enumerate(blocks.metadata[:MAX_KEYS]):
         gradients = [f"{parameter} {gradient.shape}" for parameter, gradient in metadata.gradients.items()]
         nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
-        chunks = () if lazy is None else lazy.outlines[number].chunk_rows
+        outline = blocks.outline(number)
+        chunks = () if outline is None else outline.chunk_rows
         cells = [
             *keys.entry(number).values,
             metadata.shape,
@@ -116,16 +116,3 @@ def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
 
 def _axis(labels: Labels) -> str:
     return f"{len(labels)} × {', '.join(labels.names)}"
-
-
-def token(blocks: Blocks) -> str:
-    """Name content for Dask: keys of lazy data, or a hash of arrays in memory."""
-    labels = [
-        (path, m.samples.digest, [c.digest for c in m.components], m.properties.digest)
-        for metadata in blocks.metadata
-        for path, m in metadata.walk()
-    ]
-    if blocks.lazy is not None:
-        return digest((labels, blocks.lazy.keys, blocks.lazy.parts))
-    arrays = [below.values for n in range(len(blocks)) for _, below in blocks.chunk(n).walk()]
-    return digest((labels, arrays))
