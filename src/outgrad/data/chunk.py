@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from outgrad.labels.rows import Table as Table
+from outgrad.labels.types import Table as Table
 from outgrad.task import task
 from outgrad.tree import GradientPath, Tree, fold_down
 

@@ -16,7 +16,8 @@ from outgrad.errors import ValidationError
 from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.checks import INT32
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import Table, sliced_digest
+from outgrad.labels.rows import sliced_digest
+from outgrad.labels.types import Table
 from outgrad.tree import GradientPath, fold_down
 
 SLICE_ROWS = 2**20

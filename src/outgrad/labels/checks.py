@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.errors import ValidationError
+from outgrad.labels.types import Mask, Table
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 INT32 = np.iinfo(np.int32)
@@ -53,7 +54,7 @@ def column_index(names: tuple[str, ...], name: str) -> int:
 
 
 # ---- values ----
-def normalize_values(names: tuple[str, ...], values: Any) -> npt.NDArray[np.int32]:
+def normalize_values(names: tuple[str, ...], values: Any) -> Table:
     """Return ``values`` as an (n, d) int32 table that nobody can write to.
 
     Without rows the shape says nothing more: ``np.empty(0)`` and ``np.empty((0, 2))`` are no entries of any
@@ -101,7 +102,7 @@ def as_array(values: Any) -> npt.NDArray[Any]:
         raise ValidationError(f"Labels: values must be a rectangular table of integers: {error}") from None
 
 
-def as_int32(names: Sequence[str], array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+def as_int32(names: Sequence[str], array: npt.NDArray[Any]) -> Table:
     """Cast an (n, d) array to int32, refusing what would change."""
     if array.dtype == np.int32:
         return array.astype(np.int32, copy=False)
@@ -121,13 +122,13 @@ def as_int32(names: Sequence[str], array: npt.NDArray[Any]) -> npt.NDArray[np.in
     return array.astype(np.int32)
 
 
-def _first(mask: npt.NDArray[np.bool_]) -> tuple[int, int]:
+def _first(mask: Mask) -> tuple[int, int]:
     """Return row and column of the first True, row by row."""
     row, column = divmod(int(mask.argmax()), mask.shape[1])
     return row, column
 
 
-def frozen(table: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def frozen(table: Table) -> Table:
     """Return a C-contiguous read-only table; copied unless nobody can write to this one."""
     if type(table) is np.ndarray and table.flags.c_contiguous:
         # A read-only view is no promise: whoever has an array from which the memory is borrowed can still

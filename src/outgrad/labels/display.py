@@ -7,8 +7,8 @@ from html import escape
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from outgrad.labels.types import Table
 from outgrad.units import format_bytes
 
 STR_ENTRIES = 4
@@ -33,19 +33,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}"
 
 
-class _Named(Protocol):
+class _HasNames(Protocol):
     @property
     def names(self) -> list[str]: ...
 
     def __len__(self) -> int: ...
 
 
-def described(labels: _Named) -> str:
+def described(labels: _HasNames) -> str:
     """Return what messages say of labels: ``['system', 'atom'] with 3 entries``."""
     return f"{labels.names} with {counted(len(labels), 'entry')}"
 
 
-def row_text(names: Iterable[str], row: npt.NDArray[np.int32]) -> str:
+def row_text(names: Iterable[str], row: Table) -> str:
     """Return ``(system=0, atom=3)``."""
     pairs = zip(names, row.tolist(), strict=True)
     return "(" + ", ".join(f"{name}={value}" for name, value in pairs) + ")"
@@ -59,9 +59,7 @@ def head_and_tail(count: int, max_rows: int) -> tuple[int, int]:
     return max(max_rows, 2) - tail, tail
 
 
-def table_text(
-    names: Sequence[str], head: npt.NDArray[np.int32], tail: npt.NDArray[np.int32] | None, indent: int
-) -> str:
+def table_text(names: Sequence[str], head: Table, tail: Table | None, indent: int) -> str:
     """Return the lines of ``head``, and those of ``tail`` below dots if it is not None.
 
     Every line but the first is indented: the caller writes what comes before the names, so that
@@ -87,7 +85,7 @@ def table_text(
     return "\n".join([header, *rows])
 
 
-def labels_text(names: Sequence[str], head: npt.NDArray[np.int32], tail: npt.NDArray[np.int32] | None) -> str:
+def labels_text(names: Sequence[str], head: Table, tail: Table | None) -> str:
     """Return ``Labels(``, the table, and ``)``."""
     return "Labels(\n" + ("   " + table_text(names, head, tail, indent=3)).rstrip(" ") + "\n)"
 
@@ -112,9 +110,7 @@ def html_row(cells: Sequence[object], headers: int = 0, span: int = 1) -> str:
     return f"<tr>{row}</tr>"
 
 
-def labels_html(
-    names: Sequence[str], count: int, head: npt.NDArray[np.int32], tail: npt.NDArray[np.int32] | None
-) -> str:
+def labels_html(names: Sequence[str], count: int, head: Table, tail: Table | None) -> str:
     """Return an HTML table: count, names and bytes above, then the rows of ``head`` and ``tail``."""
     entries = f"{count:,} {'entry' if count == 1 else 'entries'}"
     size = format_bytes(4 * count * len(names))
@@ -124,6 +120,6 @@ def labels_html(
     return html_table(f"Labels: {entries}, {counted(len(names), 'dimension')}, {size}", [], rows)
 
 
-def entry_html(names: Sequence[str], row: npt.NDArray[np.int32]) -> str:
+def entry_html(names: Sequence[str], row: Table) -> str:
     """Return an HTML table of one entry."""
     return html_table("LabelsEntry", [], [html_row(names, headers=len(names)), html_row(row.tolist())])

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, SupportsIndex, final
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels import display
 from outgrad.labels.checks import as_array, as_int32, column_index, frozen, normalize_names
+from outgrad.labels.types import Table
 
 
 @final
@@ -44,7 +44,7 @@ class LabelsEntry:
     __array_ufunc__ = None
 
     _names: tuple[str, ...]
-    _values: npt.NDArray[np.int32]
+    _values: Table
 
     def __init__(self, names: str | Iterable[str], values: Any) -> None:
         self._names = normalize_names(names)
@@ -57,7 +57,7 @@ class LabelsEntry:
         self._values = frozen(as_int32(self._names, array[None, :]))[0]
 
     @classmethod
-    def _make(cls, names: tuple[str, ...], values: npt.NDArray[np.int32]) -> LabelsEntry:
+    def _make(cls, names: tuple[str, ...], values: Table) -> LabelsEntry:
         entry = object.__new__(cls)
         entry._names, entry._values = names, values
         return entry
@@ -68,7 +68,7 @@ class LabelsEntry:
         return list(self._names)
 
     @property
-    def values(self) -> npt.NDArray[np.int32]:
+    def values(self) -> Table:
         """The (d,) int32 values, read-only."""
         return self._values
 

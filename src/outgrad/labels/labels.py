@@ -20,9 +20,10 @@ from outgrad.labels.checks import (
     normalize_values,
 )
 from outgrad.labels.entry import LabelsEntry
-from outgrad.labels.rows import Positions, RowIndex, Table, table_digest
+from outgrad.labels.rows import RowIndex, table_digest
 from outgrad.labels.saving import Saving
 from outgrad.labels.sets import check_unique, common_rows, kept_rows, locate_rows, number_kept, union_rows
+from outgrad.labels.types import Positions, Table
 
 FIRST_ROWS = 64
 """Rows that are compared before all are: labels that differ mostly differ in these."""

@@ -12,14 +12,9 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad._threads import allowed_threads, for_pieces
-
-Table = npt.NDArray[np.int32]
-Positions = npt.NDArray[np.int64]
-Keys = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from outgrad.labels.types import Keys, Mask, Positions, Table
 
 KEY_LIMIT = 2**63 - 1
 """Keys stay below this: the largest int64."""

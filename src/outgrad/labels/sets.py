@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad._threads import several_threads
 from outgrad.config import threads
 from outgrad.errors import ValidationError
 from outgrad.labels.display import row_text
-from outgrad.labels.rows import (
-    Mask,
-    Positions,
-    RowIndex,
-    Table,
-    find_rows,
-    has_repeated_rows,
-    take_rows,
-    unique_rows,
-)
-
-RowNumbers = npt.NDArray[np.integer]
-"""Positions of rows, or numbers of distinct ones; int32 where blocks keep many of them."""
+from outgrad.labels.rows import RowIndex, find_rows, has_repeated_rows, take_rows, unique_rows
+from outgrad.labels.types import Mask, Positions, RowNumbers, Table
 
 
 def check_unique(

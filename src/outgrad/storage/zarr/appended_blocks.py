@@ -13,7 +13,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import Table, find_rows, sliced_digest
+from outgrad.labels.rows import find_rows, sliced_digest
+from outgrad.labels.types import Table
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, Place, Sizes, path_in_block

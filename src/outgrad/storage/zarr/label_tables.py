@@ -13,7 +13,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 from outgrad._forks import forgets_in_child, fork_safe_lock
-from outgrad.labels.rows import Table, begin_digest, has_repeated_rows, table_digest
+from outgrad.labels.rows import begin_digest, has_repeated_rows, table_digest
+from outgrad.labels.types import Table
 from outgrad.storage.zarr.format import MIB, SegmentSpec, TableSpec
 
 WHOLE_BYTES = MIB

@@ -17,7 +17,7 @@ from outgrad.errors import (
     ValidationError,
 )
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import Table
+from outgrad.labels.types import Table
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS, Commit, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks

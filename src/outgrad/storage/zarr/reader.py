@@ -18,7 +18,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import Table
+from outgrad.labels.types import Table
 from outgrad.storage.zarr.format import ArraySpec, BlockSpec, Kind, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, read_again, read_newest
 from outgrad.storage.zarr.seams import Array, Rows, merge_rows

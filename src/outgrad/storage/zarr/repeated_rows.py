@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import Table, find_rows
+from outgrad.labels.rows import find_rows
+from outgrad.labels.types import Table
 from outgrad.storage.zarr.edges import slices
 
 Hashes = npt.NDArray[np.uint64]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from outgrad.labels.rows import Table, begin_digest, has_repeated_rows, sorted_ties
+from outgrad.labels.rows import begin_digest, has_repeated_rows, sorted_ties
+from outgrad.labels.types import Table
 from outgrad.storage.zarr.edges import Offsets
 from outgrad.storage.zarr.format import MIB, Place, TableSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST
