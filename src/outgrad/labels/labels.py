@@ -41,7 +41,7 @@ class Source(Protocol):
 class Labels(Saving):
     """A list of unique entries, each an integer for every named dimension.
 
-    Labels do not change; whatever changes them returns new ones. Two labels are equal if they have
+    Labels do not change; methods that would change them return new ones. Two labels are equal if they have
     the same names in the same order and the same entries in the same order.
 
     Parameters
@@ -49,9 +49,9 @@ class Labels(Saving):
     names : str or iterable of str
         Names of the d dimensions: letters, digits and underscores, not starting with a digit.
     values : (n, d) integers
-        One row for each entry; kept as 32-bit integers. An array that can be written to is copied.
+        One row for each entry; kept as 32-bit integers. A writable array is copied.
     assume_unique : bool
-        Do not check that entries are unique, for a caller who knows.
+        Do not check that entries are unique, if the caller knows that they are.
 
     Raises
     ------
@@ -121,7 +121,7 @@ class Labels(Saving):
 
     @staticmethod
     def single() -> Labels:
-        """Return labels with one entry that means nothing: name ``_``, value 0.
+        """Return labels with one entry without meaning: name ``_``, value 0.
 
         Returns
         -------
@@ -711,10 +711,10 @@ class Labels(Saving):
             )
 
     def _with_rows(self, table: Table) -> Labels:
-        """Return labels of the rows that a method above found.
+        """Return labels of the rows that a set operation gave.
 
-        That are these labels themselves, with their digest and source, if there are as many rows: those
-        methods then found the same rows in the same order.
+        If there are as many rows as in these labels, they are the same rows in the same order: then these
+        labels themselves are returned, with their digest and source.
         """
         return self if len(table) == len(self) else Labels._make(self._names, table)
 
@@ -724,7 +724,7 @@ class Labels(Saving):
         With the same names in the same order, positions are in the order of the selection. With some
         of the names, or another order, they are in the order of these labels: an entry matches if
         its values of these names are in the selection. A selection without names matches
-        every entry, one without entries none.
+        every entry, a selection without entries none.
 
         Parameters
         ----------
@@ -945,7 +945,7 @@ class Labels(Saving):
     def to(
         self, device: str | None = None, *, arrays: str | None = None, non_blocking: bool = False
     ) -> Labels:
-        """Return these labels: NumPy arrays on the CPU are all there is.
+        """Return these labels; only NumPy arrays on the CPU are supported.
 
         Parameters
         ----------
