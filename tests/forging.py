@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from outgrad.labels.tables import table_digest
+from outgrad.labels.rows import table_digest
 from outgrad.storage.zarr.codecs import chain_from_json
 from outgrad.storage.zarr.documents import array_document, serialize
 from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, ChunkSizes

@@ -63,7 +63,7 @@ GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
             r"segments[0].id should be str matching regex '^[0-9a-f]{32}\\Z', found '../../etc'",
         ),
         ((*SEGMENT, "codecs", 0), [], "segments[0].codecs[0]: codecs must be bytes"),
-        ((*SEGMENT, "names", 0), ["a", "a"], "segments[0].names[0]: Labels names must differ"),
+        ((*SEGMENT, "names", 0), ["a", "a"], "segments[0].names[0]: Labels: names must differ"),
         ((*SEGMENT, "arrays", 0, "path"), "../keys", "arrays[0].path should be a path inside the segment"),
         (
             (*SEGMENT, "arrays", 0, "path"),

@@ -342,9 +342,9 @@ LABELS: dict[str, tuple[bytes, str]] = {
     "no dimensions": (labels("[]", "(4,)", 0), "declares 4 labels without dimensions"),
     "2^62 without dimensions": (labels("[]", f"({2**62},)", 0), "labels without dimensions"),
     "rows that are not there": (labels("[('l', '<i4')]", f"({2**40},)"), "but 16 bytes follow"),
-    "repeated rows": (labels("[('l', '<i4')]"), "Labels rows must be unique, found .l=0. in rows 0 and 1"),
-    "repeated names": (labels("[('l', '<i4'), ('l', '<i4')]", "(2,)"), "Labels names must differ"),
-    "invalid names": (labels("[('a b', '<i4')]", "(1,)", 4), "Labels name 'a b' is not valid"),
+    "repeated rows": (labels("[('l', '<i4')]"), "Labels: rows must be unique, found .l=0. in rows 0 and 1"),
+    "repeated names": (labels("[('l', '<i4'), ('l', '<i4')]", "(2,)"), "Labels: names must differ"),
+    "invalid names": (labels("[('a b', '<i4')]", "(1,)", 4), "Labels: the name 'a b' is not valid"),
     "cut": (header("{'descr': ", length=500), "it ends inside its .npy header"),
 }
 

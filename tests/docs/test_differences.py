@@ -751,7 +751,7 @@ CASES = [
     Case(
         "The texts of errors are Outgrad's own.",
         lambda lib: text_of_error(lib).startswith(
-            "Labels rows must be unique, found (system=0) in rows 0 and 1;"
+            "Labels: rows must be unique, found (system=0) in rows 0 and 1;"
         ),
         False,
         True,

@@ -14,9 +14,9 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.errors import ValidationError
 from outgrad.graph.lazy_blocks import rowwise
-from outgrad.labels.check import INT32
+from outgrad.labels.checks import INT32
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import sliced_digest
+from outgrad.labels.rows import sliced_digest
 from outgrad.tree import GradientPath, fold_down
 
 SLICE_ROWS = 2**20

@@ -13,13 +13,14 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import Index
 from outgrad.engine.map.blocks import run_rule
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
-from outgrad.labels.merge import Index, beside, distinct_rows, members, product, unite
-from outgrad.labels.tables import find_rows, is_sorted_rows
+from outgrad.labels.rows import find_rows, is_sorted_rows
+from outgrad.labels.sets import append_to_rows, distinct_rows, members, product, unite
 from outgrad.ops.operands import Names, T, content, is_number, like, names_of
 from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
@@ -279,7 +280,7 @@ class _Plan:
 
     def _into_samples(self, keys: Any, metadata: Sequence[BlockMetadata]) -> tuple[Placed, Placed]:
         samples = [
-            Labels([*m.samples.names, *self.names], beside(m.samples.values, key), assume_unique=True)
+            Labels([*m.samples.names, *self.names], append_to_rows(m.samples.values, key), assume_unique=True)
             if self.names
             else m.samples
             for key, m in zip(keys, metadata, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from outgrad.data.chunk import Table
 from outgrad.data.positions import Index
 from outgrad.data.rows import lift
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 
 
 class Selections(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from outgrad.data.chunk import Table
 from outgrad.data.outline import Edges
 from outgrad.data.positions import Index
-from outgrad.labels.tables import unique_rows
+from outgrad.labels.rows import unique_rows
 
 
 def group_rows(table: Table, columns: Sequence[int]) -> tuple[Table, Index]:

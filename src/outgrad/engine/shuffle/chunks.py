@@ -14,7 +14,7 @@ from outgrad.data.outline import Frame
 from outgrad.data.positions import Index, Span, compact, places_of, positions
 from outgrad.data.rows import merge
 from outgrad.engine.shuffle.copy_rows import copy_rows
-from outgrad.labels.tables import unique_rows
+from outgrad.labels.rows import unique_rows
 from outgrad.task import task
 from outgrad.tree import fold
 

@@ -13,7 +13,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, sliced_digest
+from outgrad.labels.rows import find_rows, sliced_digest
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, ChunkOptions, FirstRow, path_in_block
 from outgrad.storage.zarr.layout import array_spec, check_dtype

@@ -12,7 +12,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.chunking import SYSTEM_NAMES
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ArchiveError, ValidationError
-from outgrad.labels.check import row_text
+from outgrad.labels.display import row_text
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.appended_blocks import GrowingBlock, RowSinks
 from outgrad.storage.zarr.layout import block_path

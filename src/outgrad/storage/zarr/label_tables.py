@@ -14,7 +14,7 @@ from functools import cached_property
 
 from outgrad._forks import forgets_in_child, fork_safe_lock
 from outgrad.data.chunk import Table
-from outgrad.labels.tables import begin_digest, has_repeated_rows, table_digest
+from outgrad.labels.rows import begin_digest, has_repeated_rows, table_digest
 from outgrad.storage.zarr.format import MIB, SegmentSpec, TableSpec
 
 WHOLE_BYTES = MIB

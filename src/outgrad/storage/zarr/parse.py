@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.labels.check import normalize_names
+from outgrad.labels.checks import normalize_names
 from outgrad.storage.zarr.codecs import CodecError, Compressor, chain_from_json
 from outgrad.storage.zarr.commit_json import (
     ArrayJson,

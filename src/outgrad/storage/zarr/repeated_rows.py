@@ -10,7 +10,7 @@ import numpy.typing as npt
 from outgrad.data.chunk import Table
 from outgrad.data.positions import Index
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows
+from outgrad.labels.rows import find_rows
 from outgrad.storage.zarr.edges import slices
 
 Hashes = npt.NDArray[np.uint64]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from outgrad.data.chunk import Table
-from outgrad.labels.tables import begin_digest, has_repeated_rows, sorted_ties
+from outgrad.labels.rows import begin_digest, has_repeated_rows, sorted_ties
 from outgrad.storage.zarr.format import MIB, FirstRow
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, REPEATED_ROW
 from outgrad.storage.zarr.opened import OpenArchive
