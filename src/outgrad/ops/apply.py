@@ -11,7 +11,6 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.data.chunk import Array
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
 from outgrad.gradients.functions import APPLY, check_array
@@ -67,7 +66,7 @@ def apply(tensor: T, f: Function, df: Derivatives = None) -> T:
     array([[0.   , 0.785]])
     """
     blocks = content("apply", "tensor", tensor)
-    functions = _listed("apply", f, "df", df)
+    functions = _with_derivatives("apply", f, "df", df)
     return like(tensor, run_rule(APPLY, [blocks], lambda n: (functions,)))
 
 
@@ -127,22 +126,27 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
            [0. , 1. ]])
     """
     blocks = content("apply_rows", "tensor", tensor)
-    functions = _listed("apply_rows", f, "jvp", jvp)
+    functions = _with_derivatives("apply_rows", f, "jvp", jvp)
     if not (properties is None or isinstance(properties, Labels)):
         raise TypeError(f"apply_rows: properties must be Labels, got {kind_of(properties)}")
-    made = [
+    by_block = [
         _row_functions(functions, metadata, blocks.dtype(n), properties)
         for n, metadata in enumerate(blocks.metadata)
     ]
-    labels = _properties(blocks, made) if properties is None else [properties] * len(made)
+    if properties is not None:
+        labels = [properties] * len(by_block)
+    elif all(each.size == each.width for each in by_block):
+        labels = [metadata.properties for metadata in blocks.metadata]
+    else:  # property names are the same in all blocks, so all keep theirs or none does
+        labels = [Labels.range("property", each.size) for each in by_block]
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, properties=labels[n])
 
-    return like(tensor, run_rule(APPLY_ROWS, [blocks], lambda n: (made[n],), top))
+    return like(tensor, run_rule(APPLY_ROWS, [blocks], lambda n: (by_block[n],), top))
 
 
-def _listed(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:
+def _with_derivatives(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:
     """The function and its derivatives, in order."""
     if not callable(f):
         raise TypeError(f"{call}: f must be a function, got {kind_of(f)}")
@@ -189,10 +193,3 @@ def _without_rows(name: str, function: Function, arrays: Sequence[Array], proper
             f"apply_rows: {name} failed for arrays without rows, of shape {arrays[0].shape}: {error!r}; pass "
             "properties=Labels(…) to set the number of columns without this call"
         ) from error
-
-
-def _properties(blocks: Blocks, made: Sequence[RowFunctions]) -> list[Labels]:
-    """The names of properties are the same in all blocks, so all keep theirs or none does."""
-    if all(own.size == own.width for own in made):
-        return [metadata.properties for metadata in blocks.metadata]
-    return [Labels.range("property", own.size) for own in made]

@@ -14,10 +14,9 @@ from outgrad.ops.operands import T, pair
 from outgrad.ops.twins import block_twin
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
 
 Check = str | Sequence[str]
-AXES = ("samples", "components", "properties")
+COMPARED_AXES = ("samples", "components", "properties")
 
 
 def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True) -> bool:
@@ -80,7 +79,10 @@ def equal_metadata_raise(
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.equal_metadata_raise(block, block)
     """
-    axes = _axes(check)
+    axes = COMPARED_AXES if check == "all" else [check] if isinstance(check, str) else list(check)
+    if any(name not in COMPARED_AXES for name in axes):
+        known = list(COMPARED_AXES)
+        raise ValueError(f"equal_metadata: check must be 'all' or some of {known}, got {check!r}")
     first, second = _pair("equal_metadata", tensor_1, tensor_2)
     _compare_metadata("equal_metadata", tensor_1, first, second, axes, check_gradients)
 
@@ -129,7 +131,7 @@ def equal_raise(tensor_1: T, tensor_2: T) -> None:
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.equal_raise(block, block)
     """
-    _compare("equal", tensor_1, tensor_2, Tolerance(), "not equal")
+    _compare_values("equal", tensor_1, tensor_2, Tolerance(), "not equal")
 
 
 def allclose(
@@ -190,7 +192,7 @@ def allclose_raise(
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.allclose_raise(block, block)
     """
-    _compare("allclose", tensor_1, tensor_2, Tolerance(rtol, atol, equal_nan), "not allclose")
+    _compare_values("allclose", tensor_1, tensor_2, Tolerance(rtol, atol, equal_nan), "not allclose")
 
 
 def _holds(check: Callable[..., None], *arguments: Any) -> bool:
@@ -210,14 +212,6 @@ def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
         raise NotEqualError(f"the tensor maps have different keys: {error}") from None
 
 
-def _axes(check: Check) -> Sequence[str]:
-    wanted = AXES if check == "all" else [check] if isinstance(check, str) else list(check)
-    unknown = [name for name in wanted if name not in AXES]
-    if unknown:
-        raise ValueError(f"equal_metadata: check must be 'all' or some of {list(AXES)}, got {check!r}")
-    return wanted
-
-
 def _where(tensor: Any, number: int) -> str:
     if not isinstance(tensor, TensorMap):
         return ""
@@ -232,59 +226,53 @@ def _compare_metadata(
     call: str, tensor: Any, first: Blocks, second: Blocks, axes: Sequence[str], gradients: bool
 ) -> None:
     for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        try:
-            _compare_labels(call, a, b, axes, gradients)
-        except NotEqualError as error:
-            raise NotEqualError(f"{_where(tensor, number)}{error}") from None
+        difference = _metadata_difference(a, b, axes, gradients)
+        if difference is not None:
+            raise NotEqualError(f"{_where(tensor, number)}inputs to '{call}' {difference}")
 
 
-def _compare_labels(
-    call: str, first: BlockMetadata, second: BlockMetadata, axes: Sequence[str], gradients: bool
-) -> None:
+def _metadata_difference(
+    first: BlockMetadata, second: BlockMetadata, axes: Sequence[str], gradients: bool
+) -> str | None:
+    """What metatensor says of the first labels that differ; None if all agree."""
     for path, a in first.walk():
-        b = second.at(path)
+        b, where = second.at(path), _below(path)
         for axis in axes:
-            if getattr(a, axis) != getattr(b, axis):
-                raise NotEqualError(f"inputs to '{call}' {_difference(path, axis, a, b)}")
+            if getattr(a, axis) == getattr(b, axis):
+                continue
+            counts = len(a.components), len(b.components)
+            if axis == "components" and counts[0] != counts[1]:
+                unlike = f"different number of components, {counts[0]} and {counts[1]}"
+                return (
+                    f"should have the same gradients: {where} have {unlike}" if path else f"have a {unlike}"
+                )
+            unlike = "are not the same or not in the same order"
+            if path:
+                return f"should have the same gradients: {where} {axis} {unlike}"
+            return f"should have the same {axis}, but they {unlike}"
         if not gradients:
-            return
+            return None
         if a.gradients.keys() != b.gradients.keys():
-            raise NotEqualError(
-                f"inputs to '{call}' should have the same gradient parameters; "
-                f"{_below(path) or 'they'} have {list(a.gradients)} and {list(b.gradients)}"
+            return (
+                f"should have the same gradient parameters; {where or 'they'} have {list(a.gradients)} and "
+                f"{list(b.gradients)}"
             )
+    return None
 
 
-def _difference(path: GradientPath, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:
-    """What metatensor says of labels that differ."""
-    counts = len(a.components), len(b.components)
-    if axis == "components" and counts[0] != counts[1]:
-        number = f"different number of components, {counts[0]} and {counts[1]}"
-        return f"should have the same gradients: {_below(path)} have {number}" if path else f"have a {number}"
-    if path:
-        found = f"{_below(path)} {axis} are not the same or not in the same order"
-        return f"should have the same gradients: {found}"
-    return f"should have the same {axis}, but they are not the same or not in the same order"
-
-
-def _compare(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
+def _compare_values(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
     first, second = _pair(call, tensor_1, tensor_2)
-    _compare_shapes(tensor_1, first, second)
-    _compare_metadata(call, tensor_1, first, second, AXES, True)
+    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
+        if a.shape != b.shape:
+            where = _where(tensor_1, number)
+            raise NotEqualError(f"{where}values shapes are different, {a.shape} and {b.shape}")
+    _compare_metadata(call, tensor_1, first, second, COMPARED_AXES, True)
     first, second = alike([first, second])
     found = first_difference(first, second, tolerance)
     if found is not None:
         number, path = found
         below = f"{_below(path)} " if path else ""
         raise NotEqualError(f"{_where(tensor_1, number)}{below}values are {verdict}")
-
-
-def _compare_shapes(tensor: Any, first: Blocks, second: Blocks) -> None:
-    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        if a.shape != b.shape:
-            raise NotEqualError(
-                f"{_where(tensor, number)}values shapes are different, {a.shape} and {b.shape}"
-            )
 
 
 equal_metadata_block = block_twin(equal_metadata)

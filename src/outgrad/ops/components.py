@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.map.blocks import run_rule
@@ -49,27 +48,23 @@ def sum_over_components(tensor: T, component_names: str | Sequence[str]) -> T:
     """
     blocks = content("sum_over_components", "tensor", tensor)
     names = names_of("sum_over_components", "component_names", component_names)
-    axes = [_axes(metadata, names) for metadata in blocks.metadata]
+    axes = []
+    for metadata in blocks.metadata:
+        components = [component.names[0] for component in metadata.components]
+        unknown = [name for name in names if name not in components]
+        if unknown:
+            raise ValidationError(
+                f"sum_over_components: {unknown} not found in the components of the values, which are "
+                f"{components}"
+            )
+        # counted from the end, as gradients have more components in front
+        axes.append(tuple(n - len(components) - 1 for n, name in enumerate(components) if name in names))
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         kept = [c for c in metadata.components if c.names[0] not in names]
         return replace(metadata, components=tuple(kept))
 
-    def constants(n: int) -> tuple[Any, ...]:
-        return (axes[n],)
-
-    return like(tensor, run_rule(SUM_COMPONENTS, [blocks], constants, top))
-
-
-def _axes(metadata: BlockMetadata, names: Sequence[str]) -> tuple[int, ...]:
-    """The axes to sum over, counted from the end."""
-    found = [component.names[0] for component in metadata.components]
-    unknown = [name for name in names if name not in found]
-    if unknown:
-        raise ValidationError(
-            f"sum_over_components: {unknown} not found in the components of the values, which are {found}"
-        )
-    return tuple(place - len(found) - 1 for place, name in enumerate(found) if name in names)
+    return like(tensor, run_rule(SUM_COMPONENTS, [blocks], lambda n: (axes[n],), top))
 
 
 sum_over_components_block = block_twin(sum_over_components)

@@ -69,23 +69,20 @@ def block_from_array(
     sample_shape, property_shape = array.shape[: len(samples)], array.shape[array.ndim - len(properties) :]
     component_shape = array.shape[len(samples) : len(samples) + middle]
     folded = (prod(sample_shape), *component_shape, prod(property_shape))
+    if folded != array.shape:
+        if is_dask_array(array):  # chunks of other shapes would be folded too
+            where = f"block_from_array, of an array of shape {array.shape}"
+            array = late("graph.dask_arrays", "checked")(array, where)
+        array = array.reshape(folded)
     return TensorBlock(
-        array if folded == array.shape else _folded(array, folded),
-        _counted(samples, sample_shape),
+        array,
+        _indices(samples, sample_shape),
         [Labels.range(name, size) for name, size in zip(components, component_shape, strict=True)],
-        _counted(properties, property_shape),
+        _indices(properties, property_shape),
     )
 
 
-def _folded(array: Any, shape: tuple[int, ...]) -> Any:
-    if is_dask_array(array):  # chunks of other shapes would be folded too
-        array = late("graph.dask_arrays", "checked")(
-            array, f"block_from_array, of an array of shape {array.shape}"
-        )
-    return array.reshape(shape)
-
-
-def _counted(names: list[str], shape: tuple[int, ...]) -> Labels:
+def _indices(names: list[str], shape: tuple[int, ...]) -> Labels:
     """All indices of an array of this shape, the last one running fastest."""
     table = np.indices(shape, dtype=np.int32).reshape(len(shape), -1).T
     return Labels(names, table, assume_unique=True)

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from outgrad.data.chunk import Array
-from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.create import Fill, NewChunk, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
 from outgrad.ops.operands import T, content, like, names_of
 from outgrad.ops.twins import block_twin
 
-Gradients = str | Sequence[str] | None
+GradientNames = str | Sequence[str] | None
 
 
-def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+def zeros_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
     r"""Create a map of zeros with the labels of another map.
 
     .. math:: h = 0, \qquad \nabla h = 0
@@ -53,7 +52,7 @@ def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
     return _made("zeros_like", _zeros, tensor, gradients, requires_grad)
 
 
-def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+def ones_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
     r"""Create a map of ones with the labels of another map.
 
     .. math:: h = 1, \qquad \nabla h = 1
@@ -90,7 +89,7 @@ def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fals
     return _made("ones_like", _ones, tensor, gradients, requires_grad)
 
 
-def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+def empty_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
     r"""Create a map with the labels of another map and uninitialized values.
 
     The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks; its values
@@ -124,7 +123,7 @@ def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
     return _made("empty_like", _empty, tensor, gradients, requires_grad)
 
 
-def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
+def random_uniform_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
     r"""Create a map with the labels of another map and random values, uniform in [0, 1).
 
     The call takes one seed from NumPy's global generator, so ``numpy.random.seed`` makes the result
@@ -164,24 +163,21 @@ def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: b
     return _made("random_uniform_like", _Uniform(seed), tensor, gradients, requires_grad)
 
 
-def _made(call: str, fill: Fill, tensor: T, gradients: Gradients, requires_grad: bool) -> T:
+def _made(call: str, fill: Fill, tensor: T, gradients: GradientNames, requires_grad: bool) -> T:
     blocks = content(call, "tensor", tensor)
     warn_requires_grad(call, requires_grad, stacklevel=4)
     names = None if gradients is None else names_of(call, "gradients", gradients)
-    metadata = [_chosen(call, own, names) for own in blocks.metadata]
+    metadata = []
+    for labels in blocks.metadata:
+        missing = [name for name in names or () if name not in labels.gradients]
+        if missing:
+            raise ValidationError(
+                f"{call}: requested gradient {missing[0]!r} is not defined in this tensor, which has "
+                f"{list(labels.gradients)}"
+            )
+        kept = labels.gradients if names is None else {name: labels.gradients[name] for name in names}
+        metadata.append(replace(labels, gradients=kept))
     return like(tensor, create(blocks, call, fill, metadata))
-
-
-def _chosen(call: str, metadata: BlockMetadata, names: Sequence[str] | None) -> BlockMetadata:
-    if names is None:
-        return metadata
-    missing = [name for name in names if name not in metadata.gradients]
-    if missing:
-        raise ValidationError(
-            f"{call}: requested gradient {missing[0]!r} is not defined in this tensor, which has "
-            f"{list(metadata.gradients)}"
-        )
-    return replace(metadata, gradients={name: metadata.gradients[name] for name in names})
 
 
 # ---- what fills arrays ----

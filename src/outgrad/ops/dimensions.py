@@ -19,7 +19,7 @@ from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.map import TensorMap
 
-AXES = ("keys", "samples", "properties")
+CHANGED_AXES = ("keys", "samples", "properties")
 Change = Callable[[int, Labels], Labels]
 """New labels of an axis, given the number of the block and its labels."""
 
@@ -145,9 +145,9 @@ def permute_dimensions(tensor: T, axis: str, dimensions_indexes: Sequence[int]) 
         return _permute_components(content(call, "tensor", tensor), tensor, dimensions_indexes)
 
     def permuted(number: int, labels: Labels) -> Labels:
-        return labels.permute(_order(call, axis, dimensions_indexes, labels.names))
+        return labels.permute(_checked_order(call, axis, dimensions_indexes, labels.names))
 
-    return _changed(call, tensor, axis, permuted, (*AXES, "components"))
+    return _with_labels(call, tensor, axis, permuted, (*CHANGED_AXES, "components"))
 
 
 def remove_dimension(tensor: T, axis: str, name: str) -> T:
@@ -196,7 +196,7 @@ def remove_dimension(tensor: T, axis: str, name: str) -> T:
                 f"{call}: without {name!r} the {axis}{where} are not unique: {error}"
             ) from None
 
-    return _changed(call, tensor, axis, removed)
+    return _with_labels(call, tensor, axis, removed)
 
 
 def rename_dimension(tensor: T, axis: str, old: str, new: str) -> T:
@@ -237,13 +237,13 @@ def rename_dimension(tensor: T, axis: str, old: str, new: str) -> T:
 
     def renamed(number: int, labels: Labels) -> Labels:
         _check_known(call, axis, old, labels.names)
-        return _renamed(labels, old, new)
+        return _renamed_labels(labels, old, new)
 
     def row_labels(labels: Labels) -> Labels:
-        return _renamed(labels, old, new) if old in labels.names[1:] else labels
+        return _renamed_labels(labels, old, new) if old in labels.names[1:] else labels
 
     below = row_labels if axis == "samples" else None
-    return _changed(call, tensor, axis, renamed, (*AXES, "components"), below)
+    return _with_labels(call, tensor, axis, renamed, (*CHANGED_AXES, "components"), below)
 
 
 # ---- new values ----
@@ -266,7 +266,7 @@ def _insert(call: str, tensor: T, axis: str, index: int | None, name: str, value
         except ValidationError as error:
             raise ValidationError(f"{call}: {error}") from None
 
-    return _changed(call, tensor, axis, inserted)
+    return _with_labels(call, tensor, axis, inserted)
 
 
 def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
@@ -287,7 +287,7 @@ def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
 # ---- components ----
 def _permute_components(blocks: Blocks, tensor: T, order: Sequence[int]) -> T:
     names = [[component.names[0] for component in m.components] for m in blocks.metadata]
-    orders = [tuple(_order("permute_dimensions", "components", order, own)) for own in names]
+    orders = [tuple(_checked_order("permute_dimensions", "components", order, own)) for own in names]
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, components=tuple(metadata.components[place] for place in orders[n]))
@@ -302,7 +302,7 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
 
     def renamed(metadata: BlockMetadata) -> BlockMetadata:
         components = tuple(
-            _renamed(component, old, new) if component.names == [old] else component
+            _renamed_labels(component, old, new) if component.names == [old] else component
             for component in metadata.components
         )
         names = [component.names[0] for component in components]
@@ -319,17 +319,17 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
 
 
 # ---- what all of them share ----
-def _changed(
+def _with_labels(
     call: str,
     tensor: T,
     axis: str,
     change: Change,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] = CHANGED_AXES,
     below: Callable[[Labels], Labels] | None = None,
 ) -> T:
     """Change the labels of one axis, and with ``below`` the samples of gradients."""
     blocks = content(call, "tensor", tensor)
-    if axis not in AXES:
+    if axis not in CHANGED_AXES:
         raise ValidationError(
             f"{call}: {axis!r} is not a valid axis. Choose from {', '.join(map(repr, axes))}"
         )
@@ -339,35 +339,35 @@ def _changed(
                 f"{call}: axis is 'keys', but a block has no keys; choose 'samples' or 'properties'"
             )
         return TensorMap._of(change(0, tensor.keys), blocks, tensor._info)
-    replaced = _samples if axis == "samples" else _properties
+    replaced = _with_samples if axis == "samples" else _with_properties
     metadata = [
         replaced(m, change(number, getattr(m, axis)), below) for number, m in enumerate(blocks.metadata)
     ]
     return like(tensor, replace(blocks, metadata=tuple(metadata)))
 
 
-def _samples(
+def _with_samples(
     metadata: BlockMetadata, samples: Labels, below: Callable[[Labels], Labels] | None
 ) -> BlockMetadata:
     if below is None:
         return replace(metadata, samples=samples)
     # from the top down, unlike Tree.map: an error names the dimensions of the outermost gradient
-    gradients = {name: _samples(g, below(g.samples), below) for name, g in metadata.gradients.items()}
+    gradients = {name: _with_samples(g, below(g.samples), below) for name, g in metadata.gradients.items()}
     return replace(metadata, samples=samples, gradients=gradients)
 
 
-def _properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:
-    return metadata.map(lambda own: replace(own, properties=properties))
+def _with_properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:
+    return metadata.map(lambda node: replace(node, properties=properties))
 
 
-def _renamed(labels: Labels, old: str, new: str) -> Labels:
+def _renamed_labels(labels: Labels, old: str, new: str) -> Labels:
     try:
         return labels.rename(old, new)
     except ValidationError as error:
         raise ValidationError(f"rename_dimension: {old!r} cannot become {new!r}: {error}") from None
 
 
-def _order(call: str, axis: str, given: Sequence[int], names: Sequence[str]) -> list[int]:
+def _checked_order(call: str, axis: str, given: Sequence[int], names: Sequence[str]) -> list[int]:
     """Positions from 0, each once."""
     count = len(names)
     picks = [operator.index(index) for index in given]

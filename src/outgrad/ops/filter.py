@@ -45,8 +45,8 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
     >>> og.filter_blocks(tensor, og.Labels("center_type", [[6], [8]])).block().shape
     (3, 2)
     """
-    _check("filter_blocks", tensor, copy, keys)
-    return _chosen(tensor, tensor.keys.select(keys), copy)
+    _check_types("filter_blocks", tensor, copy, keys)
+    return _chosen_blocks(tensor, tensor.keys.select(keys), copy)
 
 
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
@@ -81,10 +81,10 @@ def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMa
     >>> og.drop_blocks(tensor, og.Labels("center_type", [[6]])).block().shape
     (1, 2)
     """
-    _check("drop_blocks", tensor, copy, keys)
+    _check_types("drop_blocks", tensor, copy, keys)
     kept = np.ones(len(tensor), dtype=np.bool_)
     kept[tensor.keys.select(keys)] = False
-    return _chosen(tensor, np.flatnonzero(kept), copy)
+    return _chosen_blocks(tensor, np.flatnonzero(kept), copy)
 
 
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
@@ -115,12 +115,12 @@ def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
     >>> og.drop_empty_blocks(tensor).keys["center_type"]
     array([6], dtype=int32)
     """
-    _check("drop_empty_blocks", tensor, copy)
+    _check_types("drop_empty_blocks", tensor, copy)
     shapes = [metadata.shape for metadata in tensor._blocks().metadata]
-    return _chosen(tensor, [number for number, shape in enumerate(shapes) if 0 not in shape], copy)
+    return _chosen_blocks(tensor, [number for number, shape in enumerate(shapes) if 0 not in shape], copy)
 
 
-def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
+def _check_types(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
     wanted = [
         ("tensor", tensor, TensorMap),
         *(("keys", given, Labels) for given in keys),
@@ -131,7 +131,7 @@ def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
             raise TypeError(f"{call}: {name} must be a {kind.__name__}, got {kind_of(given)}")
 
 
-def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:
+def _chosen_blocks(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:
     places = np.asarray(numbers, dtype=np.int64)
     content = tensor._blocks().select(places.tolist())
     keys = tensor.keys

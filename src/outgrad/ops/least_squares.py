@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks, alike
 from outgrad.engine.solve.blocks import solve_systems
 from outgrad.engine.solve.chunks import System
@@ -131,7 +130,18 @@ def solve(X: T, Y: T) -> T:
     """
     operands = _operands("solve", X, Y)
     for number, metadata in enumerate(operands[0].metadata):
-        _check_square(metadata, _name(operands[0], number))
+        # Equations of gradients are counted by the rows of X: where only Y has a row, it says nothing of w.
+        unknowns = len(metadata.properties)
+        equations = sum(prod(node.shape[:-1]) for _, node in metadata.walk())
+        if equations == unknowns or (metadata.gradients and equations > unknowns):
+            continue
+        needed = "the values in each block of X should be square: as many equations (samples and components)"
+        if metadata.gradients:
+            needed = "X should have, with gradients, at least as many equations"
+        raise ValidationError(
+            f"solve: {needed} as properties; {_name(operands[0], number)} has {equations} equations and "
+            f"{unknowns} properties; use lstsq for any number of equations"
+        )
     return _solved("solve", X, operands, None)
 
 
@@ -146,33 +156,15 @@ def _name(blocks: Blocks, number: int) -> str:
     return f"block {number}" if len(blocks) > 1 else "the block"
 
 
-def _check_square(metadata: BlockMetadata, where: str) -> None:
-    """Equations of gradients are counted by the rows of X: where only Y has a row, it says nothing of w."""
-    unknowns = len(metadata.properties)
-    equations = sum(prod(below.shape[:-1]) for _, below in metadata.walk())
-    if equations < unknowns or (not metadata.gradients and equations != unknowns):
-        needed = (
-            "the values in each block of X should be square: as many equations (samples and components) as"
-        )
-        if metadata.gradients:
-            needed = "X should have, with gradients, at least as many equations as"
-        raise ValidationError(
-            f"solve: {needed} properties; {where} has {equations} equations and {unknowns} properties; "
-            "use lstsq for any number of equations"
-        )
-
-
 def _solved(call: str, X: T, operands: Sequence[Blocks], rcond: float | None) -> T:
     x, y = alike(operands)
-    systems = [_system(call, x, y, number, rcond) for number in range(len(x))]
+    systems = []
+    for number, metadata in enumerate(x.metadata):
+        dtype = np.result_type(x.dtype(number), y.dtype(number))
+        if dtype.kind not in "fc":
+            dtype = np.dtype(np.float64)
+        unknowns = len(metadata.properties)
+        systems.append(System(call, _name(x, number), unknowns, dtype, rcond, call == "solve"))
     blocks, report = solve_systems(x, y, systems)
     result = like(X, blocks)
     return result._with_info(call, report) if isinstance(result, TensorMap) and systems else result
-
-
-def _system(call: str, x: Blocks, y: Blocks, number: int, rcond: float | None) -> System:
-    dtype = np.result_type(x.dtype(number), y.dtype(number))
-    if dtype.kind not in "fc":
-        dtype = np.dtype(np.float64)
-    unknowns = len(x.metadata[number].properties)
-    return System(call, _name(x, number), unknowns, dtype, rcond, call == "solve")

@@ -57,13 +57,20 @@ def dot(tensor_1: T, tensor_2: T) -> T:
     first, second = pair("dot", tensor_1, tensor_2, ("tensor_1", "tensor_2"))
     products = []
     for a, b in zip(first.metadata, second.metadata, strict=True):
-        _check(a, b)
+        _check_factors(a, b)
         products.append(Product.of(a, b))
-        _check_components(products[-1].pattern)
+        for path, gradient in products[-1].pattern.walk():
+            names = [component.names[0] for component in gradient.components]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise ValidationError(
+                    f"dot: the gradient {'/'.join(path)!r} of the result would have two components "
+                    f"{twice[0]!r}; rename one of them with rename_dimension"
+                )
     return like(tensor_1, multiplied(products, first, second))
 
 
-def _check(a: BlockMetadata, b: BlockMetadata) -> None:
+def _check_factors(a: BlockMetadata, b: BlockMetadata) -> None:
     if a.properties != b.properties:
         raise NotEqualError(
             f"inputs to 'dot' should have the same properties, in the same order; found "
@@ -75,43 +82,27 @@ def _check(a: BlockMetadata, b: BlockMetadata) -> None:
             f"dot: tensor_2 should not have components, found {[c.names[0] for c in b.components]}; "
             "only tensor_1 may have them"
         )
-    for path, own in _own_components(a):
-        for other_path, other in _own_components(b):
-            if path == other_path or path[-1] == other_path[-1]:
-                names = a.at(path).samples.names, b.at(other_path).samples.names
-                _check_gradient(path[-1], names, (own, other), path == other_path)
+    for path, first in _row_components(a):
+        for other_path, second in _row_components(b):
+            if path != other_path and path[-1] != other_path[-1]:
+                continue
+            # Components of gradients of gradients have names of their own, but the same entries.
+            names = a.at(path).samples.names, b.at(other_path).samples.names
+            entries = [[c.values.tolist() for c in each] for each in (first, second)]
+            called = [[c.names[0] for c in each] for each in (first, second)]
+            same_names = path != other_path or called[0] == called[1]
+            if names[0] != names[1] or entries[0] != entries[1] or not same_names:
+                raise NotEqualError(
+                    f"inputs to 'dot' should have the same gradient sample names and components; of the "
+                    f"gradients {path[-1]!r} found {names[0]}, {called[0]} with "
+                    f"{[len(e) for e in entries[0]]} entries and {names[1]}, {called[1]} with "
+                    f"{[len(e) for e in entries[1]]} entries"
+                )
 
 
-def _own_components(metadata: BlockMetadata) -> Iterator[tuple[tuple[str, ...], tuple[Labels, ...]]]:
-    for path, below in metadata.walk():
+def _row_components(metadata: BlockMetadata) -> Iterator[tuple[tuple[str, ...], tuple[Labels, ...]]]:
+    """Yield the components that each gradient has beside those of its parent."""
+    for path, gradient in metadata.walk():
         if path:
             parent = metadata.at(path[:-1])
-            yield path, below.components[: len(below.components) - len(parent.components)]
-
-
-def _check_gradient(
-    name: str,
-    names: tuple[list[str], list[str]],
-    components: tuple[tuple[Labels, ...], tuple[Labels, ...]],
-    same_names: bool,
-) -> None:
-    """Components of gradients of gradients have names of their own, but the same entries."""
-    entries = [[c.values.tolist() for c in own] for own in components]
-    called = [[c.names[0] for c in own] for own in components]
-    if names[0] != names[1] or entries[0] != entries[1] or (same_names and called[0] != called[1]):
-        raise NotEqualError(
-            f"inputs to 'dot' should have the same gradient sample names and components; of the gradients "
-            f"{name!r} found {names[0]}, {called[0]} with {[len(e) for e in entries[0]]} entries and "
-            f"{names[1]}, {called[1]} with {[len(e) for e in entries[1]]} entries"
-        )
-
-
-def _check_components(pattern: BlockMetadata) -> None:
-    for path, below in pattern.walk():
-        names = [component.names[0] for component in below.components]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise ValidationError(
-                f"dot: the gradient {'/'.join(path)!r} of the result would have two components {twice[0]!r}; "
-                "rename one of them with rename_dimension"
-            )
+            yield path, gradient.components[: len(gradient.components) - len(parent.components)]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from outgrad._foreign import kind_of
-from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
@@ -56,10 +54,23 @@ def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: 
     call = "unique_metadata"
     blocks = content(call, "tensor", tensor)
     wanted = [names] if isinstance(names, str) else names
-    _check_arguments(axis, wanted, gradient)
+    if not isinstance(axis, str):
+        raise TypeError(f"{call}: axis must be a str, got {kind_of(axis)}")
+    if not isinstance(wanted, (list, tuple)) or not all(isinstance(name, str) for name in wanted):
+        raise TypeError(f"{call}: names must be a str, or a list of str, got {wanted!r}")
+    if gradient is not None and not isinstance(gradient, str):
+        raise TypeError(f"{call}: gradient must be a str, got {kind_of(gradient)}")
+    if axis not in ("samples", "properties"):
+        raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
+    if not wanted:
+        raise ValidationError(f"{call}: names is empty; give at least one dimension of the {axis}")
     found = [np.zeros((0, len(wanted)), np.int32)]
     for metadata in blocks.metadata:
-        labels: Labels = getattr(_at(metadata, gradient), axis)
+        if gradient is not None and gradient not in metadata.gradients:
+            raise ValidationError(
+                f"{call}: gradient {gradient!r} not found; the blocks have {list(metadata.gradients)}"
+            )
+        labels: Labels = getattr(metadata if gradient is None else metadata.gradients[gradient], axis)
         unknown = [name for name in wanted if name not in labels.names]
         if unknown:
             raise ValidationError(
@@ -68,30 +79,6 @@ def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: 
         columns = [labels.names.index(name) for name in wanted]
         found.append(unique_rows(labels.values[:, columns])[0])
     return Labels(wanted, unique_rows(np.concatenate(found))[0], assume_unique=True)
-
-
-def _check_arguments(axis: Any, names: Any, gradient: Any) -> None:
-    call = "unique_metadata"
-    if not isinstance(axis, str):
-        raise TypeError(f"{call}: axis must be a str, got {kind_of(axis)}")
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{call}: names must be a str, or a list of str, got {names!r}")
-    if gradient is not None and not isinstance(gradient, str):
-        raise TypeError(f"{call}: gradient must be a str, got {kind_of(gradient)}")
-    if axis not in ("samples", "properties"):
-        raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
-    if not names:
-        raise ValidationError(f"{call}: names is empty; give at least one dimension of the {axis}")
-
-
-def _at(metadata: BlockMetadata, gradient: str | None) -> BlockMetadata:
-    if gradient is None:
-        return metadata
-    if gradient not in metadata.gradients:
-        raise ValidationError(
-            f"unique_metadata: gradient {gradient!r} not found; the blocks have {list(metadata.gradients)}"
-        )
-    return metadata.gradients[gradient]
 
 
 def one_hot(labels: Labels, dimension: Labels) -> npt.NDArray[np.int32]:

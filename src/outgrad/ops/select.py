@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +22,10 @@ from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like
 from outgrad.ops.twins import block_twin
 
-Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
+EntrySelection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 
 
-def slice(tensor: T, axis: str, selection: Selection) -> T:
+def slice(tensor: T, axis: str, selection: EntrySelection) -> T:
     r"""Select samples or properties of every block.
 
     .. math:: h_i = X_{s(i)}, \qquad \nabla h_i = \nabla X_{s(i)}
@@ -65,8 +65,9 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
     """
     blocks = content("slice", "tensor", tensor)
     check_axis("slice", axis)
-    chosen = [positions("slice", getattr(metadata, axis), axis, selection) for metadata in blocks.metadata]
-    choose: Callable[[Blocks, list[Index]], Blocks] = _samples if axis == "samples" else choose_properties
+    labels = [getattr(metadata, axis) for metadata in blocks.metadata]
+    chosen = [selected_positions("slice", each, axis, selection) for each in labels]
+    choose = _choose_samples if axis == "samples" else choose_properties
     return like(tensor, choose(blocks, chosen))
 
 
@@ -76,7 +77,7 @@ def check_axis(call: str, axis: Any) -> None:
         raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
 
 
-def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
+def selected_positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
     """Turn any selection into positions, each at most once."""
     if isinstance(selection, (Labels, LabelsEntry)):
         return labels.select(selection).astype(np.int64, copy=False)
@@ -89,10 +90,7 @@ def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
         raise ValidationError(
             f"{call}: positions must be 1-D integers or booleans, got {found.ndim}-D {found.dtype}"
         )
-    return _checked(call, found, axis, len(labels))
-
-
-def _checked(call: str, found: npt.NDArray[Any], axis: str, count: int) -> Index:
+    count = len(labels)
     if found.dtype.kind == "b":
         if len(found) != count:
             raise ValidationError(f"{call}: the mask has {len(found)} entries, but the {axis} have {count}")
@@ -102,31 +100,31 @@ def _checked(call: str, found: npt.NDArray[Any], axis: str, count: int) -> Index
         raise ValidationError(
             f"{call}: position {outside[0]} is out of range, the {axis} have {count} entries"
         )
-    places: Index = found.astype(np.int64) % max(count, 1)
-    if len(np.unique(places)) < len(places):
+    chosen: Index = found.astype(np.int64) % max(count, 1)
+    if len(np.unique(chosen)) < len(chosen):
         raise ValidationError(f"{call}: a position is repeated, but {axis} must be unique; remove it")
-    return places
+    return chosen
 
 
 def choose_properties(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     """Take properties of every block, in the order of ``chosen``."""
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        return replace(metadata, properties=_chosen(metadata.properties, chosen[n]))
+        return replace(metadata, properties=_choice(metadata.properties, chosen[n]))
 
     return run_rule(TAKE_COLUMNS, [blocks], lambda n: (chosen[n],), top)
 
 
-def _chosen(labels: Labels, places: Index) -> Labels:
+def _choice(labels: Labels, places: Index) -> Labels:
     if np.array_equal(places, np.arange(len(labels))):
         return labels
     return Labels(labels.names, labels.values[places], assume_unique=True)
 
 
-def _samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
+def _choose_samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
         Target(
-            replace(m, samples=_chosen(m.samples, own)),
+            replace(m, samples=_choice(m.samples, own)),
             (Origin(n, places_of(own, len(m.samples))),),
             Order.FOLLOWING,
         )

@@ -17,11 +17,11 @@ from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like, names_of
-from outgrad.ops.select import Selection, check_axis, choose_properties, positions
+from outgrad.ops.select import EntrySelection, check_axis, choose_properties, selected_positions
 from outgrad.ops.twins import block_twin
 
 
-def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
+def split(tensor: T, axis: str, selections: list[EntrySelection]) -> list[T]:
     r"""Split a map by several selections of samples or properties, in one pass.
 
     .. math:: h^{(n)}_i = X_{s_n(i)}, \qquad \nabla h^{(n)}_i = \nabla X_{s_n(i)}
@@ -149,7 +149,7 @@ def _positions_of_each(labels: Labels, axis: str, selections: Sequence[Any]) -> 
         if names and set(names) <= set(labels.names):
             alike.setdefault(names, []).append(number)
         else:
-            found[number] = positions("split", labels, axis, selection)
+            found[number] = selected_positions("split", labels, axis, selection)
     for names, numbers in alike.items():
         tables = [np.atleast_2d(selections[number].values) for number in numbers]
         # All dimensions in their order give the order of the selection, others that of the labels.

@@ -82,8 +82,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
         self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
         values = check.array(values)
-        check.labels("samples", samples)
-        check.labels("properties", properties)
+        check.labels_argument("samples", samples)
+        check.labels_argument("properties", properties)
         components = tuple(components)
         check.components(components)
         metadata = BlockMetadata(samples, components, properties)
@@ -315,7 +315,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
             raise TypeError(
                 f"add_gradient({parameter!r}): the gradient must be a TensorBlock, got {kind_of(gradient)}"
             )
-        check.gradient(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
+        check.gradient_fits(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
         self._set(attach_gradient(self._blocks(), parameter, gradient._blocks()))
 
     # ---- copies ----
