@@ -102,7 +102,7 @@ def _assemble_gradient(
     patches = [patch for patch in patches if name in patch.chunk.gradients]
     moved = [patch.moved_rows(name) for patch in patches]
     tables = [table for table, _ in moved] or [np.zeros((0, frame.dimensions), np.int32)]
-    table, rows_of_tables = _united_rows(tables, order, patches)
+    table, rows_of_tables = _ordered_union(tables, order, patches)
     gradient_patches = [
         Patch(patch.chunk.gradients[name], rows, patch.columns, kept)
         for patch, rows, (_, kept) in zip(patches, rows_of_tables, moved, strict=False)
@@ -111,7 +111,7 @@ def _assemble_gradient(
     return Chunk(gradient.values, gradient.gradients, table)
 
 
-def _united_rows(
+def _ordered_union(
     tables: Sequence[Table], order: Order, patches: Sequence[Patch]
 ) -> tuple[Table, Sequence[CompactIndex]]:
     """The gradient rows of the result, and where each row of each table is among them."""
