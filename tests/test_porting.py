@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
+from tests.support import ROOT
 
 mts = pytest.importorskip("metatensor")
 upstream = pytest.importorskip("metatensor.operations")
 
-ROOT = Path(__file__).parents[1]
 DATA = ROOT / "examples" / "data"
 
 POINTERS = {"as_mts_block_t", "as_mts_labels_t", "as_mts_tensormap_t", "release", "unsafe_from_ptr"} | {

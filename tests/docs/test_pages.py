@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import outgrad
 from outgrad.cli import main
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [

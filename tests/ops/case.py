@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.testing import Parameter, assert_identical, random_block
+from outgrad.testing import assert_identical
+from tests.support.operands import operand
 
 Array = npt.NDArray[Any]
 
@@ -63,6 +64,14 @@ class Case:
         close = 1e-12 if expected.dtype in (np.float64, np.complex128) else 1e-5
         og.allclose_raise(result, expected, rtol=close, atol=close)
 
+    def check_values(self, maps: Sequence[TensorMap], result: TensorMap) -> None:
+        """Compare a result with plain NumPy."""
+        assert self.whole or result.keys == maps[0].keys
+        for block, expected in zip(result, self.expected(maps), strict=True):
+            assert block.values.dtype == expected.dtype
+            assert block.shape == expected.shape
+            np.testing.assert_allclose(block.values, expected, rtol=self.rtol, atol=0, equal_nan=True)
+
     def expected(self, maps: Sequence[TensorMap]) -> list[Array]:
         """Values of every block of the result, by plain NumPy."""
         if self.whole:
@@ -107,49 +116,7 @@ def sum_properties(*names: str) -> Callable[..., Array]:
     return oracle
 
 
-# ---- operands: sorted samples, samples in any order, no samples; lengths differ between blocks ----
-KEYS = Labels(["center_type"], [[6], [1], [8]])
-SAMPLES = [
-    Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0], [1, 2], [1, 3], [3, 0], [3, 1]]),
-    Labels(["system", "atom"], [[2, 1], [0, 1], [0, 0], [2, 0]]),
-    Labels.empty(["system", "atom"]),
-]
-COMPONENTS = [Labels.range("m", 3), Labels.range("m", 1), Labels.range("m", 2)]
-PROPERTIES = [
-    Labels(["n", "l"], [[0, 0], [0, 1], [2, 1], [1, 0]]),
-    Labels(["n", "l"], [[4, 0], [4, 1]]),
-    Labels(["n", "l"], [[4, 0]]),
-]
-
-UNIFORM_KEYS = Labels(["center_type", "neighbor_type"], [[6, 1], [1, 8], [6, 8]])
-"""Keys, components and properties of operands whose blocks can be merged; samples are ``SAMPLES``."""
-UNIFORM_COMPONENT = Labels.range("m", 3)
-UNIFORM_PROPERTIES = Labels(["n", "l"], [[0, 0], [2, 1], [0, 1]])
-
-FLAT = {"cell": Parameter(), "positions": Parameter((3,)), "strain": Parameter((3, 3))}
-
-
-def operand(
-    seed: int,
-    parameters: Mapping[str, Parameter] = FLAT,
-    sparsity: float = 0.3,
-    dtype: npt.DTypeLike = "float64",
-    order: Any = "sorted",
-    uniform: bool = False,
-) -> TensorMap:
-    """One map of the shape that the cases expect; gradient rows differ from seed to seed."""
-    rng = np.random.default_rng(seed)
-    components = [UNIFORM_COMPONENT] * len(SAMPLES) if uniform else COMPONENTS
-    properties = [UNIFORM_PROPERTIES] * len(SAMPLES) if uniform else PROPERTIES
-    blocks = [
-        random_block(rng, s, [c], p, parameters, sparsity=sparsity, dtype=dtype, order=order)
-        for s, c, p in zip(SAMPLES, components, properties, strict=True)
-    ]
-    map = TensorMap(UNIFORM_KEYS if uniform else KEYS, blocks)
-    map.set_info("source", f"seed {seed}")
-    return map
-
-
+# ---- operands ----
 def operands(case: Case, first_seed: int = 0, **settings: Any) -> list[TensorMap]:
     maps = [operand(first_seed + n, uniform=case.uniform, **settings) for n in range(case.operands)]
     if case.distinct and maps[0].dtype != np.bool_:

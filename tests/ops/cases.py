@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops import (
+from tests.ops import (
     cases_basic,
     cases_combine,
     cases_dimensions,
@@ -18,7 +18,8 @@ from ops import (
     cases_order,
     cases_reduce,
 )
-from ops.case import COMPONENTS, FLAT, KEYS, PROPERTIES, SAMPLES, Case, operand, operands
+from tests.ops.case import Case, operands
+from tests.support.operands import COMPONENTS, FLAT, KEYS, PROPERTIES, SAMPLES, operand
 
 CASES = [
     *cases_basic.CASES,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import PROPERTIES, Array, Case, sum_properties, sum_samples, value
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import random_values
+from tests.ops.case import Array, Case, sum_properties, sum_samples, value
+from tests.support.operands import PROPERTIES
 
 
 def weights(map: TensorMap) -> TensorMap:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.data.metadata import BlockMetadata
+from tests.ops.case import Array, Case
 
 Sample = tuple[int, ...]
 

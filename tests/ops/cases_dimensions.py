@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case, value
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import Array, Case, value
 
 same_values = value(lambda x: x)
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case, value
 from outgrad import TensorBlock, TensorMap
+from tests.ops.case import Array, Case, value
 
 
 # ---- arguments away from 0, where logarithms and roots have no derivative ----

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import Array, Case
 
 
 # ---- dot ----

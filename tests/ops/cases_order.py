@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
-from ops.cases_basic import PROPERTIES_WANTED, SAMPLES_WANTED, SYSTEMS, rows_like
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import Array, Case
+from tests.ops.cases_basic import PROPERTIES_WANTED, SAMPLES_WANTED, SYSTEMS, rows_like
 
 
 # ---- sort ----

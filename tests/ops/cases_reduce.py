@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case, groups, sum_properties, sum_samples
 from outgrad import Labels, TensorBlock
+from tests.ops.case import Array, Case, groups, sum_properties, sum_samples
 
 FUNCTIONS: dict[str, Any] = {"mean": np.mean, "var": np.var, "std": np.std}
 

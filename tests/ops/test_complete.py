@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 import outgrad as og
-from ops.cases import CASES
 from outgrad.operations import public_operations
+from tests.ops.cases import CASES
 
 
 def test_every_operation_has_a_case() -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import ALL, Case, operands
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_values import check_values
 from outgrad.testing import assert_identical, check_gradient
+from tests.ops.case import Case, operands
+from tests.ops.cases import ALL
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")
 DTYPES = ["float32", "complex64", "complex128", "int64", "uint8", "bool"]
@@ -39,7 +39,7 @@ def test_values_have_the_dtype_of_numpy(case: Case, dtype: str) -> None:
         return
     result = case.call(*maps)
     if np.dtype(dtype).itemsize >= 8:
-        check_values(case, maps, result)
+        case.check_values(maps, result)
     for block, expected in zip(result, case.expected(maps), strict=True):
         assert block.dtype == block.values.dtype == expected.dtype
         np.testing.assert_allclose(np.asarray(block.values), expected, rtol=1e-6, atol=1e-6)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from helpers import cut_at
-from ops.cases import ALL, Case, operands
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.testing import assert_identical
+from tests.ops.case import Case, operands
+from tests.ops.cases import ALL
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED
 
 
 def bytes_of(map: TensorMap) -> list[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -14,11 +13,13 @@ import pytest
 from dask._task_spec import Alias
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import ALL, KEYS, SAMPLES, Case, operand, operands
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import Parameter, random_block
+from tests.ops.case import Case, operands
+from tests.ops.cases import ALL
+from tests.support import ROOT
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, KEYS, ONE_ROW, SAMPLES, operand
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -102,7 +103,7 @@ def test_names_are_the_same_in_another_process() -> None:
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", NAMES_ELSEWHERE],
             env={**os.environ, "PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parent,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,

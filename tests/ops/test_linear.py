@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import chunks_of, cut_at, nothing_computed
-from ops.case import FLAT, operand
-from ops.cases_linear import constant, least_squares, stacked
-from ops.test_chunking import check_layout
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.engine.solve.triangles import Factor
 from outgrad.errors import LinearSystemError
 from outgrad.testing import Parameter, assert_identical, check_gradient, random_block
+from tests.ops.cases_linear import constant, least_squares, stacked
+from tests.support.lazy import check_layout, chunks_of, cut_at, nothing_computed
+from tests.support.operands import FLAT, operand
 
 Array = np.ndarray[Any, Any]
 PROPERTIES = Labels.range("n", 4)

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import operand
-from ops.cases_basic import weights
-from ops.test_chunking import ACROSS_SYSTEMS
 from outgrad import TensorBlock, TensorMap
 from outgrad.testing import assert_identical
+from tests.ops.cases_basic import weights
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, operand
 
 A, B = operand(0), operand(1)
 PAIRS: dict[str, Callable[[Any], tuple[Any, Any]]] = {

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import outgrad as og
-from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import nothing_computed
 
 pytestmark = pytest.mark.filterwarnings("ignore:the matrix subclass")
 
