@@ -1,12 +1,12 @@
 """Break ``src/outgrad`` in many small ways, one at a time, and report which breaks no test notices.
 
 python tools/mutations.py                   # all mutations; exit status 1 if one survives
-python tools/mutations.py weighted rowwise  # those of files whose path has one of these words
+python tools/mutations.py weighted rowwise  # those whose file or text has one of these words
 python tools/mutations.py --list            # what is mutated, and by which tests it should be found
 
 Each mutation replaces a text that occurs once in its file, in a copy of the package. The tests that should
-find it run first, and stop at the first failure; one that they miss is tried with all of ``EVERYTHING``.
-The tests have to pass without mutations, or a survivor would look found.
+find it run until the first failure; with ``--everything``, what they miss is tried with many more tests.
+They have to pass without mutations, or a survivor would look found.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SOURCE = ROOT / "src" / "outgrad"
 
 VALUES = ("tests/ops/test_values.py",)
 GRADIENTS = ("tests/ops/test_gradients.py", "tests/ops/test_nested.py")
+NESTED = GRADIENTS[::-1]
 CHUNKING = ("tests/ops/test_chunking.py",)
 EVERYTHING = ("tests/ops", "tests/data", "tests/gradients", "tests/engine", "tests/tensor", "tests/graph")
 
@@ -112,7 +113,7 @@ MUTATIONS = [
     ),
     *of(
         "gradients/apply.py",
-        GRADIENTS,
+        NESTED,
         ("[Term(y), Term(x)]", "[Term(y), Term()]"),
         ("if not any(other.gradients for other in pattern):", "if True:"),
         ("return not gradient.gradients and term.rows is None", "return term.rows is None"),
@@ -344,20 +345,22 @@ def run(mutation: Mutation, tests: Iterable[str]) -> str | None:
     )
 
 
-def first_failure(mutation: Mutation) -> str | None:
-    return run(mutation, mutation.tests) or run(mutation, EVERYTHING)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("words", nargs="*", help="only files whose path has one of these words")
+    parser.add_argument("words", nargs="*", help="only mutations whose file or text has one of these words")
+    parser.add_argument("--everything", action="store_true", help="try survivors with many more tests")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many run at the same time")
     parser.add_argument("--list", action="store_true", help="print the mutations and run nothing")
     options = parser.parse_args()
-    chosen = [m for m in MUTATIONS if not options.words or any(word in m.file for word in options.words)]
+    chosen = [m for m in MUTATIONS if not options.words or any(word in m.words for word in options.words)]
     if options.list:
         print(*(f"{mutation.words}\n    {' '.join(mutation.tests)}" for mutation in chosen), sep="\n")
         return
+
+    def first_failure(mutation: Mutation) -> str | None:
+        failed = run(mutation, mutation.tests)
+        return run(mutation, EVERYTHING) if failed is None and options.everything else failed
+
     survivors = []
     with ThreadPoolExecutor(options.jobs) as pool:
         for mutation, failed in zip(chosen, pool.map(first_failure, chosen), strict=True):

@@ -18,8 +18,9 @@ import outgrad as og
 from outgrad.engine.reduce.chunks import merge_contributions
 from outgrad.graph import memory
 from outgrad.graph.fuse import optimize
+from tests.ops.cases import CASES
 from tests.support import measuring
-from tests.support.measuring import CASES, CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
+from tests.support.measuring import CHUNK_BYTES, FLAT, MULTIPLY, apart, operand
 
 Measure = Callable[..., Any]
 
@@ -32,12 +33,8 @@ def measure() -> Iterator[Measure]:
         yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
-NAMES = sorted(CASES.keys() - {"split by atom", "split by l"})
-"""These two say which atoms and angular momenta they expect; the split by systems is the same."""
-
-
 @pytest.mark.parametrize("parameters", ["flat", pytest.param("nested", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_no_task_takes_more_than_was_projected(name: str, parameters: str, measure: Measure) -> None:
     assert measure(measuring.exceeding_case, name, parameters) == []
 

@@ -30,7 +30,7 @@ def test_nan_and_infinities_stay_where_they_are(case: Case) -> None:
             block.values[:1] = np.nan
             block.values[2:3, :, 1:] = np.inf
             block.values[2:3, :, :1] = -np.inf
-    if case.refuses_nan:
+    if case.exceptions.refuses_nan:
         with pytest.raises(
             np.linalg.LinAlgError, match=f"{case.operation}: the equations of block 0 hold NaN"
         ):

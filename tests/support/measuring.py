@@ -24,7 +24,7 @@ from outgrad.graph.fuse import Optimized, optimize
 from outgrad.storage.save_plan import merged, plan_save
 from outgrad.testing import random_block
 from tests.ops.case import Case
-from tests.ops.cases import ALL
+from tests.ops.cases import named
 from tests.support.operands import CLOSED, FLAT, KEYS, UNIFORM_KEYS
 
 CHUNK_BYTES = 200_000
@@ -108,13 +108,12 @@ def exceeding(graph: Any, keys: list[Key], slack: int = 0) -> list[str]:
     return found
 
 
-CASES = {case.id: case.values[0] for case in ALL}
-MULTIPLY = CASES["multiply maps"]
+MULTIPLY = named("multiply maps")
 
 
 def exceeding_case(name: str, parameters: str) -> list[str]:
     """The same for a row of the table of operations."""
-    case = CASES[name]
+    case = named(name)
     maps = [operand(case, seed, PARAMETERS[parameters]) for seed in range(case.operands)]
     blocks = case.call(*(map.chunk() for map in maps))._blocks().lazy
     return [] if blocks is None else exceeding(blocks.graph, list(blocks.keys))
