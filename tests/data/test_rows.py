@@ -24,6 +24,7 @@ def table(rows: Any) -> np.ndarray:
         ([[], []], [], [[], []]),
         ([[[0, 5], [0, 4]], [[0, 5], [0, 4]]], [[0, 5], [0, 4]], [[0, 1], [0, 1]]),  # agree: order is kept
         ([[[0, 5], [0, 4]], [[0, 4], [0, 5]]], [[0, 4], [0, 5]], [[1, 0], [0, 1]]),
+        ([[[0, 4], [0, 5]], [[0, 5], [0, 4]]], [[0, 4], [0, 5]], [[0, 1], [1, 0]]),
         (
             [[[0, 5], [0, 4], [1, 3], [1, 2]], [[0, 5], [0, 4], [1, 2]]],
             [[0, 5], [0, 4], [1, 2], [1, 3]],  # parent 0 agrees and keeps its order, parent 1 is sorted
@@ -70,6 +71,13 @@ def test_a_table_has_no_say_in_parents_that_it_does_not_cover() -> None:
     assert union.tolist() == [[0, 5], [0, 4], [1, 2], [1, 3]]
     assert [place.tolist() for place in places] == [[0, 1], [3, 2], [0, 1, 2, 3]]
     assert merge(pieces)[0].tolist() == [[0, 4], [0, 5], [1, 2], [1, 3]]
+    # −1 is no parent, also not the last one
+    assert merge(pieces[:2], [np.array([0, -1]), np.array([1])])[0].tolist() == [
+        [0, 5],
+        [0, 4],
+        [1, 3],
+        [1, 2],
+    ]
 
 
 @given(st.lists(rows, min_size=2, max_size=3), st.integers(0, 4))

@@ -139,6 +139,12 @@ def test_what_nothing_covers_is_filled() -> None:
     assert result.gradients["x"].values.tolist() == [[1001, 5, 1000]]
 
 
+def test_rows_and_columns_may_be_left_out_together() -> None:
+    frame = Frame((1,), np.dtype(float))
+    patch = Patch(chunk(3, []), np.array([1, -1, 0]), np.array([-1, 0]))
+    assert place(frame, 2, [patch], Order.KEPT).values.tolist() == [[5], [1]]
+
+
 @pytest.mark.parametrize("order", list(Order))
 def test_nothing_makes_a_chunk_without_rows(order: Order) -> None:
     frame = frame_of(chunk(2, [(0, 0)], [(0, 1)]))

@@ -23,11 +23,19 @@ def added(array: np.ndarray, target: list[int], size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_have_the_dtype_of_what_is_added(dtype: str) -> None:
+    check_sums([0, 1, 0, 2], 3, (2, 3), dtype)
+
+
 @pytest.mark.parametrize("trailing", [(), (3,), (2, 3), (0,), (2, 0)])
 @pytest.mark.parametrize(
     ("target", "size"), [([0, 1, 0, 2], 3), ([2, 2, 2, 2], 4), ([0, 1, 2, 3], 4), ([], 2), ([], 0)]
 )
-def test_sums(target: list[int], size: int, trailing: tuple[int, ...], dtype: str) -> None:
+def test_sums(target: list[int], size: int, trailing: tuple[int, ...]) -> None:
+    check_sums(target, size, trailing, "float64")
+
+
+def check_sums(target: list[int], size: int, trailing: tuple[int, ...], dtype: str) -> None:
     array = random_values(np.random.default_rng(0), (len(target), *trailing), dtype)
     index = np.array(target, np.int64)
     rows = scatter_rows(array, index, size)

@@ -179,7 +179,7 @@ FORMS: dict[str, Callable[[TensorBlock], TensorBlock]] = {
 }
 
 
-@pytest.mark.parametrize("below", FORMS)
+@pytest.mark.parametrize("below", ["numpy", "irregular"])
 @pytest.mark.parametrize("middle", FORMS)
 @pytest.mark.parametrize("top", FORMS)
 def test_numpy_and_dask_mix_at_every_depth(top: str, middle: str, below: str) -> None:

@@ -227,7 +227,7 @@ def test_labels_of_what_becomes_an_array() -> None:
 
 
 @pytest.mark.parametrize("door", LABEL_DOORS)
-@pytest.mark.parametrize("dtype", ["i2", "i4", "i8", "u2", "u4", "u8"])
+@pytest.mark.parametrize("dtype", ["i2", "i4", "u8"])
 def test_labels_of_any_byte_order(door: str, dtype: str) -> None:
     assert LABEL_DOORS[door](np.array([1, 0], OTHER + dtype)).tolist() == [1, 0]
     assert LABEL_DOORS[door](np.array([1, 0], OTHER + dtype)).dtype == np.dtype("i4").newbyteorder("=")
@@ -238,7 +238,7 @@ def test_labels_of_a_matrix() -> None:
 
 
 # ---- byte orders ----
-DTYPES = ["b1", "i2", "i4", "i8", "u4", "f2", "f4", "f8", "c8", "c16"]
+DTYPES = ["i2", "f8", "c16"]
 
 
 @DOORS
