@@ -51,8 +51,3 @@ def task(
         return function
 
     return mark
-
-
-def traits(function: Any) -> Traits:
-    found = getattr(function, "traits", UNKNOWN)
-    return found if isinstance(found, Traits) else UNKNOWN

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.data.chunk import Chunk
-from outgrad.data.slices import cut, join
+from outgrad.data.chunk import Chunk, cut_chunk, join_chunks
 from outgrad.engine.compare.chunks import Tolerance, difference
 
 
@@ -26,7 +25,7 @@ WHOLE = chunk(4, [0, 0, 2, 3], [0, 2, 2, 3])
 
 
 def test_cut_numbers_parents_from_its_start() -> None:
-    made = cut(WHOLE, [(2, 4), (2, 4), (1, 4)])
+    made = cut_chunk(WHOLE, [(2, 4), (2, 4), (1, 4)])
     assert made.values.tolist() == [[2], [3]]
     assert made.gradients["x"].values.tolist() == [[20], [30]]
     assert made.gradients["x"].rows.tolist() == [[0, 72], [1, 73]]
@@ -36,7 +35,7 @@ def test_cut_numbers_parents_from_its_start() -> None:
 
 
 def test_cut_shares_values() -> None:
-    made = cut(WHOLE, [(0, 2), (0, 2), (0, 1)])
+    made = cut_chunk(WHOLE, [(0, 2), (0, 2), (0, 1)])
     assert np.shares_memory(made.values, WHOLE.values)
     assert np.shares_memory(made.gradients["x"].rows, WHOLE.gradients["x"].rows)
 
@@ -56,13 +55,14 @@ def test_join_is_the_inverse_of_cut(data: Any) -> None:
     rows = np.searchsorted(column, edges).tolist()
     nested = np.searchsorted(below, rows).tolist()
     pieces = [
-        cut(whole, [(own[n], own[n + 1]) for own in (edges, rows, nested)]) for n in range(len(edges) - 1)
+        cut_chunk(whole, [(own[n], own[n + 1]) for own in (edges, rows, nested)])
+        for n in range(len(edges) - 1)
     ]
-    assert same(join(pieces), whole)
+    assert same(join_chunks(pieces), whole)
 
 
 def test_joining_one_chunk_copies_nothing() -> None:
-    assert join([WHOLE]) is WHOLE
+    assert join_chunks([WHOLE]) is WHOLE
 
 
 def test_chunks_know_their_sizes() -> None:

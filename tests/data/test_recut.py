@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, cut_chunk, join_chunks
 from outgrad.data.chunking import gradient_edges
 from outgrad.data.outline import Outline, Piece
 from outgrad.data.recut import sources
 from outgrad.data.requests import Request, Written, request
-from outgrad.data.slices import cut, join
 
 
 def outline(edges: list[int], column: list[int] | None = None) -> Outline:
@@ -63,7 +62,7 @@ def chunks_at(outline: Outline, column: list[int]) -> list[Chunk]:
         {"x": Chunk(np.arange(len(column))[:, None], {}, np.array(column, np.int32)[:, None])},
     )
     requests = [request((outline,), Piece(0, chunk)) for chunk in range(outline.chunk_count)]
-    return [cut(whole, each.ranges) for each in requests]
+    return [cut_chunk(whole, each.ranges) for each in requests]
 
 
 edges = st.lists(st.integers(0, 8), max_size=6).map(lambda inner: sorted([0, *inner, 8]))
@@ -75,7 +74,7 @@ def test_recut_chunks_are_those_of_the_whole(old: list[int], new: list[int], col
     chunks = chunks_at(before, column)
     for number, expected in enumerate(chunks_at(after, column)):
         found = sources((before,), (after,), Piece(0, number))
-        made = join([cut(chunks[source.chunk], source.ranges) for source in found])
+        made = join_chunks([cut_chunk(chunks[source.chunk], source.ranges) for source in found])
         assert made.values.tolist() == expected.values.tolist()
         assert made.gradients["x"].values.tolist() == expected.gradients["x"].values.tolist()
         assert made.gradients["x"].rows.tolist() == expected.gradients["x"].rows.tolist()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outgrad.data.chunk import Chunk
-from outgrad.data.frame import Frame
+from outgrad.data.outline import Frame
 from outgrad.engine.divide.chunks import divide
 from outgrad.engine.shuffle.chunks import Order, Patch, frame_of, place, take
 

@@ -10,7 +10,6 @@ import pytest
 
 from outgrad.data.chunk import Chunk
 from outgrad.gradients import rowwise
-from outgrad.gradients.apply import run
 from outgrad.gradients.functions import APPLY, COS, EXP, LOG, SIN, SQRT, SQUARE, TANH, _raised
 from outgrad.gradients.rowwise import RowFunctions
 from outgrad.gradients.rule import Rule
@@ -74,7 +73,7 @@ def test_mixed_derivative_where_the_exponent_is_zero() -> None:
 @pytest.mark.parametrize("rule", [EXP, LOG, SQRT, TANH, SIN, COS, SQUARE], ids=lambda rule: rule.name)
 def test_rules_are_the_functions_of_their_name(rule: Rule) -> None:
     x = np.array([[0.5, 2.0]])
-    assert np.array_equal(run(rule, [Chunk(x)]).values, getattr(np, rule.name)(x))
+    assert np.array_equal(rule([Chunk(x)]).values, getattr(np, rule.name)(x))
 
 
 def test_a_rule_is_the_same_one_in_another_process() -> None:
@@ -115,8 +114,8 @@ def test_pieces_make_no_difference(piece_bytes: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rowwise, "PIECE_BYTES", piece_bytes)
     functions = RowFunctions((counted, cube_1, cube_2), 3, 3, np.dtype(float))
     given = chunk(np.random.default_rng(0))
-    found = run(rowwise.APPLY_ROWS, [given], functions)
-    elementwise = run(APPLY, [given], (lambda x: x**3, lambda x: 3 * x**2, lambda x: 6 * x))
+    found = rowwise.APPLY_ROWS([given], functions)
+    elementwise = APPLY([given], (lambda x: x**3, lambda x: 3 * x**2, lambda x: 6 * x))
     assert sum(seen) == 10
     assert max(seen) == {1: 2, 100: 4, 10**6: 10}[piece_bytes]
     for (path, x), (_, y) in zip(found.walk(), elementwise.walk(), strict=True):
@@ -129,6 +128,6 @@ def test_no_function_is_called_without_rows() -> None:
     functions = RowFunctions((lambda x: 1 / 0, lambda x, a: 1 / 0), 3, 2, np.dtype(np.float32))
     table = np.zeros((0, 2), np.int32)
     empty = Chunk(np.zeros((0, 2, 3)), {"p": Chunk(np.zeros((0, 4, 2, 3)), {}, table)})
-    found = run(rowwise.APPLY_ROWS, [empty], functions)
+    found = rowwise.APPLY_ROWS([empty], functions)
     assert (found.values.shape, found.values.dtype) == ((0, 2, 2), np.float32)
     assert found.gradients["p"].values.shape == (0, 4, 2, 2)

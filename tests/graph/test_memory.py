@@ -17,6 +17,7 @@ from dask.typing import Key
 import outgrad as og
 from outgrad.engine.reduce.chunks import merge_contributions
 from outgrad.graph import memory
+from outgrad.graph.draft import Notes, SizedLayer
 from outgrad.graph.fuse import optimize
 from tests.ops.cases import CASES
 from tests.support import measuring
@@ -63,7 +64,7 @@ def test_tasks_of_others_are_bounded_by_both_sides() -> None:
     """Nothing is known of Dask's own arrays: they hold what they are made of, for what they are used in."""
     array = (da.ones((1000, 10), chunks=(100, 10)) + 1)[::2]
     block = og.block_from_array(array)
-    blocks = (block * block)._blocks().lazy
+    blocks = (block * block)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes = memory.result_sizes(needed, memory.noted(blocks.graph)[0])
     assert {sizes[key] for key in needed} <= {0, 50 * 10 * 8}
@@ -79,11 +80,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
     chain = [task("a"), task("b"), task("c", "a", "b"), task("d", "c"), task("e", "d"), task("f", "e")]
     graph = HighLevelGraph(
-        {
-            "all": memory.SizedLayer(
-                {own.key: own for own in chain}, lambda: memory.Notes(sizes, dict.fromkeys(sizes, 7))
-            )
-        },
+        {"all": SizedLayer({own.key: own for own in chain}, lambda: Notes(sizes, dict.fromkeys(sizes, 7)))},
         {"all": set()},
     )
     optimized = optimize(graph, ["f"])
@@ -97,7 +94,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
 def test_persisted_chunks_are_known() -> None:
     map = operand(MULTIPLY, 0, FLAT).chunk().persist()
-    blocks = (map * map)._blocks().lazy
+    blocks = (map * map)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes, _ = memory.noted(blocks.graph)
     assert needed.keys() <= sizes.keys()

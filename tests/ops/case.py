@@ -46,6 +46,9 @@ class Exceptions:
     is_lazy: bool = False
     """The result is lazy even if all operands are in memory: the call makes a lazy one itself."""
 
+    own_operand: bool = False
+    """The call makes one more operand, of NumPy arrays: it takes no other kind of arrays."""
+
     same_as: str = ""
     """The case that is the same computation by another call: both have the same names in a graph."""
 

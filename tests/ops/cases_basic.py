@@ -243,6 +243,7 @@ CASES = [
         lambda A: og.dot(A, weights(A)),
         dot_oracle,
         few_tasks=FEW_TASKS,
+        exceptions=Exceptions(own_operand=True),
     ),
     Case(
         "map @ chunks",

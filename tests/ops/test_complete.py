@@ -43,9 +43,9 @@ def test_names_of_cases_differ() -> None:
 
 
 def test_what_is_written_for_users_is_exported() -> None:
-    """A docstring with an example is for users; one without is for us. Twins refer to their original."""
+    """A docstring with an example is for users; one without is for us."""
     described = {name for name, item in written().items() if "Examples\n---" in (inspect.getdoc(item) or "")}
-    assert described == {name for name in og.__all__ if name in written()} - TWINS.keys()
+    assert described == {name for name in og.__all__ if name in written()}
 
 
 def test_what_is_exported_is_described() -> None:
@@ -53,7 +53,7 @@ def test_what_is_exported_is_described() -> None:
     for name in sorted(written().keys() & set(og.__all__)):
         description = inspect.getdoc(getattr(og, name)) or ""
         parameters = inspect.signature(getattr(og, name)).parameters
-        is_whole = name in TWINS or not parameters or "Parameters\n---" in description
+        is_whole = not parameters or "Parameters\n---" in description
         if not (is_whole and description.partition("\n")[0].endswith(".")):
             lacking.append(f"{name}: {description[:80]}")
     assert lacking == []

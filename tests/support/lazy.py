@@ -15,7 +15,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, to_lazy
+from outgrad.engine.content import Blocks
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def cut_at(tensor: Any, edges: Sequence[Sequence[int]], part_bytes: int = 1) -> 
         outlines.at_edges(metadata, blocks.dtype(n), np.array(own, np.int64))
         for n, (metadata, own) in enumerate(zip(blocks.metadata, edges, strict=True))
     )
-    return like(tensor, to_lazy(blocks, part_bytes, cuts))
+    return like(tensor, blocks.to_lazy(part_bytes, cuts))
 
 
 def like(tensor: Any, blocks: Blocks) -> Any:
@@ -47,7 +47,7 @@ def like(tensor: Any, blocks: Blocks) -> Any:
 
 def chunks_of(tensor: Any) -> list[list[Chunk]]:
     """Compute a lazy map or block and return the chunks of each block, with their tables."""
-    lazy = tensor._blocks().lazy
+    lazy = tensor._blocks().to_compute
     results = dask.get(dict(tensor.__dask_graph__()), list(lazy.keys))
     found = {
         piece: chunk
@@ -63,9 +63,9 @@ def chunks_of(tensor: Any) -> list[list[Chunk]]:
 def check_layout(result: TensorMap) -> None:
     """Every chunk holds the rows that its outline says, and gradient rows lie with their samples."""
     blocks = result._blocks()
-    assert blocks.lazy is not None
+    assert blocks.to_compute is not None
     computed = chunks_of(result)
-    for metadata, outline, chunks in zip(blocks.metadata, blocks.lazy.outlines, computed, strict=True):
+    for metadata, outline, chunks in zip(blocks.metadata, blocks.to_compute.outlines, computed, strict=True):
         for number, chunk in enumerate(chunks):
             _check_chunk(metadata, outline, chunk, number, int(outline.edges[number]))
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, cut_chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
-from outgrad.data.slices import cut
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.reader import Opened
 from outgrad.storage.zarr.writer import ZarrWriter
@@ -155,7 +154,7 @@ def fill(writer: ZarrWriter, made: Model, parts: Any, seams: Any, repeat: bool =
     written = [None] * len(parts)
     for _ in range(1 + repeat):
         for number in reversed(range(len(parts))):
-            chunks = [cut(made.chunks[request.block], request.ranges) for request in parts[number]]
+            chunks = [cut_chunk(made.chunks[request.block], request.ranges) for request in parts[number]]
             written[number] = task.write(parts[number], chunks)
     sealed = [task.write_seam(seam._replace(parts=()), [written[n] for n in seam.parts]) for seam in seams]
     commit(writer, [each.receipt() for each in (*written, *sealed)])

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.outline import Edges, Outline, Part, Piece
+from outgrad.data.positions import Index
 from outgrad.tree import fold
 
 SYSTEM_NAMES = ("system", "structure")
 """Names of the sample column that tells systems apart; ``structure`` is its older name."""
 
 
-def cut(cumulative_bytes: npt.NDArray[np.integer], allowed: Edges, target_bytes: int) -> Edges:
+def cut(cumulative_bytes: Index, allowed: Edges, target_bytes: int) -> Edges:
     """Choose edges among ``allowed`` so that no chunk exceeds ``target_bytes`` if that is possible.
 
     ``cumulative_bytes`` (A,) are the bytes before each allowed edge. The first and the last allowed
@@ -32,7 +32,7 @@ def cut(cumulative_bytes: npt.NDArray[np.integer], allowed: Edges, target_bytes:
     return np.asarray(allowed, dtype=np.int64)[chosen]
 
 
-def system_edges(column: npt.NDArray[np.integer]) -> Edges:
+def system_edges(column: Index) -> Edges:
     """Return the rows at which a new system starts, with 0 and the number of rows.
 
     Only meaningful where the column is sorted; otherwise every row is an allowed edge, since systems
@@ -45,7 +45,7 @@ def system_edges(column: npt.NDArray[np.integer]) -> Edges:
 
 
 def cut_samples(
-    cumulative_bytes: npt.NDArray[np.integer],
+    cumulative_bytes: Index,
     starts: Edges,
     target_bytes: int,
     whole_bytes: int | None = None,
@@ -64,7 +64,7 @@ def cut_samples(
     return cut(cumulative_bytes[edges], edges, target_bytes)
 
 
-def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
+def at_samples(outline: Outline, picks: Index) -> Outline:
     """Keep only the edges numbered ``picks``, in the values and in every gradient."""
     return fold(lambda own, gradients: Outline(own.edges[picks], own.trailing, own.dtype, gradients), outline)
 
@@ -107,7 +107,7 @@ def _pieces(costs: Sequence[Sequence[int]]) -> Iterable[tuple[Piece, int]]:
             yield Piece(block, chunk), nbytes
 
 
-def gradient_edges(sample_column: npt.NDArray[np.integer], edges: Edges) -> Edges | None:
+def gradient_edges(sample_column: Index, edges: Edges) -> Edges | None:
     """Return the gradient rows at which the samples ``edges`` fall, or None where rows are not sorted."""
     if len(sample_column) > 1 and (np.diff(sample_column) < 0).any():
         return None

@@ -80,3 +80,16 @@ class Outline(Tree):
     @property
     def nbytes(self) -> int:
         return int(self.edges[-1]) * self.row_bytes + sum(g.nbytes for g in self.gradients.values())
+
+
+@dataclass(frozen=True)
+class Frame(Tree):
+    """Trailing shape and dtype of the values, and the same for each gradient.
+
+    ``dimensions`` is the number of columns of a gradient's table; at the top it is 0.
+    """
+
+    trailing: tuple[int, ...]
+    dtype: np.dtype[Any]
+    dimensions: int = 0
+    gradients: dict[str, Frame] = field(default_factory=dict)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.chunk import Table
+from outgrad.data.positions import Index
 from outgrad.labels.tables import is_sorted_rows, unique_rows
-
-Index = npt.NDArray[np.integer]
-Table = npt.NDArray[np.int32]
 
 
 def merge(

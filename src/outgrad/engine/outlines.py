@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunking import SYSTEM_NAMES, cut_samples, gradient_edges, system_edges
-from outgrad.data.frame import Frame
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Edges, Outline
+from outgrad.data.outline import Edges, Frame, Outline
 from outgrad.errors import UnsortedGradientWarning
 from outgrad.labels.labels import Labels
 from outgrad.tree import GradientPath, fold, fold_down

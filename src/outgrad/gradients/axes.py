@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.chunk import Chunk, ChunkList
+from outgrad.data.positions import Index
 from outgrad.tree import Tree, fold
-
-Index = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from outgrad.data.chunk import Array, Chunk
-from outgrad.gradients.apply import PRODUCT, apply
 from outgrad.gradients.components import permute_components, sum_components
 from outgrad.gradients.fold import fold_axes
-from outgrad.gradients.rule import Rule, Term
+from outgrad.gradients.rule import PRODUCT, Rule, Term
 
 Terms = Sequence[Term]
 Number = complex | float
@@ -28,8 +27,8 @@ def _subtract(x: Chunk, y: Chunk) -> Terms:
 
 def _divide(x: Chunk, y: Chunk) -> Terms:
     """∂(x/y)/∂x = 1/y and ∂(x/y)/∂y = −(x/y)/y."""
-    inverse = apply(INVERSE, [y], 1.0)
-    return [Term(inverse), Term(apply(SCALE, [apply(PRODUCT, [apply(DIVIDE, [x, y]), inverse])], -1.0))]
+    inverse = INVERSE([y], 1.0)
+    return [Term(inverse), Term(SCALE([PRODUCT([DIVIDE([x, y]), inverse])], -1.0))]
 
 
 # ---- one map, one number ----
@@ -37,17 +36,17 @@ def _power(x: Chunk, n: Number) -> Terms:
     """∂xⁿ/∂x = n xⁿ⁻¹; n = 0 and n = 1 are written out, since 0 · 0⁻¹ would not be zero."""
     if n == 0:
         return [Term(0.0)]
-    return [Term() if n == 1 else Term(apply(SCALE, [apply(POWER, [x], n - 1)], n))]
+    return [Term() if n == 1 else Term(SCALE([POWER([x], n - 1)], n))]
 
 
 def _inverse(x: Chunk, c: Number) -> Terms:
     """∂(c/x)/∂x = −(c/x)(1/x), where integers do not overflow as in x²."""
-    return [Term(apply(PRODUCT, [apply(INVERSE, [x], -c), apply(INVERSE, [x], 1.0)]))]
+    return [Term(PRODUCT([INVERSE([x], -c), INVERSE([x], 1.0)]))]
 
 
 def _exponential(x: Chunk, c: Number) -> Terms:
     """∂cˣ/∂x = ln(c) cˣ."""
-    return [Term(apply(SCALE, [apply(EXPONENTIAL, [x], c)], np.log(c).item()))]
+    return [Term(SCALE([EXPONENTIAL([x], c)], np.log(c).item()))]
 
 
 def _absolute(x: Chunk) -> Terms:
@@ -89,12 +88,12 @@ def _columns(name: str, value: Any) -> Rule:
 # ---- square roots, where no derivative is infinite ----
 def _root(x: Chunk) -> Terms:
     """∂√x/∂x = 1/(2√x), and 0 where x = 0: of a standard deviation that is 0, all entries are the same."""
-    return [Term(apply(SCALE, [apply(INVERSE_OR_ZERO, [apply(ROOT, [x])])], 0.5))]
+    return [Term(SCALE([INVERSE_OR_ZERO([ROOT([x])])], 0.5))]
 
 
 def _inverse_or_zero(x: Chunk) -> Terms:
-    inverse = apply(INVERSE_OR_ZERO, [x])
-    return [Term(apply(SCALE, [apply(PRODUCT, [inverse, inverse])], -1.0))]
+    inverse = INVERSE_OR_ZERO([x])
+    return [Term(SCALE([PRODUCT([inverse, inverse])], -1.0))]
 
 
 def _inverse_value(x: Array) -> Array:

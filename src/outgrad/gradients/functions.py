@@ -11,7 +11,6 @@ import numpy as np
 from outgrad._foreign import kind_of, plain
 from outgrad.data.chunk import Array, Chunk
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import apply
 from outgrad.gradients.elementwise import INVERSE, SCALE, SHIFT_FROM
 from outgrad.gradients.rule import Rule, Term
 
@@ -23,33 +22,33 @@ ORDERS = ("", "first", "second", "third", "fourth")
 
 # ---- well-known functions ----
 def _exp(x: Chunk) -> Terms:
-    return [Term(apply(EXP, [x]))]
+    return [Term(EXP([x]))]
 
 
 def _log(x: Chunk) -> Terms:
-    return [Term(apply(INVERSE, [x], 1.0))]
+    return [Term(INVERSE([x], 1.0))]
 
 
 def _sqrt(x: Chunk) -> Terms:
     """∂√x/∂x = 1/(2√x), which is infinite at 0."""
-    return [Term(apply(INVERSE, [apply(SQRT, [x])], 0.5))]
+    return [Term(INVERSE([SQRT([x])], 0.5))]
 
 
 def _tanh(x: Chunk) -> Terms:
     """∂tanh(x)/∂x = 1 − tanh(x)²."""
-    return [Term(apply(SHIFT_FROM, [apply(SQUARE, [apply(TANH, [x])])], 1.0))]
+    return [Term(SHIFT_FROM([SQUARE([TANH([x])])], 1.0))]
 
 
 def _sin(x: Chunk) -> Terms:
-    return [Term(apply(COS, [x]))]
+    return [Term(COS([x]))]
 
 
 def _cos(x: Chunk) -> Terms:
-    return [Term(apply(SCALE, [apply(SIN, [x])], -1.0))]
+    return [Term(SCALE([SIN([x])], -1.0))]
 
 
 def _square(x: Chunk) -> Terms:
-    return [Term(apply(SCALE, [x], 2.0))]
+    return [Term(SCALE([x], 2.0))]
 
 
 EXP = Rule("exp", np.exp, _exp)
@@ -102,7 +101,7 @@ def _raise_terms(x: Chunk, y: Chunk, moving: tuple[bool, bool], m: int = 0, n: i
     """One derivative more; without gradients of an argument its derivative is neither needed nor defined."""
     orders = ((m + 1, n), (m, n + 1))
     return [
-        Term(apply(RAISE, [x, y], moving, *order)) if moves else Term()
+        Term(RAISE([x, y], moving, *order)) if moves else Term()
         for moves, order in zip(moving, orders, strict=True)
     ]
 
@@ -156,7 +155,7 @@ def _apply_terms(x: Chunk, functions: Sequence[Function], order: int = 0) -> Ter
             "apply: f makes real numbers of complex ones, so it is not holomorphic, and df cannot describe "
             "how it changes; drop the gradients with remove_gradients(…)"
         )
-    return [Term(apply(APPLY, [x], functions, order + 1))]
+    return [Term(APPLY([x], functions, order + 1))]
 
 
 def require_derivative(call: str, argument: str, functions: Sequence[Function], order: int) -> None:
@@ -176,4 +175,4 @@ def require_derivative(call: str, argument: str, functions: Sequence[Function], 
     )
 
 
-APPLY = Rule("apply", _applied, _apply_terms)
+APPLY = Rule("apply", _applied, _apply_terms, calls_user=True)

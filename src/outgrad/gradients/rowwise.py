@@ -20,9 +20,8 @@ import numpy as np
 
 from outgrad.data.chunk import Array, Chunk
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import gather, missing_gradient, only, pad, unite
 from outgrad.gradients.functions import check_array, require_derivative
-from outgrad.gradients.rule import Composite
+from outgrad.gradients.rule import Composite, gather, missing_gradient, only, pad, unite
 
 PIECE_BYTES = 1024 * 1024
 """Size of the arrays that functions are called with: gathered values of all gradient rows would be as many
@@ -117,4 +116,4 @@ def _lifted(chunk: Chunk, gradient: Chunk, wanted: Chunk) -> Chunk:
     return pad(needed, gradient.values.ndim - chunk.values.ndim)
 
 
-APPLY_ROWS = Composite("apply_rows", apply_rows, share=3.0)
+APPLY_ROWS = Composite("apply_rows", apply_rows, share=3.0, calls_user=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.chunk import Array
-
-Index = npt.NDArray[np.integer]
+from outgrad.data.positions import Index
 
 
 def accumulator(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

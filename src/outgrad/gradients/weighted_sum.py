@@ -7,10 +7,10 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad._threads import for_pieces
 from outgrad.data.chunk import Array
+from outgrad.data.positions import Index
 
 CACHE_BYTES = 512 * 1024
 """Size of the pieces in which gradients are processed: they stay in the second-level cache."""
@@ -26,12 +26,12 @@ class Weighted(NamedTuple):
     """
 
     weight: Weight
-    row: npt.NDArray[np.integer]
+    row: Index
     gradient: Array
-    place: npt.NDArray[np.integer] | None = None
+    place: Index | None = None
 
 
-def align(weight: Array, row: npt.NDArray[np.integer], ndim: int) -> Array:
+def align(weight: Array, row: Index, ndim: int) -> Array:
     """Gather ``weight`` (S, *C, P) at ``row`` and pad it to (R, 1 per K, *C, P), which broadcasts."""
     gathered = weight[row]
     ones = (1,) * (ndim - gathered.ndim)
@@ -54,7 +54,10 @@ def weighted_sum(terms: Sequence[Weighted], size: int | None = None) -> Array:
     if size is not None:
         return _scattered(terms, np.full((rows, *trailing), nothing(dtype)), step)
     out = np.empty((rows, *trailing), dtype)
-    for_pieces(lambda piece: _fill(terms, piece, out[piece]), rows, step)
+    if rows <= step:
+        _fill(terms, slice(0, rows), out)
+    else:
+        for_pieces(lambda piece: _fill(terms, piece, out[piece]), rows, step)
     return out
 
 

@@ -16,10 +16,8 @@ from outgrad.data.chunk import Array, Chunk, ChunkList
 from outgrad.data.outline import Outline, Piece
 from outgrad.errors import ValidationError
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import add_blocks
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks
 from outgrad.task import task
 
 

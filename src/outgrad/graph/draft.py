@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from dask.highlevelgraph import HighLevelGraph
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from outgrad._forks import in_every_child
 from outgrad.graph.dask_names import DataNode, Key, Task, TaskRef
-from outgrad.graph.lazy_blocks import top_layers
-from outgrad.graph.memory import Note, Notes, SizedLayer
 from outgrad.graph.names import digest
 
-Function = Callable[..., Any]
+TaskFunction = Callable[..., Any]
 
-_paused: list[bool] = []
+Sizes = Mapping[Key, int]
+"""Bytes, by task."""
 
 OwnKey = tuple[int, int]
 """A task of the layer that is being built: its group, and its number in it."""
@@ -30,13 +30,45 @@ Places = Sequence[tuple[int, ...]] | None
 """Where chunks are in an array of several axes, which its keys tell; else tasks have numbers."""
 
 
+class Notes(NamedTuple):
+    """Bytes of the results of tasks and, where no share is known for them, those on the way."""
+
+    sizes: Sizes
+    work: Sizes = MappingProxyType({})
+
+
+Note = Callable[[], Notes]
+"""Notes are made when they are asked for: most graphs are never projected."""
+
+
+class SizedLayer(MaterializedLayer):
+    """The tasks of one builder, with notes on their memory."""
+
+    def __init__(self, mapping: Mapping[Key, Any], note: Note) -> None:
+        super().__init__(mapping)
+        self.note = note
+
+    def __reduce__(self) -> tuple[type[SizedLayer], tuple[Mapping[Key, Any], _Made]]:
+        """A scheduler is told what was noted: it puts graphs together, and so it projects them."""
+        return SizedLayer, (self.mapping, _Made(Notes(*map(dict, self.note()))))
+
+
+class _Made(NamedTuple):
+    """Notes that are made already."""
+
+    notes: Notes
+
+    def __call__(self) -> Notes:
+        return self.notes
+
+
 class _Group(NamedTuple):
     """Tasks without names that call one function, their constants, and what they are given.
 
     What they are given are rows, one for each task, or columns: the n-th task is given the n-th of each.
     """
 
-    function: Function
+    function: TaskFunction
     data: bool
     constants: list[tuple[Any, ...]]
     columns: Sequence[Sequence[Key]]
@@ -83,7 +115,7 @@ class Draft:
         self._groups: list[_Group | None] = [None]
 
     def add(
-        self, function: Function, constants: tuple[Any, ...], needs: Sequence[Key] = (), group: str = ""
+        self, function: TaskFunction, constants: tuple[Any, ...], needs: Sequence[Key] = (), group: str = ""
     ) -> OwnKey:
         """Add a task that calls ``function(*constants, *needs)``; all of a group call one function."""
         number = self._number(group)
@@ -96,7 +128,7 @@ class Draft:
 
     def add_all(
         self,
-        function: Function,
+        function: TaskFunction,
         constants: Sequence[tuple[Any, ...]],
         needs: Sequence[Sequence[Key]] = (),
         data: bool = False,
@@ -139,7 +171,7 @@ class Draft:
 
     def _content(self) -> Any:
         """All groups; with functions by number, since there may be many groups, but few functions."""
-        functions: dict[Function, int] = {}
+        functions: dict[TaskFunction, int] = {}
         groups = [
             (name, functions.setdefault(own.function, len(functions)), *own[1:])
             for name, own in self._named(self._numbers)
@@ -154,6 +186,9 @@ class Draft:
             keys: list[Key] = [(name, *place) for place in each]
             for key, own, given in zip(keys, group.constants, group.refs(names, places), strict=True):
                 yield key, DataNode(key, function(*own)) if group.data else Task(key, function, *own, *given)
+
+
+_paused: list[bool] = []
 
 
 @contextmanager
@@ -224,3 +259,9 @@ def _on_top(
     layers[name] = SizedLayer(tasks, note)
     dependencies[name] = (used if used <= layers.keys() else tops) - {name}
     return HighLevelGraph(layers, dependencies)
+
+
+def top_layers(graph: HighLevelGraph) -> tuple[str, ...]:
+    """Names of the layers on which no other layer of ``graph`` builds; Dask keeps them in any order."""
+    below = set().union(*graph.dependencies.values())
+    return tuple(name for name in graph.layers if name not in below)

@@ -16,7 +16,7 @@ from dask.utils import ensure_dict, key_split
 
 from outgrad.graph.dask_names import Alias, DataNode, Key, Task, convert_legacy_graph, cull
 from outgrad.graph.names import digest
-from outgrad.task import traits
+from outgrad.task import UNKNOWN, Traits
 
 FEW_INPUTS = 4
 """A task that is given more than these takes none of them in: workers make them side by side."""
@@ -104,3 +104,9 @@ def _groups(needed: Mapping[Key, Any], wanted: frozenset[Key]) -> dict[Key, tupl
 def _takes_in(task: Any) -> bool:
     inputs = len(task.dependencies)
     return inputs <= 1 or (traits(getattr(task, "func", None)).holds_inputs and inputs <= FEW_INPUTS)
+
+
+def traits(function: Any) -> Traits:
+    """What is known of the function of a task."""
+    known = getattr(function, "traits", UNKNOWN)
+    return known if isinstance(known, Traits) else UNKNOWN

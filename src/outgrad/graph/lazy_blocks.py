@@ -1,24 +1,30 @@
-"""The lazy data of some blocks: parts of a Dask graph that hold their chunks."""
+"""Lazy blocks: the parts of a Dask graph that hold the chunks of blocks, and the builders of such graphs.
+
+A builder adds one layer for all blocks, with one task a part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, collect_part, cut_chunk, recut_part
+from outgrad.data.chunking import pack
 from outgrad.data.outline import Outline, Part, Piece
+from outgrad.data.recut import Source, sources
+from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
+from outgrad.graph.draft import Draft, Layer, Note, Notes, TaskFunction, top_layers
+from outgrad.graph.names import Shared
 
-
-def top_layers(graph: HighLevelGraph) -> tuple[str, ...]:
-    """Names of the layers on which no other layer of ``graph`` builds; Dask keeps them in any order."""
-    below = set().union(*graph.dependencies.values())
-    return tuple(name for name in graph.layers if name not in below)
+Place = tuple[Key, int]
+"""Where a chunk is: the key of a task, and a number in the list that it makes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class LazyBlocks:
     outlines: tuple[Outline, ...]
 
     @cached_property
-    def places(self) -> Mapping[Piece, tuple[Key, int]]:
+    def places(self) -> Mapping[Piece, Place]:
         """Where each chunk is: the key of its part, and its place in the part's list."""
         return {
             piece: (key, place)
@@ -48,6 +54,10 @@ class LazyBlocks:
         named = [str(key[0]) for key in self.keys if isinstance(key, tuple) and key[0] in self.graph.layers]
         return tuple(dict.fromkeys([*top_layers(self.graph), *named]))
 
+    def made_by(self, function: Callable[..., object]) -> bool:
+        """Whether every part is the result of a task that runs ``function``."""
+        return all(getattr(self.graph.get(key), "func", None) is function for key in self.keys)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all values and gradients."""
@@ -58,10 +68,27 @@ class LazyBlocks:
         """Bytes of the result of each part."""
         return _sums([outline.chunk_bytes for outline in self.outlines], self.parts)
 
-    def chunks_of(self, block: int) -> Iterator[tuple[Key, int]]:
+    def chunks_of(self, block: int) -> Iterator[Place]:
         """Yield the place of each chunk of ``block``, in order."""
         for chunk in range(self.outlines[block].chunk_count):
             yield self.places[Piece(block, chunk)]
+
+
+@dataclass(frozen=True)
+class LazyText:
+    """A text that a task will make, as a report on what was computed; equal texts have equal keys."""
+
+    graph: HighLevelGraph = field(compare=False)
+    key: Key
+
+    @classmethod
+    def of(cls, layer: Layer) -> LazyText:
+        """The result of the only task of a layer that is in no group."""
+        (key,) = layer.keys
+        return cls(layer.graph, key)
+
+    def __dask_tokenize__(self) -> Any:
+        return "outgrad.LazyText", self.key
 
 
 def held_bytes(outlines: Sequence[Outline], parts: Sequence[Part]) -> list[int]:
@@ -82,3 +109,142 @@ def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[C
         [found[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
         for block, outline in enumerate(blocks.outlines)
     ]
+
+
+def add_blocks(
+    label: str,
+    draft: Draft,
+    parents: Iterable[HighLevelGraph],
+    parts: tuple[Part, ...],
+    outlines: tuple[Outline, ...],
+    inner: Note | None = None,
+) -> LazyBlocks:
+    """Put a layer on top whose n-th task that is in no group makes the n-th part of blocks.
+
+    ``inner`` tells the memory of tasks on the way to them.
+    """
+
+    def note() -> Notes:
+        own = Notes({}) if inner is None else inner()
+        made: dict[Key, int] = {(0, n): nbytes for n, nbytes in enumerate(held_bytes(outlines, parts))}
+        return Notes({**own.sizes, **made}, own.work)
+
+    layer = draft.place(label, parents, note)
+    return LazyBlocks(layer.graph, layer.keys, parts, outlines)
+
+
+def made_blocks(
+    label: str,
+    function: TaskFunction,
+    configs: Sequence[tuple[Any, ...]],
+    outlines: tuple[Outline, ...],
+    parts: tuple[Part, ...],
+) -> LazyBlocks:
+    """Make blocks of nothing but ``configs``: the n-th part is ``function(*configs[n])``."""
+    draft = Draft()
+    draft.add_all(function, configs)
+    return add_blocks(label, draft, (), parts, outlines)
+
+
+def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_bytes: int) -> LazyBlocks:
+    """Hold blocks that are in memory already; the chunks are views."""
+    parts = pack(outlines, target_bytes)
+    draft = Draft()
+    content = _Content(tuple(chunks), outlines)
+    draft.add_all(_cut, [(content, part) for part in parts], data=True)
+    return add_blocks("memory", draft, (), parts, outlines)
+
+
+@dataclass(frozen=True, eq=False)
+class _Content(Shared):
+    """Blocks in memory, and how they are cut."""
+
+    chunks: tuple[Chunk, ...]
+    outlines: tuple[Outline, ...]
+
+
+def _cut(content: _Content, part: Part) -> list[Chunk]:
+    return [cut_chunk(content.chunks[piece.block], request(content.outlines, piece).ranges) for piece in part]
+
+
+def rowwise(
+    label: str,
+    function: TaskFunction,
+    configs: Sequence[tuple[Any, ...]],
+    operands: Sequence[LazyBlocks],
+    outlines: tuple[Outline, ...],
+    work: Callable[[], Iterable[int]] = tuple,
+) -> LazyBlocks:
+    """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike.
+
+    ``work`` tells the bytes on the way of each task, where its function does not.
+    """
+    first = operands[0]
+    assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
+    draft = Draft()
+    draft.add_all(function, configs, [operand.keys for operand in operands])
+    parents = [operand.graph for operand in operands]
+
+    def inner() -> Notes:
+        return Notes({}, {(0, number): nbytes for number, nbytes in enumerate(work())})
+
+    return add_blocks(label, draft, parents, first.parts, outlines, inner)
+
+
+def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyBlocks:
+    """Choose blocks, from one or several graphs, and pack them into parts."""
+    outlines = tuple(blocks.outlines[number] for blocks, number in items)
+    places = [list(blocks.chunks_of(number)) for blocks, number in items]
+    parts = pack(outlines, target_bytes)
+    graphs = [own.graph for own in distinct(blocks for blocks, _ in items)]
+    draft = Draft()
+    for part in parts:
+        _collect_task(draft, [places[piece.block][piece.chunk] for piece in part])
+    return add_blocks("collect", draft, graphs, parts, outlines)
+
+
+def _collect_task(draft: Draft, places: Sequence[Place]) -> None:
+    numbers = numbered(places)
+    draft.add(collect_part, ([(numbers[k], place) for k, place in places],), list(numbers))
+
+
+def distinct(blocks: Iterable[LazyBlocks]) -> list[LazyBlocks]:
+    """Each of some lazy blocks once."""
+    return list({id(own): own for own in blocks}.values())
+
+
+def part_sizes(blocks: Iterable[LazyBlocks]) -> dict[Key, int]:
+    """Bytes of the result of every part, by its key."""
+    return {key: size for own in blocks for key, size in zip(own.keys, own.part_bytes, strict=True)}
+
+
+def numbered(places: Iterable[Place]) -> dict[Key, int]:
+    """Number the keys that a task reads: each is passed once, however many of its chunks are used."""
+    numbers: dict[Key, int] = {}
+    for key, _ in places:
+        numbers.setdefault(key, len(numbers))
+    return numbers
+
+
+def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
+    """Cut the same blocks at other rows, in other parts."""
+    if blocks.parts == parts and all(map(_cut_alike, blocks.outlines, outlines)):
+        return blocks
+    draft = Draft()
+    for part in parts:
+        _recut_task(draft, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)
+    return add_blocks("recut", draft, [blocks.graph], parts, outlines)
+
+
+def _cut_alike(a: Outline, b: Outline) -> bool:
+    return a is b or np.array_equal(a.edges, b.edges)
+
+
+def _recut_task(draft: Draft, blocks: LazyBlocks, pieces: Sequence[Sequence[Source]], part: Part) -> None:
+    found = [
+        [(blocks.places[Piece(piece.block, source.chunk)], source.ranges) for source in own]
+        for piece, own in zip(part, pieces, strict=True)
+    ]
+    numbers = numbered(place for own in found for place, _ in own)
+    recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
+    draft.add(recut_part, (recipe,), list(numbers))

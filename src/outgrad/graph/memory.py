@@ -8,54 +8,19 @@ the next task are found by walking through the graph in the order in which Dask 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.highlevelgraph import HighLevelGraph
 from dask.order import order
 
 from outgrad.graph.dask_names import Alias, Key, Task
-from outgrad.graph.fuse import Optimized
-from outgrad.task import traits
-
-Sizes = Mapping[Key, int]
+from outgrad.graph.draft import SizedLayer, Sizes
+from outgrad.graph.fuse import Optimized, traits
 
 PIECES_BYTES = 4 * 2**20
 """Pieces in which kernels work on arrays larger than these, offsets, and Python's own objects."""
-
-
-class Notes(NamedTuple):
-    """Bytes of the results of tasks and, where no share is known for them, those on the way."""
-
-    sizes: Sizes
-    work: Sizes = MappingProxyType({})
-
-
-Note = Callable[[], Notes]
-"""Notes are made when they are asked for: most graphs are never projected."""
-
-
-class SizedLayer(MaterializedLayer):
-    """The tasks of one builder, with notes on their memory."""
-
-    def __init__(self, mapping: Mapping[Key, Any], note: Note) -> None:
-        super().__init__(mapping)
-        self.note = note
-
-    def __reduce__(self) -> tuple[type[SizedLayer], tuple[Mapping[Key, Any], _Made]]:
-        """A scheduler is told what was noted: it puts graphs together, and so it projects them."""
-        return SizedLayer, (self.mapping, _Made(Notes(*map(dict, self.note()))))
-
-
-class _Made(NamedTuple):
-    """Notes that are made already."""
-
-    notes: Notes
-
-    def __call__(self) -> Notes:
-        return self.notes
 
 
 @dataclass(frozen=True)

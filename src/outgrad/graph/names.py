@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import Chunk
-from outgrad.data.frame import Frame
+from outgrad.data.outline import Frame
 
 Content = tuple[Any, ...]
 
@@ -163,7 +163,7 @@ def _ours(kind: type) -> Callable[[Any], Content]:
 
 
 def _chunk(chunk: Chunk) -> Content:
-    return "chunk", chunk.values, chunk.gradients, chunk.table, chunk.notes
+    return "chunk", chunk.values, chunk.gradients, chunk.table
 
 
 def _frame(frame: Frame) -> Content:

@@ -7,13 +7,11 @@ from typing import Any
 
 from dask.highlevelgraph import HighLevelGraph
 
+from outgrad.data.chunk import collect_part
 from outgrad.data.outline import Part, Piece
-from outgrad.data.slices import collect_part
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes, rowwise
 
 
 def rowwise_on(

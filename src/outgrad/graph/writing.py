@@ -11,9 +11,8 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import Chunk, ChunkList
 from outgrad.data.requests import Request, Seam, Written, request
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
 from outgrad.task import task
 
 Graph = HighLevelGraph
@@ -110,8 +109,8 @@ class Writer(Protocol):
         """Write a storage chunk that several parts share."""
         ...
 
-    def prepare(self, receipts: Sequence[Written]) -> Any:
-        """Finish and flush the output; return what is to be published."""
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str]) -> Any:
+        """Finish and flush the output, with texts that were computed; return what is to be published."""
         ...
 
     def abort(self) -> None:

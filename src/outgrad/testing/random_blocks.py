@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.data.chunk import Array
 from outgrad.labels.labels import Labels
 from outgrad.tensor.block import TensorBlock
 
-Array = npt.NDArray[Any]
 Order = Literal["sorted", "samples", "any"]
 
 TARGETS = Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])

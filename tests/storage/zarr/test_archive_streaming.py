@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from outgrad.data.chunk import cut_chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.slices import cut
 from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
@@ -32,7 +32,7 @@ def piece_of(metadata, chunk, request):
         gradients = {name: labels(g, part.gradients[name], True) for name, g in own.gradients.items()}
         return BlockMetadata(Labels(own.samples.names, table), own.components, own.properties, gradients)
 
-    part = cut(chunk, request.ranges)
+    part = cut_chunk(chunk, request.ranges)
     return labels(metadata, part, False), part
 
 

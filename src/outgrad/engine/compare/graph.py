@@ -5,12 +5,11 @@ from __future__ import annotations
 from outgrad.engine.compare.chunks import Tolerance, compare_parts
 from outgrad.graph.collection import compute_keys
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
 
 
-def first_difference(
+def compute_difference(
     first: LazyBlocks, second: LazyBlocks, tolerance: Tolerance
 ) -> tuple[int, tuple[str, ...]] | None:
     """Compute two blocks that are cut alike, and return block and path of the first array that differs."""

@@ -7,17 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from outgrad.data.chunk import Array, Chunk, ChunkList, Table
-from outgrad.data.frame import Frame
+from outgrad.data.chunk import Array, Chunk, ChunkList, Table, cut_chunk
+from outgrad.data.outline import Frame
+from outgrad.data.positions import Index
 from outgrad.data.rows import lift
-from outgrad.data.slices import cut
 from outgrad.engine.shuffle.chunks import Order, place
 from outgrad.task import task
 from outgrad.tree import Tree
-
-Index = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,6 @@ def _neighbours(index: Index, edges: Index) -> Index | None:
 def cut_part(recipe: Sequence[Any], *parts: ChunkList) -> ChunkList:
     """Build a part whose chunks are cut out of others, or have no rows: then the recipe is their frame."""
     return [
-        place(own, 0, [], Order.KEPT) if isinstance(own, Frame) else cut(parts[own[0]][own[1]], own[2])
+        place(own, 0, [], Order.KEPT) if isinstance(own, Frame) else cut_chunk(parts[own[0]][own[1]], own[2])
         for own in recipe
     ]

@@ -9,15 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Edges, Outline, Part, Piece
+from outgrad.data.outline import Edges, Frame, Outline, Part, Piece
 from outgrad.engine.divide.chunks import Division, cut_part
 from outgrad.engine.shuffle.graph import Input
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, distinct, numbered, part_sizes
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, distinct, held_bytes, numbered, part_sizes
 from outgrad.tree import GradientPath, fold_down
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from outgrad.data.chunk import Table
+from outgrad.data.positions import Index
 from outgrad.data.rows import lift
 from outgrad.labels.tables import find_rows, unique_rows
-
-Index = npt.NDArray[np.integer]
-Table = npt.NDArray[np.int32]
 
 
 def found_in(table: Table, selections: Sequence[Table]) -> list[Index]:

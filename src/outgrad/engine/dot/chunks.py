@@ -18,10 +18,10 @@ import numpy as np
 
 from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
+from outgrad.data.positions import Index
 from outgrad.data.rows import group
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import gather, unite
-from outgrad.gradients.scatter import Index
+from outgrad.gradients.rule import gather, unite
 from outgrad.task import task
 from outgrad.tree import Tree
 

@@ -7,10 +7,8 @@ from typing import Any
 from outgrad.data.outline import Outline, Piece
 from outgrad.engine.dot.chunks import dense_part, multiply_rows
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks, numbered
 
 
 def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:

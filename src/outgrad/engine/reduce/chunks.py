@@ -19,14 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunk import Array, Chunk, ChunkList
-from outgrad.data.positions import positions
-from outgrad.data.slices import join
+from outgrad.data.chunk import Array, Chunk, ChunkList, join_chunks
+from outgrad.data.positions import Index, positions
 from outgrad.engine.shuffle.chunks import take
-from outgrad.gradients.apply import apply, map_arrays, sum_rows, times_array
 from outgrad.gradients.elementwise import ADD, POWER, ROOT, SUBTRACT
-from outgrad.gradients.rule import Composite
-from outgrad.gradients.scatter import Index, accumulator, scatter_columns
+from outgrad.gradients.rule import Composite, map_arrays, sum_rows, times_array
+from outgrad.gradients.scatter import accumulator, scatter_columns
 from outgrad.task import MERGE_SHARE, SHARE, task
 
 SPREAD = ("var", "std")
@@ -109,7 +107,7 @@ def moments(kind: str, chunk: Chunk, groups: Groups, final: bool = False) -> Mom
     centred = Chunk(values - groups.spread(shift), chunk.gradients)
     nested = any(gradient.gradients for gradient in chunk.gradients.values())
     first = centred if nested or not final else Chunk(centred.values)
-    squares = apply(POWER, [centred], 2)
+    squares = POWER([centred], 2)
     return Moments(groups.counts, shift, groups.summed(first, wide), groups.summed(squares, wide))
 
 
@@ -131,7 +129,7 @@ def merged(partials: Sequence[tuple[Moments, Index]], size: int) -> Moments:
 
 
 def _added(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
-    return sum_rows(join(chunks), target, size)
+    return sum_rows(join_chunks(chunks), target, size)
 
 
 def _common(partials: Sequence[tuple[Moments, Index]], count: Array) -> Array:
@@ -154,7 +152,7 @@ def _moved(own: Moments, by: Array) -> tuple[Chunk, Chunk]:
     """Bring sums to another constant."""
     assert own.second is not None, "there are squares where there is a constant"
     count = _by_row(own.count, by)
-    second = apply(ADD, [own.second, times_array(own.first, 2 * by)])
+    second = ADD([own.second, times_array(own.first, 2 * by)])
     return (
         replace(own.first, values=own.first.values + count * by),
         replace(second, values=second.values + count * by**2),
@@ -167,10 +165,10 @@ def finished(kind: str, own: Moments, dtype: np.dtype[Any], axis: int = 0) -> Ch
     if kind != "sum":
         out = divided(out, own.count, axis)
     if own.second is not None:
-        spread = apply(SUBTRACT, [divided(own.second, own.count, axis), apply(POWER, [out], 2)])
+        spread = SUBTRACT([divided(own.second, own.count, axis), POWER([out], 2)])
         out = replace(spread, values=np.maximum(spread.values, 0))
     if kind == "std":
-        out = apply(ROOT, [out])
+        out = ROOT([out])
     return map_arrays(out, lambda array: array.astype(dtype, copy=False))
 
 

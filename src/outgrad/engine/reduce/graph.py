@@ -10,14 +10,11 @@ import numpy as np
 
 from outgrad.data.chunking import pack
 from outgrad.data.outline import Outline, Part, Piece
-from outgrad.data.positions import span
+from outgrad.data.positions import Index, span
 from outgrad.engine.reduce.chunks import SPREAD, contribute, cut_contribution, merge_contributions, wide_dtype
-from outgrad.gradients.scatter import Index
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, add_blocks, numbered
 from outgrad.graph.trees import fan_in, merge_in_tree
 
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from outgrad.data.chunk import Table
 from outgrad.data.outline import Edges
+from outgrad.data.positions import Index
 from outgrad.labels.tables import unique_rows
-
-Index = npt.NDArray[np.integer]
-Table = npt.NDArray[np.int32]
 
 
 class Groups(NamedTuple):

@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
-from outgrad.data.frame import Frame
-from outgrad.data.positions import Span, compact, places_of, positions
+from outgrad.data.outline import Frame
+from outgrad.data.positions import Index, Span, compact, places_of, positions
 from outgrad.data.rows import merge
 from outgrad.engine.shuffle.copy_rows import copy_rows
 from outgrad.labels.tables import unique_rows
 from outgrad.task import task
 from outgrad.tree import fold
-
-Index = npt.NDArray[np.integer]
 
 
 class Order(Enum):

@@ -8,7 +8,7 @@ import numpy as np
 
 from outgrad._threads import for_pieces
 from outgrad.data.chunk import Array
-from outgrad.gradients.scatter import Index
+from outgrad.data.positions import Index
 
 PIECE_BYTES = 2**20
 """Bytes that are copied at a time: rows that are gathered first stay in the cache."""

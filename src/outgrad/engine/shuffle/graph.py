@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from outgrad.data.chunking import pack_by
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Outline, Part, Piece
+from outgrad.data.outline import Frame, Outline, Part, Piece
 from outgrad.data.positions import Span, span
 from outgrad.engine.shuffle.chunks import Order, cut_rows, place_part
 from outgrad.engine.shuffle.plan import Origin, Pair, pairs
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, add_blocks, distinct, numbered, part_sizes
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, add_blocks, distinct, numbered, part_sizes
 from outgrad.graph.trees import DIRECT_CHUNKS
 
 Input = tuple[LazyBlocks, int]

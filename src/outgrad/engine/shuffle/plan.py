@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.outline import Edges
-
-Index = npt.NDArray[np.integer]
+from outgrad.data.positions import Index
 
 
 @dataclass(frozen=True, eq=False)

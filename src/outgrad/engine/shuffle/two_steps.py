@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Edges, Outline
+from outgrad.data.outline import Edges, Frame, Outline
+from outgrad.data.positions import Index
 from outgrad.engine.shuffle.chunks import Order
 from outgrad.engine.shuffle.graph import Input, Move, move_blocks
-from outgrad.engine.shuffle.plan import Index, Origin, halfway
+from outgrad.engine.shuffle.plan import Origin, halfway
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.tree import GradientPath, fold, fold_down
 
