@@ -15,6 +15,7 @@ from dask.typing import Key
 
 import outgrad as og
 from outgrad import Labels, TensorMap
+from outgrad._threads import one_blas_thread
 from outgrad.engine.shuffle import copy_rows as copying
 from outgrad.engine.solve import triangles as factor
 from outgrad.gradients import rowwise
@@ -44,6 +45,8 @@ def small_pieces() -> None:
         module.PIECE_BYTES = PIECES_BYTES  # type: ignore[attr-defined]
     memory.PIECES_BYTES = 5 * PIECES_BYTES
     dask.config.set({"outgrad.chunk-bytes": CHUNK_BYTES})
+    with one_blas_thread():
+        pass  # the libraries are looked up once a process, and what is found about them stays
 
 
 def operand(case: Case, seed: int, parameters: Any) -> TensorMap:
