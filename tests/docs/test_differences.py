@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 import outgrad
+from tests.support import ROOT
 
 metatensor = pytest.importorskip("metatensor")
 
-PAGE = Path(__file__).parents[2] / "docs" / "differences.md"
+PAGE = ROOT / "docs" / "differences.md"
 Library = ModuleType
 
 

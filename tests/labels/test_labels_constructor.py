@@ -76,9 +76,14 @@ def test_names_that_are_refused(names, error, message):
         Labels(names, [[0, 1]])
 
 
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "b"], ["a", "b", "c"]])
-@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 1), (0, 2), (0, 5), (0, 2, 3)])
-@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64, np.bool_])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *((shape, np.float64) for shape in [(0,), (0, 0), (0, 1), (0, 2), (0, 5), (0, 2, 3)]),
+        *(((0, 2), dtype) for dtype in [np.int32, np.int64, np.bool_]),
+    ],
+)
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"]])
 def test_without_rows_any_shape_is_taken(names, shape, dtype):
     """As in metatensor: nothing is in such an array that could be misread."""
     labels = Labels(names, np.empty(shape, dtype))

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW, check_layout
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, check_gradient, random_block
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, at_every_depth, operand
 
 MAP = operand(0, parameters=CLOSED)
 BLOCK = MAP.block(0)
@@ -38,10 +36,6 @@ KEY_CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "rename": lambda A: og.rename_dimension(A, "keys", "center_type", "type"),
 }
-
-
-def at_every_depth(block: TensorBlock) -> list[TensorBlock]:
-    return [block, *(below for _, gradient in block.gradients() for below in at_every_depth(gradient))]
 
 
 # ---- data ----

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_stored_labels import stored
 from outgrad import Labels, TensorMap, ValidationError
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, operand
+from tests.support.stored import stored
 
 MAP = operand(0)
 

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import chunks_of, cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_dimensions import at_every_depth
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import chunks_of, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, at_every_depth, operand
 
 MAP = operand(0, parameters=CLOSED)
 

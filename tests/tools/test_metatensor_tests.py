@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 SCRIPT = ROOT / "tools" / "metatensor_tests.py"
 
 TESTS = """

@@ -156,7 +156,7 @@ class ArchiveWriter:
             raise TypeError(f"append: tensor must be a TensorMap, got {kind_of(tensor)}")
         self._require_open()
         if not (shift is None or isinstance(shift, Mapping)):
-            raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
+            raise TypeError(f"append: shift must be a dict of dimensions to numbers, got {kind_of(shift)}")
         shifted = tensor
         for name, number in (shift or {}).items():
             shifted = shift_dimension(shifted, name, number)
