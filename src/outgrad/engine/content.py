@@ -10,7 +10,7 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk, join_chunks
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
 from outgrad.engine import outlines
@@ -94,7 +94,7 @@ def rechunk(blocks: Blocks, target_bytes: int) -> Blocks:
     if not isinstance(blocks.data, LazyBlocks):
         return to_lazy(blocks, target_bytes)
     cut = tuple(outlines.automatic(m, blocks.dtype(n), target_bytes) for n, m in enumerate(blocks.metadata))
-    return Blocks(blocks.metadata, recut(blocks.data, cut, pack(cut, target_bytes)))
+    return Blocks(blocks.metadata, recut(blocks.data, cut, pack_chunks(cut, target_bytes)))
 
 
 def alike(blocks: Sequence[Blocks]) -> list[Blocks]:
@@ -111,7 +111,7 @@ def alike(blocks: Sequence[Blocks]) -> list[Blocks]:
         if len({cut[n].chunk_count for cut in cuts}) > 1:  # rows of one operand are not sorted
             for cut, other in zip(cuts, blocks, strict=True):
                 cut[n] = outlines.whole(other.metadata[n], other.dtype(n))
-            parts = pack(cuts[0], chunk_bytes())
+            parts = pack_chunks(cuts[0], chunk_bytes())
     return [_in_parts(other, tuple(cut), parts) for other, cut in zip(blocks, cuts, strict=True)]
 
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph
 
 from outgrad.data.chunk import Chunk, collect_part, cut_chunk, recut_part
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline, Part, Piece
-from outgrad.data.recut import Source, sources
+from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Draft, Note, Notes, TaskFunction, top_layers
@@ -127,7 +127,7 @@ def made_blocks(
 
 def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_bytes: int) -> LazyBlocks:
     """Hold blocks that are in memory already; the chunks are views."""
-    parts = pack(outlines, target_bytes)
+    parts = pack_chunks(outlines, target_bytes)
     draft = Draft()
     content = _Content(tuple(chunks), outlines)
     draft.add_all(_cut, [(content, part) for part in parts], data=True)
@@ -174,7 +174,7 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
     """Choose blocks, from one or several graphs, and pack them into parts."""
     outlines = tuple(blocks.outlines[number] for blocks, number in items)
     places = [list(blocks.chunks_of(number)) for blocks, number in items]
-    parts = pack(outlines, target_bytes)
+    parts = pack_chunks(outlines, target_bytes)
     graphs = [own.graph for own in distinct(blocks for blocks, _ in items)]
     draft = Draft()
     for part in parts:
@@ -207,23 +207,21 @@ def numbered(places: Iterable[Place]) -> dict[Key, int]:
 
 def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
     """Cut the same blocks at other rows, in other parts."""
-    if blocks.parts == parts and all(map(_cut_alike, blocks.outlines, outlines)):
+    if blocks.parts == parts and all(
+        old is new or np.array_equal(old.edges, new.edges)
+        for old, new in zip(blocks.outlines, outlines, strict=True)
+    ):
         return blocks
     draft = Draft()
     for part in parts:
-        _recut_task(draft, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)
+        chunks = [
+            [
+                (blocks.places[Piece(piece.block, rows.chunk)], rows.ranges)
+                for rows in rows_of_old_chunks(blocks.outlines, outlines, piece)
+            ]
+            for piece in part
+        ]
+        numbers = numbered(place for recipe in chunks for place, _ in recipe)
+        recipes = [[(numbers[key], place, ranges) for (key, place), ranges in recipe] for recipe in chunks]
+        draft.add(recut_part, (recipes,), list(numbers))
     return add_blocks("recut", draft, [blocks.graph], parts, outlines)
-
-
-def _cut_alike(a: Outline, b: Outline) -> bool:
-    return a is b or np.array_equal(a.edges, b.edges)
-
-
-def _recut_task(draft: Draft, blocks: LazyBlocks, pieces: Sequence[Sequence[Source]], part: Part) -> None:
-    found = [
-        [(blocks.places[Piece(piece.block, source.chunk)], source.ranges) for source in own]
-        for piece, own in zip(part, pieces, strict=True)
-    ]
-    numbers = numbered(place for own in found for place, _ in own)
-    recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
-    draft.add(recut_part, (recipe,), list(numbers))

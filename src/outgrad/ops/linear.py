@@ -10,7 +10,7 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
@@ -184,7 +184,7 @@ def _dot_at_once(products: list[_Product], first: Blocks, second: Blocks) -> Blo
 def _dot_lazily(products: list[_Product], first: Blocks, second: Blocks) -> Blocks:
     left, right = lazy_of(to_lazy(first, chunk_bytes())), lazy_of(to_lazy(second, chunk_bytes()))
     uncut = tuple(outlines.whole(m, second.dtype(n)) for n, m in enumerate(second.metadata))
-    whole = recut(right, uncut, pack(uncut, 1))
+    whole = recut(right, uncut, pack_chunks(uncut, 1))
     cuts, metadata = [], []
     for n, product in enumerate(products):
         dtypes = first.dtype(n), second.dtype(n)
@@ -216,4 +216,4 @@ def _finer(
                 given[n], wanted[n] = own, outlines.at_edges(metadata[n], outline.dtype, edges)
     if all(new is old for new, old in zip(wanted, cuts, strict=True)):
         return left, cuts
-    return recut(left, tuple(given), pack(wanted, target)), wanted
+    return recut(left, tuple(given), pack_chunks(wanted, target)), wanted

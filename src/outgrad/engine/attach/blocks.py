@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from outgrad.data.chunk import Chunk, Table
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
@@ -54,7 +54,7 @@ def _attach_lazily(block: Blocks, parameter: str, gradient: Blocks, metadata: Bl
     cut = outlines.at_edges(metadata, block.dtype(0), edges)
     own = replace(cut, gradients={p: g for p, g in cut.gradients.items() if p != parameter})
     below = cut.gradients[parameter]
-    parts = pack([own], 1)  # a part for each chunk
+    parts = pack_chunks([own], 1)  # a part for each chunk
     values = recut(_lazy(block, own), (own,), parts)
     rows = recut(_lazy(gradient, below), (below,), parts)
     samples = metadata.gradients[parameter].samples
