@@ -21,7 +21,7 @@ from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.positions import Index
 from outgrad.data.rows import group
 from outgrad.errors import ValidationError
-from outgrad.gradients.rule import gather, unite
+from outgrad.gradients.rule import add_gradients, gather
 from outgrad.task import task
 from outgrad.tree import Tree
 
@@ -100,7 +100,7 @@ class _Product:
             table = _rows_of_right(right.rows, len(u.values), len(v.values))
             pieces.append(replace(self.run(u, right, (own, *axes), wanted), table=table))
         # Without gradients of y rows are those of x, which need not be sorted.
-        return unite([_sorted(piece) for piece in pieces] if self.depends[1] else pieces)
+        return add_gradients([_sorted(piece) for piece in pieces] if self.depends[1] else pieces)
 
     def _find(self, factor: Chunk, name: str, side: int) -> Chunk | None:
         """The gradient of a factor; None where it is zero, since the argument does not depend on it."""
