@@ -49,7 +49,7 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     outline = blocks.outlines[block].at(path)
     places = list(blocks.chunks_of(block))
     zeros = (0,) * len(outline.trailing)
-    draft = Draft(places=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
+    draft = Draft(grid=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
     draft.add_all(pick, [(place, path) for _, place in places], [[key for key, _ in places]])
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
@@ -83,7 +83,7 @@ def checked(array: da.Array, block: str) -> da.Array:
     Dask's own functions do not: cutting and joining chunks of other shapes can lose or mix numbers.
     """
     dtype = native(array.dtype)
-    draft = Draft(places=list(_places(array)))
+    draft = Draft(grid=list(_places(array)))
     constants, needs = _compared(array, block)
     draft.add_all(given_array, constants, needs)
     sizes: dict[Key, int] = {
