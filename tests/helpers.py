@@ -12,7 +12,7 @@ import numpy as np
 import outgrad as og
 from outgrad.data.chunk import Chunk
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, to_lazy
+from outgrad.engine.content import Blocks
 from outgrad.storage.publishing import publish_all
 
 
@@ -34,7 +34,7 @@ def cut_at(tensor: Any, edges: Sequence[Sequence[int]], part_bytes: int = 1) -> 
         outlines.at_edges(metadata, blocks.dtype(n), np.array(own, np.int64))
         for n, (metadata, own) in enumerate(zip(blocks.metadata, edges, strict=True))
     )
-    return like(tensor, to_lazy(blocks, part_bytes, cuts))
+    return like(tensor, blocks.to_lazy(part_bytes, cuts))
 
 
 def commit(writer: Any, receipts: Sequence[Any]) -> None:
@@ -50,7 +50,7 @@ def like(tensor: Any, blocks: Blocks) -> Any:
 
 def chunks_of(tensor: Any) -> list[list[Chunk]]:
     """Compute a lazy map or block and return the chunks of each block, with their tables."""
-    lazy = tensor._blocks().lazy
+    lazy = tensor._blocks().to_compute
     results = dask.get(dict(tensor.__dask_graph__()), list(lazy.keys))
     found = {
         piece: chunk

@@ -207,7 +207,7 @@ def asks_for_lazy(test: ast.expr) -> bool:
     for node in ast.walk(test):
         name = getattr(node, "attr", getattr(node, "id", ""))
         if isinstance(node, (ast.Attribute, ast.Name)) and re.fullmatch(
-            r"_?(is_)?(lazy|Lazy|LazyBlocks)", name
+            r"_?(is_)?(lazy|Lazy|LazyBlocks|InMemory|to_compute)", name
         ):
             return True
     return False

@@ -222,7 +222,7 @@ def test_the_last_block_does_not_fit(tmp_path: Path, change: str) -> None:
     keys, blocks = with_last(change)
     contents = [block._blocks() for block in blocks]
     with pytest.raises(ValidationError, match="blocks of a map have equal names, dtypes and gradients"):
-        writer.append_pieces(keys, [own.metadata[0] for own in contents], [own.chunk(0) for own in contents])
+        writer.append_pieces(keys, [own.metadata[0] for own in contents], [own.chunks[0] for own in contents])
     assert sorted((tmp_path / "a.zarr").rglob("*")) == files
     writer.append(piece(1), shift={"system": 3})
     writer.close()

@@ -14,7 +14,7 @@ from outgrad import Labels, TensorBlock, ValidationError
 from outgrad.data.chunk import Chunk
 from outgrad.data.outline import Outline, Piece
 from outgrad.data.requests import Request
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Lazy
 from outgrad.errors import ArchiveError, FileFormatError
 from outgrad.graph.lazy_blocks import made_blocks
 from outgrad.storage.mts.reader import open_mts
@@ -28,7 +28,7 @@ def made(chunk: Chunk, rows: int, planned: int | None = None) -> TensorBlock:
     outline = Outline(np.array([0, planned or rows]), (2,), np.dtype(float))
     lazy = made_blocks("made", lambda: [chunk], [()], (outline,), ((Piece(0, 0),),))
     whole = og.block_from_array(np.zeros((rows, 2)))
-    return TensorBlock._of(Blocks((whole._metadata,), lazy))
+    return TensorBlock._of(Lazy((whole._metadata,), lazy))
 
 
 @SUFFIXES
@@ -75,7 +75,9 @@ def test_gradient_rows_that_only_seem_sorted(rng: np.random.Generator) -> None:
     (metadata,) = sorted_._blocks().metadata
     rows = metadata.gradients["x"].samples
     turned = replace(metadata.gradients["x"], samples=Labels(rows.names, rows.values[::-1]))
-    forged = TensorBlock._of(Blocks((replace(metadata, gradients={"x": turned}),), sorted_._blocks().lazy))
+    forged = TensorBlock._of(
+        Lazy((replace(metadata, gradients={"x": turned}),), sorted_._blocks().to_compute)
+    )
     with pytest.raises(ValidationError, match=r"gradient 'x' are not sorted by 'sample', but its chunks"):
         forged * forged
 

@@ -316,7 +316,7 @@ def test_blocks_of_a_map_agree(files, other):
     path = files.zip(files.members(arrays))
     match = {
         "names": "sample names of block 0 are",
-        "dtype": "block 0 has dtype float64, block 1 has float32",
+        "dtype": "block 0 has dtype float64, but block 1 has float32",
     }
     for load in (og.open, lambda path: og.io.load_buffer(path.read_bytes())):
         with pytest.raises(FileFormatError, match=match[other]):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outgrad.engine.solve.triangles import PIECE_BYTES, factor, piece_rows, solve, stack
+from outgrad.engine.solve.triangles import PIECE_BYTES, factor, piece_rows, solve_factor, stack
 
 
 def matrix(rows: int, columns: int, dtype: Any = "float64", seed: int = 0) -> np.ndarray[Any, Any]:
@@ -49,7 +49,7 @@ def test_stacked_factors_are_the_factor_of_all_rows() -> None:
 def test_solutions_are_those_of_numpy(rows: int, unknowns: int, sides: int, dtype: str) -> None:
     both = matrix(rows, unknowns + sides, dtype)
     a, b = both[:, :unknowns], both[:, unknowns:]
-    found = solve(factor([both], unknowns + sides, both.dtype), unknowns, 1e-12)
+    found = solve_factor(factor([both], unknowns + sides, both.dtype), unknowns, 1e-12)
     weights, _, rank, singular = np.linalg.lstsq(a, b, rcond=1e-12)
     np.testing.assert_allclose(found.weights, weights, atol=1e-12)
     assert found.rank == rank
@@ -61,7 +61,7 @@ def test_solutions_are_those_of_numpy(rows: int, unknowns: int, sides: int, dtyp
 def test_singular_values_below_the_cutoff_are_left_out() -> None:
     u, v = np.linalg.qr(matrix(9, 3))[0], np.linalg.qr(matrix(3, 3, seed=1))[0]
     both = np.hstack([(u * [1.0, 1e-3, 1e-6]) @ v, matrix(9, 1, seed=2)])
-    found = [solve(factor([both], 4, both.dtype), 3, cutoff) for cutoff in (1e-8, 1e-4, 1e-1, 2.0)]
+    found = [solve_factor(factor([both], 4, both.dtype), 3, cutoff) for cutoff in (1e-8, 1e-4, 1e-1, 2.0)]
     assert [each.rank for each in found] == [3, 2, 1, 0]
     assert [each.condition for each in found] == [pytest.approx(1e6), pytest.approx(1e3), 1.0, None]
     for each, rank in zip(found, (3, 2, 1), strict=False):

@@ -116,7 +116,7 @@ def exceeding_case(name: str, parameters: str) -> list[str]:
     """The same for a row of the table of operations."""
     case = CASES[name]
     maps = [operand(case, seed, PARAMETERS[parameters]) for seed in range(case.operands)]
-    blocks = case.call(*(map.chunk() for map in maps))._blocks().lazy
+    blocks = case.call(*(map.chunk() for map in maps))._blocks().to_compute
     return [] if blocks is None else exceeding(blocks.graph, list(blocks.keys))
 
 
@@ -130,7 +130,7 @@ CALLS = {
 
 def projected_and_taken(call: str) -> tuple[int, int]:
     """The most that a task is projected to hold, and the most that one holds."""
-    blocks = CALLS[call](operand(MULTIPLY, 0, FLAT).chunk())._blocks().lazy
+    blocks = CALLS[call](operand(MULTIPLY, 0, FLAT).chunk())._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     projected = memory.project(blocks.graph, apart(needed)).task_bytes
     sizes, _ = memory.noted(blocks.graph)
@@ -157,7 +157,7 @@ def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
     """Run a shuffle in the order of Dask; what is not asked for is forgotten as soon as nobody needs it."""
     rng = np.random.default_rng(0)
     shuffled = og.slice(operand(MULTIPLY, 0, FLAT), "samples", rng.permutation(100)).chunk()
-    blocks = og.sort(shuffled, "samples")._blocks().lazy
+    blocks = og.sort(shuffled, "samples")._blocks().to_compute
     optimized = optimize(blocks.graph, list(blocks.keys))
     results: dict[Key, Any] = {}
     for key, task in optimized.needed.items():

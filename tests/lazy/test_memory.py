@@ -67,7 +67,7 @@ def test_tasks_of_others_are_bounded_by_both_sides() -> None:
     """Nothing is known of Dask's own arrays: they hold what they are made of, for what they are used in."""
     array = (da.ones((1000, 10), chunks=(100, 10)) + 1)[::2]
     block = og.block_from_array(array)
-    blocks = (block * block)._blocks().lazy
+    blocks = (block * block)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes = memory.result_sizes(needed, memory.noted(blocks.graph)[0])
     assert {sizes[key] for key in needed} <= {0, 50 * 10 * 8}
@@ -97,7 +97,7 @@ def test_tasks_that_run_as_one_keep_what_they_were_given() -> None:
 
 def test_persisted_chunks_are_known() -> None:
     map = operand(MULTIPLY, 0, FLAT).chunk().persist()
-    blocks = (map * map)._blocks().lazy
+    blocks = (map * map)._blocks().to_compute
     needed = optimize(blocks.graph, list(blocks.keys)).needed
     sizes, _ = memory.noted(blocks.graph)
     assert needed.keys() <= sizes.keys()

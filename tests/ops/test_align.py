@@ -279,14 +279,14 @@ def test_samples_must_be_the_same_set(name: str) -> None:
     call = getattr(og, name)
     match = (
         rf"inputs to '{name}' should have the same samples; in block 0 \(system=0, atom=0\) is only in the "
-        "first; align='inner' or 'outer' takes the samples of both, or of either"
+        "first; use align='inner' to keep common samples, or align='outer' to keep all"
     )
     with pytest.raises(NotEqualError, match=match):
         call(A, overlapping(B))
     with pytest.raises(NotEqualError, match=r"in the blocks .* is only in the first"):
         call(A.block(0), overlapping(B).block(0))
     fewer = og.slice_block(B.block(0), "samples", [0, 1])
-    match = "in the blocks found .* with 7 entries, and .* with 2 entries; align="
+    match = "in the blocks found .* with 7 entries, and .* with 2 entries; use align="
     with pytest.raises(NotEqualError, match=match):
         call(A.block(0), fewer)
 

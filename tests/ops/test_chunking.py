@@ -32,9 +32,9 @@ CUTS = {"one row": ONE_ROW, "empty chunks": EMPTY_CHUNKS, "across systems": ACRO
 def check_layout(result: TensorMap) -> None:
     """Every chunk holds the rows that its outline says, and gradient rows lie with their samples."""
     blocks = result._blocks()
-    assert blocks.lazy is not None
+    assert blocks.to_compute is not None
     computed = chunks_of(result)
-    for metadata, outline, chunks in zip(blocks.metadata, blocks.lazy.outlines, computed, strict=True):
+    for metadata, outline, chunks in zip(blocks.metadata, blocks.to_compute.outlines, computed, strict=True):
         for number, chunk in enumerate(chunks):
             _check_chunk(metadata, outline, chunk, number, int(outline.edges[number]))
 

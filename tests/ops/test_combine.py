@@ -223,7 +223,7 @@ def test_wide_rows_are_cut_anew() -> None:
     map = TensorMap(Labels.single(), [block])
     with dask.config.set({"outgrad.chunk-bytes": 2000}):
         lazy = og.join([map.chunk(2000)] * 10, "properties", add_dimension="part")
-        outline = lazy._blocks().lazy.outlines[0]  # type: ignore[union-attr]
+        outline = lazy._blocks().to_compute.outlines[0]  # type: ignore[union-attr]
         assert outline.chunk_bytes.max() <= 2000
     assert_identical(lazy, og.join([map] * 10, "properties", add_dimension="part"))
     sizes = [chunk.nbytes for chunk in chunks_of(lazy)[0]]

@@ -42,13 +42,13 @@ def test_types() -> None:
             {"different_keys": "outer"},
         ),
         (
-            "join: different_keys='union' is for samples and properties; along keys, all are kept",
+            "join: different_keys='union' applies to samples and properties only; leave it out",
             ([A, A], "keys"),
             {"different_keys": "union"},
         ),
         (
             r"join: the joined samples must be unique, found \(system=0, atom=0\) in tensors\[0\] and "
-            r"tensors\[2\]; add_dimension='…' tells them apart",
+            r"tensors\[2\]; use add_dimension='…' to distinguish them",
             ([A, later_systems(B), B], "samples"),
             {},
         ),
@@ -63,7 +63,7 @@ def test_types() -> None:
             {},
         ),
         (
-            r"add_dimension='atom' is one of the dimensions of the samples already, \['system', 'atom'\]",
+            r"add_dimension='atom' is already one of the dimensions of the samples, \['system', 'atom'\]",
             ([A, B], "samples"),
             {"add_dimension": "atom"},
         ),
@@ -74,7 +74,7 @@ def test_types() -> None:
             {"add_dimension": "x"},
         ),
         (
-            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\]; joining",
+            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\], and",
             ([A, relabelled(B, lambda m: replace(m, samples=m.samples.rename("atom", "n")))], "samples"),
             {},
         ),

@@ -61,7 +61,7 @@ def test_tasks_do_not_use_the_old_data(name: str) -> None:
         made = getattr(og, name)(source)
     assert set(made.__dask_graph__()).isdisjoint(source.__dask_graph__())
     assert len(made.__dask_graph__()) == len(source.__dask_keys__())
-    assert made._blocks().lazy.parts == source._blocks().lazy.parts
+    assert made._blocks().to_compute.parts == source._blocks().to_compute.parts
     assert [block.chunks for block in made] == [block.chunks for block in source]
     check_layout(made)
 
@@ -172,19 +172,19 @@ def test_tasks_read_the_rows_of_their_chunk(name: str) -> None:
 def test_errors(name: str) -> None:
     call: Any = getattr(og, name)
     given: Any = MAP.block(0) if name.endswith("_block") else MAP
-    short = name.removesuffix("_block")
     match = (
-        rf"{short}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
+        rf"{name}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
     )
     for wrong in ("x", ["cell", "x"]):
         with pytest.raises(ValidationError, match=match):
             call(given, wrong)
-    with pytest.raises(TypeError, match=f"{short}: gradients must be a str or a list of str, got 3"):
+    with pytest.raises(TypeError, match=f"{name}: gradients must be a str or a list of str, got 3"):
         call(given, 3)
     with pytest.raises(TypeError, match=rf"{name}: \w+ must be a Tensor\w+.*, got int"):
         call(1)
     with pytest.warns(
-        UserWarning, match=f"{short}: `requires_grad=True` does nothing for numpy arrays"
+        UserWarning,
+        match=f"{name.removesuffix('_block')}: `requires_grad=True` does nothing for numpy arrays",
     ) as found:
         call(given, requires_grad=True)
     assert len(found) == 1

@@ -280,7 +280,7 @@ def test_errors_of_new_dimensions(name: str) -> None:
         call("keys", np.full(3, 0.5))
     with pytest.raises(TypeError, match=f"{name}: tensor must be a TensorMap or a TensorBlock, got int"):
         call("samples", 0, tensor=3)
-    with pytest.raises(ValidationError, match=f"{name}: a block has no keys; choose 'samples' or 'prop"):
+    with pytest.raises(ValidationError, match=f"{name}: axis is 'keys', but a block has no keys; choose"):
         call("keys", 0, tensor=BLOCK)
 
 
@@ -293,10 +293,10 @@ def test_positions_that_do_not_exist() -> None:
 @pytest.mark.parametrize("order", [[0], [0, 0], [0, 2], [0, 1, 2], [-3, 0], []])
 @pytest.mark.parametrize("axis", ["samples", "properties"])
 def test_errors_of_permutations(axis: str, order: list[int]) -> None:
-    match = rf"permute_dimensions: each position of the {axis} \[.*\] is needed once, dimensions_indexes=\["
+    match = rf"permute_dimensions: dimensions_indexes is \[.*\], but the {axis} have dimensions \["
     with pytest.raises(ValidationError, match=match):
         og.permute_dimensions(MAP, axis, order)
-    with pytest.raises(ValidationError, match=r"each position of the components \['a', 'b', 'c'\] is need"):
+    with pytest.raises(ValidationError, match=r"the components have dimensions \['a', 'b', 'c'\]; give"):
         og.permute_dimensions(with_components(), "components", [*order, 2])
     with pytest.raises(ValidationError, match=r"Choose from 'keys', 'samples', 'properties', 'components'"):
         og.permute_dimensions(MAP, "block", order)
@@ -347,7 +347,12 @@ def test_errors_of_new_names() -> None:
             "y",
             r"'x' not found in the components, whose dimensions are \['m', 'positions_1'",
         ),
-        ("components", "m", "positions_1", "'positions_1' is a component already, beside 'm'; use another"),
+        (
+            "components",
+            "m",
+            "positions_1",
+            "'m' cannot become 'positions_1', already a component; use another",
+        ),
         (
             "block",
             "m",

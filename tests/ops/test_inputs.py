@@ -22,7 +22,7 @@ def bytes_of(map: TensorMap) -> list[bytes]:
         for path, below in metadata.walk():
             labels = [below.samples, *below.components, below.properties]
             found += [label.values.tobytes() for label in labels]
-            found.append(blocks.chunk(number).at(path).values.tobytes())
+            found.append(blocks.chunks[number].at(path).values.tobytes())
     return found
 
 

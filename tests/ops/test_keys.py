@@ -279,7 +279,7 @@ def test_what_cannot_move(name: str) -> None:
 )
 def test_names_must_not_clash(name: str, axis: str, taken: str) -> None:
     map = TensorMap(Labels(taken, [[0], [1], [2]]), small_map().blocks())
-    match = rf"{name}: label dimensions must be unique, but \['{taken}'\] would be twice in the {axis}, whose"
+    match = rf"{name}: label dimensions must be unique, but \['{taken}'\] would occur twice in the {axis}"
     with pytest.raises(ValidationError, match=match):
         getattr(map, name)(taken)
 
@@ -361,7 +361,7 @@ def test_results_have_several_chunks(name: str, sort: bool, target: int) -> None
         result = getattr(map.chunk(), name)("b", sort_samples=sort, fill_value=np.nan)
     check_layout(result)
     assert_identical(result, expected)
-    for outline in result._blocks().lazy.outlines:
+    for outline in result._blocks().to_compute.outlines:
         row = outline.nbytes / outline.shape[0]
         assert outline.chunk_count > 10
         assert (outline.chunk_bytes <= target + 20 * row).all()
@@ -535,9 +535,7 @@ def test_other_errors_of_components() -> None:
     block = TensorBlock(
         np.ones((1, 2, 2)), Labels.range("s", 1), [Labels.range("p", 2)], Labels.range("p", 2)
     )
-    match = (
-        r"components_to_properties: label dimensions must be unique, but \['p'\] would be twice in the prop"
-    )
+    match = r"components_to_properties: label dimensions must be unique, but \['p'\] would occur twice in"
     with pytest.raises(ValidationError, match=match):
         og.components_to_properties(block, "p")
     with pytest.raises(

@@ -62,7 +62,7 @@ def test_errors_of_unique_metadata() -> None:
             ["atom", "x"],
         ),
         "unique_metadata: axis must be either 'samples' or 'properties', got 'keys'": ("keys", "center_type"),
-        r"unique_metadata: there is no gradient 'x'; the blocks have \['cell', 'po": ("samples", "atom", "x"),
+        r"unique_metadata: gradient 'x' not found; the blocks have \['cell', 'po": ("samples", "atom", "x"),
         "unique_metadata: names is empty; give at least one dimension of the samples": ("samples", []),
         "Labels names must differ, found 'atom' twice": ("samples", ["atom", "atom"]),
     }.items():

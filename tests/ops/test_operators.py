@@ -70,8 +70,8 @@ def test_numbers_of_any_kind(pair: tuple[Any, Any], number: Any, dtype: str) -> 
         assert result.dtype == dtype
         assert_identical(result, expected)
     assert og.allclose(number / a, og.pow(a, -1) * plain, rtol=1e-6)
-    values = (number**a).compute()._blocks().chunk(0).values
-    np.testing.assert_allclose(values, plain ** a.compute()._blocks().chunk(0).values, rtol=1e-6)
+    values = (number**a).compute()._blocks().chunks[0].values
+    np.testing.assert_allclose(values, plain ** a.compute()._blocks().chunks[0].values, rtol=1e-6)
 
 
 @pytest.mark.parametrize("number", [np.complex64(1j), 2j, np.complex128(1 + 1j)])

@@ -150,7 +150,7 @@ def test_sorted_blocks_cost_no_task() -> None:
     lazy = cut_at(map, ONE_ROW)
     result = og.sort(lazy, "samples")
     kept = set(result.__dask_keys__()) & set(lazy.__dask_keys__())
-    blocks = lazy._blocks().lazy
+    blocks = lazy._blocks().to_compute
     assert kept == {key for key, part in zip(blocks.keys, blocks.parts, strict=True) if part[0].block != 1}
     assert len(set(result.__dask_graph__()) - set(lazy.__dask_graph__())) == 1
     check_everything(result, og.sort(map, "samples"))
@@ -272,7 +272,7 @@ def map_metadata(a: TensorBlock, b: TensorBlock) -> tuple[TensorBlock, TensorBlo
         ),
         (
             ValidationError,
-            "sort: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
+            "sort_block: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
             lambda m: og.sort_block(m.block(0), ["samples", "keys"]),
         ),
         (ValidationError, "not 'all'", lambda m: og.sort(m, ["all"])),

@@ -269,9 +269,9 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         (ValidationError, "split: axis must be either 'samples' or 'properties', got 'keys'", "keys"),
         (TypeError, "split: selections must be a list, got tuple", ([0], [1])),
         (TypeError, "split: selection must be Labels, a list or an array, got int", [0, 1]),
-        (ValidationError, "split: position 9 does not exist, the samples have 7 entries", [[0], [9]]),
+        (ValidationError, "split: position 9 is out of range, the samples have 7 entries", [[0], [9]]),
         (ValidationError, "split: a position is repeated, but samples must be unique", [[0, 0]]),
-        (ValidationError, "split: the mask has 1 entries, the samples have 7", [np.array([True])]),
+        (ValidationError, "split: the mask has 1 entries, but the samples have 7", [np.array([True])]),
         (ValidationError, "['n'] are not among the names", [Labels("n", [[0]])]),
         (
             ValidationError,
@@ -280,7 +280,7 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         ),
         (
             ValidationError,
-            "split_by: dimension is empty; name at least one of ['system', 'atom']",
+            "split_by: dimension is empty; give at least one of ['system', 'atom']",
             lambda b: og.split_by(b, []),
         ),
         (TypeError, "split_by: dimension must be a str or a list of str, got 2", lambda b: og.split_by(b, 2)),

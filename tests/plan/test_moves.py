@@ -119,7 +119,7 @@ def test_rows_of_all_chunks_go_to_all_chunks(chunks: int, target: int) -> None:
 def test_no_task_is_given_a_whole_block() -> None:
     """Where a new chunk needs rows of many, other tasks cut them out first: one for each pair of chunks."""
     lazy = chunked(shuffled(96), 12)
-    target = max(lazy._blocks().lazy.part_bytes)
+    target = max(lazy._blocks().to_compute.part_bytes)
     with dask.config.set({"outgrad.chunk-bytes": target}):
         result = og.sort(lazy)
     graph, held = dict(result.__dask_graph__()), dict(sizes(lazy))
@@ -136,14 +136,14 @@ def test_no_task_is_given_a_whole_block() -> None:
 
 def test_a_few_chunks_are_given_as_they_are() -> None:
     lazy = chunked(shuffled(96), DIRECT_CHUNKS)
-    with dask.config.set({"outgrad.chunk-bytes": max(lazy._blocks().lazy.part_bytes)}):
+    with dask.config.set({"outgrad.chunk-bytes": max(lazy._blocks().to_compute.part_bytes)}):
         result = og.sort(lazy)
     added = set(result.__dask_graph__()) - set(lazy.__dask_graph__())
     assert added == set(result.__dask_keys__())
 
 
 def sizes(lazy: Any) -> Any:
-    blocks = lazy._blocks().lazy
+    blocks = lazy._blocks().to_compute
     return zip(blocks.keys, blocks.part_bytes, strict=True)
 
 
@@ -183,7 +183,10 @@ def test_a_stop_on_the_way_changes_nothing(target: int, data: Any) -> None:
 
 def test_many_chunks_exchange_rows_by_fewer_tasks_than_pairs() -> None:
     lazy = chunked(shuffled(4096), 64)
-    with dask.config.set({"outgrad.chunk-bytes": max(lazy._blocks().lazy.part_bytes)}), nothing_computed():
+    with (
+        dask.config.set({"outgrad.chunk-bytes": max(lazy._blocks().to_compute.part_bytes)}),
+        nothing_computed(),
+    ):
         result = og.sort(lazy)
     added = set(result.__dask_graph__()) - set(lazy.__dask_graph__())
     assert len(result.__dask_keys__()) >= 50

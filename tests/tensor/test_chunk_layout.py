@@ -100,7 +100,7 @@ def test_chunks_can_be_changed() -> None:
 def test_chunks_hold_whole_samples_and_keep_to_the_target(map: TensorMap, target: int) -> None:
     chunked = map.chunk(target)
     assert_identical(chunked, map)
-    lazy = chunked._blocks().lazy
+    lazy = chunked._blocks().to_compute
     assert lazy is not None
     for outline in lazy.outlines:
         sizes = outline.chunk_bytes.tolist()

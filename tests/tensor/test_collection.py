@@ -151,7 +151,7 @@ def test_pickled_graphs_compute(pair: tuple[Any, Any]) -> None:
 
 def test_results_do_not_hold_the_graph() -> None:
     computed = cut_at(MAP, ONE_ROW).compute()
-    assert computed._blocks().lazy is None
+    assert computed._blocks().to_compute is None
     assert computed.__dask_graph__() is None
     assert computed.__dask_keys__() == []
     assert computed.__dask_layers__() == ()

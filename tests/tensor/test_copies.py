@@ -31,7 +31,7 @@ def part_of(map: TensorMap, kind: str) -> Any:
 
 def arrays(tensor: Any) -> list[np.ndarray]:
     blocks = tensor._blocks()
-    return [chunk.values for n in range(len(blocks)) for _, chunk in blocks.chunk(n).walk()]
+    return [chunk.values for n in range(len(blocks)) for _, chunk in blocks.chunks[n].walk()]
 
 
 @pytest.mark.parametrize("make", [lambda t: t.copy(), copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])

@@ -94,7 +94,7 @@ def test_unknown_chunk_sizes_are_refused() -> None:
     unknown = array[array[:, 0, 0] > 10]
     with pytest.raises(
         ValidationError,
-        match=r"Dask array of unknown chunk sizes, shape \(nan, 2, 3\); call array.compute_chu",
+        match=r"Dask array with unknown chunk sizes, shape \(nan, 2, 3\); call array.compute_chu",
     ):
         block(unknown)
     assert block(unknown.compute_chunk_sizes(), Labels.range("system", 4)).compute().shape == (4, 2, 3)

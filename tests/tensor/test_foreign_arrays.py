@@ -203,7 +203,9 @@ def test_dask_arrays_of_masked_or_other_chunks_are_refused_at_once() -> None:
     with nothing_computed():
         with pytest.raises(ValidationError, match=r"Dask array of masked arrays; .* dask.array.ma.filled"):
             block(da.ma.masked_greater(array, 3))
-        with pytest.raises(ValidationError, match=r"whose chunks are pandas\.Table; make them NumPy arrays"):
+        with pytest.raises(
+            ValidationError, match=r"whose chunks are pandas\.Table; convert them to NumPy arrays"
+        ):
             block(other)
     filled = block(da.ma.filled(da.ma.masked_greater(array, 3), 0))
     assert filled.compute().values.tolist() == [[1, 2], [3, 0]]

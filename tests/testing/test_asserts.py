@@ -21,7 +21,7 @@ MAP = operand(0, parameters=CLOSED, sparsity=1.0)
 
 def changed(path: tuple[str, ...], number: float) -> TensorMap:
     map = MAP.copy()
-    map._blocks().chunk(1).at(path).values.flat[-1] = number
+    map._blocks().chunks[1].at(path).values.flat[-1] = number
     return map
 
 

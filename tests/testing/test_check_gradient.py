@@ -25,7 +25,7 @@ def spoiled(
 
     def function(map: Any) -> TensorMap:
         square = (map * map).compute()
-        array = square._blocks().chunk(block).at(path).values
+        array = square._blocks().chunks[block].at(path).values
         array[...] = change(array)
         return square  # type: ignore[no-any-return]
 

@@ -32,8 +32,6 @@ class Chunk(Tree):
     values: Array
     gradients: dict[str, Chunk] = field(default_factory=dict)
     table: Table | None = None
-    notes: dict[str, str] | None = None
-    """Texts about a complete block, known once it is computed; a map has them in ``info``."""
 
     @property
     def rows(self) -> Table:

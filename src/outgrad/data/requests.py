@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from outgrad.data.chunk import RowRange
 from outgrad.data.outline import Outline, Piece
+
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+"""What a writer adds to the info of a map where nothing had to be computed for it."""
 
 
 class Request(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import singledispatch
 from math import prod
 from typing import Any
 
@@ -14,8 +15,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.blocks import RowTable, row_table
-from outgrad.engine.content import Blocks
-from outgrad.graph.lazy_blocks import LazyBlocks, made_blocks
+from outgrad.engine.content import Blocks, InMemory, Lazy
+from outgrad.graph.lazy_blocks import made_blocks
 from outgrad.tree import GradientPath, Tree, fold, zip_map
 
 Starts = Mapping[GradientPath, int]
@@ -60,33 +61,33 @@ Fill = Callable[[Space], Array]
 """What makes the array of a space; it travels in tasks."""
 
 
-def fresh(label: str, fill: Fill, metadata: Sequence[BlockMetadata], old: Blocks) -> Blocks:
+@singledispatch
+def create(old: Blocks, label: str, fill: Fill, metadata: Sequence[BlockMetadata]) -> Blocks:
     """Fill arrays for ``metadata``: the blocks of ``old``, perhaps without some of its gradients.
 
     Chunks and tasks are those of ``old``, whose data are not looked at.
     """
-    starts = _starts(metadata)
-    if old.lazy is None:
-        whole = [outlines.whole(m, old.dtype(n)) for n, m in enumerate(metadata)]
-        spaces = [_Planner(starts[n], tables=False).space(m, whole[n]) for n, m in enumerate(metadata)]
-        return Blocks(tuple(metadata), tuple(_filled(fill, space) for space in spaces))
-    cuts = tuple(zip_map(lambda _, own: own, *each) for each in zip(metadata, old.lazy.outlines, strict=True))
-    return Blocks(tuple(metadata), _lazily(label, fill, metadata, cuts, old.lazy, starts))
+    raise NotImplementedError
 
 
-def _lazily(
-    label: str,
-    fill: Fill,
-    metadata: Sequence[BlockMetadata],
-    cuts: tuple[Outline, ...],
-    old: LazyBlocks,
-    starts: Sequence[Starts],
-) -> LazyBlocks:
+@create.register(InMemory)
+def create_in_memory(old: InMemory, label: str, fill: Fill, metadata: Sequence[BlockMetadata]) -> Blocks:
+    chunks = []
+    for number, (labels, starts) in enumerate(zip(metadata, _starts(metadata), strict=True)):
+        uncut = outlines.whole(labels, old.dtype(number))
+        chunks.append(_filled(fill, _Planner(starts, tables=False).space(labels, uncut)))
+    return old.like(metadata, chunks)
+
+
+@create.register(Lazy)
+def create_lazily(old: Lazy, label: str, fill: Fill, metadata: Sequence[BlockMetadata]) -> Blocks:
+    data, starts = old.data, _starts(metadata)
+    cuts = tuple(zip_map(lambda _, node: node, *each) for each in zip(metadata, data.outlines, strict=True))
     configs = [
         (fill, [_Planner(starts[n], chunk).space(metadata[n], cuts[n]) for n, chunk in part])
-        for part in old.parts
+        for part in data.parts
     ]
-    return made_blocks(label, fill_part, configs, cuts, old.parts)
+    return Lazy(tuple(metadata), made_blocks(label, fill_part, configs, cuts, data.parts))
 
 
 def fill_part(fill: Fill, spaces: Sequence[Space]) -> list[Chunk]:

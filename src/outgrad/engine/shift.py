@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.errors import ValidationError
-from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
+from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.check import INT32
 from outgrad.labels.labels import Labels
 from outgrad.labels.packing import Table
@@ -35,11 +36,28 @@ def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     metadata = tuple(
         _shifted_labels(f"{call}: block {n}", m, columns, name, number) for n, m in enumerate(blocks.metadata)
     )
-    data = blocks.data
-    if isinstance(data, LazyBlocks) and any(columns):
-        configs = [(columns, number)] * len(data.parts)
-        data = rowwise("shift", _shifted_part, configs, [data], data.outlines)
-    return Blocks(metadata, data)
+    return shift_rows(replace(blocks, metadata=metadata), columns, number)
+
+
+@singledispatch
+def shift_rows(blocks: Blocks, columns: Columns, number: int) -> Blocks:
+    """Shift the tables of gradient rows that the data carry."""
+    raise NotImplementedError
+
+
+@shift_rows.register(InMemory)
+def shift_rows_in_memory(blocks: InMemory, columns: Columns, number: int) -> Blocks:
+    """Arrays carry no tables: rows are known from the labels alone."""
+    return blocks
+
+
+@shift_rows.register(Lazy)
+def shift_rows_lazily(blocks: Lazy, columns: Columns, number: int) -> Blocks:
+    if not any(columns):  # only the samples of the values
+        return blocks
+    configs = [(columns, number)] * len(blocks.data.parts)
+    data = rowwise("shift", _shifted_part, configs, [blocks.data], blocks.data.outlines)
+    return replace(blocks, data=data)
 
 
 def _columns(metadata: BlockMetadata, name: str) -> dict[GradientPath, int]:
@@ -120,6 +138,6 @@ def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[
         table = own.table
         if path in columns and table is not None:
             table = _added(table, columns[path], number)
-        return Chunk(own.values, gradients, table, own.notes)
+        return Chunk(own.values, gradients, table)
 
     return [fold_down(shift, chunk) for chunk in part]

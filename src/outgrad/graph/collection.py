@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import dask
@@ -17,7 +18,7 @@ from outgrad.graph.computing import compute
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Notes, SizedLayer
 from outgrad.graph.fuse import optimize
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText, held_bytes
 from outgrad.graph.memory import TaskMemory, project
 from outgrad.graph.names import digest
 from outgrad.graph.workers import Workers, connected_workers
@@ -42,19 +43,31 @@ def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") ->
     return compute(get, optimized.graph, keys)
 
 
-def persisted(blocks: LazyBlocks, graph: Any, rename: dict[str, str] | None = None) -> LazyBlocks:
-    """The same blocks with the results that Dask put into ``graph``."""
-    keys = blocks.keys
-    if rename:
-        keys = tuple(_renamed(key, rename) for key in keys)
+Texts = Mapping[str, str | LazyText]
+"""What is kept with blocks under a name: a text, or one that is not known before a task has run."""
+
+
+def lazy_texts(texts: Texts) -> dict[str, LazyText]:
+    """Those that tasks will make."""
+    return {name: text for name, text in texts.items() if isinstance(text, LazyText)}
+
+
+def persisted(
+    blocks: LazyBlocks, texts: Texts, graph: Any, rename: dict[str, str] | None = None
+) -> tuple[LazyBlocks, Texts]:
+    """The same blocks and texts with the results that Dask put into ``graph``."""
+    keys = tuple(_renamed(key, rename or {}) for key in blocks.keys)
+    names = {name: _renamed(text.key, rename or {}) for name, text in lazy_texts(texts).items()}
     if not isinstance(graph, HighLevelGraph):
         name = f"persisted-{digest(keys)}"
 
         def note() -> Notes:
-            return Notes(dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True)))
+            sizes = dict(zip(keys, held_bytes(blocks.outlines, blocks.parts), strict=True))
+            return Notes({**sizes, **dict.fromkeys(names.values(), 0)})
 
         graph = HighLevelGraph({name: SizedLayer(dict(graph), note)}, {name: set()})
-    return LazyBlocks(graph, keys, blocks.parts, blocks.outlines)
+    kept = {name: LazyText(graph, key) for name, key in names.items()}
+    return LazyBlocks(graph, keys, blocks.parts, blocks.outlines), {**texts, **kept}
 
 
 def _renamed(key: Key, names: Mapping[str, str]) -> Key:
@@ -121,10 +134,14 @@ class LazyCollection(DaskMethodsMixin):
     def _lazy_blocks(self) -> LazyBlocks | None:
         raise NotImplementedError
 
-    def _rebuild(self, blocks: LazyBlocks) -> Any:
+    def _texts(self) -> Texts:
+        """What is kept with the blocks."""
+        return {}
+
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> Any:
         raise NotImplementedError
 
-    def _finalize(self, results: Any) -> Any:
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> Any:
         raise NotImplementedError
 
     def compute(self, **options: Any) -> Any:
@@ -139,21 +156,31 @@ class LazyCollection(DaskMethodsMixin):
 
     def __dask_graph__(self) -> HighLevelGraph | None:
         blocks = self._lazy_blocks()
-        return None if blocks is None else blocks.graph
+        if blocks is None:
+            return None
+        texts = lazy_texts(self._texts()).values()
+        return HighLevelGraph.merge(blocks.graph, *(text.graph for text in texts)) if texts else blocks.graph
 
     def __dask_keys__(self) -> list[Key]:
         blocks = self._lazy_blocks()
-        return [] if blocks is None else list(blocks.keys)
+        if blocks is None:
+            return []
+        return [*blocks.keys, *(text.key for text in lazy_texts(self._texts()).values())]
 
     def __dask_layers__(self) -> tuple[str, ...]:
         blocks = self._lazy_blocks()
-        return () if blocks is None else blocks.top_layers
+        if blocks is None:
+            return ()
+        texts = (LazyBlocks(t.graph, (t.key,), (), ()).top_layers for t in lazy_texts(self._texts()).values())
+        return tuple(dict.fromkeys([*blocks.top_layers, *chain.from_iterable(texts)]))
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any]]:
         blocks = self._lazy_blocks()
         assert blocks is not None, "only lazy data are computed"
-        bare = LazyBlocks(HighLevelGraph({}, {}), blocks.keys, blocks.parts, blocks.outlines)
-        return whole, (self._rebuild(bare),)
+        nothing = HighLevelGraph({}, {})
+        texts = {name: LazyText(nothing, text.key) for name, text in lazy_texts(self._texts()).items()}
+        without_graph = LazyBlocks(nothing, blocks.keys, blocks.parts, blocks.outlines)
+        return whole, (self._rebuild(without_graph, {**self._texts(), **texts}),)
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._after_persist, ()
@@ -161,10 +188,12 @@ class LazyCollection(DaskMethodsMixin):
     def _after_persist(self, graph: Any, *, rename: dict[str, str] | None = None) -> Any:
         blocks = self._lazy_blocks()
         assert blocks is not None, "only lazy data are persisted"
-        return self._rebuild(persisted(blocks, graph, rename))
+        return self._rebuild(*persisted(blocks, self._texts(), graph, rename))
 
 
 @task(copies=True, finishes=True)
-def whole(results: Sequence[ChunkList], collection: Any) -> Any:
+def whole(results: Sequence[Any], collection: Any) -> Any:
     """Put the parts of a collection together; it comes without its graph."""
-    return collection._finalize(results)
+    names = list(lazy_texts(collection._texts()))
+    parts = len(results) - len(names)
+    return collection._finalize(list(results[:parts]), dict(zip(names, results[parts:], strict=True)))

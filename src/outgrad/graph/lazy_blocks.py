@@ -6,7 +6,7 @@ A builder adds one layer for all blocks, with one task a part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft, Note, Notes, TaskFunction, top_layers
+from outgrad.graph.draft import Draft, Layer, Note, Notes, TaskFunction, top_layers
 from outgrad.graph.names import Shared
 
 Place = tuple[Key, int]
@@ -54,6 +54,10 @@ class LazyBlocks:
         named = [str(key[0]) for key in self.keys if isinstance(key, tuple) and key[0] in self.graph.layers]
         return tuple(dict.fromkeys([*top_layers(self.graph), *named]))
 
+    def made_by(self, function: Callable[..., object]) -> bool:
+        """Whether every part is the result of a task that runs ``function``."""
+        return all(getattr(self.graph.get(key), "func", None) is function for key in self.keys)
+
     @property
     def nbytes(self) -> int:
         """Bytes of all values and gradients."""
@@ -68,6 +72,23 @@ class LazyBlocks:
         """Yield the place of each chunk of ``block``, in order."""
         for chunk in range(self.outlines[block].chunk_count):
             yield self.places[Piece(block, chunk)]
+
+
+@dataclass(frozen=True)
+class LazyText:
+    """A text that a task will make, as a report on what was computed; equal texts have equal keys."""
+
+    graph: HighLevelGraph = field(compare=False)
+    key: Key
+
+    @classmethod
+    def of(cls, layer: Layer) -> LazyText:
+        """The result of the only task of a layer that is in no group."""
+        (key,) = layer.keys
+        return cls(layer.graph, key)
+
+    def __dask_tokenize__(self) -> Any:
+        return "outgrad.LazyText", self.key
 
 
 def held_bytes(outlines: Sequence[Outline], parts: Sequence[Part]) -> list[int]:

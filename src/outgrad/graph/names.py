@@ -163,7 +163,7 @@ def _ours(kind: type) -> Callable[[Any], Content]:
 
 
 def _chunk(chunk: Chunk) -> Content:
-    return "chunk", chunk.values, chunk.gradients, chunk.table, chunk.notes
+    return "chunk", chunk.values, chunk.gradients, chunk.table
 
 
 def _frame(frame: Frame) -> Content:

@@ -109,8 +109,8 @@ class Writer(Protocol):
         """Write a storage chunk that several parts share."""
         ...
 
-    def prepare(self, receipts: Sequence[Written]) -> Any:
-        """Finish and flush the output; return what is to be published."""
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str]) -> Any:
+        """Finish and flush the output, with texts that were computed; return what is to be published."""
         ...
 
     def abort(self) -> None:

@@ -37,8 +37,8 @@ def _check_real(call: str, kind: str, blocks: Blocks) -> None:
     """The square of a complex deviation is no variance, and its modulus has no complex derivative."""
     if kind in SPREAD and len(blocks) and blocks.dtype(0).kind == "c":
         raise ValidationError(
-            f"{call}: the values are {blocks.dtype(0)}, but a variance is taken of real numbers; "
-            "take that of the real and of the imaginary part"
+            f"{call}: the values are {blocks.dtype(0)}, but a variance needs real numbers; "
+            "take the variances of the real and the imaginary part"
         )
 
 
@@ -46,7 +46,10 @@ def _grouped(
     call: str, argument: str, axis: str, labels: Labels, names: Names | None, by: Names | None
 ) -> Grouped:
     if (names is None) == (by is None):
-        raise ValidationError(f"{call}: give either {argument}, what is reduced, or by, what stays")
+        got = "neither" if by is None else "both"
+        raise ValidationError(
+            f"{call}: got {got} of {argument} (to reduce over) and by (to keep); give exactly one of them"
+        )
     given = names_of(call, argument, names) if by is None else names_of(call, "by", by)
     unknown = [name for name in given if name not in labels.names]
     if unknown:

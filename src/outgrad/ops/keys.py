@@ -1,4 +1,4 @@
-"""Moving dimensions: from the keys to properties or samples, from components to properties."""
+"""Moving dimensions from the keys to properties or samples, and from components to properties."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
 from outgrad.labels.merge import Index, beside, distinct_rows, members, product, unite
 from outgrad.labels.tables import find_rows, is_sorted_rows
-from outgrad.ops.operands import T, block_twin, content, is_number, like, names_of
+from outgrad.ops.operands import T, content, is_number, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 
 Names = str | Sequence[str]
@@ -35,38 +36,41 @@ def keys_to_properties(
     fill_value: complex | float = 0.0,
     sort_samples: bool = True,
 ) -> TensorMap:
-    r"""Merge blocks whose keys differ only in some dimensions, and put these in front of the properties.
+    r"""Move key dimensions into the properties, merging the blocks that then share a key.
 
     .. math:: h_{s,(k,p)} = X^{(k)}_{s,p}, \qquad \nabla h_{r,(k,p)} = \nabla X^{(k)}_{r,p}
 
-    for the block of the key k. The samples are those of all blocks that are merged, and gradient rows with
-    the same labels are one. Where a block has no such row, there is ``fill_value``, in gradients too; a
-    gradient row that no block has stays missing.
+    where k is the value of the moved dimensions. The result has the union of the samples and of the gradient
+    rows of the merged blocks. If a block lacks a sample or a gradient row of another one, its columns hold
+    ``fill_value`` there.
 
     Parameters
     ----------
     tensor : TensorMap
-        Blocks with values (S, \*C, P); those that are merged have the same components.
+        Values (S, \*C, P); blocks that are merged must have the same components.
     keys_to_move : str, list of str or Labels
-        Dimensions of the keys, in the order in which they become dimensions of the properties. Labels with
-        entries say which keys become properties, and in which order: the merged blocks must have the same
-        properties, a key without a block is filled, and of other keys only the rows stay.
+        Key dimensions to move, in the order in which they become property dimensions. Labels with entries
+        also select and order the values that become properties. The merged blocks must then have the same
+        properties; values without a block are filled, and blocks with other values only contribute their
+        samples and gradient rows.
     fill_value : number
-        Fits the dtype of the map: NaN only into floating-point numbers.
+        Value of missing entries. It must fit the dtype of the map: NaN, for example, needs floating-point
+        numbers.
     sort_samples : bool
-        Sort the samples; otherwise they are in the order in which they appear. Gradient rows are sorted.
+        Sort the samples; otherwise they are in order of first appearance. Gradient rows are always sorted.
 
     Returns
     -------
     TensorMap
-        One block for each distinct entry of the other dimensions, in the order in which they appear; without
-        any, the one key ``_ = 0``. Its properties are those of the blocks, one block after the other.
+        One block per distinct value of the remaining key dimensions, in order of first appearance; if no
+        dimension remains, the single key is ``_ = 0``. The properties of the merged blocks are concatenated,
+        with the moved dimensions in front.
 
     Raises
     ------
     ValidationError
-        If a dimension is unknown, repeated or already one of the properties, the map has no blocks,
-        components differ, or ``fill_value`` does not fit.
+        If a dimension is unknown, repeated or already one of the properties, the map is empty, components
+        differ, or ``fill_value`` does not fit the dtype.
     TypeError
         If an argument has the wrong type.
 
@@ -92,36 +96,38 @@ def keys_to_samples(
     fill_value: complex | float = 0.0,
     sort_samples: bool = True,
 ) -> TensorMap:
-    r"""Merge blocks whose keys differ only in some dimensions, and put these behind the samples.
+    r"""Move key dimensions into the samples, merging the blocks that then share a key.
 
     .. math:: h_{(s,k),p} = X^{(k)}_{s,p}, \qquad \nabla h_{(r,k),p} = \nabla X^{(k)}_{r,p}
 
-    for the block of the key k. The properties are those of all blocks that are merged, in the order in which
-    they appear; where a block has no such property, there is ``fill_value``, in gradients too.
+    where k is the value of the moved dimensions. The result has the union of the properties of the merged
+    blocks, in order of first appearance. Where a block lacks a property that another one has, its rows hold
+    ``fill_value``, in gradients too.
 
     Parameters
     ----------
     tensor : TensorMap
-        Blocks with values (S, \*C, P); those that are merged have the same components.
+        Values (S, \*C, P); blocks that are merged must have the same components.
     keys_to_move : str, list of str or Labels without entries
-        Dimensions of the keys, in the order in which they become dimensions of the samples.
+        Key dimensions to move, in the order in which they become sample dimensions, after the existing ones.
     fill_value : number
-        Fits the dtype of the map: NaN only into floating-point numbers.
+        Value of missing entries. It must fit the dtype of the map: NaN, for example, needs floating-point
+        numbers.
     sort_samples : bool
-        Sort the samples; otherwise those of one block stand behind those of the one before. Gradient rows
-        are sorted.
+        Sort the samples; otherwise those of the merged blocks are concatenated. Gradient rows are always
+        sorted.
 
     Returns
     -------
     TensorMap
-        One block for each distinct entry of the other dimensions, in the order in which they appear; without
-        any, the one key ``_ = 0``.
+        One block per distinct value of the remaining key dimensions, in order of first appearance; if no
+        dimension remains, the single key is ``_ = 0``.
 
     Raises
     ------
     ValidationError
-        If a dimension is unknown, repeated or already one of the samples, the map has no blocks,
-        components differ, ``keys_to_move`` has entries, or ``fill_value`` does not fit.
+        If a dimension is unknown, repeated or already one of the samples, the map is empty, components
+        differ, ``keys_to_move`` has entries, or ``fill_value`` does not fit the dtype.
     TypeError
         If an argument has the wrong type.
 
@@ -141,7 +147,7 @@ def keys_to_samples(
 
 
 def components_to_properties(tensor: T, dimensions: Names) -> T:
-    r"""Put components in front of the properties, one after the other.
+    r"""Move components into the properties.
 
     .. math:: h_{s,(c,p)} = X_{s,c,p}, \qquad \nabla h_{r,(c,p)} = \nabla X_{r,c,p}
 
@@ -150,18 +156,18 @@ def components_to_properties(tensor: T, dimensions: Names) -> T:
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     dimensions : str or list of str
-        Names of the components. Each becomes the first dimension of the properties, so that the last name
-        is in front; without names nothing changes.
+        Components to move. Each in turn becomes the first property dimension, so the last one ends up in
+        front. Without names, nothing changes.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Without these components, of values and gradients; the old properties run fastest.
+        Values and gradients without these components; the original properties vary fastest.
 
     Raises
     ------
     ValidationError
-        If the values have no such component, or the properties have a dimension of this name.
+        If a component does not exist, or the properties already have a dimension of this name.
     TypeError
         If an argument has the wrong type.
 
@@ -205,7 +211,7 @@ def _check_clash(call: str, names: Sequence[str], axis: str, labels: Labels) -> 
     clash = [name for name in names if name in labels.names]
     if clash:
         raise ValidationError(
-            f"{call}: label dimensions must be unique, but {clash} would be twice in the {axis}, whose "
+            f"{call}: label dimensions must be unique, but {clash} would occur twice in the {axis}, whose "
             f"dimensions are {labels.names}; rename one of the two"
         )
 
@@ -236,7 +242,7 @@ class _Plan:
         if requested is not None and axis == "samples":
             raise ValidationError(
                 f"{call}: keys_to_move should not contain any entry, got Labels with {len(requested)}; "
-                f"pass the names {names}, and choose blocks first"
+                f"pass the names {names}, and select blocks first"
             )
         first = tensor._blocks().metadata[0]
         _check_clash(call, names, axis, first.samples if axis == "samples" else first.properties)
@@ -249,7 +255,7 @@ class _Plan:
         blocks = self.tensor._blocks()
         inputs = [(blocks, number) for number in range(len(blocks))]
         targets = [self._target(own) for own in groups]
-        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor.info())
+        return TensorMap._of(keys, moved(self.call, inputs, targets, self.fill), self.tensor._info)
 
     def _groups(self) -> tuple[Labels, list[Index]]:
         """The new keys, and the blocks of each, in the order of the keys."""

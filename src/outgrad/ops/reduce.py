@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from outgrad.ops.grouping import Names, reduce_groups
-from outgrad.ops.operands import T, block_twin
+from outgrad.ops.operands import T
+from outgrad.ops.twins import block_twin
 
 
 def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Sum the samples that differ only in the dimensions ``sample_names``.
+    r"""Sum over samples that differ only in the dimensions ``sample_names``.
 
     .. math::
 
         h_g = \sum_{i \in g} X_i, \qquad \nabla h_g = \sum_{i \in g} \nabla X_i
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
-    where all labels but ``sample`` agree.
-    Floating-point sums are taken in float64 and stored in the dtype of
-    the map; integers are summed in their own dtype, and can overflow.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. Gradient rows of one
+    group that have the same labels apart from ``sample`` are summed.
+
+    Floating-point numbers are summed in float64 and the sum is stored in the dtype of the map. Integers are
+    summed in their own dtype and can overflow.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     sample_names : str or list of str
-        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+        Sample dimensions to reduce over. If none remains, the result has the single sample ``_ = 0``.
     by : str or list of str
-        Instead of ``sample_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``sample_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (G, \*C, P) for G groups.
+        Values (G, \*C, P), with one sample for each of the G groups.
 
     Raises
     ------
     ValidationError
-        If there is no sample dimension of such a name, or not exactly one of the two arguments is given.
+        If a sample dimension does not exist, or not exactly one of ``sample_names`` and ``by`` is given.
 
     Examples
     --------
@@ -50,35 +52,34 @@ def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
 
 
 def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Average the samples that differ only in the dimensions ``sample_names``.
+    r"""Average over samples that differ only in the dimensions ``sample_names``.
 
     .. math::
 
         h_g = \frac{1}{N_g} \sum_{i \in g} X_i, \qquad \nabla h_g = \frac{1}{N_g} \sum_{i \in g} \nabla X_i
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
-    where all labels but ``sample`` agree.
-    N is the number of samples of the group, whether or not they have a
-    gradient row: a missing row is zero.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. Gradient rows of one
+    group that have the same labels apart from ``sample`` are averaged. N is the number of samples in the
+    group, including those without a gradient row: a missing row is zero.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     sample_names : str or list of str
-        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+        Sample dimensions to reduce over. If none remains, the result has the single sample ``_ = 0``.
     by : str or list of str
-        Instead of ``sample_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``sample_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (G, \*C, P) for G groups; integers become float64.
+        Values (G, \*C, P), with one sample for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no sample dimension of such a name, or not exactly one of the two arguments is given.
+        If a sample dimension does not exist, or not exactly one of ``sample_names`` and ``by`` is given.
 
     Examples
     --------
@@ -93,37 +94,38 @@ def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names
 
 
 def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Take the variance of the samples that differ only in the dimensions ``sample_names``.
+    r"""Take the variance over samples that differ only in the dimensions ``sample_names``.
 
     .. math::
 
         h_g = \frac{1}{N_g} \sum_{i \in g} (X_i - \mu_g)^2, \qquad
         \nabla h_g = \frac{2}{N_g} \sum_{i \in g} (X_i - \mu_g) \nabla X_i
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
-    where all labels but ``sample`` agree.
-    N is the number of samples of the group and μ their mean; there is no
-    correction for N - 1. A missing gradient row is zero.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. N is the number of
+    samples in the group and μ their mean; there is no N − 1 correction.
+
+    Gradient rows of one group that have the same labels apart from ``sample`` become one row. Samples without
+    a gradient row count too: a missing row is zero.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     sample_names : str or list of str
-        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+        Sample dimensions to reduce over. If none remains, the result has the single sample ``_ = 0``.
     by : str or list of str
-        Instead of ``sample_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``sample_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (G, \*C, P) for G groups; integers become float64.
+        Values (G, \*C, P), with one sample for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no sample dimension of such a name, if not exactly one of the two arguments is given, or
-        if the values are complex.
+        If a sample dimension does not exist, not exactly one of ``sample_names`` and ``by`` is given, or the
+        values are complex.
 
     Examples
     --------
@@ -138,36 +140,34 @@ def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
 
 
 def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Take the standard deviation of the samples that differ only in the dimensions ``sample_names``.
+    r"""Take the standard deviation over samples that differ only in the dimensions ``sample_names``.
 
     .. math::
 
         h_g = \sqrt{\mathrm{var}_g}, \qquad \nabla h_g = \frac{\nabla \mathrm{var}_g}{2 h_g}
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows are reduced
-    where all labels but ``sample`` agree.
-    The variance is that of :func:`var_over_samples`. Where it is 0 the
-    gradient is 0.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. The variance and its
+    gradient are those of :func:`var_over_samples`. Where the variance is 0, the gradient is 0.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     sample_names : str or list of str
-        Dimensions of the samples to reduce; without any left, the result has the one sample ``_ = 0``.
+        Sample dimensions to reduce over. If none remains, the result has the single sample ``_ = 0``.
     by : str or list of str
-        Instead of ``sample_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``sample_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (G, \*C, P) for G groups; integers become float64.
+        Values (G, \*C, P), with one sample for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no sample dimension of such a name, if not exactly one of the two arguments is given, or
-        if the values are complex.
+        If a sample dimension does not exist, not exactly one of ``sample_names`` and ``by`` is given, or the
+        values are complex.
 
     Examples
     --------
@@ -182,33 +182,36 @@ def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
 
 
 def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Sum the properties that differ only in the dimensions ``property_names``.
+    r"""Sum over properties that differ only in the dimensions ``property_names``.
 
     .. math::
 
         h_g = \sum_{p \in g} X_p, \qquad \nabla h_g = \sum_{p \in g} \nabla X_p
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
-    as they are.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. Gradient rows stay as
+    they are.
+
+    Floating-point numbers are summed in float64 and the sum is stored in the dtype of the map. Integers are
+    summed in their own dtype and can overflow.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     property_names : str or list of str
-        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+        Property dimensions to reduce over. If none remains, the result has the single property ``_ = 0``.
     by : str or list of str
-        Instead of ``property_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``property_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, G) for G groups.
+        Values (S, \*C, G), with one property for each of the G groups.
 
     Raises
     ------
     ValidationError
-        If there is no property dimension of such a name, or not exactly one of the two arguments is given.
+        If a property dimension does not exist, or not exactly one of ``property_names`` and ``by`` is given.
 
     Examples
     --------
@@ -221,34 +224,33 @@ def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: N
 
 
 def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Average the properties that differ only in the dimensions ``property_names``.
+    r"""Average over properties that differ only in the dimensions ``property_names``.
 
     .. math::
 
         h_g = \frac{1}{N_g} \sum_{p \in g} X_p, \qquad \nabla h_g = \frac{1}{N_g} \sum_{p \in g} \nabla X_p
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
-    as they are.
-    N is the number of properties of the group.
+    The groups g are the distinct values of the remaining dimensions, in sorted order, and N is the number of
+    properties in a group. Gradient rows stay as they are.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     property_names : str or list of str
-        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+        Property dimensions to reduce over. If none remains, the result has the single property ``_ = 0``.
     by : str or list of str
-        Instead of ``property_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``property_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, G) for G groups; integers become float64.
+        Values (S, \*C, G), with one property for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no property dimension of such a name, or not exactly one of the two arguments is given.
+        If a property dimension does not exist, or not exactly one of ``property_names`` and ``by`` is given.
 
     Examples
     --------
@@ -261,37 +263,35 @@ def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: 
 
 
 def var_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Take the variance of the properties that differ only in the dimensions ``property_names``.
+    r"""Take the variance over properties that differ only in the dimensions ``property_names``.
 
     .. math::
 
         h_g = \frac{1}{N_g} \sum_{p \in g} (X_p - \mu_g)^2, \qquad
         \nabla h_g = \frac{2}{N_g} \sum_{p \in g} (X_p - \mu_g) \nabla X_p
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
-    as they are.
-    N is the number of properties of the group and μ their mean; there
-    is no correction for N - 1.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. N is the number of
+    properties in the group and μ their mean; there is no N − 1 correction. Gradient rows stay as they are.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     property_names : str or list of str
-        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+        Property dimensions to reduce over. If none remains, the result has the single property ``_ = 0``.
     by : str or list of str
-        Instead of ``property_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``property_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, G) for G groups; integers become float64.
+        Values (S, \*C, G), with one property for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no property dimension of such a name, if not exactly one of the two arguments is given, or
-        if the values are complex.
+        If a property dimension does not exist, not exactly one of ``property_names`` and ``by`` is given, or
+        the values are complex.
 
     Examples
     --------
@@ -304,36 +304,34 @@ def var_over_properties(tensor: T, property_names: Names | None = None, *, by: N
 
 
 def std_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
-    r"""Take the standard deviation of the properties that differ only in the dimensions ``property_names``.
+    r"""Take the standard deviation over properties that differ only in the dimensions ``property_names``.
 
     .. math::
 
         h_g = \sqrt{\mathrm{var}_g}, \qquad \nabla h_g = \frac{\nabla \mathrm{var}_g}{2 h_g}
 
-    The groups g are the distinct values of the remaining dimensions, sorted. Gradient rows stay
-    as they are.
-    The variance is that of :func:`var_over_properties`. Where it is 0 the
-    gradient is 0.
+    The groups g are the distinct values of the remaining dimensions, in sorted order. The variance and its
+    gradient are those of :func:`var_over_properties`. Where the variance is 0, the gradient is 0.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     property_names : str or list of str
-        Dimensions of the properties to reduce; without any left, the result has the one property ``_ = 0``.
+        Property dimensions to reduce over. If none remains, the result has the single property ``_ = 0``.
     by : str or list of str
-        Instead of ``property_names``: the dimensions that stay.
+        The dimensions to keep, as an alternative to ``property_names``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, G) for G groups; integers become float64.
+        Values (S, \*C, G), with one property for each of the G groups; integers become float64.
 
     Raises
     ------
     ValidationError
-        If there is no property dimension of such a name, if not exactly one of the two arguments is given, or
-        if the values are complex.
+        If a property dimension does not exist, not exactly one of ``property_names`` and ``by`` is given, or
+        the values are complex.
 
     Examples
     --------

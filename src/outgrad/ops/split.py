@@ -1,4 +1,4 @@
-"""Dividing samples or properties among several maps."""
+"""Splitting maps along samples or properties."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ from outgrad.engine.divide.plan import found_in, groups, matching
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.ops.select import Selection, check_axis, choose_properties, positions
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.select import EntrySelection, check_axis, choose_properties, selected_positions
+from outgrad.ops.twins import block_twin
 
 
-def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
-    r"""Choose several times some samples or properties of every block, in one pass.
+def split(tensor: T, axis: str, selections: list[EntrySelection]) -> list[T]:
+    r"""Split a map by several selections of samples or properties, in one pass.
 
     .. math:: h^{(n)}_i = X_{s_n(i)}, \qquad \nabla h^{(n)}_i = \nabla X_{s_n(i)}
 
-    Each result is that of :func:`slice` with one of the selections; they may overlap. The cost is that of the
-    rows in all results, whatever their number. Where the samples of a result are neighbours in the block, its
-    arrays are views.
+    Each result is that of :func:`slice` with one of the selections. Selections may overlap. The cost depends
+    on the total number of rows in the results, not on the number of results. If the selected samples are
+    contiguous in the block, the arrays of the result are views.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        What to choose from.
+        The axis to select from.
     selections : list of Labels, LabelsEntry, or 1-D lists or arrays of int or bool
-        What each result holds, as in :func:`slice`.
+        One selection per result, as in :func:`slice`.
 
     Returns
     -------
     list of TensorMap or TensorBlock
-        One for each selection, all with the same keys; a block in which nothing is chosen becomes empty.
+        One result per selection, with the same keys; a block in which nothing is selected is empty.
 
     Raises
     ------
     ValidationError
-        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+        If the axis, a dimension or a position does not exist, or a position is repeated.
     TypeError
-        If ``selections`` is not a list, or one of them is of another type.
+        If ``selections`` is not a list, or a selection has the wrong type.
 
     Examples
     --------
@@ -67,34 +68,35 @@ def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
 
 
 def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -> dict[Any, T]:
-    r"""Divide the samples or properties of every block by the values of one dimension, in one pass.
+    r"""Split a map by the values of a dimension of its samples or properties, in one pass.
 
     .. math:: h^{(v)}_i = X_{s_v(i)}, \qquad \nabla h^{(v)}_i = \nabla X_{s_v(i)}
 
-    Each result is that of :func:`slice` with one value of the dimension. Where the samples of a result are
-    neighbours in the block, as when samples are sorted by system, its arrays are views.
+    Each result is that of :func:`slice` with one value of the dimension. If the samples of a result are
+    contiguous in the block, for example when they are sorted by system, its arrays are views.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     dimension : str or list of str
-        Name of a dimension of the samples or properties; or several.
+        One or several dimensions of the samples or properties.
     axis : {"samples", "properties"}
-        What to divide.
+        The axis to split.
 
     Returns
     -------
     dict of TensorMap or TensorBlock
-        By value, in increasing order of the values that occur in any block; with a list of names the keys are
-        tuples. Every result has all keys: a block without a sample of this value becomes empty.
+        Results by value, in increasing order of the values that occur in any block; for a list of dimensions,
+        the keys of the dict are tuples. Every result has all keys of the map: a block in which the value does
+        not occur is empty.
 
     Raises
     ------
     ValidationError
         If the axis or the dimension does not exist.
     TypeError
-        If an argument is of another type.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -122,7 +124,7 @@ def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -
 def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
     unknown = [name for name in names if name not in labels.names]
     if not names:
-        raise ValidationError(f"split_by: dimension is empty; name at least one of {labels.names}")
+        raise ValidationError(f"split_by: dimension is empty; give at least one of {labels.names}")
     if unknown:
         raise ValidationError(
             f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
@@ -130,9 +132,9 @@ def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
     return labels.values[:, [labels.names.index(name) for name in names]]
 
 
-def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> list[Blocks]:
+def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> Sequence[Blocks]:
     if axis == "samples":
-        return split_rows(call, blocks, chosen, count)
+        return split_rows(blocks, call, chosen, count)
     return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
 
 
@@ -154,7 +156,7 @@ def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Ind
         if names and set(names) <= set(labels.names):
             alike.setdefault(names, []).append(number)
         else:
-            found[number] = positions("split", labels, axis, selection)
+            found[number] = selected_positions("split", labels, axis, selection)
     for names, numbers in alike.items():
         rows = _looked_up(labels, names, [selections[number].values for number in numbers])
         found.update(zip(numbers, rows, strict=True))

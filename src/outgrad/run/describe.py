@@ -47,11 +47,10 @@ def describe(path: str | Path) -> Json:
     if isinstance(opened, Labels):
         return {**out, "names": list(opened.names), "rows": len(opened)}
     blocks = opened._blocks()
-    assert blocks.lazy is not None, "what is opened is lazy"
     if isinstance(opened, TensorMap):
         values = opened.keys.values.tolist()
         out |= {"keys": {"names": list(opened.keys.names), "values": values}, "info": opened.info()}
-    return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.lazy)}
+    return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.data)}
 
 
 def _kind(opened: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.data.chunking import coarsen, pack_chunks
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Lazy
 from outgrad.errors import PathError
 from outgrad.graph.reading import read_blocks
 from outgrad.storage.buffers import write_stream
@@ -185,7 +185,7 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
         return opened.keys
     target = chunk_bytes(target_bytes)
     cut = tuple(coarsen(outline, target) for outline in opened.outlines)
-    content = Blocks(opened.metadata, read_blocks(opened.reader, cut, pack_chunks(cut, target)))
+    content = Lazy(opened.metadata, read_blocks(opened.reader, cut, pack_chunks(cut, target)))
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)

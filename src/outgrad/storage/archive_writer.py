@@ -149,8 +149,8 @@ class ArchiveWriter:
         labels = _shifted(tensor, shift)
         dtypes = [labels.dtype(number) for number in range(len(labels))]
         parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
-        content: Blocks = tensor.compute()._blocks()
-        self._growing.append(tensor.keys, parts, [content.chunk(n) for n in range(len(content))])
+        blocks: Blocks = tensor.compute()._blocks()
+        self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
         """Add the rows of one map, as :meth:`append` does.

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import dask
 
 from outgrad._foreign import kind_of
-from outgrad.engine.content import Blocks, without_tables
+from outgrad.engine.content import InMemory, without_tables
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.file import PIECE_BYTES
@@ -61,7 +61,7 @@ def load_buffer(buffer: Buffer, use_numpy: bool = False) -> Any:
     found = read_mts(buffer)
     if found.kind == "labels":
         return found.keys
-    content = Blocks(found.metadata, tuple(map(without_tables, found.chunks)))
+    content = InMemory(found.metadata, tuple(map(without_tables, found.chunks)))
     if found.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(found.keys, content, found.info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -15,11 +15,11 @@ from outgrad._signals import deferred, stopping_cleanly
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Written
-from outgrad.engine.content import Blocks, to_lazy
+from outgrad.engine.content import NOTHING, Blocks
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import compute_keys
+from outgrad.graph.collection import compute_keys, lazy_texts
 from outgrad.graph.dask_names import Key
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText
 from outgrad.graph.writing import Graph, StoreGraph, Writer, merge_graphs, store_blocks
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.writer import LabelsWriter, MtsWriter
@@ -54,22 +54,23 @@ def require_data(call: str, data: Any) -> None:
 class Store:
     """A map, a block or labels about to be written to ``path``, in which no links are left.
 
-    The results of ``keys`` in ``graph`` are receipts, which :meth:`prepare` needs; nothing is visible before
-    it is published.
+    The results of ``keys`` in ``graph`` are receipts, and texts that are kept with the map: :meth:`prepare`
+    needs them. Nothing is visible before it is published.
     """
 
     path: Path
     writer: Writer
     tasks: StoreGraph
     blocks: LazyBlocks
+    texts: Mapping[str, LazyText]
 
     @property
     def graph(self) -> Graph:
-        return self.tasks.graph
+        return merge_graphs([self.tasks.graph, *(text.graph for text in self.texts.values())])
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        return self.tasks.keys
+        return (*self.tasks.keys, *(text.key for text in self.texts.values()))
 
     @property
     def nbytes(self) -> int:
@@ -81,9 +82,10 @@ class Store:
         with reaching("save", self.path):
             self.writer.start()
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, results: Sequence[Any]) -> Unpublished:
         """Finish the output, and flush it to the disk; nothing is visible yet."""
-        prepared: Unpublished = self.writer.prepare(receipts)
+        receipts, texts = results[: len(self.tasks.keys)], results[len(self.tasks.keys) :]
+        prepared: Unpublished = self.writer.prepare(receipts, dict(zip(self.texts, texts, strict=True)))
         return prepared
 
     def abort(self) -> None:
@@ -108,16 +110,16 @@ def plan_save(
     is_labels = isinstance(data, Labels)
     check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
     target = target_path("save", given)
-    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), config.chunk_bytes())
-    lazy = blocks.lazy
-    assert lazy is not None, "it was made lazy"
+    blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy(config.chunk_bytes())
+    lazy = blocks.data
     for number, (metadata, outline) in enumerate(zip(blocks.metadata, lazy.outlines, strict=True)):
         _check_fits(number, metadata, outline)
     is_zarr = given.suffix == ZARR_SUFFIX
     with reaching("save", given):
         is_durable = config.durable(durable)
         writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, is_durable)
-    return Store(target, writer, store_blocks(lazy, writer), lazy)
+    texts = lazy_texts(data._info) if isinstance(data, TensorMap) else {}
+    return Store(target, writer, store_blocks(lazy, writer), lazy, texts)
 
 
 def _check_fits(number: int, metadata: BlockMetadata, outline: Outline) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
-from outgrad.graph.names import digest
 from outgrad.labels.labels import Labels
 from outgrad.units import format_bytes
 
@@ -93,10 +92,10 @@ def _sizes(chunks: Sequence[int]) -> str:
 
 def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
     """A table of the blocks with their shapes, sizes and chunks."""
-    lazy = blocks.lazy
-    place = "in memory (NumPy)" if lazy is None else f"{_count(len(lazy.parts), 'task')} (Dask)"
+    data = blocks.to_compute
+    place = "in memory (NumPy)" if data is None else f"{_count(len(data.parts), 'task')} (Dask)"
     title = f"TensorMap with {_count(len(keys), 'block')}"
-    head = [*keys.names, "values", "gradients", "size", *([] if lazy is None else ["chunks"])]
+    head = [*keys.names, "values", "gradients", "size", *([] if data is None else ["chunks"])]
     body = [_map_row(keys, blocks, number) for number in _shown(len(keys))]
     cells = "".join(f"<th style='{STYLE}'>{escape(name)}</th>" for name in head)
     more = len(keys) - len(body)
@@ -120,8 +119,8 @@ def _info(info: dict[str, str]) -> str:
 def _map_row(keys: Labels, blocks: Blocks, number: int) -> str:
     metadata = blocks.metadata[number]
     nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
-    lazy = blocks.lazy
-    chunks = () if lazy is None else lazy.outlines[number].chunk_rows
+    outline = blocks.outline(number)
+    chunks = () if outline is None else outline.chunk_rows
     cells = [
         *(str(value) for value in keys.entry(number).values),
         str(metadata.shape),
@@ -142,16 +141,3 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
         f"<tr><th style='{STYLE}'>{name}</th><td style='{STYLE}'>{text}</td></tr>" for name, text in rows
     )
     return f"<div><b>{title}</b><table>{lines}</table></div>"
-
-
-def token(blocks: Blocks) -> str:
-    """Name content for Dask: keys of lazy data, or a hash of arrays in memory."""
-    labels = [
-        (path, m.samples.digest, [c.digest for c in m.components], m.properties.digest)
-        for metadata in blocks.metadata
-        for path, m in metadata.walk()
-    ]
-    if blocks.lazy is not None:
-        return digest((labels, blocks.lazy.keys, blocks.lazy.parts))
-    arrays = [below.values for n in range(len(blocks)) for _, below in blocks.chunk(n).walk()]
-    return digest((labels, arrays))

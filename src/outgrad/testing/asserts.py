@@ -9,7 +9,7 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import InMemory
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import GradientPath
@@ -45,17 +45,17 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
             _fail("keys", repr(a.keys), repr(b.keys))
         if a.info() != b.info():
             _fail("info", a.info(), b.info())
-    first, second = a.compute()._blocks(), b.compute()._blocks()
+    first, second = (each.compute()._blocks().in_memory("assert_identical") for each in (a, b))
     for number in range(len(first)):
         where = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
         _compare(where, first, second, number)
 
 
-def _compare(where: str, first: Blocks, second: Blocks, number: int) -> None:
+def _compare(where: str, first: InMemory, second: InMemory, number: int) -> None:
     for path, metadata in first.metadata[number].walk():
         _compare_labels(_place(path, where), metadata, second.metadata[number].at(path))
-    for path, chunk in first.chunk(number).walk():
-        _compare_arrays(_place(path, where), chunk, second.chunk(number).at(path))
+    for path, chunk in first.chunks[number].walk():
+        _compare_arrays(_place(path, where), chunk, second.chunks[number].at(path))
 
 
 def _place(path: GradientPath, where: str) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from outgrad.data.chunk import Array, Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import InMemory
 from outgrad.errors import GradientError
 from outgrad.labels.labels import Labels
 from outgrad.labels.tables import find_rows, unique_rows
@@ -87,7 +87,7 @@ def check_gradient(
     _check_parameters(start, result)
     comparison = _Comparison(_block_names(made), result, step, rtol, atol)
 
-    def moved(direction: _Direction, by: float) -> Blocks:
+    def moved(direction: _Direction, by: float) -> InMemory:
         given = like(map, _moved(start, direction, by))
         return _in_memory("the result of function", function(given))
 
@@ -95,9 +95,9 @@ def check_gradient(
         comparison.run(direction, moved(direction, step), moved(direction, -step))
 
 
-def _in_memory(name: str, given: Any) -> Blocks:
+def _in_memory(name: str, given: Any) -> InMemory:
     content("check_gradient", name, given)  # refuses what is no map and no block
-    blocks: Blocks = given.compute()._blocks()
+    blocks: InMemory = given.compute()._blocks().in_memory("check_gradient")
     for number in range(len(blocks)):
         dtype = blocks.dtype(number)
         if dtype not in (np.float64, np.complex128):
@@ -114,12 +114,12 @@ def _block_names(tensor: Tensor) -> Sequence[str]:
     return [f"block {key.print()}" for key in tensor.keys]
 
 
-def _paths(blocks: Blocks) -> list[GradientPath]:
+def _paths(blocks: InMemory) -> list[GradientPath]:
     """Every gradient; all blocks have the same."""
     return [path for path, _ in blocks.metadata[0].walk() if path] if len(blocks) else []
 
 
-def _check_parameters(start: Blocks, result: Blocks) -> None:
+def _check_parameters(start: InMemory, result: InMemory) -> None:
     if not _paths(start):
         raise ValueError("check_gradient: the map has no gradients, so there is nothing to check")
     lost = [path for path in _paths(start) if path not in _paths(result)]
@@ -139,9 +139,9 @@ class _Differentiated(NamedTuple):
     metadata: BlockMetadata
 
 
-def _differentiated(blocks: Blocks, parameter: str) -> Iterator[_Differentiated]:
+def _differentiated(blocks: InMemory, parameter: str) -> Iterator[_Differentiated]:
     for number, metadata in enumerate(blocks.metadata):
-        for path, chunk in blocks.chunk(number).walk():
+        for path, chunk in blocks.chunks[number].walk():
             if parameter in chunk.gradients:
                 yield _Differentiated(number, path, chunk, metadata.at(path))
 
@@ -189,7 +189,9 @@ class _Direction(NamedTuple):
         return out
 
 
-def _directions(start: Blocks, result: Blocks, count: int, rng: np.random.Generator) -> Iterator[_Direction]:
+def _directions(
+    start: InMemory, result: InMemory, count: int, rng: np.random.Generator
+) -> Iterator[_Direction]:
     for parameter in dict.fromkeys(path[-1] for path in _paths(start)):
         found = [*_differentiated(start, parameter), *_differentiated(result, parameter)]
         for _ in range(count):
@@ -201,7 +203,7 @@ def _own_components(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]
     return gradient.components[: len(gradient.components) - len(metadata.components)]
 
 
-def _moved(blocks: Blocks, direction: _Direction, by: float) -> Blocks:
+def _moved(blocks: InMemory, direction: _Direction, by: float) -> InMemory:
     """Move values, and gradients that are differentiated, along ``direction``."""
 
     def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
@@ -210,20 +212,20 @@ def _moved(blocks: Blocks, direction: _Direction, by: float) -> Blocks:
             values = values + by * direction.derivative(chunk, metadata)
         return Chunk(values, gradients)
 
-    data = tuple(fold(move, blocks.chunk(n), metadata) for n, metadata in enumerate(blocks.metadata))
-    return Blocks(blocks.metadata, data)
+    chunks = [fold(move, *each) for each in zip(blocks.chunks, blocks.metadata, strict=True)]
+    return blocks.like(blocks.metadata, chunks)
 
 
 class _Comparison(NamedTuple):
     """The result that is checked, and how exactly."""
 
     block_names: Sequence[str]
-    result: Blocks
+    result: InMemory
     step: float
     rtol: float
     atol: float
 
-    def run(self, direction: _Direction, forward: Blocks, back: Blocks) -> None:
+    def run(self, direction: _Direction, forward: InMemory, back: InMemory) -> None:
         """Compare every gradient of the result with what two moved results say."""
         for node in _differentiated(self.result, direction.parameter):
             ends = [_values_like(node, moved) for moved in (forward, back)]
@@ -249,12 +251,12 @@ class _Comparison(NamedTuple):
         )
 
 
-def _values_like(node: _Differentiated, moved: Blocks) -> Array:
+def _values_like(node: _Differentiated, moved: InMemory) -> Array:
     """Values of a moved result, if they have the labels of ``node``."""
     if node.block < len(moved) and _has(moved.metadata[node.block], node.path):
         found = moved.metadata[node.block].at(node.path)
         if _labels(found) == _labels(node.metadata):
-            return moved.chunk(node.block).at(node.path).values
+            return moved.chunks[node.block].at(node.path).values
     raise ValueError(
         f"check_gradient: the labels of block {node.block} of the result change when the values move by the "
         "step, so there is no finite difference; check a function with fixed labels"

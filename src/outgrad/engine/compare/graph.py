@@ -9,7 +9,7 @@ from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks
 
 
-def first_difference(
+def compute_difference(
     first: LazyBlocks, second: LazyBlocks, tolerance: Tolerance
 ) -> tuple[int, tuple[str, ...]] | None:
     """Compute two blocks that are cut alike, and return block and path of the first array that differs."""

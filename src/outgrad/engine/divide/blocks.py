@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.positions import Index
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, with_tables
+from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.engine.divide.chunks import Division, divide
 from outgrad.engine.divide.graph import Share, Split, shares, split_blocks
 from outgrad.engine.map import labels as relabel
@@ -33,22 +34,23 @@ class Picks(NamedTuple):
     edges: Index
 
 
-def split_rows(label: str, blocks: Blocks, picks: Sequence[Picks], count: int) -> list[Blocks]:
-    """Divide every block into ``count`` parts; the n-th parts of all blocks are the n-th result.
-
-    In memory, the parts of a block are views where the rows of every part are neighbours.
-    """
-    if blocks.lazy is not None:
-        return _lazily(label, blocks, blocks.lazy, picks, count)
-    found = []
-    for number, own in enumerate(picks):
-        armed = with_tables(blocks.chunk(number), blocks.metadata[number])
-        found.append(_block_parts(blocks.metadata[number], armed, own)[0])
-    return [Blocks(*_columns(found, n)) for n in range(count)]
+@singledispatch
+def split_rows(blocks: Blocks, label: str, picks: Sequence[Picks], count: int) -> Sequence[Blocks]:
+    """Divide every block into ``count`` parts; the n-th parts of all blocks are the n-th result."""
+    raise NotImplementedError
 
 
-def _columns(found: Sequence[Sequence[PartOfBlock]], n: int) -> Any:
-    return tuple(own[n][0] for own in found), tuple(own[n][1] for own in found)
+@split_rows.register(InMemory)
+def split_in_memory(blocks: InMemory, label: str, picks: Sequence[Picks], count: int) -> Sequence[Blocks]:
+    """The parts of a block are views where the rows of every part are neighbours."""
+    divided = [
+        _block_parts(metadata, blocks.with_tables(number), own)[0]
+        for number, (metadata, own) in enumerate(zip(blocks.metadata, picks, strict=True))
+    ]
+    return [
+        replace(blocks, metadata=tuple(p[n][0] for p in divided), chunks=tuple(p[n][1] for p in divided))
+        for n in range(count)
+    ]
 
 
 def _block_parts(metadata: BlockMetadata, chunk: Chunk, picks: Picks) -> tuple[list[PartOfBlock], Division]:
@@ -100,14 +102,14 @@ def _by_part(below: dict[str, list[PartOfBlock]], side: int, count: int) -> list
     return [{name: own[n][side] for name, own in below.items()} for n in range(count)]
 
 
-# ---- lazy ----
-def _lazily(label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks], count: int) -> list[Blocks]:
+@split_rows.register(Lazy)
+def split_lazily(blocks: Lazy, label: str, picks: Sequence[Picks], count: int) -> Sequence[Blocks]:
     """Labels and rows are found by dividing the blocks without their content."""
     found = [
         _block_parts(m, relabel.without_properties(m, blocks.dtype(n)), own)
         for n, (m, own) in enumerate(zip(blocks.metadata, picks, strict=True))
     ]
-    inputs, divisions = _in_order(label, blocks, lazy, picks, [division for _, division in found])
+    inputs, divisions = _in_order(label, blocks, picks, [division for _, division in found])
     by_block = [
         _block_shares(data.outlines[number], division, own)
         for (data, number), division, own in zip(inputs, divisions, picks, strict=True)
@@ -115,24 +117,23 @@ def _lazily(label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks]
     frames = [outlines.frame(m, blocks.dtype(n)) for n, m in enumerate(blocks.metadata)]
     split = Split(inputs, frames, [[own[n] for own in by_block] for n in range(count)], chunk_bytes())
     data = split_blocks(label, split)
-    return [Blocks(tuple(parts[n][0] for parts, _ in found), own) for n, own in enumerate(data)]
+    return [Lazy(tuple(parts[n][0] for parts, _ in found), own) for n, own in enumerate(data)]
 
 
 def _in_order(
-    label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks], divisions: Sequence[Division]
+    label: str, blocks: Lazy, picks: Sequence[Picks], divisions: Sequence[Division]
 ) -> tuple[list[tuple[LazyBlocks, int]], list[Division]]:
     """Blocks in which the rows of every part are neighbours: where they are not, rows are moved first."""
-    inputs, found = [(lazy, n) for n in range(len(blocks))], list(divisions)
+    inputs, found = [(blocks.data, n) for n in range(len(blocks))], list(divisions)
     scattered = [n for n, own in enumerate(divisions) if not all(each.is_original for _, each in own.walk())]
     if not scattered:
         return inputs, found
-    gathered = _gathered(label, blocks, picks, scattered)
-    assert gathered.lazy is not None, "lazy blocks stay lazy"
+    gathered = _gathered(label, blocks, picks, scattered).to_lazy(chunk_bytes())
     for place, n in enumerate(scattered):
         bare = relabel.without_properties(gathered.metadata[place], blocks.dtype(n))
         ordered = Picks(np.arange(len(picks[n].rows)), picks[n].edges)
         found[n] = _block_parts(gathered.metadata[place], bare, ordered)[1]
-        inputs[n] = (gathered.lazy, place)
+        inputs[n] = (gathered.data, place)
     return inputs, found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import singledispatch
 from typing import Any
 
 from outgrad._threads import several_threads
@@ -10,7 +11,7 @@ from outgrad.config import threads
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline, Part
-from outgrad.engine.content import Blocks, alike, with_tables, without_tables
+from outgrad.engine.content import Blocks, InMemory, Lazy, alike
 from outgrad.engine.map import labels as relabel
 from outgrad.gradients.rule import Composite, Rule, apply_part
 from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
@@ -37,17 +38,42 @@ def run_rule(
 ) -> Blocks:
     """Run a rule that works on every sample by itself."""
     operands = alike(operands)
-    if operands[0].lazy is None:
-        return run_eagerly(rule, operands, constants, top)
-    count = len(operands[0])
-    outcome = [_plan(rule, operands, number, constants(number), top) for number in range(count)]
-    lazies = [operand.lazy for operand in operands if operand.lazy is not None]
-    configs = _configs(rule, constants, lazies[0].parts)
-    outlines = tuple(outline for _, outline in outcome)
-    data = rowwise(
-        rule.name, apply_part, configs, lazies, outlines, lambda: _rule_work(rule, lazies, outlines)
-    )
-    return Blocks(tuple(metadata for metadata, _ in outcome), data)
+    return run_alike(operands[0], rule, operands, constants, top)
+
+
+@singledispatch
+def run_alike(
+    leader: Blocks, rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top
+) -> Blocks:
+    """Run a rule on operands that are all of the kind of ``leader``."""
+    raise NotImplementedError
+
+
+@run_alike.register(InMemory)
+def run_in_memory(
+    leader: InMemory, rule: Operation, operands: Sequence[InMemory], constants: Constants, top: Top
+) -> Blocks:
+    metadata, results = [], []
+    for number in range(len(leader)):
+        labels = [operand.metadata[number] for operand in operands]
+        chunks = [operand.with_tables(number) for operand in operands]
+        with several_threads(threads()):
+            result = rule(chunks, *constants(number))
+        metadata.append(relabel.relabelled(relabel.template(labels), result, top(number, labels[0])))
+        results.append(result)
+    return leader.like(metadata, results)
+
+
+@run_alike.register(Lazy)
+def run_lazily(
+    leader: Lazy, rule: Operation, operands: Sequence[Lazy], constants: Constants, top: Top
+) -> Blocks:
+    results = [_plan(rule, operands, number, constants(number), top) for number in range(len(leader))]
+    outlines = tuple(outline for _, outline in results)
+    data = [operand.data for operand in operands]
+    configs = _configs(rule, constants, leader.data.parts)
+    new = rowwise(rule.name, apply_part, configs, data, outlines, lambda: _rule_work(rule, data, outlines))
+    return Lazy(tuple(metadata for metadata, _ in results), new)
 
 
 def _rule_work(
@@ -83,36 +109,20 @@ def _configs(rule: Operation, constants: Constants, parts: Sequence[Part]) -> li
     return found
 
 
-def run_eagerly(rule: Operation, operands: Sequence[Blocks], constants: Constants, top: Top) -> Blocks:
-    """Run a rule on arrays in memory."""
-    metadata, chunks = [], []
-    for number in range(len(operands[0])):
-        own = [operand.metadata[number] for operand in operands]
-        armed = [with_tables(o.chunk(number), m) for o, m in zip(operands, own, strict=True)]
-        with several_threads(threads()):
-            result = rule(armed, *constants(number))
-        metadata.append(relabel.relabelled(relabel.template(own), result, top(number, own[0])))
-        chunks.append(without_tables(result))
-    return Blocks(tuple(metadata), tuple(chunks))
-
-
 def _plan(
-    rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...], top: Top
+    rule: Operation, operands: Sequence[Lazy], number: int, constants: tuple[Any, ...], top: Top
 ) -> tuple[BlockMetadata, Outline]:
     """Metadata and outline of a lazy result; label tables are read only where rows have to be united."""
-    own = [operand.metadata[number] for operand in operands]
-    cuts = [operand.lazy.outlines[number] for operand in operands if operand.lazy is not None]
-    if _rows_stay(rule, own):
-        empty = rule(
-            [relabel.without_rows(m, o.dtype(number)) for m, o in zip(own, operands, strict=True)],
-            *constants,
-        )
-        outline = relabel.same_cuts(cuts, empty)
-        return relabel.relabelled(relabel.template(own), empty, top(number, own[0]), rows_stay=True), outline
-    shadow = shadows(rule, operands, number, constants)
-    head = top(number, own[0])
-    outline = relabel.new_cuts(cuts[0].edges, shadow, head.trailing)
-    return relabel.relabelled(relabel.template(own), shadow, head), outline
+    labels = [operand.metadata[number] for operand in operands]
+    cuts = [operand.data.outlines[number] for operand in operands]
+    template, head = relabel.template(labels), top(number, labels[0])
+    if _rows_stay(rule, labels):
+        arrays = [relabel.without_rows(m, o.dtype(number)) for m, o in zip(labels, operands, strict=True)]
+        result = rule(arrays, *constants)
+        return relabel.relabelled(template, result, head, rows_stay=True), relabel.same_cuts(cuts, result)
+    result = shadows(rule, operands, number, constants)
+    outline = relabel.new_cuts(cuts[0].edges, result, head.trailing)
+    return relabel.relabelled(template, result, head), outline
 
 
 def shadows(rule: Operation, operands: Sequence[Blocks], number: int, constants: tuple[Any, ...]) -> Chunk:
@@ -131,9 +141,3 @@ def _rows_stay(rule: Operation, metadata: Sequence[BlockMetadata]) -> bool:
 def _same_rows(a: BlockMetadata, b: BlockMetadata) -> bool:
     others = dict(b.walk())
     return all(own.samples == others[path].samples for path, own in a.walk() if path and path in others)
-
-
-def lazy_of(blocks: Blocks) -> LazyBlocks:
-    """The lazy data of blocks that are known to be lazy."""
-    assert blocks.lazy is not None, "the blocks are in memory"
-    return blocks.lazy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline, Piece
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.engine.map import labels as relabel
-from outgrad.engine.map.blocks import lazy_of, run_eagerly, run_rule, shadows
+from outgrad.engine.map.blocks import run_in_memory, run_rule, shadows
 from outgrad.engine.reduce.chunks import REDUCTIONS
 from outgrad.engine.reduce.graph import Reduction, reduce_blocks
 from outgrad.engine.reduce.plan import Groups, group_edges, group_rows
 from outgrad.gradients.rule import apply_part
-from outgrad.graph.lazy_blocks import LazyBlocks, rowwise
+from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.labels import Labels
 
 
@@ -39,15 +40,32 @@ class Grouped:
 def reduced(kind: str, blocks: Blocks, axis: str, grouped: Sequence[Grouped]) -> Blocks:
     """Reduce the entries of ``axis`` by group."""
 
-    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        changed: dict[str, Any] = {axis: grouped[n].labels}
-        return replace(metadata, **changed)
-
     if axis == "properties":
-        return run_rule(REDUCTIONS[kind, -1], [blocks], lambda n: grouped[n].constants, top)
-    if blocks.lazy is not None:
-        return _reduce_lazily(kind, blocks, grouped)
-    return run_eagerly(REDUCTIONS[kind, 0], [blocks], lambda n: grouped[n].constants, top)
+        return run_rule(
+            REDUCTIONS[kind, -1],
+            [blocks],
+            lambda n: grouped[n].constants,
+            lambda n, labels: replace(labels, properties=grouped[n].labels),
+        )
+    return reduce_samples(blocks, kind, grouped)
+
+
+@singledispatch
+def reduce_samples(blocks: Blocks, kind: str, grouped: Sequence[Grouped]) -> Blocks:
+    """Reduce samples by group."""
+    raise NotImplementedError
+
+
+@reduce_samples.register(InMemory)
+def reduce_in_memory(blocks: InMemory, kind: str, grouped: Sequence[Grouped]) -> Blocks:
+    rule = REDUCTIONS[kind, 0]
+    return run_in_memory(
+        blocks,
+        rule,
+        [blocks],
+        lambda n: grouped[n].constants,
+        lambda n, labels: replace(labels, samples=grouped[n].labels),
+    )
 
 
 @dataclass(frozen=True)
@@ -64,9 +82,10 @@ class LocalGroups:
         return groups.target, groups.size
 
 
-def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blocks:
+@reduce_samples.register(Lazy)
+def reduce_lazily(blocks: Lazy, kind: str, grouped: Sequence[Grouped]) -> Blocks:
     """Reduce each chunk by itself where no group crosses chunks; else merge what the chunks give."""
-    lazy = lazy_of(blocks)
+    lazy = blocks.data
     results = [shadows(REDUCTIONS[kind, 0], [blocks], n, g.constants) for n, g in enumerate(grouped)]
     metadata = tuple(
         relabel.relabelled(m, result, replace(m, samples=g.labels))
@@ -80,12 +99,12 @@ def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blo
         _cut(edges, m, result.values.dtype)
         for edges, m, result in zip(aligned, metadata, results, strict=True)
     )
-    local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
+    local = [[_local(blocks, grouped, piece) for piece in part] for part in lazy.parts]
     if all(edges is not None for edges in aligned):
         configs = [(REDUCTIONS[kind, 0], constants) for constants in local]
-        return Blocks(metadata, rowwise(f"{kind}_rows", apply_part, configs, [lazy], cuts))
+        return Lazy(metadata, rowwise(f"{kind}_rows", apply_part, configs, [lazy], cuts))
     present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
-    return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
+    return Lazy(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
 
 
 def _cut(edges: Edges | None, metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
@@ -94,9 +113,9 @@ def _cut(edges: Edges | None, metadata: BlockMetadata, dtype: np.dtype[Any]) -> 
     return outlines.at_edges(metadata, dtype, edges)
 
 
-def _local(blocks: Blocks, lazy: LazyBlocks, grouped: Sequence[Grouped], piece: Piece) -> Any:
+def _local(blocks: Lazy, grouped: Sequence[Grouped], piece: Piece) -> Any:
     samples, own = blocks.metadata[piece.block].samples, grouped[piece.block]
-    start, stop = map(int, lazy.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
+    start, stop = map(int, blocks.data.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
     if samples.is_stored:
         return LocalGroups(samples, start, stop, own.columns)
     distinct, target = np.unique(own.groups.target[start:stop], return_inverse=True)

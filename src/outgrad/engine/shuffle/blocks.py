@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
 from outgrad.data.positions import compact
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, to_lazy, with_tables, without_tables
+from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.engine.map import labels as relabel
 from outgrad.engine.shuffle.chunks import Order, Patch, place
 from outgrad.engine.shuffle.graph import Move
@@ -66,16 +67,40 @@ def moved(
     At once if all inputs are in memory, otherwise as a graph.
     """
     dtypes = [_dtype(inputs, target) for target in targets]
-    if all(blocks.lazy is None for blocks, _ in inputs):
-        return _at_once(inputs, targets, dtypes, fill)
-    sources = _lazy_inputs(inputs)
+    return move_to(leading(blocks for blocks, _ in inputs), label, inputs, targets, dtypes, fill)
+
+
+@singledispatch
+def move_to(
+    leader: Blocks,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
+) -> Blocks:
+    """Put the targets together where ``leader`` decides of which kind they are."""
+    raise NotImplementedError
+
+
+@move_to.register(Lazy)
+def move_lazily(
+    leader: Lazy,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
+) -> Blocks:
+    chunked = {id(blocks): blocks.to_lazy(chunk_bytes()).data for blocks, _ in inputs}
+    sources = [(chunked[id(blocks)], number) for blocks, number in inputs]
     stay = [_rows_stay(inputs, target) for target in targets]
     metadata = tuple(_metadata(inputs, *each) for each in zip(targets, dtypes, stay, strict=True))
     cuts = tuple(_cut(sources, *each) for each in zip(targets, metadata, dtypes, stay, strict=True))
     frames = [outlines.frame(m, dtype) for m, dtype in zip(metadata, dtypes, strict=True)]
     origins, orders = [target.origins for target in targets], [target.row_order for target in targets]
     move = Move(sources, origins, cuts, frames, orders, fill)
-    return Blocks(metadata, move_in_steps(label, move, chunk_bytes()))
+    return Lazy(metadata, move_in_steps(label, move, chunk_bytes()))
 
 
 def _dtype(inputs: Sequence[Input], target: Target) -> np.dtype[Any]:
@@ -84,10 +109,16 @@ def _dtype(inputs: Sequence[Input], target: Target) -> np.dtype[Any]:
     return np.result_type(*(inputs[o.block][0].dtype(inputs[o.block][1]) for o in target.origins))
 
 
-def _at_once(
-    inputs: Sequence[Input], targets: Sequence[Target], dtypes: Sequence[np.dtype[Any]], fill: complex | float
+@move_to.register(InMemory)
+def move_in_memory(
+    leader: InMemory,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
 ) -> Blocks:
-    armed = [with_tables(blocks.chunk(n), blocks.metadata[n]) for blocks, n in inputs]
+    chunks = [leader.of_this_kind(blocks).with_tables(number) for blocks, number in inputs]
     frames = [
         outlines.frame(_pattern(inputs, target), dtype) for target, dtype in zip(targets, dtypes, strict=True)
     ]
@@ -96,16 +127,16 @@ def _at_once(
     def make(n: int) -> None:
         target = targets[n]
         patches = [
-            Patch(armed[o.block], None if o.rows is None else compact(o.rows), o.columns)
+            Patch(chunks[o.block], None if o.rows is None else compact(o.rows), o.columns)
             for o in target.origins
         ]
         results[n] = place(frames[n], len(target.head.samples), patches, target.row_order, fill)
 
     with several_threads(threads()):
-        for_each(make, [sum(armed[o.block].nbytes for o in target.origins) for target in targets])
+        for_each(make, [sum(chunks[o.block].nbytes for o in target.origins) for target in targets])
     made = [result for result in results if result is not None]
     metadata = [_relabelled(inputs, target, result) for target, result in zip(targets, made, strict=True)]
-    return Blocks(tuple(metadata), tuple(map(without_tables, made)))
+    return leader.like(metadata, made)
 
 
 def _pattern(inputs: Sequence[Input], target: Target) -> BlockMetadata:
@@ -172,14 +203,6 @@ def _shadow(inputs: Sequence[Input], target: Target, dtype: np.dtype[Any]) -> Ch
     frame = outlines.frame(_pattern(inputs, target), dtype)
     bare = frame.map(lambda own: replace(own, trailing=(*own.trailing[:-1], 0)))
     return place(bare, len(target.head.samples), patches, target.row_order)
-
-
-def _lazy_inputs(inputs: Sequence[Input]) -> list[tuple[LazyBlocks, int]]:
-    """Make all inputs lazy, each content once."""
-    target = chunk_bytes()
-    distinct = {id(blocks): blocks for blocks, _ in inputs}
-    lazies = {number: to_lazy(blocks, target).lazy for number, blocks in distinct.items()}
-    return [(lazy, number) for blocks, number in inputs if (lazy := lazies[id(blocks)]) is not None]
 
 
 def _cut(

@@ -17,7 +17,7 @@ import numpy as np
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.data.requests import Request, Seam, Written
+from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import FileFormatError, UnfinishedArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts import names as layout
@@ -108,7 +108,13 @@ class MtsWriter:
         durable: bool = True,
     ) -> None:
         self._file = PartialFile(path, overwrite, durable)
-        self._entries = tuple(_entries(str(path), kind, keys, metadata, outlines, info))
+        if info and kind == "block":
+            raise FileFormatError(
+                f"cannot write {str(path)!r}: a file of one block has no info. Save a map instead."
+            )
+        self._info = dict(info)
+        _info_content(str(path), info)  # refused now rather than when all else has been written
+        self._entries = tuple(_entries(str(path), kind, keys, metadata, outlines))
         self._members = _placed(str(path), self._entries)
         self._places_at = self._members[-1].stop
         self._crcs: dict[str, int] = {}
@@ -141,8 +147,10 @@ class MtsWriter:
         """Never called, since there are no seams."""
         raise AssertionError("an .mts file has no seams")
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that every row was written, finish the file and flush it; return what is to be published.
+
+        The info is the last member, where the places of arrays were: ``texts`` are known only now.
 
         Checksums of the members are combined from those of the tasks; no value is read again.
 
@@ -150,6 +158,8 @@ class MtsWriter:
         ----------
         receipts : sequence of Written
             What :meth:`write` returned, once for every part.
+        texts : mapping of str to str
+            What is added to the info.
 
         Raises
         ------
@@ -163,9 +173,17 @@ class MtsWriter:
             for member in members:
                 crc = member.crc.to_bytes(4, "little")
                 write_at(descriptor, crc, member.header_offset + CRC_OFFSET, self._file.path)
-            end = zipfiles.directory(members, self._places_at)
-            write_at(descriptor, end, self._places_at, self._file.path)
-            os.ftruncate(descriptor, self._places_at + len(end))
+            info = {**self._info, **texts}
+            if info:
+                content = _info_content(str(self._file.path), info)
+                member = StoredMember(layout.INFO, len(content), self._places_at, zlib.crc32(content))
+                written = zipfiles.local_header(member) + content
+                write_at(descriptor, written, member.header_offset, self._file.path)
+                members.append(member)
+            end_at = members[-1].stop
+            end = zipfiles.directory(members, end_at)
+            write_at(descriptor, end, end_at, self._file.path)
+            os.ftruncate(descriptor, end_at + len(end))
         finally:
             os.close(descriptor)
         self._file.prepare()
@@ -275,7 +293,7 @@ class LabelsWriter:
         """Never called, since there are no seams."""
         raise AssertionError("labels have no seams")
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Flush the file; return what is to be published."""
         self._file.prepare()
         return self._file
@@ -315,18 +333,13 @@ def _entries(
     keys: Labels,
     metadata: Sequence[BlockMetadata],
     outlines: Sequence[Outline],
-    info: Mapping[str, str],
 ) -> Iterator[_Entry]:
     assert kind == "map" or len(outlines) == 1, "a file of a block has one block"
     if kind == "map":
         assert len(keys) == len(outlines), "a map has one key for each block"
         yield _table(path, layout.KEYS, keys)
-    elif info:
-        raise FileFormatError(f"cannot write {path!r}: a file of one block has no info. Save a map instead.")
     for number, (labels, outline) in enumerate(zip(metadata, outlines, strict=True)):
         yield from _block_entries(path, layout.block_prefix(kind, number), labels, outline)
-    if info:
-        yield _Entry(layout.INFO, _info(path, info))
 
 
 def _block_entries(path: str, block: str, metadata: BlockMetadata, outline: Outline) -> Iterator[_Entry]:
@@ -373,7 +386,7 @@ def _check_parameter(path: str, below: tuple[str, ...]) -> None:
         )
 
 
-def _info(path: str, info: Mapping[str, str]) -> bytes:
+def _info_content(path: str, info: Mapping[str, str]) -> bytes:
     try:
         return json.dumps(dict(info), indent=2, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:

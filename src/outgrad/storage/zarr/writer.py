@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.data.requests import Request, Seam, Written
+from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.publishing import Unpublished
@@ -217,8 +218,10 @@ class ZarrWriter:
         """What travels in tasks is only the part that they need."""
         return TaskWriter, (str(self._draft.root), self._draft.segment_name, self._draft.durable)
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that everything was written, and flush it; return what is to be published.
+
+        ``texts`` are added to the info.
 
         Raises
         ------
@@ -229,7 +232,8 @@ class ZarrWriter:
         for receipt in receipts:
             self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
         checksums = chunk_checksums(self._draft.root, self._segment, self._checksums)
-        self._draft.prepare(self._description, self._segment, checksums, self._sizes)
+        description = replace(self._description, info={**self._description.info, **texts})
+        self._draft.prepare(description, self._segment, checksums, self._sizes)
         return self._draft
 
     def abort(self) -> None:
