@@ -100,7 +100,7 @@ def exceeding(graph: Any, keys: list[Key], slack: int = 0) -> list[str]:
         if isinstance(task, DataNode) or key not in sizes:
             continue
         given = sum(sizes[need] for need in task.dependencies)
-        projected = sizes[key] + memory._work(task, given + sizes[key], work)
+        projected = sizes[key] + memory.work_bytes(task, given + sizes[key], work)
         if own.peak > projected + slack:
             found.append(f"{key} {task.func.__name__}: took {own.peak}, projected {projected}")
         if own.made > 1.25 * sizes[key] + 2 * PIECES_BYTES + slack:
@@ -162,7 +162,7 @@ def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
     results: dict[Key, Any] = {}
     for key, task in optimized.needed.items():
         results[key] = task({need: results[need] for need in task.dependencies})
-    stored = memory._stored(optimized)
+    stored = memory.tasks_in_order(optimized)
     left = Counter([*(need for needs in stored.values() for need in needs), *optimized.wanted])
     held: dict[Key, int] = {}
     most = 0

@@ -56,7 +56,7 @@ def cut_chunk(chunk: Chunk, ranges: Sequence[RowRange]) -> Chunk:
 
     def cut_one(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
         start, stop = rows[path]
-        table = None if node.table is None else _shifted(node.table[start:stop], -rows[path[:-1]][0])
+        table = None if node.table is None else _shift_parents(node.table[start:stop], -rows[path[:-1]][0])
         return Chunk(node.values[start:stop], gradients, table)
 
     return fold_down(cut_one, chunk)
@@ -73,13 +73,13 @@ def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
         if parents is None:
             return Chunk(values, gradients)
         starts = accumulate((len(parent.values) for parent in parents), initial=0)
-        tables = [_shifted(node.rows, start) for node, start in zip(nodes, starts, strict=False)]
+        tables = [_shift_parents(node.rows, start) for node, start in zip(nodes, starts, strict=False)]
         return Chunk(values, gradients, np.concatenate(tables))
 
     return fold_down(join_nodes, *chunks)
 
 
-def _shifted(table: Table, by: int) -> Table:
+def _shift_parents(table: Table, by: int) -> Table:
     """Add a number to the parent rows in column 0; nothing is copied for 0."""
     if by == 0:
         return table

@@ -14,7 +14,7 @@ from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import INVERSE, SCALE, SHIFT_FROM
 from outgrad.gradients.rule import Rule, Term, Terms
 
-Function = Callable[..., Any]
+UserFunction = Callable[..., Any]
 
 ORDERS = ("", "first", "second", "third", "fourth")
 
@@ -83,7 +83,7 @@ RAISE = Rule("raise", power_derivative, _raise_terms)
 
 
 # ---- the user's own ----
-def _call_user(x: Array, functions: Sequence[Function], order: int = 0) -> Array:
+def _call_user(x: Array, functions: Sequence[UserFunction], order: int = 0) -> Array:
     """Call the derivative of this order on values that it cannot change."""
     name = "f" if order == 0 else "df" if len(functions) == 2 else f"df[{order - 1}]"
 
@@ -123,7 +123,7 @@ def check_array(call: str, returned: Any, shape: tuple[int, ...], wanted: str) -
     return plain(f"{call} returned an array that", returned)
 
 
-def _apply_terms(x: Chunk, functions: Sequence[Function], order: int = 0) -> Terms:
+def _apply_terms(x: Chunk, functions: Sequence[UserFunction], order: int = 0) -> Terms:
     require_derivative("apply", "df", functions, order + 1)
     if np.iscomplexobj(x.values) and not np.iscomplexobj(_call_user(x.values[:0], functions)):
         raise ValidationError(
@@ -133,7 +133,7 @@ def _apply_terms(x: Chunk, functions: Sequence[Function], order: int = 0) -> Ter
     return [Term(APPLY([x], functions, order + 1))]
 
 
-def require_derivative(call: str, argument: str, functions: Sequence[Function], order: int) -> None:
+def require_derivative(call: str, argument: str, functions: Sequence[UserFunction], order: int) -> None:
     """Raise if the derivative of this order has not been given."""
     if order < len(functions):
         return

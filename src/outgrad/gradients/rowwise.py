@@ -27,7 +27,7 @@ PIECE_BYTES = 1024 * 1024
 """Size of the arrays that functions are called with: values gathered at all gradient rows would have as many
 bytes as the gradient, for each argument."""
 
-NAMES = ("f", "jvp")
+ARGUMENTS = ("f", "jvp")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RowFunctions:
 
     def name(self, order: int) -> str:
         """How the user calls a derivative."""
-        return NAMES[order] if order == 0 or len(self.functions) == 2 else f"jvp[{order - 1}]"
+        return ARGUMENTS[order] if order == 0 or len(self.functions) == 2 else f"jvp[{order - 1}]"
 
     def __call__(self, x: Array, tangents: Sequence[Array]) -> Array:
         """Compute the derivative along ``tangents``; all arrays (R, …, P) broadcast."""

@@ -41,11 +41,11 @@ class LazyBlocks:
 
     @cached_property
     def places(self) -> Mapping[Piece, Place]:
-        """Where each chunk is: the key of its part, and its place in the part's list."""
+        """Where each chunk is."""
         return {
-            piece: (key, place)
+            piece: (key, number)
             for key, part in zip(self.keys, self.parts, strict=True)
-            for place, piece in enumerate(part)
+            for number, piece in enumerate(part)
         }
 
     @property
@@ -102,11 +102,11 @@ def _sums(sizes: Sequence[npt.NDArray[np.int64]], parts: Sequence[Part]) -> list
 
 def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[Chunk]]:
     """Sort the computed parts into the list of chunks of each block."""
-    found: dict[Piece, Chunk] = {}
+    chunk_of: dict[Piece, Chunk] = {}
     for part, chunks in zip(blocks.parts, results, strict=True):
-        found.update(zip(part, chunks, strict=True))
+        chunk_of.update(zip(part, chunks, strict=True))
     return [
-        [found[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
+        [chunk_of[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
         for block, outline in enumerate(blocks.outlines)
     ]
 
@@ -121,13 +121,13 @@ def add_blocks(
 ) -> LazyBlocks:
     """Put a layer on top whose n-th task that is in no group makes the n-th part of blocks.
 
-    ``inner`` tells the memory of tasks on the way to them.
+    ``inner`` notes the memory of tasks on the way to them.
     """
 
     def note() -> Notes:
-        own = Notes({}) if inner is None else inner()
-        made: dict[Key, int] = {(0, n): nbytes for n, nbytes in enumerate(held_bytes(outlines, parts))}
-        return Notes({**own.sizes, **made}, own.work)
+        notes = Notes({}) if inner is None else inner()
+        results: dict[Key, int] = {(0, n): nbytes for n, nbytes in enumerate(held_bytes(outlines, parts))}
+        return Notes({**notes.sizes, **results}, notes.work)
 
     layer = draft.place(label, parents, note)
     return LazyBlocks(layer.graph, layer.keys, parts, outlines)
@@ -150,21 +150,21 @@ def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_b
     """Hold blocks that are in memory already; the chunks are views."""
     parts = pack_chunks(outlines, target_bytes)
     draft = Draft()
-    content = _Content(tuple(chunks), outlines)
-    draft.add_all(_cut, [(content, part) for part in parts], data=True)
+    blocks = _BlocksInMemory(tuple(chunks), outlines)
+    draft.add_all(_cut_part, [(blocks, part) for part in parts], data=True)
     return add_blocks("memory", draft, (), parts, outlines)
 
 
 @dataclass(frozen=True, eq=False)
-class _Content(Shared):
+class _BlocksInMemory(Shared):
     """Blocks in memory, and how they are cut."""
 
     chunks: tuple[Chunk, ...]
     outlines: tuple[Outline, ...]
 
 
-def _cut(content: _Content, part: Part) -> list[Chunk]:
-    return [cut_chunk(content.chunks[piece.block], request(content.outlines, piece).ranges) for piece in part]
+def _cut_part(blocks: _BlocksInMemory, part: Part) -> list[Chunk]:
+    return [cut_chunk(blocks.chunks[piece.block], request(blocks.outlines, piece).ranges) for piece in part]
 
 
 def rowwise(
@@ -177,7 +177,7 @@ def rowwise(
 ) -> LazyBlocks:
     """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike.
 
-    ``work`` tells the bytes on the way of each task, where its function does not.
+    ``work`` has the bytes that each task needs on the way, where its function does not say so.
     """
     first = operands[0]
     assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
@@ -196,26 +196,23 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
     outlines = tuple(blocks.outlines[number] for blocks, number in items)
     places = [list(blocks.chunks_of(number)) for blocks, number in items]
     parts = pack_chunks(outlines, target_bytes)
-    graphs = [own.graph for own in distinct(blocks for blocks, _ in items)]
+    graphs = [source.graph for source in distinct(blocks for blocks, _ in items)]
     draft = Draft()
     for part in parts:
-        _collect_task(draft, [places[piece.block][piece.chunk] for piece in part])
+        needed = [places[piece.block][piece.chunk] for piece in part]
+        numbers = numbered(needed)
+        draft.add(collect_part, ([(numbers[key], number) for key, number in needed],), list(numbers))
     return add_blocks("collect", draft, graphs, parts, outlines)
-
-
-def _collect_task(draft: Draft, places: Sequence[Place]) -> None:
-    numbers = numbered(places)
-    draft.add(collect_part, ([(numbers[k], place) for k, place in places],), list(numbers))
 
 
 def distinct(blocks: Iterable[LazyBlocks]) -> list[LazyBlocks]:
     """Each of some lazy blocks once."""
-    return list({id(own): own for own in blocks}.values())
+    return list({id(each): each for each in blocks}.values())
 
 
 def part_sizes(blocks: Iterable[LazyBlocks]) -> dict[Key, int]:
     """Bytes of the result of every part, by its key."""
-    return {key: size for own in blocks for key, size in zip(own.keys, own.part_bytes, strict=True)}
+    return {key: size for each in blocks for key, size in zip(each.keys, each.part_bytes, strict=True)}
 
 
 def numbered(places: Iterable[Place]) -> dict[Key, int]:

@@ -17,7 +17,7 @@ from outgrad.engine.attach.chunks import attach_part, strip_part
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.graph.lazy_blocks import recut, rowwise
 from outgrad.labels.labels import Labels
-from outgrad.tree import T as TreeNode
+from outgrad.tree import AnyTree
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def keep_gradients(blocks: Blocks, keep: Collection[str]) -> Blocks:
     return keep_arrays(blocks, metadata, keep)
 
 
-def _keep(node: TreeNode, keep: Collection[str]) -> TreeNode:
+def _keep(node: AnyTree, keep: Collection[str]) -> AnyTree:
     return replace(node, gradients={p: g for p, g in node.gradients.items() if p in keep})  # type: ignore[type-var]
 
 
