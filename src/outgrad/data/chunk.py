@@ -91,7 +91,7 @@ def _shift_parents(table: Table, by: int) -> Table:
 @task(copies=True, holds_inputs=True)
 def collect_part(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
     """Build a part from chunks of other parts: ``(number of the part, number in its list)`` of each."""
-    return [parts[number][place] for number, place in places]
+    return [parts[number][index] for number, index in places]
 
 
 @task(copies=True, holds_inputs=True)
@@ -100,6 +100,6 @@ def recut_part(
 ) -> ChunkList:
     """Build a part whose chunks consist of rows of other chunks: a recipe for each."""
     return [
-        join_chunks([cut_chunk(parts[n][place], ranges) for n, place, ranges in sources])
+        join_chunks([cut_chunk(parts[n][index], ranges) for n, index, ranges in sources])
         for sources in pieces
     ]

@@ -22,34 +22,35 @@ def merge(
     negative ones do not count): others need not agree with it.
     """
     union, inverse = unique_rows(np.concatenate(tables))
-    places: list[Index] = list(np.split(inverse, np.cumsum([len(table) for table in tables])[:-1]))
+    positions: list[Index] = list(np.split(inverse, np.cumsum([len(table) for table in tables])[:-1]))
     if all(is_sorted_rows(table) for table in tables):
-        return union, places
-    order = _agreed_order(tables, union, places, covered or [None] * len(tables))
+        return union, positions
+    order = _agreed_order(tables, union, positions, covered or [None] * len(tables))
     moved = np.empty_like(order)
     moved[order] = np.arange(len(order))
-    return union[order], [moved[place] for place in places]
+    return union[order], [moved[in_union] for in_union in positions]
 
 
 def _agreed_order(
-    tables: Sequence[Table], union: Table, places: Sequence[Index], covered: Sequence[Index | None]
+    tables: Sequence[Table], union: Table, positions: Sequence[Index], covered: Sequence[Index | None]
 ) -> Index:
     """Order of the sorted union in which a parent whose rows are the same in all tables keeps theirs."""
     parents = union[:, 0]
     total = np.bincount(parents)
     known = [
-        np.ones(len(total), bool) if own is None else np.isin(np.arange(len(total)), own) for own in covered
+        np.ones(len(total), bool) if parents_known is None else np.isin(np.arange(len(total)), parents_known)
+        for parents_known in covered
     ]
     # Rows of a table are distinct, and all are in the union: if a table has as many rows of a parent as the
     # union has, it has the same ones.
     counts = [np.bincount(table[:, 0], minlength=len(total)) for table in tables]
     agreed = np.all([(count == total) | ~mask for count, mask in zip(counts, known, strict=True)], axis=0)
     order, settled, differs = np.arange(len(union)), np.zeros(len(union), bool), np.zeros(len(total), bool)
-    for table, place, mask in zip(tables, places, known, strict=True):
+    for table, in_union, mask in zip(tables, positions, known, strict=True):
         # The table's rows of each agreed parent, in its own order, fill what this parent has of the sorted
         # union: both go through the parents in increasing order, and have equally many rows of each.
         rows = np.argsort(table[:, 0], kind="stable")
-        in_table_order = place[rows[agreed[table[rows, 0]]]]
+        in_table_order = in_union[rows[agreed[table[rows, 0]]]]
         slots = np.flatnonzero((agreed & mask)[parents])
         differs[parents[slots[settled[slots] & (order[slots] != in_table_order)]]] = True
         order[slots] = in_table_order

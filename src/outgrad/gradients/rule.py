@@ -113,17 +113,17 @@ class Rule(_Named):
         if any(g.gradients or term.columns is not None for g, term in zip(present, terms, strict=True)):
             return add_gradients([push(g, term) for g, term in zip(present, terms, strict=True)])
         # Weights are all that there is, as mostly: one pass over pieces multiplies and adds.
-        table, places = _unite_rows([gradient.rows for gradient in present])
+        table, positions = _unite_rows([gradient.rows for gradient in present])
         weighted = [
             Weighted(
                 term.weight.values if isinstance(term.weight, Chunk) else term.weight,
                 gradient.rows[:, 0],
                 gradient.values,
-                place,
+                rows_in_sum,
             )
-            for gradient, term, place in zip(present, terms, places, strict=True)
+            for gradient, term, rows_in_sum in zip(present, terms, positions, strict=True)
         ]
-        return Chunk(weighted_sum(weighted, None if places[0] is None else len(table)), {}, table)
+        return Chunk(weighted_sum(weighted, None if positions[0] is None else len(table)), {}, table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,15 +218,15 @@ def add_gradients(gradients: Sequence[Chunk]) -> Chunk:
     if len(gradients) == 1:
         return gradients[0]
     table, united = _unite_rows([gradient.rows for gradient in gradients])
-    places = [np.arange(len(table)) if place is None else place for place in united]
+    positions = [np.arange(len(table)) if rows_in_sum is None else rows_in_sum for rows_in_sum in united]
     terms = [
-        Weighted(None, gradient.rows[:, 0], gradient.values, place)
-        for gradient, place in zip(gradients, places, strict=True)
+        Weighted(None, gradient.rows[:, 0], gradient.values, rows_in_sum)
+        for gradient, rows_in_sum in zip(gradients, positions, strict=True)
     ]
     nested: dict[str, list[Chunk]] = {}
-    for gradient, place in zip(gradients, places, strict=True):
+    for gradient, rows_in_sum in zip(gradients, positions, strict=True):
         for name, below in gradient.gradients.items():
-            renumbered = Chunk(below.values, below.gradients, renumber(below.rows, place))
+            renumbered = Chunk(below.values, below.gradients, renumber(below.rows, rows_in_sum))
             nested.setdefault(name, []).append(renumbered)
     sums = {name: add_gradients(each) for name, each in nested.items()}
     return Chunk(weighted_sum(terms, len(table)), sums, table)

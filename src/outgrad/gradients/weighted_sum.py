@@ -22,13 +22,13 @@ Weight = Array | complex | float | None
 class Weighted(NamedTuple):
     """A gradient (R, *K, *C, P), the values rows (R,) that it belongs to, and its weight (S, *C, P).
 
-    ``place`` (R,) says to which rows of a sum it is added, each at most once; None to its own.
+    ``positions`` (R,) say to which rows of a sum it is added, each at most once; None to its own.
     """
 
     weight: Weight
     row: Index
     gradient: Array
-    place: Index | None = None
+    positions: Index | None = None
 
     def product(self, piece: slice, out: Array | None = None) -> Array:
         """Return weight[row] · gradient for some rows, in ``out`` if it is given; a copy only if needed."""
@@ -52,7 +52,7 @@ def align(weight: Array, row: Index, ndim: int) -> Array:
 
 
 def weighted_sum(terms: Sequence[Weighted], size: int | None = None) -> Array:
-    """Return Σ weight[row] · gradient over ``terms``: all have the same rows, or places among ``size``.
+    """Return Σ weight[row] · gradient over ``terms``: all have the same rows, or positions among ``size``.
 
     Temporaries of the size of gradients would cost more memory traffic than the result itself, so rows are
     processed in pieces that fit into the cache.
@@ -71,8 +71,8 @@ def weighted_sum(terms: Sequence[Weighted], size: int | None = None) -> Array:
         for term in terms:
 
             def add(piece: slice, term: Weighted = term) -> None:
-                assert term.place is not None, "a sum of a given size needs the places of each term"
-                out[term.place[piece]] += term.product(piece)  # rows are unique: no addition is lost
+                assert term.positions is not None, "a sum of a given size needs the positions of each term"
+                out[term.positions[piece]] += term.product(piece)  # rows are unique: no addition is lost
 
             for_pieces(add, len(term.gradient), step)
         return out

@@ -47,7 +47,7 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     places = list(blocks.chunks_of(block))
     zeros = (0,) * len(outline.trailing)
     draft = Draft(grid=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
-    draft.add_all(pick, [(place, path) for _, place in places], [[key for key, _ in places]])
+    draft.add_all(pick, [(index, path) for _, index in places], [[key for key, _ in places]])
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
 
@@ -143,6 +143,6 @@ def from_array(chunk: DaskChunk, array: Any) -> ChunkList:
 
 
 @task(copies=True)
-def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
+def pick(index: int, path: tuple[str, ...], part: ChunkList) -> Array:
     """Take one array out of a part."""
-    return part[place].at(path).values
+    return part[index].at(path).values

@@ -171,7 +171,9 @@ class Draft:
         used = {need[0] if isinstance(need, tuple) else need for need in needs}
 
         def note_by_name() -> Notes:
-            return Notes(*({_named(key, names, grid): size for key, size in own.items()} for own in note()))
+            return Notes(
+                *({_named(key, names, grid): size for key, size in sizes.items()} for sizes in note())
+            )
 
         graph = _on_top(name, tasks, used, parents, note_by_name)
         keys = tuple(key for key in tasks if key[0] is name)  # type: ignore[index]
@@ -186,8 +188,8 @@ class Draft:
         grid = self._grid
         for name, group in self._named_groups(names):
             function = group.function
-            places = ((number,) for number in range(len(group.constants))) if grid is None else grid
-            keys: list[Key] = [(name, *place) for place in places]
+            numbers = ((number,) for number in range(len(group.constants))) if grid is None else grid
+            keys: list[Key] = [(name, *each) for each in numbers]
             for key, constants, refs in zip(keys, group.constants, group.refs(names, grid), strict=True):
                 if group.data:
                     yield key, DataNode(key, function(*constants))

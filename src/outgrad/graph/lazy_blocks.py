@@ -240,6 +240,6 @@ def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, 
             for piece in part
         ]
         numbers = numbered(place for recipe in chunks for place, _ in recipe)
-        recipes = [[(numbers[key], place, ranges) for (key, place), ranges in recipe] for recipe in chunks]
+        recipes = [[(numbers[key], index, ranges) for (key, index), ranges in recipe] for recipe in chunks]
         draft.add(recut_part, (recipes,), list(numbers))
     return add_blocks("recut", draft, [blocks.graph], parts, outlines)

@@ -88,8 +88,8 @@ def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
     needs = {need for task in needed.values() for need in task.dependencies}
     made_of = {key: known.get(key, 0) for key in needs - needed.keys()}  # what a cluster holds already
     for key, task in needed.items():
-        given = sum(made_of[need] for need in task.dependencies)
-        made_of[key] = known.get(key, given)
+        input_bytes = sum(made_of[need] for need in task.dependencies)
+        made_of[key] = known.get(key, input_bytes)
     used_in: dict[Key, int] = {}
     sizes = {key: made_of[key] for key in needs - needed.keys()}
     for key in reversed(needed):
@@ -103,7 +103,7 @@ def result_sizes(needed: Mapping[Key, Any], known: Sizes) -> dict[Key, int]:
 def _group_bytes(group: Sequence[Key], needed: Mapping[Key, Any], sizes: Sizes, work: Sizes) -> int:
     """Tasks that run as one keep what they were given until the end, and what they make while it is used."""
     inside = frozenset(group)
-    given = {need for key in group for need in needed[key].dependencies} - inside
+    inputs = {need for key in group for need in needed[key].dependencies} - inside
     # Dask runs the tasks of a group depth first: one branch after the other.
     order: dict[Key, None] = {}
     waiting = [group[-1]]
@@ -119,7 +119,7 @@ def _group_bytes(group: Sequence[Key], needed: Mapping[Key, Any], sizes: Sizes, 
     for key, kept, _ in _kept_results(stored, sizes):
         nbytes = sizes[key] + sum(sizes[need] for need in needed[key].dependencies)
         most = max(most, kept + sizes[key] + work_bytes(needed[key], nbytes, work))
-    return sum(sizes[key] for key in given) + most
+    return sum(sizes[key] for key in inputs) + most
 
 
 def _kept_results(stored: Mapping[Key, frozenset[Key]], sizes: Sizes) -> Iterator[tuple[Key, int, int]]:
