@@ -16,7 +16,7 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk, join_chunks
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
@@ -275,7 +275,7 @@ class Lazy(Blocks):
             if len({cut[n].chunk_count for cut in cuts}) > 1:  # gradient rows of one operand are not sorted
                 for cut, other in zip(cuts, others, strict=True):
                     cut[n] = outlines.uncut(other.metadata[n], other.dtype(n))
-                parts = pack(cuts[0], target)
+                parts = pack_chunks(cuts[0], target)
         return [
             Lazy(other.metadata, recut(other.to_lazy(target, tuple(cut)).data, tuple(cut), parts))
             for other, cut in zip(others, cuts, strict=True)
@@ -293,7 +293,7 @@ class Lazy(Blocks):
 
     def rechunked(self, target_bytes: int) -> Lazy:
         cut = self.cuts(target_bytes)
-        return Lazy(self.metadata, recut(self.data, cut, pack(cut, target_bytes)))
+        return Lazy(self.metadata, recut(self.data, cut, pack_chunks(cut, target_bytes)))
 
 
 def with_tables(chunk: Chunk, metadata: BlockMetadata) -> Chunk:

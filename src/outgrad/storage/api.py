@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.data.chunking import coarsen, pack
+from outgrad.data.chunking import coarsen, pack_chunks
 from outgrad.engine.content import Lazy
 from outgrad.errors import PathError
 from outgrad.graph.reading import read_blocks
@@ -180,7 +180,7 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
         return opened.keys
     target = chunk_bytes(target_bytes)
     outlines = tuple(coarsen(outline, target) for outline in opened.outlines)
-    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack(outlines, target)))
+    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack_chunks(outlines, target)))
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)

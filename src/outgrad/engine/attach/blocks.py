@@ -9,14 +9,14 @@ from functools import singledispatch
 import numpy as np
 
 from outgrad.data.chunk import Chunk
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.stored_rows import of_rows
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import attach_part, numbered_from, strip_part
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.graph.lazy_blocks import recut, rowwise
-from outgrad.tree import T as TreeNode
+from outgrad.tree import AnyTree
 
 
 # ---- one more gradient ----
@@ -62,7 +62,7 @@ def attach_lazily(
     outline = outlines.at_edges(metadata, block.dtype(0), edges)
     added = outline.gradients[parameter]
     others = replace(outline, gradients={p: g for p, g in outline.gradients.items() if p != parameter})
-    parts = pack([others], 1)  # a part for each chunk
+    parts = pack_chunks([others], 1)  # a part for each chunk
     operands = [
         recut(block.to_lazy(1, (others,)).data, (others,), parts),
         recut(gradient.to_lazy(1, (added,)).data, (added,), parts),
@@ -99,5 +99,5 @@ def keep_lazily(blocks: Lazy, metadata: Sequence[BlockMetadata], keep: Collectio
     return Lazy(tuple(metadata), rowwise("remove_gradients", strip_part, configs, [blocks.data], cuts))
 
 
-def _with_gradients_in(keep: Collection[str], node: TreeNode) -> TreeNode:
+def _with_gradients_in(keep: Collection[str], node: AnyTree) -> AnyTree:
     return replace(node, gradients={p: g for p, g in node.gradients.items() if p in keep})  # type: ignore[type-var]

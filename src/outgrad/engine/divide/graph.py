@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from outgrad.data.outline import Frame, Outline, Part, Piece
-from outgrad.data.recut import Source as ChunkRows
+from outgrad.data.recut import ChunkRows
 from outgrad.engine import outlines
 from outgrad.engine.divide.chunks import Shares, cut_part
 from outgrad.engine.shuffle.graph import LazyInput

@@ -11,7 +11,7 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine import outlines
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
@@ -83,7 +83,7 @@ def multiply_lazily(leader: Lazy, products: Sequence[Product], first: Blocks, se
     target = chunk_bytes()
     left, right = first.to_lazy(target).data, second.to_lazy(target).data
     uncut = tuple(outlines.uncut(m, second.dtype(n)) for n, m in enumerate(second.metadata))
-    complete = recut(right, uncut, pack(uncut, 1))
+    complete = recut(right, uncut, pack_chunks(uncut, 1))
 
     left_cuts = list(left.outlines)
     metadata, cuts = [], []
@@ -108,5 +108,5 @@ def multiply_lazily(leader: Lazy, products: Sequence[Product], first: Blocks, se
         cuts.append(cut)
 
     if any(new is not old for new, old in zip(left_cuts, left.outlines, strict=True)):
-        left = recut(left, tuple(left_cuts), pack(cuts, target))
+        left = recut(left, tuple(left_cuts), pack_chunks(cuts, target))
     return Lazy(tuple(metadata), dot_blocks(left, complete, tuple(cuts)))

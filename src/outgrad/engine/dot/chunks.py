@@ -21,7 +21,7 @@ from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.positions import Index
 from outgrad.data.rows import group
 from outgrad.errors import ValidationError
-from outgrad.gradients.rule import gather, unite
+from outgrad.gradients.rule import add_gradients, gather
 from outgrad.task import task
 
 Wanted = Mapping[str, Any]
@@ -101,7 +101,7 @@ class _ProductRule:
                     if (np.diff(parents) < 0).any():
                         order = np.argsort(parents, kind="stable")
                         terms[n] = replace(gather(term, order), table=term.rows[order])
-            gradients[name] = unite(terms)
+            gradients[name] = add_gradients(terms)
         return Chunk(_contract(u.values, v.values, axes), gradients)
 
     def _find(self, factor: Chunk, name: str, side: int) -> Chunk | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.positions import Index, Span, span
 from outgrad.engine.reduce.chunks import SPREAD, contribute, cut_contribution, merge_contributions, wide_dtype
@@ -71,7 +71,7 @@ class Contribution(NamedTuple):
 
 def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     """Reduce every chunk by its own groups, and merge what belongs to the same new chunk."""
-    parts = pack(reduction.outlines, reduction.target_bytes)
+    parts = pack_chunks(reduction.outlines, reduction.target_bytes)
     blocks = reduction.blocks
     draft = Draft()
     contributions: dict[Key, Key] = {

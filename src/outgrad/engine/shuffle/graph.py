@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from outgrad.data.chunking import pack_by
+from outgrad.data.chunking import pack_by_bytes
 from outgrad.data.outline import Frame, Outline, Part, Piece
 from outgrad.data.positions import Span, span
 from outgrad.engine.shuffle.chunks import Order, assemble_part, cut_rows
@@ -93,7 +93,7 @@ def move_blocks(label: str, move: Move, target_bytes: int) -> LazyBlocks:
     Where these would be too much for one task, other tasks cut the rows out of each chunk first, so that
     no task holds more than a few chunks, wherever rows go.
     """
-    parts = pack_by(move.costs(), target_bytes)
+    parts = pack_by_bytes(move.costs(), target_bytes)
     sources = distinct(blocks for blocks, _ in move.inputs)
     sizes = part_sizes(sources)
     draft = Draft()
