@@ -117,7 +117,7 @@ def test_select(labels, selection, expected):
 
 
 def test_select_refuses(labels):
-    message = "select: found ['n'] among the names of the selection, ['atom', 'n']; select by some of ['sys"
+    message = "select: ['n'] are not among the names of the labels; select by some of ['sys"
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.select(Labels(["atom", "n"], [[0, 0]]))
     with pytest.raises(ValidationError, match=re.escape("select: found ['n'] among the names")):

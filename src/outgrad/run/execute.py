@@ -13,7 +13,6 @@ from distributed import Client, Future, as_completed
 from rich.console import Console
 
 from outgrad._signals import deferred, stopping_cleanly
-from outgrad.config import chunk_bytes
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.graph.computing import stop_tasks
@@ -162,7 +161,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
     graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
-    inputs = [maps[file.name]._blocks().to_lazy(chunk_bytes()).data for file in job.inputs]
+    inputs = [maps[file.name]._blocks().to_lazy().data for file in job.inputs]
     projection = Projection(
         tasks=len(optimized.groups),
         read_bytes=sum(nbytes for key, nbytes in part_sizes(inputs).items() if key in optimized.needed),

@@ -144,7 +144,7 @@ def _gather_scattered(
         times = targets_by_occurrence(rows, len(metadata.samples))
         origins = tuple(Origin(origin, positions) for positions in times)
         targets.append(Target(replace(metadata, samples=samples), origins, Order.FOLLOWING))
-    gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy(chunk_bytes())
+    gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy()
     for number, n in enumerate(scattered):
         labels = gathered.metadata[number]
         in_order = Selections(np.arange(len(selections[n].rows)), selections[n].edges)

@@ -130,7 +130,7 @@ def move_lazily(
     dtypes: Sequence[np.dtype[Any]],
     fill: complex | float,
 ) -> Blocks:
-    chunked = {id(blocks): blocks.to_lazy(chunk_bytes()).data for blocks, _ in inputs}
+    chunked = {id(blocks): blocks.to_lazy().data for blocks, _ in inputs}
     lazy_inputs = [(chunked[id(blocks)], number) for blocks, number in inputs]
     metadata, cuts = [], []
     for target, dtype in zip(targets, dtypes, strict=True):
