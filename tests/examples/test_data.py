@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import outgrad as og
+from tests.support import ROOT
 
 metatensor = pytest.importorskip("metatensor")
 
-DATA = Path(__file__).parents[2] / "examples" / "data"
+DATA = ROOT / "examples" / "data"
 NAMES = ("radial-spectrum.mts", "spherical-expansion.mts", "molecules-power-spectrum.mts")
 # The tutorial prints eight digits.
 PRINTED = {"rtol": 0, "atol": 0.5e-8}

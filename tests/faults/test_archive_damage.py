@@ -1,5 +1,7 @@
 """Any damage of any file of an archive: the same data or an error, and a line of ``verify``."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from pathlib import Path
@@ -8,8 +10,8 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from forging import content, own_arrays, shared_arrays
 from outgrad.errors import ArchiveError
+from tests.support.forging import content, own_arrays, shared_arrays
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,16 @@ Each lie is told in every table, column or row that it can be told of. A result 
 archive before, or that of what the archive says now, where this does not contradict itself.
 """
 
+from __future__ import annotations
+
 import shutil
 
 import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery, content, own_arrays, shared_arrays
 from outgrad.errors import ArchiveError, DamagedArchiveError
+from tests.support.forging import Forgery, content, own_arrays, shared_arrays
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Commits with the right SHA-256 that say anything: the same data or an error, in bounded memory and time."""
 
+from __future__ import annotations
+
 import copy
 import json
 import shutil
@@ -10,8 +12,16 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery, content, own_arrays, read_commit, shared_arrays, single_chunks, write_commit
 from outgrad.errors import ArchiveError, MemoryLimitError
+from tests.support.forging import (
+    Forgery,
+    content,
+    own_arrays,
+    read_commit,
+    shared_arrays,
+    single_chunks,
+    write_commit,
+)
 
 MOST_BYTES = 64 * 2**20
 """Python's objects and NumPy's arrays at the peak, where archive and commit have less than 1 MB."""

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from faults.mts_helpers import read_all, saved
+from tests.support.damaged_mts import read_all, saved
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from faults.hostile_mts import hostile
-from faults.mts_helpers import read_all, saved
+from tests.support.damaged_mts import read_all, saved
+from tests.support.hostile_mts import hostile
 
 
 def test_hostile_files(tmp_path, rounds, tally):

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.cases_combine import (
+from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
+from outgrad.testing import Parameter, assert_identical, random_block
+from outgrad.testing.strategies import labels
+from tests.ops.cases_combine import (
     INNER_KEYS,
     OUTER_KEYS,
     backwards,
@@ -25,11 +26,9 @@ from ops.cases_combine import (
     two_of_three,
     with_properties,
 )
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_stored_labels import Source, stored
-from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
-from outgrad.testing import Parameter, assert_identical, random_block
-from outgrad.testing.strategies import labels
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, ONE_ROW, operand
+from tests.support.stored import Source, stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")
 

@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.cases_combine import later_systems, other_keys, other_properties, relabelled, renamed_properties
 from outgrad import Labels, NotEqualError, TensorMap, ValidationError
 from outgrad.testing import Parameter, random_block
+from tests.ops.cases_combine import (
+    later_systems,
+    other_keys,
+    other_properties,
+    relabelled,
+    renamed_properties,
+)
+from tests.support.operands import KEYS, operand
 
 A, B = operand(0), operand(1)
 BLOCK = A.block(0)

@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import KEYS, operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap
 from outgrad.testing.strategies import tensor_maps
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, KEYS, ONE_ROW, operand
 
 FORMS: dict[str, Callable[[TensorMap], Any]] = {
     "numpy": lambda map: map,

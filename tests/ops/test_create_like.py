@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, CUTS, ONE_ROW, check_layout
-from ops.test_dimensions import at_every_depth
-from ops.test_nested import CLOSED
-from ops.test_stored_labels import Source, stored
 from outgrad import Labels, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, CUTS, ONE_ROW, arrays, operand
+from tests.support.stored import Source, stored
 
 NAMES = ["zeros_like", "ones_like", "empty_like", "random_uniform_like"]
 MAP = operand(0, parameters=CLOSED)
@@ -26,11 +23,6 @@ CUT = cut_at(MAP, ACROSS_SYSTEMS)
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     np.random.seed(0)
-
-
-def arrays(tensor: Any) -> list[Any]:
-    blocks = tensor if isinstance(tensor, TensorMap) else [tensor]
-    return [own.values for block in blocks for own in at_every_depth(block)]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex64", "int64", "uint8", "bool"])

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import FLAT, KEYS, operand
-from ops.test_chunking import ONE_ROW
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, random_block
+from tests.support.lazy import cut_at
+from tests.support.operands import FLAT, KEYS, ONE_ROW, operand
 
 MAP = operand(0)
 BLOCK = MAP.block(0)

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, check_layout
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, operand
 
 MAP = operand(0, parameters=CLOSED, uniform=True)  # keys (6, 1), (1, 8), (6, 8); the last block is empty
 FULL = ["center_type", "neighbor_type"]

@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -19,18 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import FLAT, KEYS, operand
-from ops.cases_functions import ARCTAN, LAYER, UNIT, exponents, layer, unit
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_nested import CLOSED
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, check_gradient
 from outgrad.testing.strategies import tensor_maps
+from tests.ops.cases_functions import ARCTAN, LAYER, UNIT, exponents, layer, unit
+from tests.support import ROOT
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, FLAT, KEYS, operand
 
 MAP = operand(0)
 NESTED = operand(0, parameters=CLOSED)
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "functions.rst"
+PAGE = ROOT / "docs" / "reference" / "functions.rst"
 
 
 def minus_sin(x: Any) -> Any:

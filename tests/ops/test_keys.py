@@ -16,16 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import chunks_of, cut_at, nothing_computed
-from ops.case import FLAT, operand
-from ops.cases_keys import ALL_NAMES, REQUESTED
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW, check_layout
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, random_block
 from outgrad.testing.strategies import DTYPES, SPARSITIES, labels
-
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
+from tests.ops.cases_keys import ALL_NAMES, REQUESTED
+from tests.support import EXAMPLES
+from tests.support.lazy import check_layout, chunks_of, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, FLAT, ONE_ROW, operand
 
 
 def small_block(
@@ -574,7 +571,7 @@ CALLS: dict[str, Callable[[Any, bool], Any]] = {
 
 @pytest.mark.parametrize("sort", [True, False])
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 @pytest.mark.usefixtures("upstream")
 def test_real_maps(file: Path, name: str, sort: bool) -> None:
     map = og.load(file)
@@ -585,7 +582,7 @@ def test_real_maps(file: Path, name: str, sort: bool) -> None:
     agree(lambda A: CALLS[name](A, sort), map)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 @pytest.mark.usefixtures("upstream")
 def test_components_of_real_maps(file: Path) -> None:
     map = og.load(file)
@@ -595,7 +592,7 @@ def test_components_of_real_maps(file: Path) -> None:
 
 
 def test_sparse_samples_as_in_the_tutorial(upstream: ModuleType) -> None:
-    map = og.load(next(file for file in FILES if file.stem == "radial-spectrum"))
+    map = og.load(next(file for file in EXAMPLES if file.stem == "radial-spectrum"))
 
     def call(A: Any) -> Any:
         return A.keys_to_samples("center_type").keys_to_properties("neighbor_type", fill_value=np.nan)

@@ -14,14 +14,13 @@ import pytest
 from distributed import Client, LocalCluster
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.case import FLAT, operand
-from ops.cases_linear import constant, least_squares, stacked
-from ops.test_chunking import check_layout
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.engine.solve.triangles import Factor
 from outgrad.errors import LinearSystemError
 from outgrad.testing import Parameter, assert_identical, check_gradient, random_block
+from tests.ops.cases_linear import constant, least_squares, stacked
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import FLAT, operand
 
 Array = np.ndarray[Any, Any]
 PROPERTIES = Labels.range("n", 4)
@@ -407,7 +406,7 @@ def test_equations_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory nothing of the size of all equations is built, whatever the order of gradient rows."""
     X, Y = systems(parameters=CLOSED, order="any")
     whole = og.lstsq(X, Y, None)
-    monkeypatch.setattr("outgrad.engine.solve.triangles.PIECE_BYTES", 1)
+    monkeypatch.setattr("outgrad.engine.solve.triangles.EQUATION_BYTES", 1)
     lengths: list[int] = []
     original = np.linalg.qr
 

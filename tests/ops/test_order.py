@@ -14,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import assert_identical, random_block
 from outgrad.testing.strategies import tensor_maps
+from tests.support import EXAMPLES
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, operand
 
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 AXES = ["all", "keys", "samples", "components", "properties", ["samples", "properties"], []]
 UNSORTED = pytest.mark.filterwarnings("ignore::outgrad.errors.UnsortedGradientWarning")
 
@@ -234,7 +232,7 @@ def test_random_maps_are_sorted_as_upstream(axes: Any, descending: bool, order: 
 
 
 @pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_real_maps_are_sorted_as_upstream(file: Path, descending: bool) -> None:
     check_parity(og.load(file), "all", descending)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, random_block
+from tests.support.lazy import nothing_computed
 
 S, M, N = Labels(["system"], [[0], [1], [4]]), Labels("m", [[-1], [0]]), Labels.range("n", 4)
 ROWS = Labels(["sample", "atom"], [[0, 0], [0, 5], [2, 1]])
@@ -179,7 +179,7 @@ FORMS: dict[str, Callable[[TensorBlock], TensorBlock]] = {
 }
 
 
-@pytest.mark.parametrize("below", FORMS)
+@pytest.mark.parametrize("below", ["numpy", "irregular"])
 @pytest.mark.parametrize("middle", FORMS)
 @pytest.mark.parametrize("top", FORMS)
 def test_numpy_and_dask_mix_at_every_depth(top: str, middle: str, below: str) -> None:

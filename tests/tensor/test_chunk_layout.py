@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import Parameter, assert_identical, random_block
 from outgrad.testing.strategies import tensor_maps
+from tests.support.lazy import nothing_computed
 
 
 def block(systems: list[int], name: str = "system", **settings: float) -> TensorBlock:

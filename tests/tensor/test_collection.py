@@ -11,12 +11,10 @@ import pytest
 from dask.graph_manipulation import checkpoint, wait_on
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import KEYS, operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, KEYS, ONE_ROW, operand
 
 MAP = operand(0, parameters=CLOSED)
 

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, operand
 
 KINDS = ["map", "block", "gradient"]
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import chunks_of, nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.errors import UnsortedGradientWarning
 from outgrad.testing import Parameter, assert_identical, random_block
+from tests.support.lazy import chunks_of, nothing_computed
 
 S, M, N = Labels.range("system", 6), Labels.range("m", 2), Labels.range("n", 3)
 VALUES = np.arange(36.0).reshape(6, 2, 3)

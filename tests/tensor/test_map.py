@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.test_nested import CLOSED
 from outgrad import Labels, LabelsEntry, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, random_block
+from tests.support.operands import CLOSED, KEYS, operand
 
 
 def block(

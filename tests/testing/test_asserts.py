@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import assert_identical, random_values
 from outgrad.testing.strategies import tensor_maps
+from tests.support.operands import CLOSED, KEYS, operand
 
 MAP = operand(0, parameters=CLOSED, sparsity=1.0)
 

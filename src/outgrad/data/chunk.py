@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.labels.types import Table as Table
 from outgrad.task import task
 from outgrad.tree import GradientPath, Tree, fold_down
 
 Array = npt.NDArray[Any]
-Table = npt.NDArray[np.int32]
 RowRange = tuple[int, int]
 """Neighbouring rows, ``[start, stop)``."""
 

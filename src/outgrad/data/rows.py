@@ -8,7 +8,7 @@ import numpy as np
 
 from outgrad.data.chunk import Table
 from outgrad.data.positions import Index
-from outgrad.labels.tables import is_sorted_rows, unique_rows
+from outgrad.labels.rows import is_sorted_rows, unique_rows
 
 
 def merge(

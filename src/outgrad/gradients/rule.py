@@ -24,6 +24,7 @@ from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.positions import Index
 from outgrad.data.rows import group, lift, merge, renumber
+from outgrad.data.stored_rows import resolved
 from outgrad.errors import ValidationError
 from outgrad.gradients.scatter import scatter_rows
 from outgrad.gradients.weighted_sum import Weighted, align, weighted_sum
@@ -149,10 +150,7 @@ def apply_part(rule: Rule | Composite, constants: Sequence[Any], *parts: ChunkLi
     """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
     # NumPy's loops and sums of rows use one thread anyway, and limiting BLAS takes a lock of the process.
     with one_blas_thread() if rule.calls_user else nullcontext():
-        return [
-            rule(chunks, *(own if isinstance(own, tuple) else own.resolve()))
-            for own, *chunks in zip(constants, *parts, strict=True)
-        ]
+        return [rule(chunks, *resolved(own)) for own, *chunks in zip(constants, *parts, strict=True)]
 
 
 # ---- how a gradient goes through a term ----

@@ -141,12 +141,58 @@ class LazyCollection(DaskMethodsMixin):
         raise NotImplementedError
 
     def compute(self, **options: Any) -> Any:
-        """Compute, as :func:`dask.compute` does; a scheduler that is named is used, and not the client."""
+        """Compute lazy data; data in memory are returned as they are.
+
+        Parameters
+        ----------
+        **options
+            As for :func:`dask.compute`. If ``scheduler`` is given, it is used instead of the client.
+
+        Returns
+        -------
+        TensorMap or TensorBlock
+            The same labels, with NumPy arrays as values.
+
+        Raises
+        ------
+        MemoryLimitError
+            If the workers of the client do not have enough memory; no task was started.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> lazy = og.block_from_array(np.ones((4, 2))).chunk()
+        >>> type(lazy.compute().values).__name__
+        'ndarray'
+        """
         with _scheduler(options):
             return super().compute(**options)  # type: ignore[no-untyped-call]
 
     def persist(self, **options: Any) -> Any:
-        """Compute and keep the parts, as :func:`dask.persist` does."""
+        """Compute lazy data and keep the chunks in memory, on the workers if there is a client.
+
+        Parameters
+        ----------
+        **options
+            As for :func:`dask.persist`. If ``scheduler`` is given, it is used instead of the client.
+
+        Returns
+        -------
+        TensorMap or TensorBlock
+            The same labels, with Dask arrays of computed chunks as values.
+
+        Raises
+        ------
+        MemoryLimitError
+            If the workers of the client do not have enough memory; no task was started.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> lazy = og.block_from_array(np.ones((4, 2))).chunk(target_bytes=32)
+        >>> lazy.persist().chunks
+        (2, 2)
+        """
         with _scheduler(options):
             return super().persist(**options)  # type: ignore[no-untyped-call]
 
