@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outgrad.data.chunking import (
+    choose_edges,
     coarsen,
-    cut,
     cut_samples,
     gradient_edges,
-    pack,
+    pack_chunks,
     system_edges,
 )
 from outgrad.data.outline import Outline, Piece
@@ -47,14 +47,14 @@ def cumulative(sizes: Any) -> np.ndarray:
     ],
 )
 def test_cut(sizes: list[int], target: int, expected: list[int]) -> None:
-    edges = cut(cumulative(sizes), np.arange(len(sizes) + 1), target)
+    edges = choose_edges(cumulative(sizes), np.arange(len(sizes) + 1), target)
     assert edges.tolist() == expected
     assert edges.dtype == np.int64
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 20))
 def test_cut_is_greedy(sizes: list[int], target: int) -> None:
-    edges = cut(cumulative(sizes), np.arange(len(sizes) + 1), target).tolist()
+    edges = choose_edges(cumulative(sizes), np.arange(len(sizes) + 1), target).tolist()
     assert edges[0] == 0
     assert edges[-1] == len(sizes)
     for start, stop in pairwise(edges):
@@ -153,13 +153,13 @@ def pieces(parts: Any) -> list[list[tuple[int, int]]]:
     ],
 )
 def test_pack(edges: list[list[int]], target: int, expected: Any) -> None:
-    assert pieces(pack([outline(own) for own in edges], target)) == expected
+    assert pieces(pack_chunks([outline(own) for own in edges], target)) == expected
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), max_size=6), st.integers(1, 100))
 def test_parts_hold_every_chunk_once_within_the_target(blocks: list[list[int]], target: int) -> None:
     outlines = [outline(cumulative(rows)) for rows in blocks]
-    parts = pack(outlines, target)
+    parts = pack_chunks(outlines, target)
     found = [piece for part in parts for piece in part]
     assert found == [Piece(b, c) for b, own in enumerate(outlines) for c in range(own.chunk_count)]
     for part in parts:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from outgrad.data.chunk import Chunk, cut_chunk, join_chunks
 from outgrad.data.chunking import gradient_edges
 from outgrad.data.outline import Outline, Piece
-from outgrad.data.recut import sources
+from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import Request, Written, request
 
 
@@ -40,16 +40,18 @@ def outline(edges: list[int], column: list[int] | None = None) -> Outline:
         ([0, 0], [0, 0], 0, [(0, [(0, 0)])]),
     ],
 )
-def test_sources(old: list[int], new: list[int], chunk: int, expected: Any) -> None:
-    found = sources((outline(old),), (outline(new),), Piece(0, chunk))
+def test_rows_of_old_chunks(old: list[int], new: list[int], chunk: int, expected: Any) -> None:
+    found = rows_of_old_chunks((outline(old),), (outline(new),), Piece(0, chunk))
     assert [(source.chunk, list(source.ranges)) for source in found] == expected
 
 
 def test_gradient_rows_come_along() -> None:
     column = [0, 0, 1, 3, 3, 3]
     old, new = outline([0, 2, 4], column), outline([0, 1, 4], column)
-    assert [(s.chunk, s.ranges) for s in sources((old,), (new,), Piece(0, 0))] == [(0, ((0, 1), (0, 2)))]
-    assert [(s.chunk, s.ranges) for s in sources((old,), (new,), Piece(0, 1))] == [
+    assert [(s.chunk, s.ranges) for s in rows_of_old_chunks((old,), (new,), Piece(0, 0))] == [
+        (0, ((0, 1), (0, 2)))
+    ]
+    assert [(s.chunk, s.ranges) for s in rows_of_old_chunks((old,), (new,), Piece(0, 1))] == [
         (0, ((1, 2), (2, 3))),
         (1, ((0, 2), (0, 3))),
     ]
@@ -73,7 +75,7 @@ def test_recut_chunks_are_those_of_the_whole(old: list[int], new: list[int], col
     before, after = outline(old, column), outline(new, column)
     chunks = chunks_at(before, column)
     for number, expected in enumerate(chunks_at(after, column)):
-        found = sources((before,), (after,), Piece(0, number))
+        found = rows_of_old_chunks((before,), (after,), Piece(0, number))
         made = join_chunks([cut_chunk(chunks[source.chunk], source.ranges) for source in found])
         assert made.values.tolist() == expected.values.tolist()
         assert made.gradients["x"].values.tolist() == expected.gradients["x"].values.tolist()

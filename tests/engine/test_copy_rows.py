@@ -15,7 +15,7 @@ VALUES = np.arange(40.0).reshape(20, 2)
 
 @pytest.fixture(autouse=True)
 def _three_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PIECE_BYTES", 3 * VALUES[0].nbytes)
+    monkeypatch.setattr(module, "ROW_COPY_BYTES", 3 * VALUES[0].nbytes)
 
 
 @pytest.mark.parametrize("source", [None, np.arange(20)[::-1], np.array([19, 0, 3, 4, 5, 7, 1])])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outgrad.engine.solve.triangles import PIECE_BYTES, factor, piece_rows, solve_factor, stack
+from outgrad.engine.solve.triangles import EQUATION_BYTES, factor, piece_rows, solve_factor, stack
 
 
 def matrix(rows: int, columns: int, dtype: Any = "float64", seed: int = 0) -> np.ndarray[Any, Any]:
@@ -72,6 +72,6 @@ def test_singular_values_below_the_cutoff_are_left_out() -> None:
 
 
 def test_pieces_are_bounded_but_longer_than_wide() -> None:
-    assert piece_rows(10, 8) == PIECE_BYTES // 80
+    assert piece_rows(10, 8) == EQUATION_BYTES // 80
     assert piece_rows(10_000, 8) == 20_000
     assert piece_rows(0, 8) > 0

@@ -25,18 +25,16 @@ TABLE = np.array([[1, 5], [0, 5], [1, 4], [1, 5]], np.int32)
     ],
 )
 def test_groups(columns: tuple[int, ...], rows: list[list[int]], target: list[int]) -> None:
-    groups = group_rows(TABLE, columns)
-    assert groups.rows.tolist() == rows
-    assert groups.target.tolist() == target
-    assert groups.size == len(rows)
+    distinct, groups = group_rows(TABLE, columns)
+    assert distinct.tolist() == rows
+    assert groups.tolist() == target
 
 
 @pytest.mark.parametrize("columns", [(), (0,), (0, 1)])
 def test_no_rows_form_no_group(columns: tuple[int, ...]) -> None:
-    groups = group_rows(TABLE[:0], columns)
-    assert groups.size == 0
-    assert groups.rows.shape == (0, max(len(columns), 1))
-    assert groups.target.shape == (0,)
+    distinct, groups = group_rows(TABLE[:0], columns)
+    assert distinct.shape == (0, max(len(columns), 1))
+    assert groups.shape == (0,)
 
 
 @pytest.mark.parametrize(

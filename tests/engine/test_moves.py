@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import outgrad as og
 from outgrad.engine.shuffle import two_steps as halfway
-from outgrad.engine.shuffle.plan import inherited_edges, is_increasing, pairs
+from outgrad.engine.shuffle.plan import inherited_edges, is_increasing, plan_patches
 from outgrad.graph.trees import DIRECT_CHUNKS
 from outgrad.testing import Parameter, assert_identical, random_block
 from tests.support.lazy import cut_at, nothing_computed
@@ -31,7 +31,7 @@ def test_pairs_are_the_move(data: Any) -> None:
     rows = np.full(count, -1)
     rows[list(kept)] = np.arange(len(kept))
     source, target = data.draw(edges(count)), data.draw(edges(len(kept)))
-    found = pairs(5, rows, source, target)
+    found = plan_patches(5, rows, source, target)
     moved = np.full(count, -1)
     for pair in found:
         assert pair.origin == 5
@@ -88,7 +88,7 @@ def test_a_chunk_with_inherited_edges_comes_from_one_chunk(data: Any) -> None:
     kept = np.array(data.draw(st.lists(st.booleans(), max_size=8)), bool)
     rows = np.where(kept, np.cumsum(kept) - 1, -1)
     cut = data.draw(edges(len(kept)))
-    found = pairs(0, rows, cut, inherited_edges([rows], [cut]))
+    found = plan_patches(0, rows, cut, inherited_edges([rows], [cut]))
     targets = [pair.target for pair in found]
     assert len(set(targets)) == len(targets)
 
@@ -174,7 +174,7 @@ def test_a_stop_on_the_way_changes_nothing(target: int, data: Any) -> None:
     kept = np.array(data.draw(st.permutations(range(48))))[: data.draw(st.integers(20, 48))]
     lazy = chunked(block, data.draw(st.integers(2, 9)))
     with pytest.MonkeyPatch.context() as patch, dask.config.set({"outgrad.chunk-bytes": target}):
-        patch.setattr(halfway, "PAIRS_PER_CHUNK", 0)
+        patch.setattr(halfway, "PATCHES_PER_CHUNK", 0)
         sliced, ordered = og.slice(lazy, "samples", kept), og.sort(lazy)
     assert any("halfway" in str(key[0]) for key in sliced.__dask_graph__())
     assert_identical(sliced, og.slice(block, "samples", kept))

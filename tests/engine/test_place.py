@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from outgrad.data.chunk import Chunk
 from outgrad.data.outline import Frame
-from outgrad.engine.divide.chunks import divide
-from outgrad.engine.shuffle.chunks import Order, Patch, frame_of, place, take
+from outgrad.engine.divide.chunks import divide_chunk
+from outgrad.engine.shuffle.chunks import Order, Patch, assemble_chunk, frame_of, take
 
 WIDTH = 2
 Rows = list[tuple[int, int]]
@@ -78,7 +78,7 @@ def places(draw: st.DrawFn, count: int) -> Any:
 def test_every_row_takes_its_gradient_rows_along(order: Order, data: Any) -> None:
     given_ = data.draw(chunks())
     where = data.draw(places(len(given_.values)))
-    result = place(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
+    result = assemble_chunk(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
     assert entries(result) == moved_entries(given_, where)
 
 
@@ -88,7 +88,7 @@ def test_two_chunks_behind_each_other(order: Order, data: Any) -> None:
     first, second = data.draw(chunks()), data.draw(chunks(start=100))
     to_first, to_second = np.arange(len(first.values)), len(first.values) + np.arange(len(second.values))
     size = len(to_first) + len(to_second)
-    result = place(frame_of(first), size, [Patch(first, to_first), Patch(second, to_second)], order)
+    result = assemble_chunk(frame_of(first), size, [Patch(first, to_first), Patch(second, to_second)], order)
     assert entries(result) == {**moved_entries(first, to_first), **moved_entries(second, to_second)}
 
 
@@ -98,7 +98,7 @@ def test_the_orders_of_gradient_rows(data: Any) -> None:
     where = data.draw(places(len(given_.values)))
 
     def rows(order: Order) -> list[list[int]]:
-        result = place(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
+        result = assemble_chunk(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
         return result.gradients["x"].rows.tolist()
 
     kept = rows(Order.KEPT)
@@ -109,7 +109,7 @@ def test_the_orders_of_gradient_rows(data: Any) -> None:
 
 def test_descending_rows_do_not_overflow() -> None:
     least = -(2**31)
-    result = place(
+    result = assemble_chunk(
         frame_of(chunk(1, [(0, least), (0, 5)])), 1, [Patch(chunk(1, [(0, least), (0, 5)]))], Order.DESCENDING
     )
     assert result.gradients["x"].rows.tolist() == [[0, 5], [0, least]]
@@ -121,7 +121,7 @@ def test_rows_that_agree_are_merged() -> None:
     frame = Frame((4,), np.dtype(float), 0, {"x": Frame((4,), np.dtype(float), 2)})
     patches = [Patch(left, None, np.array([0, 2])), Patch(right, None, np.array([1, 3]))]
     for order in (Order.MERGED, Order.SORTED):
-        result = place(frame, 2, patches, order, fill=-1)
+        result = assemble_chunk(frame, 2, patches, order, fill=-1)
         assert result.values.tolist() == [[0, 100, 1, 101], [2, 102, 3, 103]]
         assert result.gradients["x"].rows.tolist() == [[0, 1], [0, 2], [1, 0]]
         assert result.gradients["x"].values.tolist() == [
@@ -133,7 +133,9 @@ def test_rows_that_agree_are_merged() -> None:
 
 def test_what_nothing_covers_is_filled() -> None:
     frame = Frame((3,), np.dtype(float), 0, {"x": Frame((3,), np.dtype(float), 2)})
-    result = place(frame, 3, [Patch(chunk(1, [(0, 7)]), np.array([2]), np.array([2, 0]))], Order.KEPT, 5)
+    result = assemble_chunk(
+        frame, 3, [Patch(chunk(1, [(0, 7)]), np.array([2]), np.array([2, 0]))], Order.KEPT, 5
+    )
     assert result.values.tolist() == [[5, 5, 5], [5, 5, 5], [1, 5, 0]]
     assert result.gradients["x"].rows.tolist() == [[2, 7]]
     assert result.gradients["x"].values.tolist() == [[1001, 5, 1000]]
@@ -142,13 +144,13 @@ def test_what_nothing_covers_is_filled() -> None:
 def test_rows_and_columns_may_be_left_out_together() -> None:
     frame = Frame((1,), np.dtype(float))
     patch = Patch(chunk(3, []), np.array([1, -1, 0]), np.array([-1, 0]))
-    assert place(frame, 2, [patch], Order.KEPT).values.tolist() == [[5], [1]]
+    assert assemble_chunk(frame, 2, [patch], Order.KEPT).values.tolist() == [[5], [1]]
 
 
 @pytest.mark.parametrize("order", list(Order))
 def test_nothing_makes_a_chunk_without_rows(order: Order) -> None:
     frame = frame_of(chunk(2, [(0, 0)], [(0, 1)]))
-    result = place(frame, 0, [], order)
+    result = assemble_chunk(frame, 0, [], order)
     assert frame_of(result) == frame
     assert [len(below.values) for _, below in result.walk()] == [0, 0, 0]
 
@@ -156,7 +158,7 @@ def test_nothing_makes_a_chunk_without_rows(order: Order) -> None:
 def test_a_gradient_that_only_one_chunk_has() -> None:
     plain = Chunk(np.zeros((1, WIDTH)))
     other = chunk(1, [(0, 3)])
-    result = place(
+    result = assemble_chunk(
         frame_of(other), 2, [Patch(plain, np.array([0])), Patch(other, np.array([1]))], Order.FOLLOWING
     )
     assert result.gradients["x"].rows.tolist() == [[1, 3]]
@@ -178,11 +180,11 @@ def test_parts_are_what_taking_their_rows_gives(data: Any) -> None:
     rows = st.lists(st.integers(0, max(0, len(given_.values) - 1)), unique=True)
     parts = data.draw(st.lists(rows if len(given_.values) else st.just([]), max_size=4))
     edges = np.cumsum([0, *(len(part) for part in parts)])
-    division = divide(given_, np.array([row for part in parts for row in part], np.int64), edges)
+    division = divide_chunk(given_, np.array([row for part in parts for row in part], np.int64), edges)
     for n, part in enumerate(parts):
         where = np.full(len(given_.values), -1)
         where[part] = np.arange(len(part))
-        expected = place(frame_of(given_), len(part), [Patch(given_, where)], Order.FOLLOWING)
+        expected = assemble_chunk(frame_of(given_), len(part), [Patch(given_, where)], Order.FOLLOWING)
         found = part_of(division, n)
         assert entries(found) == entries(expected)
         assert np.array_equal(found.gradients["x"].rows, expected.gradients["x"].rows)
@@ -196,7 +198,7 @@ def part_of(division: Any, n: int) -> Chunk:
 
 def test_neighbours_are_views() -> None:
     given_ = chunk(4, [(0, 0), (1, 0), (1, 1), (3, 0)])
-    division = divide(given_, np.array([2, 3, 0, 1]), np.array([0, 2, 2, 4]))
+    division = divide_chunk(given_, np.array([2, 3, 0, 1]), np.array([0, 2, 2, 4]))
     assert division.values is given_.values
     assert division.gradients["x"].values is given_.gradients["x"].values
     assert division.gradients["x"].table.tolist() == [[1, 0], [0, 0], [1, 0], [1, 1]]
@@ -204,6 +206,6 @@ def test_neighbours_are_views() -> None:
 
 def test_rows_that_are_no_neighbours_are_copied() -> None:
     given_ = chunk(3, [(1, 0), (2, 0)])
-    division = divide(given_, np.array([0, 2, 1]), np.array([0, 2, 3]))
+    division = divide_chunk(given_, np.array([0, 2, 1]), np.array([0, 2, 3]))
     assert not np.shares_memory(division.values, given_.values)
     assert not division.is_original

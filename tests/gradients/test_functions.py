@@ -10,7 +10,7 @@ import pytest
 
 from outgrad.data.chunk import Chunk
 from outgrad.gradients import rowwise
-from outgrad.gradients.functions import APPLY, COS, EXP, LOG, SIN, SQRT, SQUARE, TANH, _raised
+from outgrad.gradients.functions import APPLY, COS, EXP, LOG, SIN, SQRT, SQUARE, TANH, power_derivative
 from outgrad.gradients.rowwise import RowFunctions
 from outgrad.gradients.rule import Rule
 
@@ -19,17 +19,17 @@ ORDERS = [(m, n) for m in range(5) for n in range(4)]
 
 
 def raised(x: Any, y: Any, m: int, n: int) -> Any:
-    return _raised(np.array([x], float), np.array([y], float), BOTH, m, n)[0]
+    return power_derivative(np.array([x], float), np.array([y], float), BOTH, m, n)[0]
 
 
 @pytest.mark.parametrize(("m", "n"), ORDERS)
 def test_powers_are_derived_one_order_after_the_other(m: int, n: int) -> None:
     rng = np.random.default_rng(0)
     x, y, h = rng.uniform(0.5, 2, 40), rng.uniform(-3, 3, 40), 1e-6
-    by_x = (_raised(x + h, y, BOTH, m, n) - _raised(x - h, y, BOTH, m, n)) / (2 * h)
-    by_y = (_raised(x, y + h, BOTH, m, n) - _raised(x, y - h, BOTH, m, n)) / (2 * h)
-    np.testing.assert_allclose(_raised(x, y, BOTH, m + 1, n), by_x, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(_raised(x, y, BOTH, m, n + 1), by_y, rtol=1e-5, atol=1e-4)
+    by_x = (power_derivative(x + h, y, BOTH, m, n) - power_derivative(x - h, y, BOTH, m, n)) / (2 * h)
+    by_y = (power_derivative(x, y + h, BOTH, m, n) - power_derivative(x, y - h, BOTH, m, n)) / (2 * h)
+    np.testing.assert_allclose(power_derivative(x, y, BOTH, m + 1, n), by_x, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(power_derivative(x, y, BOTH, m, n + 1), by_y, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("y", [0.0, 1.0, 2.0, 3.0])

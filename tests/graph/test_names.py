@@ -344,7 +344,7 @@ def test_no_label_table_is_read_for_a_name(tmp_path: Path, monkeypatch: pytest.M
     def refuse(*_: Any) -> Any:
         raise AssertionError("a table was read")
 
-    monkeypatch.setattr("outgrad.storage.zarr.reader.TableSource.read", refuse)
+    monkeypatch.setattr("outgrad.storage.zarr.reader.ArchiveTable.read", refuse)
     with nothing_computed():
         for call in (lambda x: x * x, og.zeros_like, lambda x: x.to(np.float32), og.remove_gradients):
             assert call(opened).__dask_keys__()

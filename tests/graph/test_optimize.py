@@ -12,7 +12,7 @@ from dask._task_spec import Alias
 
 import outgrad as og
 from outgrad.graph.fuse import optimize
-from outgrad.storage.save_plan import Store, merged, plan_save
+from outgrad.storage.save_plan import Store, merged_graph, plan_save
 from outgrad.testing import Parameter, assert_identical, random_block
 
 CHUNKS = 6
@@ -48,7 +48,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[og.TensorMap
 
 def kinds(store: Store) -> list[str]:
     """The tasks to run, by the names of the operations in each."""
-    names = to_run(merged([store]), list(store.keys))
+    names = to_run(merged_graph([store]), list(store.keys))
     return [name for name in names if not name.startswith(("seam", "receipt", "ends"))]
 
 
@@ -100,7 +100,7 @@ def test_what_is_used_twice_is_computed_once(opened: list[og.TensorMap], tmp_pat
         plan_save(tmp_path / "b.zarr", og.sum_over_samples(product, "atom")),
     ]
     keys = [key for store in stores for key in store.keys]
-    graph = optimize(merged(stores), keys).graph
+    graph = optimize(merged_graph(stores), keys).graph
     names = [
         str(key[0]) for key, task in graph.items() if isinstance(key, tuple) and not isinstance(task, Alias)
     ]

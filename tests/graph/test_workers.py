@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 import outgrad as og
 from outgrad.errors import MemoryLimitError
 from outgrad.graph.memory import TaskMemory
-from outgrad.graph.workers import STORAGE_BYTES, UNEVEN, Workers, connected_workers
+from outgrad.graph.workers import STORAGE_BYTES, UNEVEN_WAITING, Workers, connected_workers
 
 MIB = 2**20
 
@@ -30,7 +30,7 @@ def test_every_thread_has_a_task_and_leaves_a_result() -> None:
     ("workers", "waiting"),
     [
         (Workers(), 600 * MIB),
-        (Workers(count=2), 300 * UNEVEN * MIB),
+        (Workers(count=2), 300 * UNEVEN_WAITING * MIB),
         (Workers(count=600, threads=2), 20 * MIB),
         (Workers(spills=True), 10 * MIB),
     ],

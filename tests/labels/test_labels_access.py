@@ -14,7 +14,7 @@ import pytest
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import RowIndex
+from outgrad.labels.rows import RowIndex
 
 INTEGERS = [int, np.int8, np.int64, np.uint8, np.uint64, np.array]
 
@@ -36,13 +36,15 @@ def test_column(labels: Labels, read: Callable[..., Any]) -> None:
     assert read(labels, "atom").tolist() == [4, 5, 4]
     assert not read(labels, "atom").flags.writeable
     with pytest.raises(
-        ValueError, match=re.escape("'n' is not a dimension of these labels; they have ['system', 'at")
+        ValueError, match=re.escape("Labels: 'n' is not a dimension; use one of ['system', 'atom']")
     ):
         read(labels, "n")
 
 
 def test_column_needs_a_name(labels: Labels) -> None:
-    with pytest.raises(TypeError, match="column needs the name of a dimension, found int"):
+    with pytest.raises(
+        TypeError, match=r"column: a dimension is a name, found int; use one of \['system', 'atom'\]"
+    ):
         labels.column(0)
 
 
@@ -57,7 +59,7 @@ def test_negative_index(labels: Labels) -> None:
 
 @pytest.mark.parametrize("index", [3, -4])
 def test_index_out_of_range(labels: Labels, index: int) -> None:
-    with pytest.raises(IndexError, match=f"entry {index} was asked of labels with 3 entries"):
+    with pytest.raises(IndexError, match=f"Labels: index {index} is out of range for 3 entries"):
         labels[index]
 
 
@@ -102,14 +104,22 @@ def test_position_in_no_entries() -> None:
 @pytest.mark.parametrize(
     ("entry", "error", "message"),
     [
-        ([0], ValidationError, "position needs 2 value(s), one for each of ['system', 'atom'], found 1"),
+        (
+            [0],
+            ValidationError,
+            "position: an entry has 2 values, found 1; pass one integer for each of ['system', 'atom']",
+        ),
         (
             LabelsEntry("atom", [0]),
             ValidationError,
-            "an entry with names ['atom'], but these labels have ['system'",
+            "position: the entry has names ['atom'], these labels have ['system'",
         ),
-        ([0, 0.5], TypeError, "position needs a LabelsEntry or a sequence of integers, found [0, 0.5]"),
-        (5, TypeError, "position needs a LabelsEntry or a sequence of integers, found 5"),
+        (
+            [0, 0.5],
+            TypeError,
+            "position: an entry is a LabelsEntry or a sequence of integers, found [0, 0.5]; pass",
+        ),
+        (5, TypeError, "an entry is a LabelsEntry or a sequence of integers, found 5"),
         ("ab", TypeError, "found 'ab'"),
     ],
 )
@@ -226,7 +236,7 @@ def test_slice_rows_is_a_view(labels: Labels) -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0, 4), (2, 1)])
 def test_rows_out_of_range(labels: Labels, start: int, stop: int) -> None:
-    message = re.escape(f"rows [{start}, {stop}) were asked of labels with 3 entries")
+    message = re.escape(f"Labels: rows [{start}, {stop}) are out of range for 3 entries")
     with pytest.raises(IndexError, match=message):
         labels.slice_rows(start, stop)
     with pytest.raises(IndexError, match=message):
@@ -241,7 +251,9 @@ def test_to(labels: Labels) -> None:
         is labels.to(None, non_blocking=True)
         is labels
     )
-    with pytest.raises(ValueError, match=r"NumPy arrays on the CPU, found device='cuda', arrays=None"):
+    with pytest.raises(
+        ValueError, match=r"to: labels are NumPy arrays on the CPU, found device='cuda', arrays=None"
+    ):
         labels.to("cuda")
     with pytest.raises(ValueError, match=r"found device=None, arrays='torch'"):
         labels.to(arrays="torch")

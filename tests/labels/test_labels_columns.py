@@ -60,13 +60,17 @@ def test_append_to_no_dimensions() -> None:
         (
             (0, "n", [0, 0]),
             ValidationError,
-            "the new dimension 'n' needs a 1-D array with one value for each of 3 ent",
+            "Labels: the new dimension 'n' needs one value for each of 3 entries, found shape (2,); pass",
         ),
         ((0, "n", [[0], [0], [0]]), ValidationError, "found shape (3, 1)"),
         ((0, "n", [0, 0.5, 0]), TypeError, "0.5 in row 1 of column 'n'"),
         ((0, "n", [0, 0, 2**31]), ValidationError, "found 2147483648 in row 2 of column 'n'"),
-        ((3, "n", [0, 0, 0]), IndexError, "insert got position 3 for labels with 2 dimension(s)"),
-        ((-3, "n", [0, 0, 0]), IndexError, "insert got position -3 for labels with 2 dimension(s)"),
+        ((3, "n", [0, 0, 0]), IndexError, "insert: position 3 is out of range for 2 dimensions; use -2 to 2"),
+        (
+            (-3, "n", [0, 0, 0]),
+            IndexError,
+            "insert: position -3 is out of range for 2 dimensions; use -2 to 2",
+        ),
     ],
 )
 def test_insert_refuses(
@@ -86,7 +90,9 @@ def test_permute(labels: Labels, order: Any) -> None:
 
 @pytest.mark.parametrize("order", [[0], [0, 0], [0, 1, 1], [0, 2], [-3, 0], [0, -2]])
 def test_permute_refuses(labels: Labels, order: list[int]) -> None:
-    message = f"permute needs each position of ['system', 'atom'] once, found {order}; pass e.g. [1, 0]"
+    message = (
+        f"permute: found positions {order}, but each of ['system', 'atom'] is needed once; pass e.g. [1, 0]"
+    )
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.permute(order)
 
@@ -97,12 +103,15 @@ def test_remove(labels: Labels) -> None:
 
 
 def test_remove_refuses(labels: Labels) -> None:
-    with pytest.raises(ValueError, match="'n' is not a dimension of these labels"):
+    with pytest.raises(ValueError, match="Labels: 'n' is not a dimension; use one of"):
         labels.remove("n")
-    with pytest.raises(ValidationError, match=re.escape("found (atom=4) in rows 0 and 2")):
+    with pytest.raises(
+        ValidationError,
+        match=re.escape("remove: rows must be unique, found (atom=4) in rows 0 and 2; remove"),
+    ):
         labels.remove("system")
     with pytest.raises(
-        ValidationError, match="remove cannot leave out 'n', the only dimension of labels with 3 ent"
+        ValidationError, match="remove: found no dimension besides 'n' in labels with 3 entries; use"
     ):
         Labels.range("n", 3).remove("n")
 

@@ -134,7 +134,7 @@ def test_values_that_are_refused(values: Any, error: type[Exception], message: s
 
 def test_entries_without_dimensions_are_refused() -> None:
     with pytest.raises(
-        ValidationError, match=r"without dimensions can have no entries, found 1; .*single\(\)"
+        ValidationError, match=r"Labels: without dimensions there can be no entries, found 1; .*single\(\)"
     ):
         Labels([], np.empty((1, 0), dtype=int))
 
@@ -142,7 +142,10 @@ def test_entries_without_dimensions_are_refused() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[0, 3], [0, 3]], "found (system=0, atom=3) in rows 0 and 1; remove one of them"),
+        (
+            [[0, 3], [0, 3]],
+            "Labels: rows must be unique, found (system=0, atom=3) in rows 0 and 1; remove one of them",
+        ),
         ([[9, 9], [0, 3], [7, 7], [1, 1], [0, 3]], "found (system=0, atom=3) in rows 1 and 4"),
         ([[5, 5], [0, 3], [0, 3], [5, 5]], "found (system=0, atom=3) in rows 1 and 2"),
         ([[2**31 - 1, -(2**31)], [-(2**31), 2**31 - 1], [-(2**31), 2**31 - 1]], "in rows 1 and 2"),
@@ -204,7 +207,9 @@ def test_made_labels_are_read_only() -> None:
 
 
 def test_range_refuses_negative_counts() -> None:
-    with pytest.raises(ValidationError, match="needs the number of entries, found end=-1"):
+    with pytest.raises(
+        ValidationError, match=r"Labels\.range: a number of entries is not negative, found end=-1; pass 0"
+    ):
         Labels.range("n", -1)
 
 

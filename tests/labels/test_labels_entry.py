@@ -64,10 +64,14 @@ def test_names_are_a_new_list_each_time(entry: LabelsEntry) -> None:
 @pytest.mark.parametrize(
     ("index", "error", "message"),
     [
-        ("n", ValueError, "'n' is not a dimension of these labels; they have ['system', 'atom']"),
+        ("n", ValueError, "Labels: 'n' is not a dimension; use one of ['system', 'atom']"),
         (2, IndexError, "out of bounds"),
-        (slice(0, 1), TypeError, "an entry is indexed by one name or one integer, found slice"),
-        (0.0, TypeError, "an entry is indexed by one name or one integer, found float"),
+        (
+            slice(0, 1),
+            TypeError,
+            "LabelsEntry: an index must be one name or one integer, found slice; for several",
+        ),
+        (0.0, TypeError, "an index must be one name or one integer, found float"),
     ],
 )
 def test_index_that_is_refused(entry: LabelsEntry, index: Any, error: type[Exception], message: str) -> None:
@@ -81,7 +85,7 @@ def test_index_that_is_refused(entry: LabelsEntry, index: Any, error: type[Excep
         (
             [0],
             ValidationError,
-            "LabelsEntry with names ['system', 'atom'] needs 2 value(s), found shape (1,)",
+            "LabelsEntry: names ['system', 'atom'] need 2 value(s), found shape (1,); pass one",
         ),
         ([[0, 1]], ValidationError, "found shape (1, 2)"),
         ([0, 0.5], TypeError, "0.5 in row 0 of column 'atom'"),

@@ -89,10 +89,10 @@ def test_mappings_are_separate_arrays() -> None:
 @pytest.mark.parametrize("suffix", ["", "_and_mapping"])
 def test_set_operations_refuse(labels: Labels, operation: str, suffix: str) -> None:
     method = getattr(labels, operation + suffix)
-    message = f"{operation} needs labels with the same names in the same order, found ['system', 'atom'] and "
+    message = f"{operation}: the names must be the same in the same order, found ['system', 'atom'] and "
     with pytest.raises(ValidationError, match=re.escape(message)):
         method(labels.permute([1, 0]))
-    with pytest.raises(TypeError, match=f"{operation} needs Labels, found list"):
+    with pytest.raises(TypeError, match=f"{operation}: the other must be Labels, found list"):
         method([[0, 4]])
 
 
@@ -118,10 +118,10 @@ def test_select(labels: Labels, selection: Labels | LabelsEntry, expected: list[
 
 
 def test_select_refuses(labels: Labels) -> None:
-    message = "a selection with names ['atom', 'n'], but ['n'] are not among the names ['system',"
+    message = "select: found ['n'] among the names of the selection, ['atom', 'n']; select by some of ['sys"
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.select(Labels(["atom", "n"], [[0, 0]]))
-    with pytest.raises(ValidationError, match=re.escape("but ['n'] are not among")):
+    with pytest.raises(ValidationError, match=re.escape("select: found ['n'] among the names")):
         labels.select(Labels.empty("n"))
-    with pytest.raises(TypeError, match="select needs Labels or a LabelsEntry, found dict"):
+    with pytest.raises(TypeError, match="select: the selection must be Labels or a LabelsEntry, found dict"):
         labels.select({"atom": 4})

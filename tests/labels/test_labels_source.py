@@ -141,7 +141,7 @@ def test_values_are_read_only_and_the_array_of_the_source_is_left_alone(
 
 def test_source_of_another_shape_is_refused(sourced: Labels, source: CountingSource) -> None:
     source.table = source.table[:2]
-    message = "was asked for rows [0, 3) and returned shape (2, 2) instead of (3, 2); the source is damaged"
+    message = "returned shape (2, 2) for rows [0, 3) instead of (3, 2); it is corrupted, write it again"
     with pytest.raises(ValidationError, match=re.escape(message)):
         _ = sourced.values
     assert not sourced.is_loaded
@@ -154,11 +154,15 @@ def test_source_of_another_shape_is_refused(sourced: Labels, source: CountingSou
         (
             (["a"], -1, "0" * 32),
             ValidationError,
-            "Labels.from_source needs the number of entries, found count=-1",
+            "Labels.from_source: a number of entries is not negative, found count=-1; pass 0",
         ),
-        ((["a"], 3, "0" * 31), ValidationError, "needs a digest of 32 hex characters, found '0000"),
-        ((["a"], 3, "G" * 32), ValidationError, "needs a digest of 32 hex characters, found 'GGGG"),
-        (([], 3, "0" * 32), ValidationError, "without dimensions can have no entries, found 3"),
+        (
+            (["a"], 3, "0" * 31),
+            ValidationError,
+            "Labels.from_source: a digest has 32 hex characters, found '0000",
+        ),
+        ((["a"], 3, "G" * 32), ValidationError, "a digest has 32 hex characters, found 'GGGG"),
+        (([], 3, "0" * 32), ValidationError, "without dimensions there can be no entries, found 3"),
     ],
 )
 def test_description_that_is_refused(

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from outgrad._threads import several_threads
-from outgrad.labels import packing, tables
-from outgrad.labels.packing import pack
-from outgrad.labels.tables import find_rows, has_repeated_rows, is_sorted_rows, unique_rows
+from outgrad.labels import rows as tables
+from outgrad.labels.rows import find_rows, has_repeated_rows, is_sorted_rows, pack, unique_rows
 
 FULL = st.integers(-(2**31), 2**31 - 1)
 EDGES = st.sampled_from([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 2, 2**31 - 1])
@@ -43,8 +42,7 @@ def dense_factor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """Both kinds of lookup must find the same."""
     monkeypatch.setattr(tables, "DENSE_FACTOR", 1000 if request.param == "dense" else 0)
     monkeypatch.setattr(tables, "MANY_ROWS", 0)
-    monkeypatch.setattr(packing, "MANY_ROWS", 0)
-    monkeypatch.setattr(packing, "PIECE_ROWS", 3)
+    monkeypatch.setattr(tables, "PIECE_ROWS", 3)
 
 
 ANY = settings(deadline=None, max_examples=150)
@@ -114,7 +112,7 @@ def test_find_rows_equals_a_dictionary(
 @ANY
 @given(hnp.arrays(np.int64, st.integers(0, 40), elements=st.integers(0, 9)), st.sampled_from([10, 2**62]))
 def test_sort_keys_is_stable(keys: np.ndarray, extent: int) -> None:
-    ordered, order = packing.sort_keys(keys, extent)
+    ordered, order = tables.sort_keys(keys, extent)
     assert np.array_equal(order, np.argsort(keys, kind="stable"))
     assert np.array_equal(ordered, np.sort(keys))
 

@@ -261,9 +261,9 @@ def test_errors_of_new_dimensions(name: str) -> None:
             [np.zeros(7, int), np.zeros(4, int)],
         ),
         rf"{name}: values is a list of 3 arrays for the keys": ("keys", [[1], [2], [3]]),
-        rf"{name}: Labels names must differ, found 'n' twice": ("properties", 0, "n"),
-        rf"{name}: Labels name '2n' is not valid": ("properties", 0, "2n"),
-        rf"{name}: Labels values must fit into 32-bit integers": ("samples", 2**40),
+        rf"{name}: Labels: names must differ, found 'n' twice": ("properties", 0, "n"),
+        rf"{name}: Labels: the name '2n' is not valid": ("properties", 0, "2n"),
+        rf"{name}: Labels: values must fit into 32-bit integers": ("samples", 2**40),
     }.items():
         with pytest.raises(ValidationError, match=match):
             call(*arguments)
@@ -280,7 +280,7 @@ def test_errors_of_new_dimensions(name: str) -> None:
 
 def test_positions_that_do_not_exist() -> None:
     for index in (3, -3):
-        with pytest.raises(IndexError, match=f"position {index} for labels with 2 dimension"):
+        with pytest.raises(IndexError, match=f"insert: position {index} is out of range for 2 dimensions"):
             og.insert_dimension(MAP, "samples", index, "x", 0)
 
 
@@ -332,9 +332,14 @@ def test_errors_of_new_names() -> None:
     for axis, old, new, match in (
         ("samples", "x", "y", "rename_dimension: 'x' not found in the samples, whose"),
         ("keys", "x", "y", "rename_dimension: 'x' not found in the keys"),
-        ("properties", "n", "l", "rename_dimension: 'n' cannot become 'l': Labels names must differ"),
-        ("properties", "n", "1", "rename_dimension: 'n' cannot become '1': Labels name '1' is not valid"),
-        ("samples", "system", "sample", "'system' cannot become 'sample': Labels names must differ"),
+        ("properties", "n", "l", "rename_dimension: 'n' cannot become 'l': Labels: names must differ"),
+        (
+            "properties",
+            "n",
+            "1",
+            "rename_dimension: 'n' cannot become '1': Labels: the name '1' is not valid",
+        ),
+        ("samples", "system", "sample", "'system' cannot become 'sample': Labels: names must differ"),
         (
             "components",
             "x",

@@ -406,7 +406,7 @@ def test_equations_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """In memory nothing of the size of all equations is built, whatever the order of gradient rows."""
     X, Y = systems(parameters=CLOSED, order="any")
     whole = og.lstsq(X, Y, None)
-    monkeypatch.setattr("outgrad.engine.solve.triangles.PIECE_BYTES", 1)
+    monkeypatch.setattr("outgrad.engine.solve.triangles.EQUATION_BYTES", 1)
     lengths: list[int] = []
     original = np.linalg.qr
 

@@ -112,12 +112,12 @@ BIG = 2**31 - 1
     [
         (
             ValidationError,
-            r"shift_dimension: 'x' is no dimension of the samples, which are \['system', 'atom'\]",
+            r"shift_dimension: 'x' is not a dimension of the samples, \['system', 'atom'\]",
             lambda: og.shift_dimension(MAP, "x", 1),
         ),
         (
             ValidationError,
-            "'center_type' is no dimension of the samples",
+            "'center_type' is not a dimension of the samples",
             lambda: og.shift_dimension(MAP, "center_type", 1),
         ),
         (

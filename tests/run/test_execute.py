@@ -29,7 +29,7 @@ from outgrad.errors import (
     MemoryLimitError,
     NotEqualError,
 )
-from outgrad.graph.computing import _runs, stop_tasks
+from outgrad.graph.computing import _runs_any, stop_tasks
 from outgrad.graph.memory import PIECES_BYTES
 from outgrad.run import SchedulerAddress, build, embedded, read_job, run_job
 from outgrad.run.cluster import connect
@@ -307,11 +307,11 @@ def test_progress_tells_bytes_rate_and_memory(client: Client, folder: Path) -> N
 def test_tasks_have_ended_when_a_job_is_stopped(client: Client) -> None:
     slow = client.submit(time.sleep, 1.5, key="slow")
     keys = frozenset({"slow"})
-    while not any(client.run(_runs, keys).values()):
+    while not any(client.run(_runs_any, keys).values()):
         time.sleep(0.02)
     stop_tasks(client, [slow], keys)
     assert slow.cancelled()
-    assert not any(client.run(_runs, keys).values())
+    assert not any(client.run(_runs_any, keys).values())
 
 
 @pytest.mark.cluster

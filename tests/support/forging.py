@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from outgrad.labels.tables import table_digest
+from outgrad.labels.rows import table_digest
 from outgrad.storage.zarr.codecs import chain_from_json
 from outgrad.storage.zarr.documents import array_document, serialize
-from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, Sizes
+from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, ChunkSizes
 from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
 
 
@@ -25,7 +25,7 @@ def shared_arrays(path: Path) -> None:
 def own_arrays(path: Path) -> None:
     """Write such a map in arrays of several storage chunks, with several chunk edges."""
     rng = np.random.default_rng(6)
-    sizes = Sizes(storage_chunk=900, table_chunk=120, share_below=0, fine_chunk=2500, whole_system=10**6)
+    sizes = ChunkSizes(storage_chunk=900, table_chunk=120, share_below=0, fine_chunk=2500, whole_system=10**6)
     with og.ArchiveWriter(path, sizes=sizes) as writer:
         writer.append(make_map(rng))
         writer.append(make_map(rng, 5, start=100))

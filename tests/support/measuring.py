@@ -22,7 +22,7 @@ from outgrad.gradients import rowwise
 from outgrad.gradients import weighted_sum as push
 from outgrad.graph import memory
 from outgrad.graph.fuse import Optimized, optimize
-from outgrad.storage.save_plan import merged, plan_save
+from outgrad.storage.save_plan import merged_graph, plan_save
 from outgrad.testing import random_block
 from tests.ops.case import Case
 from tests.ops.cases import named
@@ -41,8 +41,9 @@ PROPERTIES = Labels(["n", "l"], np.array([[n, angular] for n in range(9) for ang
 def small_pieces() -> None:
     """Make pieces much smaller than these small chunks, as the real ones are than real chunks."""
     push.CACHE_BYTES = PIECES_BYTES
-    for module in (copying, factor, rowwise):
-        module.PIECE_BYTES = PIECES_BYTES  # type: ignore[attr-defined]
+    copying.ROW_COPY_BYTES = PIECES_BYTES
+    factor.EQUATION_BYTES = PIECES_BYTES
+    rowwise.PIECE_BYTES = PIECES_BYTES
     memory.PIECES_BYTES = 5 * PIECES_BYTES
     dask.config.set({"outgrad.chunk-bytes": CHUNK_BYTES})
     with one_blas_thread():
@@ -103,7 +104,7 @@ def exceeding(graph: Any, keys: list[Key], slack: int = 0) -> list[str]:
         if isinstance(task, DataNode) or key not in sizes:
             continue
         given = sum(sizes[need] for need in task.dependencies)
-        projected = sizes[key] + memory._work(task, given + sizes[key], work)
+        projected = sizes[key] + memory.work_bytes(task, given + sizes[key], work)
         if own.peak > projected + slack:
             found.append(f"{key} {task.func.__name__}: took {own.peak}, projected {projected}")
         if own.made > 1.25 * sizes[key] + 2 * PIECES_BYTES + slack:
@@ -150,7 +151,7 @@ def exceeding_storage(suffix: str, folder: Path) -> list[str]:
     store = plan_save(folder / f"out{suffix}", og.sum_over_samples(opened * opened, "atom"))
     store.start()
     largest = max(gradient.values.nbytes for block in map for _, gradient in block.gradients())
-    found = exceeding(merged([store]), list(store.keys), slack=2 * largest)
+    found = exceeding(merged_graph([store]), list(store.keys), slack=2 * largest)
     store.abort()
     return found
 
@@ -164,7 +165,7 @@ def projected_and_waiting() -> tuple[memory.TaskMemory, int]:
     results: dict[Key, Any] = {}
     for key, task in optimized.needed.items():
         results[key] = task({need: results[need] for need in task.dependencies})
-    stored = memory._stored(optimized)
+    stored = memory.tasks_in_order(optimized)
     left = Counter([*(need for needs in stored.values() for need in needs), *optimized.wanted])
     held: dict[Key, int] = {}
     most = 0

@@ -15,7 +15,16 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
+from outgrad.storage.zarr.format import (
+    DEFAULT_COMPRESSOR,
+    ArchiveKind,
+    ChunkOptions,
+    ChunkSizes,
+    find_compressor,
+)
+from outgrad.storage.zarr.layout import Contents
 from outgrad.storage.zarr.reader import Opened
+from outgrad.storage.zarr.save_session import Description
 from outgrad.storage.zarr.writer import ZarrWriter
 from tests.support.saving import commit
 
@@ -133,6 +142,27 @@ def split(chunk: Chunk, number: int, cuts: Sequence[int]) -> list[Request]:
     ]
 
 
+def writer_of(
+    path: Path,
+    made: Model,
+    *,
+    kind: ArchiveKind = "map",
+    info: dict[str, str] | None = None,
+    provenance: dict[str, Any] | None = None,
+    compressor: str = DEFAULT_COMPRESSOR,
+    sizes: ChunkSizes | None = None,
+    **options: Any,
+) -> ZarrWriter:
+    """A writer of a model."""
+    return ZarrWriter(
+        path,
+        Contents(made.keys, made.metadata, made.outlines),
+        Description(kind, info or {}, provenance or {}),
+        ChunkOptions(sizes or ChunkSizes(), find_compressor(compressor)),
+        **options,
+    )
+
+
 def save(
     path: Path,
     made: Model,
@@ -141,7 +171,7 @@ def save(
     **options: Any,
 ) -> ZarrWriter:
     """Write as Dask would, through pickled writers; the order of tasks is from last to first."""
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, durable=False, **options)
+    writer = writer_of(path, made, durable=False, **options)
     parts = [made.whole()] if parts is None else parts
     seams = writer.seams(parts)
     writer.start()

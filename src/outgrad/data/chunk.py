@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from outgrad.labels.types import Table as Table
 from outgrad.task import task
 from outgrad.tree import GradientPath, Tree, fold_down
 
 Array = npt.NDArray[Any]
-Table = npt.NDArray[np.int32]
 RowRange = tuple[int, int]
 """Neighbouring rows, ``[start, stop)``."""
 
@@ -25,7 +25,8 @@ class Chunk(Tree):
 
     ``values`` is (S, *C, P). A gradient is a chunk again, of values (R, *K, *C, P), whose ``table``
     (R, d) holds its sample labels: column 0 is the row of the *parent's* values, counted from the start
-    of the parent's chunk, and the other columns tell the targets apart. At the top ``table`` is None.
+    of the parent's chunk, and the other columns say what the derivative is with respect to. At the top
+    ``table`` is None.
     """
 
     values: Array
@@ -41,8 +42,8 @@ class Chunk(Tree):
     @property
     def nbytes(self) -> int:
         """Bytes of values, tables and gradients."""
-        own = self.values.nbytes + (0 if self.table is None else self.table.nbytes)
-        return own + sum(gradient.nbytes for gradient in self.gradients.values())
+        table_bytes = 0 if self.table is None else self.table.nbytes
+        return self.values.nbytes + table_bytes + sum(each.nbytes for each in self.gradients.values())
 
 
 ChunkList = list[Chunk]
@@ -51,34 +52,35 @@ ChunkList = list[Chunk]
 
 def cut_chunk(chunk: Chunk, ranges: Sequence[RowRange]) -> Chunk:
     """Take rows ``ranges[n]`` of the n-th array of ``chunk.walk()``; parents are numbered from the cut."""
-    rows = {path: own for (path, _), own in zip(chunk.walk(), ranges, strict=True)}
+    rows = {path: row_range for (path, _), row_range in zip(chunk.walk(), ranges, strict=True)}
 
-    def cut_one(path: GradientPath, _: Any, own: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+    def cut_one(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
         start, stop = rows[path]
-        table = None if own.table is None else _shifted(own.table[start:stop], -rows[path[:-1]][0])
-        return Chunk(own.values[start:stop], gradients, table)
+        table = None if node.table is None else _shift_parents(node.table[start:stop], -rows[path[:-1]][0])
+        return Chunk(node.values[start:stop], gradients, table)
 
     return fold_down(cut_one, chunk)
 
 
 def join_chunks(chunks: Sequence[Chunk]) -> Chunk:
-    """Put chunks of one block behind each other; parents are numbered from the start of the first."""
+    """Concatenate consecutive chunks of one block; parents are numbered from the start of the first."""
     if len(chunks) == 1:
         return chunks[0]
-    return fold_down(_joined, *chunks)
+
+    def join_nodes(path: GradientPath, parents: Sequence[Chunk] | None, *nodes_and_gradients: Any) -> Chunk:
+        *nodes, gradients = nodes_and_gradients
+        values = np.concatenate([node.values for node in nodes])
+        if parents is None:
+            return Chunk(values, gradients)
+        starts = accumulate((len(parent.values) for parent in parents), initial=0)
+        tables = [_shift_parents(node.rows, start) for node, start in zip(nodes, starts, strict=False)]
+        return Chunk(values, gradients, np.concatenate(tables))
+
+    return fold_down(join_nodes, *chunks)
 
 
-def _joined(path: GradientPath, parents: Sequence[Chunk] | None, *found: Any) -> Chunk:
-    *chunks, gradients = found
-    values = np.concatenate([chunk.values for chunk in chunks])
-    if parents is None:
-        return Chunk(values, gradients)
-    starts = accumulate((len(parent.values) for parent in parents), initial=0)
-    shifted = [_shifted(chunk.rows, start) for chunk, start in zip(chunks, starts, strict=False)]
-    return Chunk(values, gradients, np.concatenate(shifted))
-
-
-def _shifted(table: Table, by: int) -> Table:
+def _shift_parents(table: Table, by: int) -> Table:
+    """Add a number to the parent rows in column 0; nothing is copied for 0."""
     if by == 0:
         return table
     shifted = table.copy()
@@ -88,16 +90,16 @@ def _shifted(table: Table, by: int) -> Table:
 
 @task(copies=True, holds_inputs=True)
 def collect_part(places: Sequence[tuple[int, int]], *parts: ChunkList) -> ChunkList:
-    """Build a part from pieces found elsewhere: number of the part, and place in it."""
-    return [parts[number][place] for number, place in places]
+    """Build a part from chunks of other parts: ``(number of the part, number in its list)`` of each."""
+    return [parts[number][index] for number, index in places]
 
 
 @task(copies=True, holds_inputs=True)
 def recut_part(
     pieces: Sequence[Sequence[tuple[int, int, Sequence[RowRange]]]], *parts: ChunkList
 ) -> ChunkList:
-    """Build a part whose chunks are put together from rows of other chunks."""
+    """Build a part whose chunks consist of rows of other chunks: a recipe for each."""
     return [
-        join_chunks([cut_chunk(parts[n][place], ranges) for n, place, ranges in sources])
+        join_chunks([cut_chunk(parts[n][index], ranges) for n, index, ranges in sources])
         for sources in pieces
     ]

@@ -16,9 +16,9 @@ import numpy as np
 
 from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Array, Chunk, join_chunks
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Outline, Part
+from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import descend_part
 from outgrad.graph.lazy_blocks import LazyBlocks, collect, from_chunks, gather_chunks, recut, rowwise
@@ -259,14 +259,27 @@ class Lazy(Blocks):
 
     def alike(self, others: Sequence[Blocks]) -> Sequence[Lazy]:
         """Cut operands like this one; where the rows of one cannot be cut there, each is one chunk."""
-        cuts = [[_cut_like(own, other, n) for n, own in enumerate(self.data.outlines)] for other in others]
+        target = chunk_bytes()
+        cuts: list[list[Outline]] = []
+        for other in others:
+            cuts.append([])
+            for n, leader in enumerate(self.data.outlines):
+                outline = other.outline(n)
+                # Labels are read only where edges differ.
+                if outline is None or not np.array_equal(outline.edges, leader.edges):
+                    outline = outlines.at_edges(other.metadata[n], other.dtype(n), leader.edges)
+                cuts[-1].append(outline)
+
         parts = self.data.parts
         for n in range(len(self)):
             if len({cut[n].chunk_count for cut in cuts}) > 1:  # gradient rows of one operand are not sorted
                 for cut, other in zip(cuts, others, strict=True):
-                    cut[n] = outlines.whole(other.metadata[n], other.dtype(n))
-                parts = pack(cuts[0], chunk_bytes())
-        return [_recut(other, tuple(cut), parts) for other, cut in zip(others, cuts, strict=True)]
+                    cut[n] = outlines.uncut(other.metadata[n], other.dtype(n))
+                parts = pack_chunks(cuts[0], target)
+        return [
+            Lazy(other.metadata, recut(other.to_lazy(target, tuple(cut)).data, tuple(cut), parts))
+            for other, cut in zip(others, cuts, strict=True)
+        ]
 
     def copied(self) -> Blocks:
         """Lazy data never change, and are shared."""
@@ -280,19 +293,7 @@ class Lazy(Blocks):
 
     def rechunked(self, target_bytes: int) -> Lazy:
         cut = self.cuts(target_bytes)
-        return Lazy(self.metadata, recut(self.data, cut, pack(cut, target_bytes)))
-
-
-def _cut_like(leader: Outline, blocks: Blocks, number: int) -> Outline:
-    """Outline of a block with the edges of ``leader``; labels are read only where edges differ."""
-    outline = blocks.outline(number)
-    if outline is not None and np.array_equal(outline.edges, leader.edges):
-        return outline
-    return outlines.at_edges(blocks.metadata[number], blocks.dtype(number), leader.edges)
-
-
-def _recut(blocks: Blocks, cut: tuple[Outline, ...], parts: tuple[Part, ...]) -> Lazy:
-    return Lazy(blocks.metadata, recut(blocks.to_lazy(chunk_bytes(), cut).data, cut, parts))
+        return Lazy(self.metadata, recut(self.data, cut, pack_chunks(cut, target_bytes)))
 
 
 def with_tables(chunk: Chunk, metadata: BlockMetadata) -> Chunk:

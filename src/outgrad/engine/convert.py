@@ -1,4 +1,4 @@
-"""Conversions of whole blocks: dtype, kind of arrays, memory layout."""
+"""Conversions of blocks: dtype, kind of arrays, memory layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from outgrad._foreign import kind_of, native
 from outgrad.config import chunk_bytes
-from outgrad.data.chunk import Array, Chunk
+from outgrad.data.chunk import Chunk
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.gradients.rule import map_arrays
 from outgrad.graph.lazy_blocks import rowwise
@@ -37,7 +37,8 @@ def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None
     """Change the dtype, or move between NumPy and Dask arrays."""
     if device not in (None, "cpu") or arrays not in (None, "numpy", "dask"):
         raise ValueError(
-            f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; there is no other"
+            f"to({device=}, {arrays=}): data are on the CPU, as 'numpy' or 'dask' arrays; "
+            "give the device 'cpu' and one of these, or neither"
         )
     if dtype is not None:
         dtype = native(np.dtype(dtype))
@@ -69,18 +70,24 @@ def astype_lazily(blocks: Lazy, dtype: np.dtype[Any]) -> Blocks:
 
 def astype_part(dtype: np.dtype[Any], chunks: Sequence[Chunk]) -> list[Chunk]:
     """Convert the arrays of chunks; this runs in tasks, too."""
-
-    def convert(array: Array) -> Array:
-        return array.astype(dtype, copy=False)
-
-    return [map_arrays(chunk, convert) for chunk in chunks]
+    return [map_arrays(chunk, lambda array: array.astype(dtype, copy=False)) for chunk in chunks]
 
 
 # ---- memory layout ----
 @singledispatch
-def is_contiguous(blocks: Blocks) -> bool:
+def all_contiguous(blocks: Blocks) -> bool:
     """Whether all arrays are contiguous in C order, as far as is known without computing them."""
     raise NotImplementedError
+
+
+@all_contiguous.register(InMemory)
+def all_contiguous_in_memory(blocks: InMemory) -> bool:
+    return all(node.values.flags.c_contiguous for chunk in blocks.chunks for _, node in chunk.walk())
+
+
+@all_contiguous.register(Lazy)
+def all_contiguous_lazily(blocks: Lazy) -> bool:
+    return blocks.data.made_by(contiguous_part)
 
 
 @singledispatch
@@ -89,24 +96,14 @@ def contiguous(blocks: Blocks) -> Blocks:
     raise NotImplementedError
 
 
-@is_contiguous.register(InMemory)
-def is_contiguous_in_memory(blocks: InMemory) -> bool:
-    return all(node.values.flags.c_contiguous for chunk in blocks.chunks for _, node in chunk.walk())
-
-
 @contiguous.register(InMemory)
 def contiguous_in_memory(blocks: InMemory) -> Blocks:
     return blocks.like(blocks.metadata, contiguous_part(blocks.chunks))
 
 
-@is_contiguous.register(Lazy)
-def is_contiguous_lazily(blocks: Lazy) -> bool:
-    return blocks.data.made_by(contiguous_part)
-
-
 @contiguous.register(Lazy)
 def contiguous_lazily(blocks: Lazy) -> Blocks:
-    if is_contiguous(blocks):
+    if all_contiguous(blocks):
         return blocks
     configs = [()] * len(blocks.data.parts)
     data = rowwise("make_contiguous", contiguous_part, configs, [blocks.data], blocks.data.outlines)

@@ -1,4 +1,4 @@
-"""What Dask asks of a collection, for whoever holds lazy blocks."""
+"""What Dask asks of a collection, for classes that hold lazy blocks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compute_keys(graph: Any, keys: list[Key], call: str = "this computation") ->
     Raises
     ------
     MemoryLimitError
-        If the client's workers have not enough memory; no task was started.
+        If the client's workers do not have enough memory; no task was started.
     """
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
     optimized = optimize(graph, keys)
@@ -78,7 +78,7 @@ def _renamed(key: Key, names: Mapping[str, str]) -> Key:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Optimizes graphs, and refuses those for which workers have not enough memory.
+    """Optimizes graphs, and refuses those for which workers do not have enough memory.
 
     Dask calls it with all that is computed together; under a client this is in the process of the scheduler.
     """
@@ -100,12 +100,16 @@ class _Optimize:
         blocks = None if collection is None else collection._lazy_blocks()
         workers = _limited_workers(get_scheduler())  # type: ignore[no-untyped-call]
         if blocks is not None and workers is not None:
-            workers.check("this computation", _projected(blocks))
+            projected: TaskMemory | None = vars(blocks).get("projected")
+            if projected is None:  # Dask asks for the optimizer several times
+                projected = project(blocks.graph, optimize(blocks.graph, blocks.keys))
+                vars(blocks)["projected"] = projected
+            workers.check("this computation", projected)
         return Optimizer(workers)
 
 
 def _scheduler(options: Mapping[str, Any]) -> AbstractContextManager[Any]:
-    """Let the optimizer know which scheduler a call names: Dask does not tell it."""
+    """Let the optimizer know which scheduler a call names: Dask does not pass it on."""
     named = options.get("scheduler")
     return nullcontext() if named is None else dask.config.set(scheduler=named)
 
@@ -117,16 +121,8 @@ def _limited_workers(get: Any) -> Workers | None:
     return None if workers is None or workers.limit_bytes is None else workers
 
 
-def _projected(blocks: LazyBlocks) -> TaskMemory:
-    """The memory that lazy blocks need if they stay in parts. Dask asks for the optimizer several times."""
-    found: TaskMemory | None = vars(blocks).get("projected")
-    if found is None:
-        found = vars(blocks)["projected"] = project(blocks.graph, optimize(blocks.graph, blocks.keys))
-    return found
-
-
 class LazyCollection(DaskMethodsMixin):
-    """Mixin: a Dask collection if its data are lazy, and none if they are in memory."""
+    """Mixin: a Dask collection if its data are lazy; not one if they are in memory."""
 
     __dask_scheduler__ = staticmethod(threaded.get)
     __dask_optimize__ = _Optimize()
@@ -145,12 +141,58 @@ class LazyCollection(DaskMethodsMixin):
         raise NotImplementedError
 
     def compute(self, **options: Any) -> Any:
-        """Compute, as :func:`dask.compute` does; a scheduler that is named is asked, and not the client."""
+        """Compute lazy data; data in memory are returned as they are.
+
+        Parameters
+        ----------
+        **options
+            As for :func:`dask.compute`. If ``scheduler`` is given, it is used instead of the client.
+
+        Returns
+        -------
+        TensorMap or TensorBlock
+            The same labels, with NumPy arrays as values.
+
+        Raises
+        ------
+        MemoryLimitError
+            If the workers of the client do not have enough memory; no task was started.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> lazy = og.block_from_array(np.ones((4, 2))).chunk()
+        >>> type(lazy.compute().values).__name__
+        'ndarray'
+        """
         with _scheduler(options):
             return super().compute(**options)  # type: ignore[no-untyped-call]
 
     def persist(self, **options: Any) -> Any:
-        """Compute and keep the parts, as :func:`dask.persist` does."""
+        """Compute lazy data and keep the chunks in memory, on the workers if there is a client.
+
+        Parameters
+        ----------
+        **options
+            As for :func:`dask.persist`. If ``scheduler`` is given, it is used instead of the client.
+
+        Returns
+        -------
+        TensorMap or TensorBlock
+            The same labels, with Dask arrays of computed chunks as values.
+
+        Raises
+        ------
+        MemoryLimitError
+            If the workers of the client do not have enough memory; no task was started.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> lazy = og.block_from_array(np.ones((4, 2))).chunk(target_bytes=32)
+        >>> lazy.persist().chunks
+        (2, 2)
+        """
         with _scheduler(options):
             return super().persist(**options)  # type: ignore[no-untyped-call]
 
@@ -180,7 +222,7 @@ class LazyCollection(DaskMethodsMixin):
         nothing = HighLevelGraph({}, {})
         texts = {name: LazyText(nothing, text.key) for name, text in lazy_texts(self._texts()).items()}
         without_graph = LazyBlocks(nothing, blocks.keys, blocks.parts, blocks.outlines)
-        return whole, (self._rebuild(without_graph, {**self._texts(), **texts}),)
+        return put_together, (self._rebuild(without_graph, {**self._texts(), **texts}),)
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Any], tuple[()]]:
         return self._after_persist, ()
@@ -192,8 +234,8 @@ class LazyCollection(DaskMethodsMixin):
 
 
 @task(copies=True, finishes=True)
-def whole(results: Sequence[Any], collection: Any) -> Any:
-    """Put the parts of a collection together; it comes without its graph."""
+def put_together(results: Sequence[Any], collection: Any) -> Any:
+    """Put the parts of a collection together, which comes without its graph."""
     names = list(lazy_texts(collection._texts()))
     parts = len(results) - len(names)
     return collection._finalize(list(results[:parts]), dict(zip(names, results[parts:], strict=True)))

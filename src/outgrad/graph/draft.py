@@ -22,12 +22,12 @@ TaskFunction = Callable[..., Any]
 Sizes = Mapping[Key, int]
 """Bytes, by task."""
 
-OwnKey = tuple[int, int]
+DraftKey = tuple[int, int]
 """A task of the layer that is being built: its group, and its number in it."""
 
-
-Places = Sequence[tuple[int, ...]] | None
-"""Where chunks are in an array of several axes, which its keys tell; else tasks have numbers."""
+Grid = Sequence[tuple[int, ...]] | None
+"""Which chunks of an array of several axes tasks make: then keys have a number for each axis. None: tasks are
+numbered."""
 
 
 class Notes(NamedTuple):
@@ -35,6 +35,9 @@ class Notes(NamedTuple):
 
     sizes: Sizes
     work: Sizes = MappingProxyType({})
+
+    def __call__(self) -> Notes:
+        return self
 
 
 Note = Callable[[], Notes]
@@ -48,24 +51,16 @@ class SizedLayer(MaterializedLayer):
         super().__init__(mapping)
         self.note = note
 
-    def __reduce__(self) -> tuple[type[SizedLayer], tuple[Mapping[Key, Any], _Made]]:
-        """A scheduler is told what was noted: it puts graphs together, and so it projects them."""
-        return SizedLayer, (self.mapping, _Made(Notes(*map(dict, self.note()))))
-
-
-class _Made(NamedTuple):
-    """Notes that are made already."""
-
-    notes: Notes
-
-    def __call__(self) -> Notes:
-        return self.notes
+    def __reduce__(self) -> tuple[type[SizedLayer], tuple[Mapping[Key, Any], Notes]]:
+        """Send the notes along: with a client, its scheduler puts graphs together, and so projects them."""
+        return SizedLayer, (self.mapping, Notes(*map(dict, self.note())))
 
 
 class _Group(NamedTuple):
-    """Tasks without names that call one function, their constants, and what they are given.
+    """Tasks without names that call one function, their constants, and the keys of what they are given.
 
-    What they are given are rows, one for each task, or columns: the n-th task is given the n-th of each.
+    These keys are in ``rows``, one row for each task, or in ``columns``: the n-th task is given the n-th of
+    each.
     """
 
     function: TaskFunction
@@ -74,13 +69,17 @@ class _Group(NamedTuple):
     columns: Sequence[Sequence[Key]]
     rows: list[Sequence[Key]]
 
-    def refs(self, names: Sequence[str], places: Places) -> Iterator[Iterable[TaskRef]]:
+    def refs(self, names: Sequence[str], grid: Grid) -> Iterator[Iterable[TaskRef]]:
         """What each task is given."""
         if self.columns:
-            columns = (_all_named(column, names, places) for column in self.columns)
-            return zip(*(map(TaskRef, column) for column in columns), strict=True)
+            columns = []
+            for column in self.columns:
+                if any(type(key) is tuple and type(key[0]) is int for key in column):
+                    column = [_named(key, names, grid) for key in column]
+                columns.append(map(TaskRef, column))  # most are results of other layers, which have names
+            return zip(*columns, strict=True)
         if self.rows:
-            return ([TaskRef(_named(key, names, places)) for key in row] for row in self.rows)
+            return ([TaskRef(_named(key, names, grid)) for key in row] for row in self.rows)
         return repeat((), len(self.constants))
 
 
@@ -94,37 +93,37 @@ class Layer:
     """Of the tasks that are in no group."""
     names: tuple[str, ...]
     """Of each group."""
-    places: Places
+    grid: Grid
 
-    def key(self, own: Key) -> Key:
+    def key(self, draft_key: Key) -> Key:
         """The key of a task in the graph; keys of other layers stay what they are."""
-        return _named(own, self.names, self.places)
+        return _named(draft_key, self.names, self.grid)
 
 
 class Draft:
     """Tasks of a layer that is being built.
 
-    A task is a function, constants, and the keys of what it is given. It has no name before all of them are
-    known, only a number; then the layer is named after them all, so that two tasks of equal names are equal,
-    and so is all that they are made of, which is named in the same way.
+    A task is a function, constants, and the keys of what it is given. It has only a number until all of them
+    are known; then the layer is named after them all. So two tasks of equal names are equal, and so is all
+    that they are made of, which is named in the same way.
     """
 
-    def __init__(self, places: Places = None) -> None:
-        self._places = places
+    def __init__(self, grid: Grid = None) -> None:
+        self._grid = grid
         self._numbers = {"": 0}
         self._groups: list[_Group | None] = [None]
 
     def add(
         self, function: TaskFunction, constants: tuple[Any, ...], needs: Sequence[Key] = (), group: str = ""
-    ) -> OwnKey:
+    ) -> DraftKey:
         """Add a task that calls ``function(*constants, *needs)``; all of a group call one function."""
         number = self._number(group)
-        own = self._groups[number]
-        if own is None:
-            own = self._groups[number] = _Group(function, False, [], (), [])
-        own.constants.append(constants)
-        own.rows.append(needs)
-        return number, len(own.rows) - 1
+        tasks = self._groups[number]
+        if tasks is None:
+            tasks = self._groups[number] = _Group(function, False, [], (), [])
+        tasks.constants.append(constants)
+        tasks.rows.append(needs)
+        return number, len(tasks.rows) - 1
 
     def add_all(
         self,
@@ -133,7 +132,7 @@ class Draft:
         needs: Sequence[Sequence[Key]] = (),
         data: bool = False,
         group: str = "",
-    ) -> list[OwnKey]:
+    ) -> list[DraftKey]:
         """Add a task for each of ``constants``; of ``needs`` the n-th task is given the n-th of each.
 
         With ``data`` the functions are called now, and the tasks are what they return: these are named
@@ -141,7 +140,7 @@ class Draft:
         """
         number = self._number(group)
         self._groups[number] = _Group(function, data, list(constants), needs, [])
-        return [(number, each) for each in range(len(constants))]
+        return [(number, task) for task in range(len(constants))]
 
     def _number(self, group: str) -> int:
         number = self._numbers.setdefault(group, len(self._groups))
@@ -149,43 +148,53 @@ class Draft:
             self._groups.append(None)
         return number
 
-    def _named(self, names: Iterable[Any]) -> Iterator[tuple[Any, _Group]]:
-        """Groups with their names; there may be no task that is in no group."""
-        return ((name, own) for name, own in zip(names, self._groups, strict=True) if own is not None)
-
     def place(self, label: str, parents: Iterable[HighLevelGraph], note: Note, once: bool = False) -> Layer:
         """Name the tasks, and put them on top of the graphs of their parents.
 
-        ``note`` tells the memory of tasks by the keys of this draft. Tasks that have effects, as writing a
+        ``note`` has the memory of tasks by their keys in this draft. Tasks that have effects, as writing a
         file, are named ``once``: a result that is there already cannot stand for them.
         """
-        name = f"{label}-{uuid.uuid4().hex if once else digest(self._content())}"
+        grid = self._grid
+        # There may be many groups, but few functions: these are written once, and groups have their numbers.
+        functions: dict[TaskFunction, int] = {}
+        groups = [
+            (name, functions.setdefault(group.function, len(functions)), *group[1:])
+            for name, group in self._named_groups(self._numbers)
+        ]
+        name = f"{label}-{uuid.uuid4().hex if once else digest((list(functions), grid, groups))}"
         names = tuple(f"{group}-{name}" if group else name for group in self._numbers)
         with _no_garbage():
             tasks = dict(self._tasks(names))
-        needs = chain.from_iterable(chain(*own.columns, *own.rows) for _, own in self._named(names))
+        needs = chain.from_iterable(
+            chain(*group.columns, *group.rows) for _, group in self._named_groups(names)
+        )
         used = {need[0] if isinstance(need, tuple) else need for need in needs}
-        graph = _on_top(name, tasks, used, parents, _renamed(note, names, self._places))
-        keys = tuple(key for key in tasks if key[0] is name)  # type: ignore[index]
-        return Layer(name, graph, keys, names, self._places)
 
-    def _content(self) -> Any:
-        """All groups; with functions by number, since there may be many groups, but few functions."""
-        functions: dict[TaskFunction, int] = {}
-        groups = [
-            (name, functions.setdefault(own.function, len(functions)), *own[1:])
-            for name, own in self._named(self._numbers)
-        ]
-        return list(functions), self._places, groups
+        def note_by_name() -> Notes:
+            return Notes(
+                *({_named(key, names, grid): size for key, size in sizes.items()} for sizes in note())
+            )
+
+        graph = _on_top(name, tasks, used, parents, note_by_name)
+        keys = tuple(key for key in tasks if key[0] is name)  # type: ignore[index]
+        return Layer(name, graph, keys, names, grid)
+
+    def _named_groups(self, names: Iterable[Any]) -> Iterator[tuple[Any, _Group]]:
+        """Groups with their names; there may be no task that is in no group."""
+        return ((name, group) for name, group in zip(names, self._groups, strict=True) if group is not None)
 
     def _tasks(self, names: Sequence[str]) -> Iterator[tuple[Key, Any]]:
-        places = self._places
-        for name, group in self._named(names):
+        """All tasks under their names."""
+        grid = self._grid
+        for name, group in self._named_groups(names):
             function = group.function
-            each = ((number,) for number in range(len(group.constants))) if places is None else places
-            keys: list[Key] = [(name, *place) for place in each]
-            for key, own, given in zip(keys, group.constants, group.refs(names, places), strict=True):
-                yield key, DataNode(key, function(*own)) if group.data else Task(key, function, *own, *given)
+            numbers = ((number,) for number in range(len(group.constants))) if grid is None else grid
+            keys: list[Key] = [(name, *each) for each in numbers]
+            for key, constants, refs in zip(keys, group.constants, group.refs(names, grid), strict=True):
+                if group.data:
+                    yield key, DataNode(key, function(*constants))
+                else:
+                    yield key, Task(key, function, *constants, *refs)
 
 
 _paused: list[bool] = []
@@ -193,12 +202,12 @@ _paused: list[bool] = []
 
 @contextmanager
 def _no_garbage() -> Iterator[None]:
-    """Let Python not look for garbage while thousands of tasks are made, none of which is any.
+    """Pause the garbage collector while thousands of tasks are made, none of which is garbage.
 
     It would go through all objects again each time that their number has grown by a quarter: in a process
     that has imported little, that takes as long as making the tasks.
     """
-    if not gc.isenabled():  # by the user, or by another thread that makes tasks
+    if not gc.isenabled():  # paused by the user, or by another thread that makes tasks
         yield
         return
     _paused.append(True)
@@ -211,34 +220,20 @@ def _no_garbage() -> Iterator[None]:
 
 
 @in_every_child
-def _look_for_garbage() -> None:
-    """A thread that paused it stays with the parent."""
+def _resume_garbage_collection() -> None:
+    """A thread that paused it has not been copied into the child."""
     if _paused:
         gc.enable()
         _paused.clear()
 
 
-def _all_named(keys: Sequence[Key], names: Sequence[str], places: Places) -> Sequence[Key]:
-    """Most tasks are given results of other layers alone, whose names are known."""
-    if any(type(key) is tuple and type(key[0]) is int for key in keys):
-        return [_named(key, names, places) for key in keys]
-    return keys
-
-
-def _named(key: Key, names: Sequence[str], places: Places) -> Key:
+def _named(key: Key, names: Sequence[str], grid: Grid) -> Key:
     """Keys of graphs begin with a name, those of a draft with a number."""
     if type(key) is tuple and type(key[0]) is int:
-        group, number = cast(OwnKey, key)
-        own: Key = (names[group], number) if places is None else (names[group], *places[number])
-        return own
+        group, number = cast(DraftKey, key)
+        named: Key = (names[group], number) if grid is None else (names[group], *grid[number])
+        return named
     return key
-
-
-def _renamed(note: Note, names: Sequence[str], places: Places) -> Note:
-    def renamed() -> Notes:
-        return Notes(*({_named(key, names, places): size for key, size in own.items()} for own in note()))
-
-    return renamed
 
 
 def _on_top(
@@ -255,7 +250,7 @@ def _on_top(
         layers.update(parent.layers)
         dependencies.update(parent.dependencies)
         tops.update(top_layers(parent))
-    used = {own for own in used if not isinstance(own, int)}
+    used = {each for each in used if not isinstance(each, int)}
     layers[name] = SizedLayer(tasks, note)
     dependencies[name] = (used if used <= layers.keys() else tops) - {name}
     return HighLevelGraph(layers, dependencies)
@@ -263,5 +258,5 @@ def _on_top(
 
 def top_layers(graph: HighLevelGraph) -> tuple[str, ...]:
     """Names of the layers on which no other layer of ``graph`` builds; Dask keeps them in any order."""
-    below = set().union(*graph.dependencies.values())
-    return tuple(name for name in graph.layers if name not in below)
+    lower = set().union(*graph.dependencies.values())
+    return tuple(name for name in graph.layers if name not in lower)

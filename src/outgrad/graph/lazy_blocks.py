@@ -15,9 +15,9 @@ import numpy.typing as npt
 from dask.highlevelgraph import HighLevelGraph
 
 from outgrad.data.chunk import Chunk, collect_part, cut_chunk, recut_part
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline, Part, Piece
-from outgrad.data.recut import Source, sources
+from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Draft, Layer, Note, Notes, TaskFunction, top_layers
@@ -41,11 +41,11 @@ class LazyBlocks:
 
     @cached_property
     def places(self) -> Mapping[Piece, Place]:
-        """Where each chunk is: the key of its part, and its place in the part's list."""
+        """Where each chunk is."""
         return {
-            piece: (key, place)
+            piece: (key, number)
             for key, part in zip(self.keys, self.parts, strict=True)
-            for place, piece in enumerate(part)
+            for number, piece in enumerate(part)
         }
 
     @property
@@ -102,11 +102,11 @@ def _sums(sizes: Sequence[npt.NDArray[np.int64]], parts: Sequence[Part]) -> list
 
 def gather_chunks(blocks: LazyBlocks, results: list[list[Chunk]]) -> list[list[Chunk]]:
     """Sort the computed parts into the list of chunks of each block."""
-    found: dict[Piece, Chunk] = {}
+    chunk_of: dict[Piece, Chunk] = {}
     for part, chunks in zip(blocks.parts, results, strict=True):
-        found.update(zip(part, chunks, strict=True))
+        chunk_of.update(zip(part, chunks, strict=True))
     return [
-        [found[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
+        [chunk_of[Piece(block, chunk)] for chunk in range(outline.chunk_count)]
         for block, outline in enumerate(blocks.outlines)
     ]
 
@@ -121,13 +121,13 @@ def add_blocks(
 ) -> LazyBlocks:
     """Put a layer on top whose n-th task that is in no group makes the n-th part of blocks.
 
-    ``inner`` tells the memory of tasks on the way to them.
+    ``inner`` notes the memory of tasks on the way to them.
     """
 
     def note() -> Notes:
-        own = Notes({}) if inner is None else inner()
-        made: dict[Key, int] = {(0, n): nbytes for n, nbytes in enumerate(held_bytes(outlines, parts))}
-        return Notes({**own.sizes, **made}, own.work)
+        notes = Notes({}) if inner is None else inner()
+        results: dict[Key, int] = {(0, n): nbytes for n, nbytes in enumerate(held_bytes(outlines, parts))}
+        return Notes({**notes.sizes, **results}, notes.work)
 
     layer = draft.place(label, parents, note)
     return LazyBlocks(layer.graph, layer.keys, parts, outlines)
@@ -148,23 +148,23 @@ def made_blocks(
 
 def from_chunks(chunks: Sequence[Chunk], outlines: tuple[Outline, ...], target_bytes: int) -> LazyBlocks:
     """Hold blocks that are in memory already; the chunks are views."""
-    parts = pack(outlines, target_bytes)
+    parts = pack_chunks(outlines, target_bytes)
     draft = Draft()
-    content = _Content(tuple(chunks), outlines)
-    draft.add_all(_cut, [(content, part) for part in parts], data=True)
+    blocks = _BlocksInMemory(tuple(chunks), outlines)
+    draft.add_all(_cut_part, [(blocks, part) for part in parts], data=True)
     return add_blocks("memory", draft, (), parts, outlines)
 
 
 @dataclass(frozen=True, eq=False)
-class _Content(Shared):
+class _BlocksInMemory(Shared):
     """Blocks in memory, and how they are cut."""
 
     chunks: tuple[Chunk, ...]
     outlines: tuple[Outline, ...]
 
 
-def _cut(content: _Content, part: Part) -> list[Chunk]:
-    return [cut_chunk(content.chunks[piece.block], request(content.outlines, piece).ranges) for piece in part]
+def _cut_part(blocks: _BlocksInMemory, part: Part) -> list[Chunk]:
+    return [cut_chunk(blocks.chunks[piece.block], request(blocks.outlines, piece).ranges) for piece in part]
 
 
 def rowwise(
@@ -177,7 +177,7 @@ def rowwise(
 ) -> LazyBlocks:
     """Run ``function(*configs[n], *parts)`` on the n-th parts of operands that are cut alike.
 
-    ``work`` tells the bytes on the way of each task, where its function does not.
+    ``work`` has the bytes that each task needs on the way, where its function does not say so.
     """
     first = operands[0]
     assert all(operand.parts == first.parts for operand in operands), "operands must be cut alike first"
@@ -195,27 +195,24 @@ def collect(items: Sequence[tuple[LazyBlocks, int]], target_bytes: int) -> LazyB
     """Choose blocks, from one or several graphs, and pack them into parts."""
     outlines = tuple(blocks.outlines[number] for blocks, number in items)
     places = [list(blocks.chunks_of(number)) for blocks, number in items]
-    parts = pack(outlines, target_bytes)
-    graphs = [own.graph for own in distinct(blocks for blocks, _ in items)]
+    parts = pack_chunks(outlines, target_bytes)
+    graphs = [source.graph for source in distinct(blocks for blocks, _ in items)]
     draft = Draft()
     for part in parts:
-        _collect_task(draft, [places[piece.block][piece.chunk] for piece in part])
+        needed = [places[piece.block][piece.chunk] for piece in part]
+        numbers = numbered(needed)
+        draft.add(collect_part, ([(numbers[key], number) for key, number in needed],), list(numbers))
     return add_blocks("collect", draft, graphs, parts, outlines)
-
-
-def _collect_task(draft: Draft, places: Sequence[Place]) -> None:
-    numbers = numbered(places)
-    draft.add(collect_part, ([(numbers[k], place) for k, place in places],), list(numbers))
 
 
 def distinct(blocks: Iterable[LazyBlocks]) -> list[LazyBlocks]:
     """Each of some lazy blocks once."""
-    return list({id(own): own for own in blocks}.values())
+    return list({id(each): each for each in blocks}.values())
 
 
 def part_sizes(blocks: Iterable[LazyBlocks]) -> dict[Key, int]:
     """Bytes of the result of every part, by its key."""
-    return {key: size for own in blocks for key, size in zip(own.keys, own.part_bytes, strict=True)}
+    return {key: size for each in blocks for key, size in zip(each.keys, each.part_bytes, strict=True)}
 
 
 def numbered(places: Iterable[Place]) -> dict[Key, int]:
@@ -228,23 +225,21 @@ def numbered(places: Iterable[Place]) -> dict[Key, int]:
 
 def recut(blocks: LazyBlocks, outlines: tuple[Outline, ...], parts: tuple[Part, ...]) -> LazyBlocks:
     """Cut the same blocks at other rows, in other parts."""
-    if blocks.parts == parts and all(map(_cut_alike, blocks.outlines, outlines)):
+    if blocks.parts == parts and all(
+        old is new or np.array_equal(old.edges, new.edges)
+        for old, new in zip(blocks.outlines, outlines, strict=True)
+    ):
         return blocks
     draft = Draft()
     for part in parts:
-        _recut_task(draft, blocks, [sources(blocks.outlines, outlines, piece) for piece in part], part)
+        chunks = [
+            [
+                (blocks.places[Piece(piece.block, rows.chunk)], rows.ranges)
+                for rows in rows_of_old_chunks(blocks.outlines, outlines, piece)
+            ]
+            for piece in part
+        ]
+        numbers = numbered(place for recipe in chunks for place, _ in recipe)
+        recipes = [[(numbers[key], index, ranges) for (key, index), ranges in recipe] for recipe in chunks]
+        draft.add(recut_part, (recipes,), list(numbers))
     return add_blocks("recut", draft, [blocks.graph], parts, outlines)
-
-
-def _cut_alike(a: Outline, b: Outline) -> bool:
-    return a is b or np.array_equal(a.edges, b.edges)
-
-
-def _recut_task(draft: Draft, blocks: LazyBlocks, pieces: Sequence[Sequence[Source]], part: Part) -> None:
-    found = [
-        [(blocks.places[Piece(piece.block, source.chunk)], source.ranges) for source in own]
-        for piece, own in zip(part, pieces, strict=True)
-    ]
-    numbers = numbered(place for own in found for place, _ in own)
-    recipe = [[(numbers[k], place, ranges) for (k, place), ranges in own] for own in found]
-    draft.add(recut_part, (recipe,), list(numbers))

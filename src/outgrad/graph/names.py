@@ -41,9 +41,9 @@ def digest(content: Any) -> str:
 
 
 def _hash(content: Any) -> Any:
-    found = sha256(usedforsecurity=False)
-    _Encoder(_Sink(found.update)).dump(content)
-    return found
+    state = sha256(usedforsecurity=False)
+    _Encoder(_Sink(state.update)).dump(content)
+    return state
 
 
 class Shared:
@@ -58,7 +58,7 @@ class _Sink(NamedTuple):
     write: Callable[[Any], Any]
 
 
-def _written(*content: Any) -> None:
+def _marker(*content: Any) -> None:
     """What stands before the content of an object that is not written as pickle does it."""
 
 
@@ -67,31 +67,31 @@ class _Encoder(pickle.Pickler):
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, protocol=5)
-        self.memo = {id(_written): (0, _written)}
+        self.memo = {id(_marker): (0, _marker)}
         self.fast = True  # no references to what was written before: they tell how objects are shared
         self._once: dict[int, tuple[Any, Content]] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        """Write every object that is no number, text, tuple, list or dict."""
-        content = _CONTENT.get(type(obj)) or _content_of(type(obj))
+        """Write every object that is not a number, text, tuple, list or dict."""
+        content = _CONTENT.get(type(obj)) or _find_content(type(obj))
         if content not in _SHARED:
-            return _written, content(obj)
-        found = self._once.get(id(obj))
-        if found is None:
-            made = content(obj)
-            if content is not _array:  # which is short in itself
-                made = "hash", _hash(made).digest()
-            found = self._once[id(obj)] = obj, made
-        return _written, found[1]
+            return _marker, content(obj)
+        known = self._once.get(id(obj))
+        if known is None:
+            written = content(obj)
+            if content is not _array_content:  # which is short in itself
+                written = "hash", _hash(written).digest()
+            known = self._once[id(obj)] = obj, written  # the object too: its id is not given to another one
+        return _marker, known[1]
 
 
 # ---- objects that we know ----
-def _array(array: npt.NDArray[Any]) -> Content:
-    """Order in memory is told too: it may change the last bits of sums."""
+def _array_content(array: npt.NDArray[Any]) -> Content:
+    """The order in memory is written too: it may change the last bits of sums."""
     dtype = array.dtype
     if dtype.hasobject:
         return _by_value(array)
-    head = ("array", _dtype(dtype), array.shape)
+    head = ("array", _dtype_content(dtype), array.shape)
     if array.nbytes <= INLINE_BYTES:
         return *head, array.tobytes()
     if array.flags.f_contiguous and not array.flags.c_contiguous:
@@ -104,23 +104,23 @@ def _bytes_hash(array: npt.NDArray[Any]) -> bytes:
     return sha256(flat, usedforsecurity=False).digest()
 
 
-def _dtype(dtype: np.dtype[Any]) -> Content:
+def _dtype_content(dtype: np.dtype[Any]) -> Content:
     if dtype.hasobject or dtype.fields is not None or dtype.metadata:
         return _by_value(dtype)
     return "dtype", dtype.str
 
 
-def _scalar(number: np.generic) -> Content:
+def _scalar_content(number: np.generic) -> Content:
     if number.dtype.hasobject:
         return _by_value(number)
     return "scalar", number.dtype, number.tobytes()
 
 
-def _complex(number: complex) -> Content:
+def _complex_content(number: complex) -> Content:
     return "complex", number.real, number.imag
 
 
-def _function(function: Callable[..., Any]) -> Content:
+def _function_content(function: Callable[..., Any]) -> Content:
     module, name = function.__module__, function.__qualname__
     return ("function", module, name) if _is_ours(module) and "<" not in name else _by_value(function)
 
@@ -129,23 +129,23 @@ def _is_ours(module: str | None) -> bool:
     return module is not None and module.split(".")[0] == "outgrad"
 
 
-def _content_of(kind: type) -> Callable[[Any], Content]:
+def _find_content(kind: type) -> Callable[[Any], Content]:
     """Find out how objects of a class are written that are met for the first time."""
     if issubclass(kind, np.generic):
-        found: Callable[[Any], Content] = _scalar
+        content: Callable[[Any], Content] = _scalar_content
     elif issubclass(kind, np.dtype):
-        found = _dtype
+        content = _dtype_content
     elif not _is_ours(kind.__module__):
         return _tokenized if hasattr(kind, "__dask_tokenize__") else _by_value
     else:
-        found = _ours(kind)
-    _CONTENT[kind] = found
+        content = _content_of_ours(kind)
+    _CONTENT[kind] = content
     if issubclass(kind, Shared):
-        _SHARED.add(found)
-    return found
+        _SHARED.add(content)
+    return content
 
 
-def _ours(kind: type) -> Callable[[Any], Content]:
+def _content_of_ours(kind: type) -> Callable[[Any], Content]:
     """Classes of ours are named tuples, dataclasses and enumerations, or say how they are named."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     if hasattr(kind, "__dask_tokenize__"):
@@ -162,32 +162,32 @@ def _ours(kind: type) -> Callable[[Any], Content]:
     return lambda values, get=attrgetter(*names): (name, *get(values))  # type: ignore[misc]
 
 
-def _chunk(chunk: Chunk) -> Content:
+def _chunk_content(chunk: Chunk) -> Content:
     return "chunk", chunk.values, chunk.gradients, chunk.table
 
 
-def _frame(frame: Frame) -> Content:
+def _frame_content(frame: Frame) -> Content:
     return "frame", frame.trailing, frame.dtype, frame.dimensions, frame.gradients
 
 
 # ---- objects from outside ----
 def _tokenized(obj: Any) -> Content:
-    """Objects that tell Dask what they are named after."""
+    """Objects that say to Dask what they are named after."""
     kind = type(obj)
     return "tokenized", kind.__module__, kind.__qualname__, obj.__dask_tokenize__()
 
 
 def _by_value(obj: Any) -> Content:
     """Write all that makes up an object; what cannot be written is named once and never again."""
-    named = isinstance(obj, types.FunctionType)
-    for found in (_unnamed(obj), obj) if named else (obj,):
+    is_function = isinstance(obj, types.FunctionType)
+    for candidate in (_unnamed(obj), obj) if is_function else (obj,):
         buffers: list[pickle.PickleBuffer] = []
         try:
-            written = cloudpickle.dumps(found, protocol=5, buffer_callback=buffers.append)
-        except Exception:  # whatever objects from outside raise
+            written = cloudpickle.dumps(candidate, protocol=5, buffer_callback=buffers.append)
+        except Exception:  # objects from outside may raise anything
             continue
         rest = [sha256(buffer.raw(), usedforsecurity=False).digest() for buffer in buffers]
-        code = cloudpickle.dumps(obj.__code__) if named else b""
+        code = cloudpickle.dumps(obj.__code__) if is_function else b""
         return "written", written, code, rest
     return "unique", uuid.uuid4().hex
 
@@ -195,30 +195,37 @@ def _by_value(obj: Any) -> Content:
 def _unnamed(function: types.FunctionType) -> types.FunctionType:
     """The same function under a name under which it cannot be imported, so that its code is written.
 
-    A module may be edited and loaded again, or be another one in the process of another user.
+    A module may be edited and loaded again, or be a different one in the process of another user.
     """
-    found = types.FunctionType(
+    copy = types.FunctionType(
         function.__code__,
         function.__globals__,
         function.__name__,
         function.__defaults__,
         function.__closure__,
     )
-    found.__kwdefaults__ = function.__kwdefaults__
-    found.__dict__.update(function.__dict__)
-    found.__qualname__ = function.__qualname__
-    found.__module__ = "__main__"
-    return found
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__dict__.update(function.__dict__)
+    copy.__qualname__ = function.__qualname__
+    copy.__module__ = "__main__"
+    return copy
 
 
 _CONTENT: dict[type, Callable[[Any], Content]] = {
-    np.ndarray: _array,
-    complex: _complex,
-    types.FunctionType: _function,
-    Chunk: _chunk,
-    Frame: _frame,
+    np.ndarray: _array_content,
+    complex: _complex_content,
+    types.FunctionType: _function_content,
+    Chunk: _chunk_content,
+    Frame: _frame_content,
 }
 """By class, how its objects are written. Only classes of ours and of NumPy are remembered."""
 
-_SHARED: set[Callable[[Any], Content]] = {_array, _chunk, _frame, _function, _tokenized, _by_value}
+_SHARED: set[Callable[[Any], Content]] = {
+    _array_content,
+    _chunk_content,
+    _frame_content,
+    _function_content,
+    _tokenized,
+    _by_value,
+}
 """How objects of many tasks are written, or those that take long: each of them is hashed once."""

@@ -31,7 +31,7 @@ def is_contiguous(tensor: T) -> bool:
     >>> og.is_contiguous(og.block_from_array(np.ones((2, 3)).T))
     False
     """
-    return convert.is_contiguous(content("is_contiguous", "tensor", tensor))
+    return convert.all_contiguous(content("is_contiguous", "tensor", tensor))
 
 
 def make_contiguous(tensor: T) -> T:

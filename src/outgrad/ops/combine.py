@@ -16,10 +16,9 @@ from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
 from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
-from outgrad.labels.check import row_text
 from outgrad.labels.labels import Labels
-from outgrad.labels.merge import unite
-from outgrad.labels.tables import RowIndex, find_rows, has_repeated_rows
+from outgrad.labels.rows import find_rows
+from outgrad.labels.sets import check_unique, unite
 from outgrad.ops.operands import check_labels, check_same_names, key_order
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -309,15 +308,13 @@ def _concatenated(
     table = np.concatenate([each.values for each in labels])
     numbers = np.repeat(np.asarray(maps, np.int32), [len(each) for each in labels])
     if add_dimension is None:
-        if has_repeated_rows(table):
-            positions = RowIndex(table, expected=len(table)).find(table)
-            second = int((positions != np.arange(len(table))).argmax())
-            first = int(positions[second])
-            raise ValidationError(
-                f"{inputs.call}: the joined {axis} must be unique, found {row_text(names, table[second])} in "
-                f"{inputs.argument}[{numbers[first]}] and {inputs.argument}[{numbers[second]}]; use "
-                "add_dimension='…' to distinguish them"
-            )
+        check_unique(
+            f"{inputs.call}: the joined {axis}",
+            names,
+            table,
+            where=lambda *rows: " and ".join(f"{inputs.argument}[{numbers[row]}]" for row in rows),
+            advice="use add_dimension='…' to distinguish them",
+        )
         return Labels(names, table, assume_unique=True)
     if not isinstance(add_dimension, str):
         raise TypeError(f"{inputs.call}: add_dimension must be a str, got {kind_of(add_dimension)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from outgrad.data.chunk import Array
-from outgrad.engine.create import Fill, Space, create
+from outgrad.engine.create import Fill, NewChunk, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
 from outgrad.ops.operands import T, content, like, names_of
@@ -181,16 +181,16 @@ def _made(call: str, fill: Fill, tensor: T, gradients: GradientNames, requires_g
 
 
 # ---- what fills arrays ----
-def _zeros(space: Space) -> Array:
-    return np.zeros(space.shape, space.dtype)
+def _zeros(chunk: NewChunk) -> Array:
+    return np.zeros(chunk.shape, chunk.dtype)
 
 
-def _ones(space: Space) -> Array:
-    return np.ones(space.shape, space.dtype)
+def _ones(chunk: NewChunk) -> Array:
+    return np.ones(chunk.shape, chunk.dtype)
 
 
-def _empty(space: Space) -> Array:
-    return np.empty(space.shape, space.dtype)
+def _empty(chunk: NewChunk) -> Array:
+    return np.empty(chunk.shape, chunk.dtype)
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,12 @@ class _Uniform:
 
     seed: int
 
-    def __call__(self, space: Space) -> Array:
-        numbers = np.random.Generator(np.random.PCG64(self.seed).advance(space.start)).random(space.shape)
-        if space.dtype.kind != "f" or space.dtype.itemsize >= 8:
-            return numbers.astype(space.dtype, copy=False)
-        largest = np.nextafter(space.dtype.type(1), space.dtype.type(0))
-        rounded: Array = np.minimum(numbers.astype(space.dtype), largest)  # a narrow float may become 1
+    def __call__(self, chunk: NewChunk) -> Array:
+        numbers = np.random.Generator(np.random.PCG64(self.seed).advance(chunk.start)).random(chunk.shape)
+        if chunk.dtype.kind != "f" or chunk.dtype.itemsize >= 8:
+            return numbers.astype(chunk.dtype, copy=False)
+        largest = np.nextafter(chunk.dtype.type(1), chunk.dtype.type(0))
+        rounded: Array = np.minimum(numbers.astype(chunk.dtype), largest)  # a narrow float may become 1
         return rounded
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.dot.blocks import Product, multiplied
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, like, pair
 
@@ -74,8 +75,7 @@ def _check_factors(a: BlockMetadata, b: BlockMetadata) -> None:
     if a.properties != b.properties:
         raise NotEqualError(
             f"inputs to 'dot' should have the same properties, in the same order; found "
-            f"{a.properties.names} with {len(a.properties)} entries, and "
-            f"{b.properties.names} with {len(b.properties)} entries"
+            f"{described(a.properties)}, and {described(b.properties)}"
         )
     if b.components:
         raise ValidationError(

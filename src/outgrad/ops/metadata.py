@@ -10,7 +10,7 @@ import numpy.typing as npt
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 from outgrad.ops.operands import T, content
 from outgrad.ops.twins import block_twin
 

@@ -17,14 +17,18 @@ from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.shuffle.blocks import Origin, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
-from outgrad.labels.merge import unite
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
+from outgrad.labels.sets import unite
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
 
 T = TypeVar("T", TensorMap, TensorBlock)
+
+Names = str | Sequence[str]
+"""One name or several."""
 
 
 def content(call: str, name: str, given: Any) -> Blocks:
@@ -111,7 +115,7 @@ def check_labels(
         if agree(x, y):
             continue
         if axis != "components":
-            found = f"{x.names} with {len(x)} entries, and {y.names} with {len(y)} entries"
+            found = f"{described(x)}, and {described(y)}"
         else:
             found = f"{[component.names for component in x]} and {[component.names for component in y]}"
         unlike = f"should have the same {axis}, but they are not the same or not in the same order"
@@ -270,8 +274,8 @@ def _align_samples(call: str, a: Labels, b: Labels, where: str, align: Align) ->
         return _Match(a)
     if a.names != b.names or (align is None and len(a) != len(b)):
         raise NotEqualError(
-            f"inputs to '{call}' should have the same samples; in {where} found {a.names} with {len(a)} "
-            f"entries, and {b.names} with {len(b)} entries" + (ADVICE if a.names == b.names else "")
+            f"inputs to '{call}' should have the same samples; in {where} found {described(a)}, "
+            f"and {described(b)}" + (ADVICE if a.names == b.names else "")
         )
     if align == "outer":
         table, united = unique_rows(np.concatenate([a.values, b.values]))

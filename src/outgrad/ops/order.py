@@ -15,7 +15,7 @@ from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import is_sorted_rows, unique_rows
+from outgrad.labels.rows import is_sorted_rows, unique_rows
 from outgrad.ops.operands import T, content, like, names_of
 from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap

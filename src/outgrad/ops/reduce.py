@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from outgrad.ops.grouping import Names, reduce_groups
-from outgrad.ops.operands import T
+from outgrad.engine.reduce.blocks import reduced
+from outgrad.engine.reduce.chunks import SPREAD
+from outgrad.errors import ValidationError
+from outgrad.ops.operands import Names, T, content, like, names_of
 from outgrad.ops.twins import block_twin
 
 
@@ -48,7 +50,7 @@ def sum_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[3.],
            [4.]])
     """
-    return reduce_groups("sum", "sum_over_samples", tensor, "samples", sample_names, by)
+    return _reduced("sum", "sum_over_samples", tensor, "samples", sample_names, by)
 
 
 def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -90,7 +92,7 @@ def mean_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names
     array([[1.5],
            [4. ]])
     """
-    return reduce_groups("mean", "mean_over_samples", tensor, "samples", sample_names, by)
+    return _reduced("mean", "mean_over_samples", tensor, "samples", sample_names, by)
 
 
 def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -136,7 +138,7 @@ def var_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[0.25],
            [0.  ]])
     """
-    return reduce_groups("var", "var_over_samples", tensor, "samples", sample_names, by)
+    return _reduced("var", "var_over_samples", tensor, "samples", sample_names, by)
 
 
 def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -178,7 +180,7 @@ def std_over_samples(tensor: T, sample_names: Names | None = None, *, by: Names 
     array([[0.5],
            [0. ]])
     """
-    return reduce_groups("std", "std_over_samples", tensor, "samples", sample_names, by)
+    return _reduced("std", "std_over_samples", tensor, "samples", sample_names, by)
 
 
 def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -220,7 +222,7 @@ def sum_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.sum_over_properties(block, "property").values
     array([[7.]])
     """
-    return reduce_groups("sum", "sum_over_properties", tensor, "properties", property_names, by)
+    return _reduced("sum", "sum_over_properties", tensor, "properties", property_names, by)
 
 
 def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -259,7 +261,7 @@ def mean_over_properties(tensor: T, property_names: Names | None = None, *, by: 
     >>> og.mean_over_properties(block, "property").values
     array([[2.]])
     """
-    return reduce_groups("mean", "mean_over_properties", tensor, "properties", property_names, by)
+    return _reduced("mean", "mean_over_properties", tensor, "properties", property_names, by)
 
 
 def var_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -300,7 +302,7 @@ def var_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.var_over_properties(block, "property").values
     array([[2.25]])
     """
-    return reduce_groups("var", "var_over_properties", tensor, "properties", property_names, by)
+    return _reduced("var", "var_over_properties", tensor, "properties", property_names, by)
 
 
 def std_over_properties(tensor: T, property_names: Names | None = None, *, by: Names | None = None) -> T:
@@ -340,7 +342,40 @@ def std_over_properties(tensor: T, property_names: Names | None = None, *, by: N
     >>> og.std_over_properties(block, "property").values
     array([[2.]])
     """
-    return reduce_groups("std", "std_over_properties", tensor, "properties", property_names, by)
+    return _reduced("std", "std_over_properties", tensor, "properties", property_names, by)
+
+
+def _reduced(
+    kind: str,
+    call: str,
+    tensor: T,
+    axis: str,
+    names: Names | None,
+    by: Names | None,
+) -> T:
+    """Reduce the entries of ``axis`` that differ only in ``names``, or that agree in ``by``."""
+    blocks = content(call, "tensor", tensor)
+    if not len(blocks):  # there are no dimensions that names could be compared with
+        return like(tensor, blocks)
+    # The square of a complex deviation is no variance, and its modulus has no complex derivative.
+    if kind in SPREAD and blocks.dtype(0).kind == "c":
+        raise ValidationError(
+            f"{call}: the values are {blocks.dtype(0)}, but a variance needs real numbers; "
+            "take the variances of the real and the imaginary part"
+        )
+    argument = "sample_names" if axis == "samples" else "property_names"
+    if (names is None) == (by is None):
+        got = "neither" if by is None else "both"
+        raise ValidationError(
+            f"{call}: got {got} of {argument} (to reduce over) and by (to keep); give exactly one of them"
+        )
+    named = names_of(call, argument, names) if by is None else names_of(call, "by", by)
+    dimensions = getattr(blocks.metadata[0], axis).names
+    unknown = [name for name in named if name not in dimensions]
+    if unknown:
+        raise ValidationError(f"{call}: {unknown} not found in the {axis}, whose dimensions are {dimensions}")
+    kept = [name for name in dimensions if (name in named) == (by is not None)]
+    return like(tensor, reduced(kind, blocks, axis, kept))
 
 
 sum_over_samples_block = block_twin(sum_over_samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from outgrad._foreign import kind_of
 from outgrad.data.chunk import Table
 from outgrad.data.positions import Index
 from outgrad.engine.content import Blocks
-from outgrad.engine.divide.blocks import Picks, split_rows
-from outgrad.engine.divide.plan import found_in, groups, matching
+from outgrad.engine.divide.blocks import split_samples
+from outgrad.engine.divide.plan import Selections, by_distinct_rows, in_order_of_selections, in_order_of_table
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
@@ -62,9 +62,11 @@ def split(tensor: T, axis: str, selections: list[EntrySelection]) -> list[T]:
     check_axis("split", axis)
     if not isinstance(selections, list):
         raise TypeError(f"split: selections must be a list, got {kind_of(selections)}")
-    found = [_positions(getattr(metadata, axis), axis, selections) for metadata in blocks.metadata]
-    chosen = [_picks(own) for own in found]
-    return [like(tensor, own) for own in _split("split", blocks, axis, chosen, len(selections))]
+    chosen = [
+        Selections.of(_positions_of_each(getattr(metadata, axis), axis, selections))
+        for metadata in blocks.metadata
+    ]
+    return [like(tensor, result) for result in _split("split", blocks, axis, chosen, len(selections))]
 
 
 def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -> dict[Any, T]:
@@ -111,43 +113,34 @@ def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -
     blocks = content("split_by", "tensor", tensor)
     check_axis("split_by", axis)
     names = names_of("split_by", "dimension", dimension)
-    tables = [_columns(getattr(metadata, axis), axis, names) for metadata in blocks.metadata]
+    tables = []
+    for metadata in blocks.metadata:
+        labels: Labels = getattr(metadata, axis)
+        unknown = [name for name in names if name not in labels.names]
+        if not names:
+            raise ValidationError(f"split_by: dimension is empty; give at least one of {labels.names}")
+        if unknown:
+            raise ValidationError(
+                f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
+            )
+        tables.append(_columns_of(labels, names))
     if not tables:
         return {}
-    distinct, found = groups(tables)
+    distinct, chosen = by_distinct_rows(tables)
     values = [row[0] if isinstance(dimension, str) else tuple(row) for row in distinct.tolist()]
-    chosen = [Picks(*own) for own in found]
     results = _split("split_by", blocks, axis, chosen, len(values))
-    return {value: like(tensor, own) for value, own in zip(values, results, strict=True)}
+    return {value: like(tensor, result) for value, result in zip(values, results, strict=True)}
 
 
-def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
-    unknown = [name for name in names if name not in labels.names]
-    if not names:
-        raise ValidationError(f"split_by: dimension is empty; give at least one of {labels.names}")
-    if unknown:
-        raise ValidationError(
-            f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
-        )
-    return labels.values[:, [labels.names.index(name) for name in names]]
-
-
-def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> Sequence[Blocks]:
+def _split(
+    call: str, blocks: Blocks, axis: str, chosen: Sequence[Selections], count: int
+) -> Sequence[Blocks]:
     if axis == "samples":
-        return split_rows(blocks, call, chosen, count)
-    return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
+        return split_samples(blocks, call, chosen, count)
+    return [choose_properties(blocks, [selections.rows_of(n) for selections in chosen]) for n in range(count)]
 
 
-def _part(picks: Picks, n: int) -> Index:
-    return picks.rows[picks.edges[n] : picks.edges[n + 1]]
-
-
-def _picks(found: Sequence[Index]) -> Picks:
-    edges = np.cumsum([0, *(len(own) for own in found)])
-    return Picks(np.concatenate([np.zeros(0, np.int64), *found]), edges)
-
-
-def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Index]:
+def _positions_of_each(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Index]:
     """Positions for each selection; labels that have the same dimensions are looked up together."""
     found: dict[int, Index] = {}
     alike: dict[tuple[str, ...], list[int]] = {}
@@ -158,17 +151,15 @@ def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Ind
         else:
             found[number] = selected_positions("split", labels, axis, selection)
     for names, numbers in alike.items():
-        rows = _looked_up(labels, names, [selections[number].values for number in numbers])
-        found.update(zip(numbers, rows, strict=True))
+        tables = [np.atleast_2d(selections[number].values) for number in numbers]
+        # All dimensions in their order give the order of the selection, others that of the labels.
+        find = in_order_of_selections if list(names) == labels.names else in_order_of_table
+        found.update(zip(numbers, find(_columns_of(labels, names), tables), strict=True))
     return [found[number] for number in range(len(selections))]
 
 
-def _looked_up(labels: Labels, names: Sequence[str], wanted: Sequence[Table]) -> list[Index]:
-    """All dimensions in their order give the order of the selection, others that of the labels."""
-    find: Callable[[Table, Sequence[Table]], list[Index]]
-    find = found_in if list(names) == labels.names else matching
-    columns = labels.values[:, [labels.names.index(name) for name in names]]
-    return find(columns, [np.atleast_2d(rows) for rows in wanted])
+def _columns_of(labels: Labels, names: Sequence[str]) -> Table:
+    return labels.values[:, [labels.names.index(name) for name in names]]
 
 
 split_block = block_twin(split)

@@ -28,7 +28,7 @@ from outgrad.run.jobs import File, Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
-from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
+from outgrad.storage import Store, commit_all, merged_graph, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
 from outgrad.tensor.map import TensorMap
 
@@ -71,38 +71,50 @@ def run_job(
 ) -> Summary:
     """Run a job file.
 
-    All outputs are computed together, so that shared steps run once. They are made visible when all of them
-    are whole; if anything fails before, nothing is left of any of them.
+    All outputs are computed together, so shared steps run once. They become visible when all of them are
+    complete; if anything fails before, no output is left.
 
     Parameters
     ----------
-    path
+    path : str or Path
         The job file.
-    cluster
-        A specification file, the address of a running scheduler, its scheduler file, what
-        :func:`outgrad.run.embedded` returns, or a client; by default two processes on this machine.
-    dry_run
-        Only plan: nothing is written and no cluster is started.
-    overwrite
-        Replace outputs that exist. They stay until the new ones are whole.
-    console
-        Where to show progress; nothing is shown without.
+    cluster : str, Path, ClusterSpec, SchedulerAddress or distributed.Client, optional
+        A specification file, the address of a running scheduler, its scheduler file, the result of
+        :func:`outgrad.run.embedded`, or a client. The default is two processes on this machine.
+    dry_run : bool
+        Only plan the job: nothing is written and no cluster is started.
+    overwrite : bool
+        Replace existing outputs. They stay until the new ones are complete.
+    console : rich.console.Console, optional
+        Where to show progress; by default nothing is shown.
 
     Returns
     -------
     Summary
-        Wall time, bytes, and the peak memory of each worker; of a dry run the plan alone.
+        Wall time, bytes, and the peak memory of each worker; for a dry run only the projection.
 
     Raises
     ------
     JobError
-        If the job file or the specification cannot be used.
+        If the job file or the specification is invalid.
     ArchiveExistsError
         If an output exists and ``overwrite`` is not set.
     MemoryLimitError
-        If the workers have not enough memory for the plan; no task was started.
+        If the workers do not have enough memory for the job; no task was started.
     ClusterError
-        If the cluster does not start, or was lost while the job ran.
+        If the cluster does not start, or is lost while the job runs.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> summary = og.run.run_job("job.yaml", dry_run=True)
+    >>> summary.projection.tasks, summary.projection.fits
+    (1, True)
     """
     if cluster is None:
         where: Where | Client = embedded(dashboard=console is not None)
@@ -147,7 +159,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
             _refuse_existing(file, overwrite)
     maps = build_all(job)
     stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
-    graph = merged(stores)
+    graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
     inputs = [maps[file.name]._blocks().to_lazy(chunk_bytes()).data for file in job.inputs]

@@ -70,19 +70,35 @@ class Job:
 
 
 def read_job(path: str | Path, operations: Operations | None = None) -> Job:
-    """Read and check a job file; no input is opened.
+    """Read and check a job file without opening its inputs.
 
     Parameters
     ----------
-    path
+    path : str or Path
         The YAML file. Paths in it are relative to its folder.
-    operations
-        What ``op`` can name; by default every public operation on maps.
+    operations : mapping of str to operation, optional
+        Operations that steps can use; the default is every public operation on maps.
+
+    Returns
+    -------
+    Job
+        The inputs, steps and outputs.
 
     Raises
     ------
     JobError
-        In one line: file, line, what is wrong, and what is valid there.
+        If the file is invalid; the message is one line with the file, the line and what is valid there.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> [output.name for output in og.run.read_job("job.yaml").outputs]
+    ['h']
     """
     document = read_document(path, "the job")
     entries = document.mapping(document.root, "the job", ("version", "inputs", "outputs"), ("steps",))
@@ -229,7 +245,12 @@ def _check_apart(document: Document, output: File, role: str, others: tuple[File
 
 
 def build(job: Job) -> dict[str, TensorMap]:
-    """Open the inputs of ``job`` and apply its steps lazily; nothing is computed.
+    """Open the inputs of a job and apply its steps lazily, without computing anything.
+
+    Parameters
+    ----------
+    job : Job
+        What :func:`read_job` returned.
 
     Returns
     -------
@@ -239,7 +260,18 @@ def build(job: Job) -> dict[str, TensorMap]:
     Raises
     ------
     OutgradError
-        If an input cannot be opened or an operation refuses its arguments; with the line in the job file.
+        If an input cannot be opened or a step fails; the message includes the line in the job file.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> og.run.build(og.run.read_job("job.yaml"))["h"].block().values.compute()[0]
+    array([1., 1.])
     """
     maps = build_all(job)
     return {output.name: maps[output.name] for output in job.outputs}

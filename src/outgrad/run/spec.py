@@ -103,18 +103,29 @@ def embedded(
     *,
     dashboard: bool = True,
 ) -> ClusterSpec:
-    """Return the specification of the cluster on this machine, with other sizes where given.
+    """Return the specification of a cluster on this machine.
 
     Parameters
     ----------
-    workers
-        Number of worker processes; by default 2.
-    threads
-        Threads of each; by default 1.
-    memory_limit
-        Bytes for each worker; by default an equal share of 0.8 of the machine.
-    dashboard
-        Whether to serve the dashboard, on loopback; without it the start takes half a second less.
+    workers : int, optional
+        Number of worker processes; the default is 2.
+    threads : int, optional
+        Threads per worker; the default is 1.
+    memory_limit : int, optional
+        Bytes per worker; the default is an equal share of 0.8 of the memory of the machine.
+    dashboard : bool
+        Whether to serve the dashboard on the loopback interface; starting without it is half a second faster.
+
+    Returns
+    -------
+    ClusterSpec
+        A specification for :func:`outgrad.run.run_job`.
+
+    Examples
+    --------
+    >>> import outgrad as og
+    >>> og.run.embedded(workers=4).kwargs["n_workers"]
+    4
     """
     with resources.as_file(resources.files("outgrad.run") / "local.yaml") as path:
         spec = read_spec_file(path)
@@ -132,12 +143,29 @@ def embedded(
 
 
 def read_where(text: str | Path | None) -> Where:
-    """Read what ``--cluster`` names: nothing, a specification, an address or a scheduler file.
+    """Read the value of ``--cluster``: a specification file, an address, a scheduler file or None.
+
+    Parameters
+    ----------
+    text : str, Path or None
+        ``*.yaml`` for a specification, ``tcp://host:port`` for a scheduler, ``*.json`` for a scheduler file,
+        or None for the cluster of :func:`outgrad.run.embedded`.
+
+    Returns
+    -------
+    ClusterSpec or SchedulerAddress
+        A cluster to start, or a running scheduler.
 
     Raises
     ------
     JobError
-        If it is none of them, or the file is wrong.
+        If ``text`` is none of these, or the file is invalid.
+
+    Examples
+    --------
+    >>> import outgrad as og
+    >>> og.run.read_where("tcp://10.0.0.1:8786").address
+    'tcp://10.0.0.1:8786'
     """
     if text is None:
         return embedded()

@@ -10,6 +10,7 @@ import numpy as np
 from outgrad._foreign import check_class, class_name, is_dask_array, kind_of, of_package, plain
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
 from outgrad.tree import GradientPath
 
@@ -82,7 +83,7 @@ def components(given: Sequence[Labels]) -> None:
         if len(component.names) != 1 or len(component) == 0:
             raise ValidationError(
                 f"TensorBlock: components[{number}] must have one dimension and at least one entry, "
-                f"got dimensions {component.names} with {len(component)} entries"
+                f"got dimensions {described(component)}"
             )
     names = [component.names[0] for component in given]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -122,7 +123,7 @@ def gradient_fits(
     if not _equal(gradient.properties, parent.properties):
         raise ValidationError(
             f"{call}: the properties of the gradient must be those of the values; found "
-            f"{_summary(gradient.properties)}, but the values have {_summary(parent.properties)}"
+            f"{described(gradient.properties)}, but the values have {described(parent.properties)}"
         )
     if gradient.samples.is_stored:
         return  # checked when it was written, and reading it here would cost what laziness saves
@@ -170,7 +171,3 @@ def _component_names(given: Sequence[Labels]) -> list[str]:
 
 def _equal(a: Labels, b: Labels) -> bool:
     return bool(a == b)
-
-
-def _summary(given: Labels) -> str:
-    return f"{given.names} with {len(given)} entries"

@@ -15,6 +15,7 @@ from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
 from outgrad.graph.collection import LazyCollection, Texts
 from outgrad.graph.lazy_blocks import LazyBlocks, LazyText
+from outgrad.labels.display import described
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
@@ -154,7 +155,7 @@ class TensorMap(Operators, Saving, LazyCollection):
             found = "no block is" if len(numbers) == 0 else f"{len(numbers)} blocks are"
             raise ValidationError(
                 f"block({as_call(selection, keys)}): {found} selected, expected one; "
-                f"the keys are {self._keys.names} with {len(self)} entries"
+                f"the keys are {described(self._keys)}"
                 + ("" if len(numbers) == 0 else "; add dimensions, or call blocks(…)")
             )
         return self.block_by_id(int(numbers[0]))
@@ -194,7 +195,7 @@ class TensorMap(Operators, Saving, LazyCollection):
         if len(numbers) == 0 and len(self) > 0:
             raise ValidationError(
                 f"blocks({as_call(selection, keys)}): no block is selected; "
-                f"the keys are {self._keys.names} with {len(self)} entries"
+                f"the keys are {described(self._keys)}"
             )
         return [self.block_by_id(int(number)) for number in numbers]
 

@@ -14,7 +14,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import InMemory
 from outgrad.errors import GradientError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap

@@ -273,7 +273,7 @@ def test_a_file_is_a_path_or_open(made: dict[str, Any]) -> None:
 
 def test_text_is_no_buffer(made: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
-        TypeError, match="a buffer must be bytes, bytearray or memoryview, got str; for a path"
+        TypeError, match="the buffer must be bytes, bytearray or memoryview, got str; for a path"
     ):
         og.io.load_buffer("a.mts")
     (tmp_path / "a.txt").write_text("text")
@@ -283,7 +283,7 @@ def test_text_is_no_buffer(made: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x93NUMPY"])
 def test_damaged_buffers(content: bytes) -> None:
-    with pytest.raises(FileFormatError, match=r"cannot read .*'<buffer>'"):
+    with pytest.raises(FileFormatError, match=r"read .*'<buffer>'"):
         og.io.load_buffer(content)
 
 

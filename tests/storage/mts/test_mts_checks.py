@@ -174,14 +174,14 @@ def test_threads_share_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         read_into(self, target, member, start)
 
     monkeypatch.setattr(MemberBytes, "read_into", noting)
-    threads = [threading.Thread(target=checks.require_whole, args=(member,)) for _ in range(8)]
+    threads = [threading.Thread(target=checks.require_intact, args=(member,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
     assert sum(count for _, count in readers) == member.nbytes
     assert len(set(readers)) == len(readers) == -(-member.nbytes // (1 << 16))
-    checks.require_whole(member)
+    checks.require_intact(member)
     assert len(readers) == len(set(readers))
 
 
@@ -194,7 +194,7 @@ def test_damage_is_told_to_every_thread(tmp_path: Path, monkeypatch: pytest.Monk
 
     def ask() -> None:
         try:
-            checks.require_whole(member)
+            checks.require_intact(member)
         except FileFormatError as error:
             told.append(str(error))
 
@@ -222,14 +222,14 @@ def test_an_interrupted_pass_is_taken_up(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("outgrad.storage.mts.checks.zlib.crc32", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        checks.require_whole(member)
-    checks.require_whole(member)
+        checks.require_intact(member)
+    checks.require_intact(member)
     assert sum(calls) == member.nbytes + (1 << 16)
 
 
 def test_only_some_files_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mts_checks, "KEPT_FILES", 3)
+    monkeypatch.setattr(mts_checks._intact_members, "limit", 3)
     source = MemberBytes(MtsBytes(b""))
     for number in range(10):
         MemberChecks(source, f"token {number}")
-    assert len(mts_checks._whole) <= 3
+    assert len(mts_checks._intact_members) <= 3

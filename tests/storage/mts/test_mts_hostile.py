@@ -160,15 +160,18 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "entry of another part": (changed(1, central={"disk": 3}), "lies in another part of a ZIP file"),
     "damaged directory": (
         edited(lambda raw: raw.replace(b"PK\1\2", b"PK\1\3")),
-        "its ZIP directory is damaged",
+        "its ZIP directory is corrupted",
     ),
     "zip64 count": (zip64(entries_count=10**15), "claims 1000000000000.* members, more than fit"),
     "zip64 locator": (zip64(at=7), "zip64 end record is not where the locator says"),
     "zip64 offset": (zip64(offset_by=1), "directory is not where the end record says"),
-    "no zip64 record": (changed(1, central={"nbytes": 0xFFFFFFFF}), "its zip64 record is missing or damaged"),
+    "no zip64 record": (
+        changed(1, central={"nbytes": 0xFFFFFFFF}),
+        "its zip64 record is missing or corrupted",
+    ),
     "damaged zip64 record": (
         changed(1, central={"nbytes": 0xFFFFFFFF}, extra=b"\1\0\4\0abcd"),
-        "its zip64 record is missing or damaged",
+        "its zip64 record is missing or corrupted",
     ),
     "zip64 size": (
         changed(1, central={"nbytes": 0xFFFFFFFF}, extra=struct.pack("<HHQ", 1, 8, 1 << 62)),
@@ -190,7 +193,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
         added(b"blocks/0/gradients/\xff/values.npy", fields={"flags": 0x800}),
         "the name of the member has a zero byte, or is not UTF-8",
     ),
-    "encrypted": (changed(1, fields={"flags": 1}), "it is encrypted. Decrypt the file first"),
+    "encrypted": (changed(1, fields={"flags": 1}), "it is encrypted; decrypt the file first"),
     "bzip2": (changed(1, fields={"method": 12}), "compressed by method 12, not stored or deflated"),
     "stored sizes differ": (
         changed(1, fields={"nbytes": 99_999}),
@@ -265,8 +268,8 @@ class Trap:
 
 
 VALUES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "it does not start as .npy data does"),
-    "pickle": (pickle.dumps(Trap()), "it does not start as .npy data does"),
+    "empty": (b"", "it does not begin as .npy data do"),
+    "pickle": (pickle.dumps(Trap()), "it does not begin as .npy data do"),
     "version": (header("{}", version=(9, 0)), "it has version 9.0 of the .npy format"),
     "header of 4 GiB": (header("{}", version=(2, 0), length=0xFFFFFFFF), "header is 4294967295 bytes long"),
     "header of 2 MB": (header("{}", version=(2, 0), length=2_000_000), "is 2000000 bytes long, more than"),
@@ -344,9 +347,9 @@ LABELS: dict[str, tuple[bytes, str]] = {
     "no dimensions": (labels("[]", "(4,)", 0), "declares 4 labels without dimensions"),
     "2^62 without dimensions": (labels("[]", f"({2**62},)", 0), "labels without dimensions"),
     "rows that are not there": (labels("[('l', '<i4')]", f"({2**40},)"), "but 16 bytes follow"),
-    "repeated rows": (labels("[('l', '<i4')]"), "Labels rows must be unique, found .l=0. in rows 0 and 1"),
-    "repeated names": (labels("[('l', '<i4'), ('l', '<i4')]", "(2,)"), "Labels names must differ"),
-    "invalid names": (labels("[('a b', '<i4')]", "(1,)", 4), "Labels name 'a b' is not valid"),
+    "repeated rows": (labels("[('l', '<i4')]"), "Labels: rows must be unique, found .l=0. in rows 0 and 1"),
+    "repeated names": (labels("[('l', '<i4'), ('l', '<i4')]", "(2,)"), "Labels: names must differ"),
+    "invalid names": (labels("[('a b', '<i4')]", "(1,)", 4), "Labels: the name 'a b' is not valid"),
     "cut": (header("{'descr': ", length=500), "it ends inside its .npy header"),
 }
 
@@ -499,7 +502,7 @@ def test_compressed_data_that_are_not_as_declared(files: Files) -> None:
         "its compressed data end after": stream(content[:-8], size),
         "other bytes follow its compressed data": stream(content, size, tail=b"tail"),
         "its compressed data have no end|end after": stream(content, size, cut=3),
-        "its compressed data are damaged": {
+        "its compressed data are corrupted": {
             "content": b"\xff" * 300,
             "fields": {"method": 8, "nbytes": size},
         },

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from outgrad.storage.mts.npy import (
     ALIGNMENT,
-    DTYPES,
+    ELEMENT_TYPES,
     array_header,
     encode_array_header,
     encode_table_header,
@@ -24,7 +24,7 @@ NAMES = st.lists(
 )
 
 
-@given(st.sampled_from(DTYPES), SHAPES)
+@given(st.sampled_from(ELEMENT_TYPES), SHAPES)
 def test_numpy_reads_our_headers(dtype: str, shape: tuple[int, ...]) -> None:
     array = np.zeros(shape, dtype)
     content = encode_array_header(array.dtype, shape) + array.tobytes()
@@ -33,7 +33,7 @@ def test_numpy_reads_our_headers(dtype: str, shape: tuple[int, ...]) -> None:
     assert (len(content) - array.nbytes) % ALIGNMENT == 0
 
 
-@given(st.sampled_from(["<", ">"]), st.sampled_from(DTYPES), SHAPES, st.sampled_from("CF"))
+@given(st.sampled_from(["<", ">"]), st.sampled_from(ELEMENT_TYPES), SHAPES, st.sampled_from("CF"))
 def test_we_read_numpys_headers(order: str, dtype: str, shape: tuple[int, ...], layout: str) -> None:
     array = np.zeros(shape, np.dtype(dtype).newbyteorder(order), order=layout)
     stream = io.BytesIO()

@@ -22,8 +22,9 @@ from outgrad.storage.mts import members as mts_members
 from outgrad.storage.mts import reader as mts_read
 from outgrad.storage.mts.file import Limits
 from outgrad.storage.mts.members import Inflater
-from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.npy import ELEMENT_TYPES
 from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
+from outgrad.storage.open_files import OpenFiles
 from tests.support.mts_files import Files
 
 METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -33,7 +34,7 @@ METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEF
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after every sample and keep many inflaters, as in a large file."""
     monkeypatch.setattr(mts_read, "FINE_BYTES", 1)
-    monkeypatch.setattr(mts_members, "PIECE_BYTES", 64)
+    monkeypatch.setattr(mts_members, "COPY_BYTES", 64)
 
 
 def test_labels_info_and_kind_are_known(files: Files) -> None:
@@ -65,7 +66,7 @@ def test_chunks_are_the_rows_of_the_file(
 
 
 @METHODS
-@pytest.mark.parametrize("dtype", [*DTYPES, ">f8", ">i2", ">c16"])
+@pytest.mark.parametrize("dtype", [*ELEMENT_TYPES, ">f8", ">i2", ">c16"])
 def test_every_dtype(
     files: Files, same: Callable[..., Any], small_chunks: None, method: int, dtype: str
 ) -> None:
@@ -186,7 +187,7 @@ def test_many_threads(files: Files, small_chunks: None, method: int) -> None:
 
 def test_another_process_opens_the_file_anew(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_mts(files.map())
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     reader = pickle.loads(pickle.dumps(opened.reader))
     assert reader.read(files.requests(opened)[:1])[0].values.shape == (13, 3, 4)
 
@@ -202,7 +203,7 @@ def test_a_file_written_in_place_is_an_error(files: Files) -> None:
     path = files.map()
     opened = open_mts(path)
     os.truncate(path, 1000)
-    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened\. Open it again"):
+    with pytest.raises(DamagedArchiveError, match=r"changed after it was opened; open it again"):
         opened.reader.read(files.requests(opened)[:1])
 
 
@@ -213,7 +214,7 @@ def test_a_file_replaced_is_an_error_in_other_processes(
     opened = open_mts(path)
     files.zip(files.members(files.map_arrays("f4")), name="new.mts").replace(path)
     assert opened.reader.read(files.requests(opened)[:1])[0].values.dtype == "f8", "this process has it open"
-    monkeypatch.setattr(mts_read, "_contents", type(mts_read._contents)())
+    monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     with pytest.raises(DamagedArchiveError, match="changed after it was opened"):
         opened.reader.read(files.requests(opened)[:1])
 

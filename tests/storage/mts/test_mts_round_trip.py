@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import outgrad as og
-from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.npy import ELEMENT_TYPES
 from outgrad.testing import assert_identical
 
 metatensor = pytest.importorskip("metatensor")
@@ -90,7 +90,7 @@ def filled(
 
 @st.composite
 def maps(draw: Callable[..., Any]) -> og.TensorMap:
-    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    dtype = np.dtype(draw(st.sampled_from(ELEMENT_TYPES)))
     component_names = draw(st.lists(NAME, max_size=2, unique=True))
     free = NAMES.map(lambda names: [name for name in names if name not in (*component_names, "k")])
     sample_names, property_names = draw(free.filter(bool)), draw(free.filter(bool))

@@ -232,7 +232,7 @@ def test_bytes_are_counted(opened: OpenedMts, files: Files) -> None:
 
 @pytest.mark.parametrize("parameter", ["a/b", "/", "a\0b", "\ud800"])
 def test_parameters_that_are_no_names_of_members(tmp_path: Path, parameter: str) -> None:
-    with pytest.raises(FileFormatError, match=r"the gradient parameter .* Save to a \.zarr path instead"):
+    with pytest.raises(FileFormatError, match=r"the gradient parameter .* save to a \.zarr path instead"):
         writer_of(tmp_path / "out.mts", *with_gradient(parameter))
 
 
@@ -250,7 +250,7 @@ def test_labels_without_dimensions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["g", "G", "M8[s]", "S3"])
 def test_types_that_the_format_lacks(tmp_path: Path, dtype: str) -> None:
-    with pytest.raises(FileFormatError, match=r"'blocks/0/values.npy' has type .*Convert it"):
+    with pytest.raises(FileFormatError, match=r"'blocks/0/values.npy' has type .*convert it"):
         writer_of(tmp_path / "out.mts", *plain_block(dtype=dtype))
 
 
@@ -269,13 +269,13 @@ def test_a_gradient_whose_name_no_zip_file_holds(tmp_path: Path) -> None:
 def test_names_longer_than_a_header(tmp_path: Path) -> None:
     metadata, outline = plain_block()
     long = Labels(["a" * (1 << 20)], np.arange(3)[:, None])
-    with pytest.raises(FileFormatError, match=r"names of labels take .*Shorten the names"):
+    with pytest.raises(FileFormatError, match=r"names of labels take .*shorten the names"):
         writer_of(tmp_path / "out.mts", replace(metadata, samples=long), outline)
 
 
 def test_info_of_a_block_and_info_that_is_no_text(tmp_path: Path) -> None:
     metadata, outline = plain_block()
-    with pytest.raises(FileFormatError, match=r"a file of one block has no info\. Save a map"):
+    with pytest.raises(FileFormatError, match=r"a file of one block has no info; save a map"):
         MtsWriter(tmp_path / "a", Labels.single(), [metadata], [outline], info={"a": "b"}, kind="block")
     with pytest.raises(FileFormatError, match="its info is not valid text"):
         MtsWriter(tmp_path / "a", Labels.single(), [metadata], [outline], info={"a": "\ud800"})
@@ -307,7 +307,7 @@ def test_chunks_that_do_not_fit_are_refused(opened: OpenedMts, files: Files) -> 
 def test_an_existing_path_is_kept(opened: OpenedMts, files: Files) -> None:
     path = files.copy(opened)
     before = path.read_bytes()
-    with pytest.raises(ArchiveExistsError, match=r"it exists already\. Pass overwrite=True"):
+    with pytest.raises(ArchiveExistsError, match=r"it exists already; pass overwrite=True"):
         files.writer(opened)
     with pytest.raises(ArchiveExistsError, match="it exists already"):
         save(path, opened.keys)
@@ -375,7 +375,7 @@ def test_missing_rows_are_noticed(files: Files, small_chunks: None, lost: int) -
     assert len(receipts) == 15, "13 chunks of one sample, and a chunk for each of the other blocks"
     del receipts[lost]
     with pytest.raises(
-        UnfinishedArchiveError, match=r"rows of 'blocks/[02]/values.npy' were not written.*Save again"
+        UnfinishedArchiveError, match=r"rows of 'blocks/[02]/values.npy' were not written.*save again"
     ):
         commit(writer, receipts)
     writer.abort()

@@ -17,14 +17,14 @@ from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.data.chunk import Chunk
 from outgrad.errors import ArchiveError
 from outgrad.storage.zarr.appended_maps import GrowingMap
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.repeated_rows import SeenRows
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
 from outgrad.testing import Parameter, assert_identical, random_block
 from tests.support import models
 from tests.support.lazy import nothing_computed
 
-SIZES = Sizes(storage_chunk=400, table_chunk=120, share_below=64, fine_chunk=800)
+SIZES = ChunkSizes(storage_chunk=400, table_chunk=120, share_below=64, fine_chunk=800)
 N = Labels.range("n", 3)
 GRADIENTS = {"positions": Parameter((3,), {"strain": Parameter()}), "strain": Parameter((2,))}
 
@@ -73,9 +73,9 @@ def test_a_sample_is_refused_at_once_and_the_writer_goes_on(tmp_path: Path) -> N
     pieces = [piece(0), piece(1), piece(2)]
     writer = written(tmp_path / "a.zarr", *pieces[:2])
     text = (
-        r"append: sample \(system=0, atom=0\) of block \(center_type=1\) was appended before, as row 0\. "
-        r"Nothing of this map was written, and what was appended is kept\. If 'system' is counted from 0 in "
-        r"each map, pass shift=\{'system': 6\}: the largest is 5"
+        r"append: sample \(system=0, atom=0\) of block \(center_type=1\) was appended before, as row 0, so "
+        r"nothing of this map was written, and what was appended is kept; if 'system' is counted from 0 in "
+        r"each map, pass shift=\{'system': 6\}, since the largest is 5"
     )
     with pytest.raises(ValidationError, match=text):
         writer.append(pieces[2])
@@ -98,7 +98,7 @@ def test_one_repeated_sample_of_many(tmp_path: Path) -> None:
     again = og.slice(og.shift_dimension(piece(3), "system", 22), "samples", [0, 1])
     fresh = og.shift_dimension(piece(5), "system", 100)
     mixed = TensorMap(fresh.keys, [fresh.block(0), again.block(1)])
-    text = r"sample \(system=22, atom=0\) of block \(center_type=8\) was appended before, as row 66\."
+    text = r"sample \(system=22, atom=0\) of block \(center_type=8\) was appended before, as row 66,"
     with pytest.raises(ValidationError, match=text):
         writer.append(mixed)
     writer.close()
@@ -113,7 +113,7 @@ def test_a_lazy_map_is_refused_before_it_is_computed(tmp_path: Path) -> None:
     other = lazy.to(dtype="f4")
     with (
         nothing_computed(),
-        pytest.raises(ValidationError, match="has dtype float32, and float64 in the pie"),
+        pytest.raises(ValidationError, match="has dtype float32, and float64 in the maps"),
     ):
         writer.append(other, shift={"system": 3})
     writer.append(piece(1).chunk(100), shift={"system": 3})
@@ -186,10 +186,10 @@ def test_several_dimensions_are_shifted(tmp_path: Path) -> None:
 
 
 SHIFTS: list[tuple[Any, type[Exception], str]] = [
-    ({"x": 1}, ValidationError, "'x' is no dimension of the samples"),
+    ({"x": 1}, ValidationError, "'x' is not a dimension of the samples"),
     ({"system": 2**31 - 2}, ValidationError, "do not fit into 32-bit integers together"),
     ({"system": 0.5}, TypeError, "must be an int, got float"),
-    ("system", TypeError, "append: shift must be a dict from dimensions to numbers, got str"),
+    ("system", TypeError, "append: shift must be a dict of dimensions to numbers, got str"),
     (3, TypeError, "append: shift must be a dict"),
 ]
 

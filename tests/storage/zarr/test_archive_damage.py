@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 
 from outgrad.errors import ArchiveError, DamagedArchiveError
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify
+from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
 from tests.support.models import Model
 
-SIZES = Sizes(storage_chunk=1200, table_chunk=300, share_below=0)
+SIZES = ChunkSizes(storage_chunk=1200, table_chunk=300, share_below=0)
 UNREAD = ("keys", "offsets")
 """Arrays for readers without Outgrad: it has the keys and chunk edges from the commit."""
 
 
-def archive(rng: np.random.Generator, path: Path, compressor: str = "lz4", sizes: Sizes = SIZES) -> Model:
+def archive(
+    rng: np.random.Generator, path: Path, compressor: str = "lz4", sizes: ChunkSizes = SIZES
+) -> Model:
     one = models.block(rng, 60, (2,), 3)
     models.attach(one, "positions", models.gradient(rng, one, 90))
     made = models.model([one])
@@ -58,11 +60,11 @@ def test_flipped_bits_are_never_silent(rng: np.random.Generator, tmp_path: Path,
             flipped[position // 8] ^= 1 << position % 8
             file.write_bytes(flipped)
             found = outcome(path, made)
-            problems = verify(path)
+            problems = verify_archive(path)
             assert problems, f"verify missed bit {position} of {file}"
             if file.name != "zarr.json":
                 if file.parent.name not in UNREAD:
-                    assert "damaged" in found or "does not match" in found
+                    assert "corrupted" in found or "does not match" in found
                 errors += 1
             else:
                 assert found == "same"
@@ -82,7 +84,7 @@ def test_a_deleted_chunk_is_named(rng: np.random.Generator, tmp_path: Path) -> N
         r"segments/\w+/blocks/0/gradients/positions/values/c\.4\.0\.0\.0; restore it .* `outgrad verify`",
     ):
         opened.reader.read(models.requests_of(opened.outlines))
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk) == ("blocks/0/gradients/positions/values", 4)
     assert str(problem) == "blocks/0/gradients/positions/values, storage chunk 4, is missing"
 
@@ -97,7 +99,7 @@ def test_a_shared_chunk_names_who_needs_it(rng: np.random.Generator, tmp_path: P
         match=r"chunk 0 of blocks/0/values \(needed for blocks/0/values, .*, blocks/2/values and 3 more\) is",
     ):
         opened.reader.read(models.requests_of(opened.outlines))
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk, len(problem.needed_for)) == ("shared/values/0", 0, 6)
     assert "shared/values/0, storage chunk 0, is missing (needed for blocks/0/values," in str(problem)
 
@@ -145,7 +147,7 @@ def test_every_damage_of_every_chunk_is_found(
                 continue
             file.unlink() if content is None else file.write_bytes(content)
             expected = str(file.parent.relative_to(root)), int(file.name.split(".")[1])
-            problems = verify(path)
+            problems = verify_archive(path)
             assert [(p.array, p.chunk) for p in problems] == [expected], name
             if number % 3 == 0 and file.parent.name not in UNREAD:
                 found = outcome(path, made)
@@ -163,8 +165,14 @@ def test_swapped_chunks(rng: np.random.Generator, tmp_path: Path) -> None:
     shutil.move(b, a)
     shutil.move(folder / "kept", b)
     found = outcome(path, made)
-    assert "storage chunk 0 of blocks/0/values is of another place or version: its checksum is not" in found
-    assert [(p.array, p.chunk) for p in verify(path)] == [("blocks/0/values", 0), ("blocks/0/values", 1)]
+    assert (
+        "storage chunk 0 of blocks/0/values belongs to another position or version: its checksum is not"
+        in found
+    )
+    assert [(p.array, p.chunk) for p in verify_archive(path)] == [
+        ("blocks/0/values", 0),
+        ("blocks/0/values", 1),
+    ]
 
 
 def test_damaged_zarr_metadata_is_found_by_verify_alone(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -180,7 +188,7 @@ def test_damaged_zarr_metadata_is_found_by_verify_alone(rng: np.random.Generator
             whole.replace("3", "3.0"),
         ):
             file.unlink() if content is None else file.write_text(content)
-            assert [p.array for p in verify(path)] == [str(file.relative_to(path))]
+            assert [p.array for p in verify_archive(path)] == [str(file.relative_to(path))]
             assert outcome(path, made) == "same"
             file.write_text(whole)
     assert len(documents) > 10
@@ -191,7 +199,7 @@ def test_a_damaged_manifest_leaves_other_checks(rng: np.random.Generator, tmp_pa
     made = archive(rng, path)
     next(path.glob("segments/*/checksums/c.0")).unlink()
     next(path.glob("segments/*/blocks/0/values/c.0.0.0")).write_bytes(b"damaged!")
-    assert [(p.array, p.chunk) for p in verify(path)] == [("checksums", 0), ("blocks/0/values", 0)]
+    assert [(p.array, p.chunk) for p in verify_archive(path)] == [("checksums", 0), ("blocks/0/values", 0)]
     assert "storage chunk 0 of checksums is missing" in outcome(path, made)
 
 
@@ -202,10 +210,10 @@ def test_a_damaged_commit(rng: np.random.Generator, tmp_path: Path) -> None:
     commit.write_bytes(commit.read_bytes().replace(b"float64", b"float32"))
     with pytest.raises(
         DamagedArchiveError,
-        match=r"0000000001.json is damaged: its content does not match its SHA-256; restore",
+        match=r"0000000001.json: it is corrupted, its content does not match its SHA-256; restore",
     ):
         open_archive(path)
-    (problem,) = verify(path)
+    (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk) == ("commits/0000000001.json", None)
 
 
@@ -214,6 +222,6 @@ def test_a_renamed_commit(rng: np.random.Generator, tmp_path: Path) -> None:
     archive(rng, path)
     (path / "commits" / "0000000001.json").rename(path / "commits" / "0000000007.json")
     with pytest.raises(
-        DamagedArchiveError, match=r"0000000007.json is the commit of version 1: it was renamed"
+        DamagedArchiveError, match=r"0000000007.json: this is the commit of version 1, renamed"
     ):
         open_archive(path)

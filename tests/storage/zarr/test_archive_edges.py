@@ -14,7 +14,7 @@ from outgrad.data.outline import Outline
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.edges import fine_edges, sample_offsets
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 
 
 def gradient_samples(column: list[Any]) -> Labels:
@@ -27,14 +27,14 @@ def gradient_samples(column: list[Any]) -> Labels:
 def test_offsets_in_slices(column: list[Any], slice_rows: int) -> None:
     column = sorted(column)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", slice_rows)
+        patch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", slice_rows)
         offsets = sample_offsets(gradient_samples(column), 10)
     np.testing.assert_array_equal(offsets, np.searchsorted(column, np.arange(11)))
 
 
 @pytest.mark.parametrize("slice_rows", [1, 2, 100])
 def test_unsorted_rows_have_no_offsets(monkeypatch: pytest.MonkeyPatch, slice_rows: int) -> None:
-    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", slice_rows)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", slice_rows)
     assert sample_offsets(gradient_samples([0, 2, 2, 1]), 3) is None
 
 
@@ -57,7 +57,7 @@ def block(systems: list[int], gradient_column: list[Any], name: str = "system") 
 def edges(
     systems: list[int], gradient_column: list[Any], fine: int, whole: int = 10**9, name: str = "system"
 ) -> tuple[list[Any], ...]:
-    sizes = Sizes(fine_chunk=fine, whole_system=whole)
+    sizes = ChunkSizes(fine_chunk=fine, whole_system=whole)
     found = fine_edges(*block(systems, gradient_column, name), sizes)
     return found[()].tolist(), found["positions",].tolist()
 
@@ -78,7 +78,7 @@ def test_systems_that_are_not_sorted_do_not_count() -> None:
 
 
 def test_systems_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", 2)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", 2)
     assert edges([0, 0, 0, 1, 2, 2], [0, 1], 16)[0] == [0, 3, 4, 6]
 
 
@@ -96,7 +96,7 @@ def test_gradients_of_gradients_follow() -> None:
     metadata.gradients["positions"].gradients["cell"] = inner
     outline.gradients["positions"].gradients["cell"] = Outline(np.array([0, 4]), (1,), np.dtype("f8"))
     offsets["positions", "cell"] = sample_offsets(inner.samples, 4)
-    found = fine_edges(metadata, outline, offsets, Sizes(fine_chunk=16))
+    found = fine_edges(metadata, outline, offsets, ChunkSizes(fine_chunk=16))
     assert {path: own.tolist() for path, own in found.items()} == {
         (): [0, 1, 2, 3],
         ("positions",): [0, 2, 3, 4],

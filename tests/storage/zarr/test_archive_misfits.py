@@ -57,7 +57,7 @@ def test_labels_that_do_not_describe_the_values(tmp_path: Path, suffix: str) -> 
 def test_rows_that_a_file_does_not_have(tmp_path: Path) -> None:
     og.save(tmp_path / "a.mts", og.block_from_array(np.zeros((3, 2))))
     reader = open_mts(tmp_path / "a.mts").reader
-    with pytest.raises(FileFormatError, match=r"rows \[0, 4\) are asked for, but it has 3\. .*open it again"):
+    with pytest.raises(FileFormatError, match=r"rows \[0, 4\) are asked for, but it has 3; .*open it again"):
         reader.read([Request(0, ((0, 4),))])
     with pytest.raises(FileFormatError, match="fewer gradients than are asked for"):
         reader.read([Request(0, ((0, 3), (0, 1)))])
@@ -103,6 +103,6 @@ def test_gradients_nested_too_deep(tmp_path: Path, levels: int) -> None:
         og.save(path, block)
         assert og.equal_block(og.load_block(path), block)
         return
-    with pytest.raises(ValidationError, match=r"gradients of gradients of …, more than the 16 levels of an"):
+    with pytest.raises(ValidationError, match=r"is nested deeper than the 16 levels of gradients that an"):
         og.save(path, block)
     assert list(tmp_path.iterdir()) == []

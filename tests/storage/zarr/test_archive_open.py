@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections import Counter, OrderedDict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import outgrad as og
 from outgrad.data.requests import Request
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.labels.labels import Labels
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.open_files import OpenFiles
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.storage_chunks import ByteStore, ChunkCache
+from outgrad.storage.zarr.storage_chunks import ByteStore
 from tests.support import models
 from tests.support.models import Model
 
@@ -121,7 +122,7 @@ def test_what_is_read_is_new_memory(rng: np.random.Generator, tmp_path: Path) ->
 
 def test_requests_in_any_order_and_twice(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 5)
-    models.save(tmp_path / "a.zarr", made, sizes=Sizes(storage_chunk=200))
+    models.save(tmp_path / "a.zarr", made, sizes=ChunkSizes(storage_chunk=200))
     opened = open_archive(tmp_path / "a.zarr")
     requests = models.requests_of(opened.outlines)
     order = [3, 0, 3, 4]
@@ -189,18 +190,10 @@ def test_a_store_without_synchronous_methods(
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_the_cache_forgets_the_oldest() -> None:
-    cache = ChunkCache(limit=2)
-    for number in range(3):
-        cache.put("a", number, np.full(1, number))
-        cache.get("a", 0)
-    assert [cache.get("a", number) is None for number in range(3)] == [False, True, False]
-
-
 def test_archives_are_forgotten(
     rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outgrad.storage.zarr.reader.KEPT_ARCHIVES", 2)
+    monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(2))
     made = many(rng, 1)
     opened = []
     for number in range(4):
@@ -230,7 +223,7 @@ def test_an_archive_that_was_made_anew_is_not_called_damaged(
     remade(rng, path, how)
     assert open_archive(path).version == opened.version
     if not is_kept:  # as in another process
-        monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
+        monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(16))
     text = "the archive was overwritten since it was opened; open it again"
     with pytest.raises(ArchiveError, match=text) as caught:
         opened.reader.read(models.requests_of(opened.outlines))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveError
-from outgrad.storage.zarr.format import ArraySpec, Sizes
+from outgrad.storage.zarr.format import ArraySpec, ChunkSizes
 from outgrad.storage.zarr.reader import Opened, open_archive
 from outgrad.storage.zarr.storage_chunks import SegmentStore
 from tests.support import models
@@ -63,7 +63,9 @@ def test_any_partition_gives_the_same_archive(
         pieces += models.split(one, number, cuts)
     owners = [data.draw(st.integers(0, 4), label="part") for _ in pieces]
     parts = [[piece for piece, owner in zip(pieces, owners, strict=True) if owner == n] for n in range(5)]
-    sizes = Sizes(storage_chunk=chunk, table_chunk=24, share_below=share, fine_chunk=200, whole_system=400)
+    sizes = ChunkSizes(
+        storage_chunk=chunk, table_chunk=24, share_below=share, fine_chunk=200, whole_system=400
+    )
     with tempfile.TemporaryDirectory() as folder:
         with pytest.MonkeyPatch.context() as patch:
             counted = count_writes(patch)
@@ -110,7 +112,7 @@ def test_a_chunk_shared_by_many_parts(rng: np.random.Generator, tmp_path: Path) 
     one = models.block(rng, 40)
     made = models.model([one])
     parts = [[request] for request in models.split(one[1], 0, range(1, 40))]
-    models.save(tmp_path / "a.zarr", made, parts, sizes=Sizes(storage_chunk=240, share_below=0))
+    models.save(tmp_path / "a.zarr", made, parts, sizes=ChunkSizes(storage_chunk=240, share_below=0))
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
@@ -127,8 +129,7 @@ def test_neighbours_of_one_part_are_written_at_once(
 
 def test_what_was_not_written_is_listed(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
-    writer = models.save(tmp_path / "a.zarr", made, sizes=Sizes(storage_chunk=100, share_below=0))
-    again = type(writer)(tmp_path / "b.zarr", made.keys, made.metadata, made.outlines)
+    again = models.writer_of(tmp_path / "b.zarr", made)
     again.start()
     with pytest.raises(
         ArchiveError, match=r"\d storage chunk\(s\) were not written: .*values.* chunk 0.*run the writing"
@@ -141,10 +142,7 @@ def test_what_was_not_written_is_listed(rng: np.random.Generator, tmp_path: Path
 def test_written_counts_bytes_and_drops_ends(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 40)
     made = models.model([one])
-    writer_type = type(models.save(tmp_path / "a.zarr", made))
-    writer = writer_type(
-        tmp_path / "b.zarr", made.keys, made.metadata, made.outlines, sizes=Sizes(storage_chunk=240)
-    )
+    writer = models.writer_of(tmp_path / "b.zarr", made, sizes=ChunkSizes(storage_chunk=240))
     writer.start()
     (first, *_) = parts = models.split(one[1], 0, [15])
     written = writer.write([first], [type(one[1])(one[1].values[:15])])
@@ -157,9 +155,8 @@ def test_written_counts_bytes_and_drops_ends(rng: np.random.Generator, tmp_path:
 
 def test_tasks_after_an_abort(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
-    writer_type = type(models.save(tmp_path / "a.zarr", made))
-    writer = writer_type(tmp_path / "b.zarr", made.keys, made.metadata, made.outlines)
+    writer = models.writer_of(tmp_path / "b.zarr", made)
     with pytest.raises(
-        ArchiveError, match=r"plan.json is missing or no plan .*was the save aborted, or start\(\) not"
+        ArchiveError, match=r"plan.json is missing or not a plan .*; call start\(\) first, or save again"
     ):
         writer.write(made.whole(), made.chunks)

@@ -14,14 +14,14 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, Sizes
+from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, ChunkOptions, ChunkSizes
+from outgrad.storage.zarr.layout import Contents, lay_out
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify
-from outgrad.storage.zarr.writer import ZarrWriter
+from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
 
-SMALL = Sizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
-SHARED = Sizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
+SMALL = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
+SHARED = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))
@@ -34,14 +34,14 @@ def test_every_dtype(rng: np.random.Generator, tmp_path: Path, dtype: str) -> No
 
 
 @pytest.mark.parametrize("compressor", sorted(COMPRESSORS))
-@pytest.mark.parametrize("sizes", [SMALL, SHARED, Sizes()], ids=["own", "shared", "default"])
+@pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
 def test_every_compressor_and_layout(
-    rng: np.random.Generator, tmp_path: Path, compressor: str, sizes: Sizes
+    rng: np.random.Generator, tmp_path: Path, compressor: str, sizes: ChunkSizes
 ) -> None:
     made = models.typical(rng, blocks=4)
     models.save(tmp_path / "a.zarr", made, sizes=sizes, compressor=compressor)
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 def test_unknown_compressor(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_unknown_compressor(rng: np.random.Generator, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sizes", [SMALL, SHARED], ids=["own", "shared"])
-def test_empty_blocks_and_gradients(rng: np.random.Generator, tmp_path: Path, sizes: Sizes) -> None:
+def test_empty_blocks_and_gradients(rng: np.random.Generator, tmp_path: Path, sizes: ChunkSizes) -> None:
     blocks = [
         models.block(rng, samples, (), properties) for samples, properties in [(0, 3), (4, 0), (0, 0), (2, 3)]
     ]
@@ -63,7 +63,7 @@ def test_empty_blocks_and_gradients(rng: np.random.Generator, tmp_path: Path, si
     made = models.model(blocks)
     models.save(tmp_path / "a.zarr", made, sizes=sizes)
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 def test_no_blocks(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_any_text_is_a_gradient_parameter(rng: np.random.Generator, tmp_path: Pa
     np.testing.assert_array_equal(group["%7Aarr.json/values"][:], one[1].gradients["zarr.json"].values)
 
 
-@pytest.mark.parametrize("sizes", [SMALL, SHARED, Sizes()], ids=["own", "shared", "default"])
-def test_plain_zarr_reads_every_array(rng: np.random.Generator, tmp_path: Path, sizes: Sizes) -> None:
+@pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
+def test_plain_zarr_reads_every_array(rng: np.random.Generator, tmp_path: Path, sizes: ChunkSizes) -> None:
     made = models.typical(rng, blocks=4)
     models.save(tmp_path / "a.zarr", made, sizes=sizes)
     commit = json.loads((tmp_path / "a.zarr" / "commits" / "0000000001.json").read_text())["commit"]
@@ -261,7 +261,7 @@ def test_dtypes_that_cannot_be_stored(
     with pytest.raises(
         ValidationError, match=r"blocks/0/values has dtype .*, which an archive cannot hold; convert"
     ):
-        ZarrWriter(tmp_path / "a.zarr", Labels.range("n", 1), [metadata], [outline])
+        lay_out(Contents(Labels.range("n", 1), [metadata], [outline]), ChunkOptions())
 
 
 def test_big_endian_values_are_stored_little_endian(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_big_endian_values_are_stored_little_endian(rng: np.random.Generator, tm
 def test_sourced_labels_are_copied_in_slices(
     rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outgrad.storage.zarr.edges.SLICE_ROWS", 7)
+    monkeypatch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", 7)
     made = models.typical(rng)
     models.save(tmp_path / "a.zarr", made, sizes=SMALL)
     opened = open_archive(tmp_path / "a.zarr")

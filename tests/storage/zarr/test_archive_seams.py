@@ -13,14 +13,14 @@ from outgrad.data.requests import End, Seam
 from outgrad.errors import ArchiveError
 from outgrad.storage.zarr.format import ArraySpec
 from outgrad.storage.zarr.seams import (
-    Rows,
-    Stretch,
+    ArrayRange,
+    ConsecutiveRows,
     assemble,
     find_seams,
-    left_over,
-    merge_rows,
+    join_consecutive,
+    merge_ranges,
     owned,
-    stretches,
+    shared_ends,
 )
 
 
@@ -29,55 +29,55 @@ def spec(rows: int, chunk_rows: int) -> ArraySpec:
 
 
 def test_owned() -> None:
-    assert owned(Rows(0, 3, 17), spec(20, 5)) == (5, 15)
-    assert owned(Rows(0, 3, 20), spec(20, 5)) == (5, 20)
-    assert owned(Rows(0, 3, 18), spec(18, 5)) == (5, 18)
-    assert owned(Rows(0, 6, 9), spec(20, 5)) == (9, 9)
-    assert owned(Rows(0, 0, 5), spec(20, 5)) == (0, 5)
+    assert owned(ArrayRange(0, 3, 17), spec(20, 5)) == (5, 15)
+    assert owned(ArrayRange(0, 3, 20), spec(20, 5)) == (5, 20)
+    assert owned(ArrayRange(0, 3, 18), spec(18, 5)) == (5, 18)
+    assert owned(ArrayRange(0, 6, 9), spec(20, 5)) == (9, 9)
+    assert owned(ArrayRange(0, 0, 5), spec(20, 5)) == (0, 5)
 
 
-def test_merge_rows_unites_what_touches_or_overlaps() -> None:
+def test_merge_ranges_unites_what_touches_or_overlaps() -> None:
     rows = [
-        Rows(1, 4, 6),
-        Rows(0, 2, 3),
-        Rows(0, 0, 2),
-        Rows(0, 5, 5),
-        Rows(0, 7, 9),
-        Rows(1, 5, 8),
-        Rows(1, 4, 5),
+        ArrayRange(1, 4, 6),
+        ArrayRange(0, 2, 3),
+        ArrayRange(0, 0, 2),
+        ArrayRange(0, 5, 5),
+        ArrayRange(0, 7, 9),
+        ArrayRange(1, 5, 8),
+        ArrayRange(1, 4, 5),
     ]
-    assert merge_rows(rows) == [(0, 0, 3), (0, 7, 9), (1, 4, 8)]
+    assert merge_ranges(rows) == [(0, 0, 3), (0, 7, 9), (1, 4, 8)]
 
 
-def test_stretches_join_neighbours() -> None:
+def test_consecutive_rows_are_joined() -> None:
     pieces = [
         (0, 3, np.ones((2, 1))),
         (1, 0, np.ones((1, 1))),
         (0, 0, np.zeros((3, 1))),
         (0, 9, np.ones((1, 1))),
     ]
-    found = stretches(pieces)
-    assert [stretch.span for stretch in found] == [(0, 0, 5), (0, 9, 10), (1, 0, 1)]
+    found = join_consecutive(pieces)
+    assert [each.range for each in found] == [(0, 0, 5), (0, 9, 10), (1, 0, 1)]
     np.testing.assert_array_equal(found[0].take(2, 4)[:, 0], [0, 1])
 
 
 def test_take_copies_only_where_it_must() -> None:
     rows = np.arange(10.0)[:, None]
-    stretch = Stretch(0, [0, 6], [rows[:6], rows[6:]])
-    assert np.shares_memory(stretch.take(1, 5), rows)
-    np.testing.assert_array_equal(stretch.take(4, 8), rows[4:8])
+    joined = ConsecutiveRows(0, [0, 6], [rows[:6], rows[6:]])
+    assert np.shares_memory(joined.take(1, 5), rows)
+    np.testing.assert_array_equal(joined.take(4, 8), rows[4:8])
 
 
 def test_ends_are_copies() -> None:
     rows = np.arange(10.0)[:, None]
-    (end,) = left_over(Stretch(0, [0], [rows[:7]]), spec(10, 5))
+    (end,) = shared_ends(ConsecutiveRows(0, [0], [rows[:7]]), spec(10, 5))
     assert (end.start, end.rows.ravel().tolist()) == (5, [5, 6])
     assert not np.shares_memory(end.rows, rows)
 
 
 def test_a_seam_without_all_rows_is_refused() -> None:
     ends = [End(0, 0, np.ones((2, 1)))]
-    with pytest.raises(ArchiveError, match="storage chunk 0 of values lacks 3 of 5 rows: the tasks"):
+    with pytest.raises(ArchiveError, match="storage chunk 0 of values lacks 3 of 5 rows, which the tasks"):
         assemble(Seam(0, 0, ()), spec(10, 5), ends)
 
 
@@ -87,9 +87,11 @@ def test_each_storage_chunk_has_one_owner(data: st.DataObject) -> None:
     chunk_rows = data.draw(st.integers(1, rows))
     grid = spec(rows, chunk_rows)
     edges = sorted({0, rows, *data.draw(st.lists(st.integers(0, rows), max_size=12))})
-    runs = [Rows(0, a, b) for a, b in pairwise(edges)]
+    runs = [ArrayRange(0, a, b) for a, b in pairwise(edges)]
     owners = data.draw(st.lists(st.integers(0, 3), min_size=len(runs), max_size=len(runs)))
-    parts = [merge_rows(run for run, owner in zip(runs, owners, strict=True) if owner == n) for n in range(4)]
+    parts = [
+        merge_ranges(run for run, owner in zip(runs, owners, strict=True) if owner == n) for n in range(4)
+    ]
     owned_by: dict[int, list[object]] = {chunk: [] for chunk in range(grid.chunk_count)}
     for number, part in enumerate(parts):
         for run in part:

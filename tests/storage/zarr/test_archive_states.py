@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import shutil
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,22 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
+from outgrad.storage import files
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.writer import ZarrWriter
 from tests.support import models
 from tests.support.models import Model
 from tests.support.saving import commit
 
-SIZES = Sizes(storage_chunk=200, share_below=0)
+SIZES = ChunkSizes(storage_chunk=200, share_below=0)
 
 
 def begin(made: Model, path: Path, **options: Any) -> ZarrWriter:
     options.setdefault("durable", False)
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines, sizes=SIZES, **options)
+    writer = models.writer_of(path, made, sizes=SIZES, **options)
     writer.start()
     return writer
 
@@ -73,7 +74,7 @@ def test_no_archive(tmp_path: Path, rng: np.random.Generator, name: str) -> None
             (path / "zarr.json").write_text('{"zarr_format":3,"node_type":"group","attributes":{}}')
     before = names_below(path)
     with pytest.raises(
-        NotAnArchiveError, match=r"no Outgrad archive, it has no file commits/0000000001.json; check"
+        NotAnArchiveError, match=r"not an Outgrad archive, it has no file commits/0000000001.json; check"
     ):
         open_archive(path)
     made = models.typical(rng)
@@ -90,7 +91,7 @@ def test_other_json_in_commits(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     (path / "commits").mkdir(parents=True)
     for body, text in [
-        (b"{}", "has no field 'format'"),
+        (b"{}", "missing required field `format`"),
         (b'{"format":"other","format_version":1}', "has format 'other'"),
     ]:
         write_commit(path, 1, body)
@@ -168,10 +169,10 @@ def test_nothing_is_visible_before_the_commit_and_abort_removes_all(
 def test_abort_of_what_was_not_begun_touches_nothing(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
-    writer = ZarrWriter(path, made.keys, made.metadata, made.outlines)
+    writer = models.writer_of(path, made)
     models.save(path, made)
     with pytest.raises(ArchiveExistsError, match=r"save .*a.zarr: the path exists"):
-        ZarrWriter(path, made.keys, made.metadata, made.outlines)
+        models.writer_of(path, made)
     with pytest.raises(ArchiveExistsError, match=r"save .*a.zarr: the path exists"):
         writer.start()
     writer.abort()
@@ -224,7 +225,7 @@ def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(
     reader = pickle.dumps(open_archive(path).reader)
     labels = pickle.dumps(open_archive(path).metadata[0].samples)
     models.save(path, made, overwrite=True)
-    monkeypatch.setattr("outgrad.storage.zarr.reader._opened", OrderedDict())
+    monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(16))
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
         pickle.loads(reader).read([])
     with pytest.raises(ArchiveError, match="was overwritten since it was opened; open it again"):
@@ -273,8 +274,8 @@ def test_a_writer_whose_segment_was_removed(rng: np.random.Generator, tmp_path: 
     made = models.typical(rng)
     models.save(path, made)
     slow = begin(made, path, overwrite=True)
-    shutil.rmtree(path / "segments" / slow._draft.segment_name)
-    with pytest.raises(ArchiveError, match=r"plan.json is missing or no plan"):
+    shutil.rmtree(path / "segments" / slow._session.segment_name)
+    with pytest.raises(ArchiveError, match=r"plan.json is missing or not a plan"):
         slow.write(made.whole(), made.chunks)
     slow.abort()
     models.assert_same(open_archive(path), made)
@@ -286,7 +287,7 @@ def test_a_writer_one_of_whose_files_was_removed(rng: np.random.Generator, tmp_p
     models.save(path, made)
     slow = begin(made, path, overwrite=True)
     receipts = [slow.write(made.whole(), made.chunks)]
-    lost = sorted((path / "segments" / slow._draft.segment_name).rglob("c.*"))[0]
+    lost = sorted((path / "segments" / slow._session.segment_name).rglob("c.*"))[0]
     lost.unlink()
     with pytest.raises(ArchiveError, match=r"1 file\(s\) that were written are gone, somebody"):
         commit(slow, receipts)
@@ -301,7 +302,7 @@ def test_a_commit_never_replaces_another(rng: np.random.Generator, tmp_path: Pat
     partial.write_bytes(b"other")
     before = (path / "commits" / "0000000001.json").read_bytes()
     with pytest.raises(FileExistsError):
-        commits.publish(partial, commits.commit_path(path, 1))
+        files.publish_new(partial, commits.commit_path(path, 1))
     assert (path / "commits" / "0000000001.json").read_bytes() == before
     assert commits_of(path) == ["0000000001.json"]
 
@@ -318,7 +319,7 @@ def test_without_hard_links(
     models.save(path, made)
     models.assert_same(open_archive(path), made)
     with pytest.raises(FileExistsError):
-        commits.publish(tmp_path / "other", commits.commit_path(path, 1))
+        files.publish_new(tmp_path / "other", commits.commit_path(path, 1))
 
 
 def test_the_newest_commit_counts_and_other_files_do_not(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -352,14 +353,14 @@ def test_a_full_disk_leaves_the_old_archive(
     path = tmp_path / "a.zarr"
     old, new = models.typical(rng, 2), models.typical(rng, 3)
     models.save(path, old, sizes=SIZES)
-    writer = ZarrWriter(path, new.keys, new.metadata, new.outlines, overwrite=True, sizes=SIZES)
+    writer = models.writer_of(path, new, overwrite=True, sizes=SIZES)
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     targets = {
         "tables": "outgrad.storage.zarr.storage_chunks.ByteStore.put",
-        "write": "outgrad.storage.zarr.writer.left_over",
+        "write": "outgrad.storage.zarr.writer.shared_ends",
         "documents": "outgrad.storage.zarr.save_session.serialize",
         "commit": "outgrad.storage.files.os.fsync",
     }
@@ -426,7 +427,7 @@ def test_odd_entries_are_left_and_named(rng: np.random.Generator, tmp_path: Path
     models.save(path, made)
     (path / "segments" / ("0" * 32)).symlink_to(precious)
     (path / "segments" / "mine").mkdir()
-    with pytest.warns(ArchiveWarning, match=r"is there and whole, but .*mine is not Outgrad's, and"):
+    with pytest.warns(ArchiveWarning, match=r"is there and complete, but .*mine is not Outgrad's, and"):
         models.save(path, made, overwrite=True)
     assert (precious / "data").exists()
     assert (path / "segments" / "mine").exists()

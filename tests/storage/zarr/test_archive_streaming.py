@@ -17,14 +17,14 @@ from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
 from outgrad.storage.zarr.appended_blocks import GrowingBlock
-from outgrad.storage.zarr.format import Sizes
+from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.repeated_rows import row_hashes
-from outgrad.storage.zarr.verify import verify
+from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
 from tests.support.models import Model
 
-SIZES = Sizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
+SIZES = ChunkSizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
 
 
 def piece_of(metadata: BlockMetadata, chunk: Chunk, request: Request) -> tuple[BlockMetadata, Chunk]:
@@ -57,16 +57,16 @@ def stream(path: Path, made: Model, cuts: list[Any] | tuple[Any, ...], **options
 
 
 @pytest.mark.parametrize("cuts", [(), (5,), (1, 2, 3, 20), (7, 7, 19)])
-@pytest.mark.parametrize("sizes", [SIZES, Sizes()], ids=["small", "default"])
+@pytest.mark.parametrize("sizes", [SIZES, ChunkSizes()], ids=["small", "default"])
 def test_pieces_become_one_map(
-    rng: np.random.Generator, tmp_path: Path, cuts: tuple[Any, ...], sizes: Sizes
+    rng: np.random.Generator, tmp_path: Path, cuts: tuple[Any, ...], sizes: ChunkSizes
 ) -> None:
     made = models.typical(rng)
     stream(tmp_path / "a.zarr", made, cuts, sizes=sizes, info={"units": "eV"})
     opened = open_archive(tmp_path / "a.zarr")
     models.assert_same(opened, made)
     assert (opened.kind, opened.info) == ("map", {"units": "eV"})
-    assert verify(tmp_path / "a.zarr") == []
+    assert verify_archive(tmp_path / "a.zarr") == []
 
 
 @given(st.integers(0, 2**16), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([40, 300, 5000]))
@@ -74,7 +74,12 @@ def test_pieces_become_one_map(
 def test_any_pieces(tmp_path_factory: Any, seed: int, cuts: list[Any], chunk: int) -> None:
     made = models.typical(np.random.default_rng(seed), blocks=2, samples=40)
     path = tmp_path_factory.mktemp("pieces") / "a.zarr"
-    stream(path, made, [min(cut, 40) for cut in cuts], sizes=Sizes(storage_chunk=chunk, fine_chunk=500))
+    stream(
+        path,
+        made,
+        [min(cut, 40) for cut in cuts],
+        sizes=ChunkSizes(storage_chunk=chunk, fine_chunk=500),
+    )
     models.assert_same(open_archive(path), made)
 
 
@@ -174,12 +179,12 @@ def other(rng: np.random.Generator, what: str) -> tuple[BlockMetadata, Chunk]:
     [
         (
             "components",
-            "blocks/0 has other sample names, components, properties or gradients than in the pieces",
+            "blocks/0 has other sample names, components, properties or gradients than in the maps",
         ),
         ("gradients", "blocks/0 has other sample names, components, properties or gradients"),
         (
             "dtype",
-            r"blocks/0 has dtype float32, and float64 in the pieces before; convert this piece with \.to",
+            r"blocks/0 has dtype float32, and float64 in the maps before; convert this map with \.to",
         ),
         ("shape", r"blocks/0 has values of shape \(3, 2, 3\)"),
         ("gradient shape", r"blocks/0/gradients/positions has values of shape \(4, 3, 2, 3\)"),
@@ -213,7 +218,7 @@ def test_blocks_and_keys_that_do_not_fit(rng: np.random.Generator, tmp_path: Pat
 def test_too_many_rows_for_labels(
     rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outgrad.storage.zarr.appended_blocks._LAST_ROW", 25)
+    monkeypatch.setattr("outgrad.storage.zarr.appended_blocks.MAXIMUM_PARENT_ROWS", 25)
     made = models.typical(rng)
     with pytest.raises(
         ValidationError, match=r"parent of blocks/0/gradients/positions/gradients/strain has more than"

@@ -12,7 +12,7 @@ import outgrad as og
 from outgrad.graph.fuse import optimize
 from outgrad.graph.memory import project
 from outgrad.storage import plan_save
-from outgrad.storage.save_plan import merged
+from outgrad.storage.save_plan import merged_graph
 
 PARTS, ATOMS = 40, 200
 
@@ -56,6 +56,6 @@ def test_what_waits_does_not_grow_with_the_number_of_parts(tmp_path: Path, parts
     gradient = og.TensorBlock(values, og.Labels(["sample", "atom"], rows), [k, m], n)
     block.add_gradient("positions", gradient)
     store = plan_save(tmp_path / "map.zarr", og.TensorMap(og.Labels.single(), [block]))
-    graph = merged([store])
+    graph = merged_graph([store])
     waiting = project(graph, optimize(graph, list(store.keys))).waiting_bytes
     assert 4 * 2**20 < waiting < 20 * 4 * 2**20

@@ -60,7 +60,7 @@ def test_consolidated_metadata_that_lie(tmp_path: Path, place: str, value: Any) 
     edit(path / "zarr.json", lambda d: d["consolidated_metadata"]["metadata"][name].update({place: value}))
     (problem,) = og.verify(path)
     assert problem == (
-        f"zarr.json is damaged: it does not say what the commit says: consolidated_metadata of {name}"
+        f"zarr.json is corrupted: it does not say what the commit says: consolidated_metadata of {name}"
     )
 
 
@@ -114,7 +114,7 @@ def test_what_readers_of_zarr_would_get_wrong(tmp_path: Path, name: str) -> None
     path = make(tmp_path / "a.zarr")
     file = values_document(path)
     edit(file, WRONG[name])
-    expected = f"{file.relative_to(path)} is damaged: it does not say what the commit says: {name}"
+    expected = f"{file.relative_to(path)} is corrupted: it does not say what the commit says: {name}"
     assert og.verify(path) == [expected]
 
 
@@ -136,7 +136,7 @@ def test_what_is_no_document(tmp_path: Path, raw: bytes) -> None:
         whole = file.read_bytes()
         file.write_bytes(raw)
         (problem,) = og.verify(path)
-        assert problem.startswith(f"{file.relative_to(path)} is damaged: it ")
+        assert problem.startswith(f"{file.relative_to(path)} is corrupted: it ")
         file.write_bytes(whole)
     assert og.verify(path) == []
 

@@ -1,46 +1,25 @@
-"""Putting gradients into blocks and taking them out, in memory and lazily."""
+"""Gradients put into blocks and taken out of them, in memory and lazily."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
 
-from outgrad.data.chunk import Chunk, Table
-from outgrad.data.chunking import pack
+from outgrad.data.chunk import Chunk
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Edges
+from outgrad.data.stored_rows import of_rows
 from outgrad.engine import outlines
-from outgrad.engine.attach.chunks import attach_part, strip_part
+from outgrad.engine.attach.chunks import attach_part, numbered_from, strip_part
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.graph.lazy_blocks import recut, rowwise
-from outgrad.labels.labels import Labels
-from outgrad.tree import T as TreeNode
+from outgrad.tree import AnyTree
 
 
-@dataclass(frozen=True)
-class RowTable:
-    """The rows of a gradient's labels that one chunk needs; stored labels are read by the task."""
-
-    samples: Labels
-    start: int
-    stop: int
-    parent_start: int
-
-    def resolve(self) -> Table:
-        table = self.samples.read(self.start, self.stop).copy()
-        table[:, 0] -= self.parent_start
-        return table
-
-
-def row_table(samples: Labels, start: int, stop: int, parent_start: int) -> RowTable | Table:
-    """Refer to stored labels, which pickle small; of labels in memory only the rows themselves travel."""
-    rows = RowTable(samples, start, stop, parent_start)
-    return rows if samples.is_stored else rows.resolve()
-
-
+# ---- one more gradient ----
 def attach_gradient(block: Blocks, parameter: str, gradient: Blocks) -> Blocks:
     """Return ``block`` with one more gradient; labels were checked."""
     gradients = {**block.metadata[0].gradients, parameter: gradient.metadata[0]}
@@ -70,41 +49,36 @@ def attach_lazily(
     leader: Lazy, block: Blocks, parameter: str, gradient: Blocks, metadata: BlockMetadata
 ) -> Blocks:
     samples = metadata.gradients[parameter].samples
-    cut = outlines.at_edges(metadata, block.dtype(0), _edges(block, gradient, metadata, parameter))
-    old = replace(cut, gradients={p: g for p, g in cut.gradients.items() if p != parameter})
-    new = cut.gradients[parameter]
-    parts = pack([old], 1)  # a part for each chunk
-    values = recut(block.to_lazy(1, (old,)).data, (old,), parts)
-    rows = recut(gradient.to_lazy(1, (new,)).data, (new,), parts)
-    tables = [
-        row_table(samples, int(new.edges[n]), int(new.edges[n + 1]), int(cut.edges[n]))
-        for n in range(cut.chunk_count)
-    ]
-    configs = [(parameter, [table]) for table in tables]
-    return Lazy((metadata,), rowwise("attach", attach_part, configs, [values, rows], (cut,)))
-
-
-def _edges(block: Blocks, gradient: Blocks, metadata: BlockMetadata, parameter: str) -> Edges:
-    """Samples at which to cut: those of the lazy values, or those where the lazy gradient is cut."""
     values, rows = block.outline(0), gradient.outline(0)
     if values is not None:
-        return values.edges
-    assert rows is not None, "one of the two is lazy"
-    column = metadata.gradients[parameter].samples.column("sample")
-    inner = rows.edges[1:-1]
-    starts = np.unique(column[inner[inner < len(column)]])
-    count = len(metadata.samples)
-    return np.array([0, *starts[(starts > 0) & (starts < count)], count], dtype=np.int64)
+        edges = values.edges
+    else:  # the gradient is lazy: cut where it is cut, before the samples of the first rows of its chunks
+        assert rows is not None, "one of the two is lazy"
+        parents, count = samples.column("sample"), len(metadata.samples)
+        inner = rows.edges[1:-1]
+        starts = np.unique(parents[inner[inner < len(parents)]])
+        edges = np.array([0, *starts[(starts > 0) & (starts < count)], count], dtype=np.int64)
+
+    outline = outlines.at_edges(metadata, block.dtype(0), edges)
+    added = outline.gradients[parameter]
+    others = replace(outline, gradients={p: g for p, g in outline.gradients.items() if p != parameter})
+    parts = pack_chunks([others], 1)  # a part for each chunk
+    operands = [
+        recut(block.to_lazy(1, (others,)).data, (others,), parts),
+        recut(gradient.to_lazy(1, (added,)).data, (added,), parts),
+    ]
+    tables = [
+        of_rows(samples, int(added.edges[n]), int(added.edges[n + 1]), numbered_from, int(outline.edges[n]))
+        for n in range(outline.chunk_count)
+    ]
+    configs = [(parameter, [table]) for table in tables]
+    return Lazy((metadata,), rowwise("attach", attach_part, configs, operands, (outline,)))
 
 
+# ---- fewer gradients ----
 def keep_gradients(blocks: Blocks, keep: Collection[str]) -> Blocks:
     """Leave only the gradients in ``keep``."""
-    metadata = [_keep(labels, keep) for labels in blocks.metadata]
-    return keep_arrays(blocks, metadata, keep)
-
-
-def _keep(node: TreeNode, keep: Collection[str]) -> TreeNode:
-    return replace(node, gradients={p: g for p, g in node.gradients.items() if p in keep})  # type: ignore[type-var]
+    return keep_arrays(blocks, [_with_gradients_in(keep, metadata) for metadata in blocks.metadata], keep)
 
 
 @singledispatch
@@ -120,6 +94,10 @@ def keep_in_memory(blocks: InMemory, metadata: Sequence[BlockMetadata], keep: Co
 
 @keep_arrays.register(Lazy)
 def keep_lazily(blocks: Lazy, metadata: Sequence[BlockMetadata], keep: Collection[str]) -> Blocks:
-    cuts = tuple(_keep(outline, keep) for outline in blocks.data.outlines)
+    cuts = tuple(_with_gradients_in(keep, outline) for outline in blocks.data.outlines)
     configs = [(keep,)] * len(blocks.data.parts)
     return Lazy(tuple(metadata), rowwise("remove_gradients", strip_part, configs, [blocks.data], cuts))
+
+
+def _with_gradients_in(keep: Collection[str], node: AnyTree) -> AnyTree:
+    return replace(node, gradients={p: g for p, g in node.gradients.items() if p in keep})  # type: ignore[type-var]

@@ -19,10 +19,10 @@ def compute_difference(
     keys: list[Key] = [(0, number) for number in range(count)]
     layer = draft.place("compare", [first.graph, second.graph], lambda: Notes(dict.fromkeys(keys, 0)))
     results = compute_keys(layer.graph, list(layer.keys))
-    found = [
-        (piece.block, piece.chunk, path)
+    differences = (
+        (piece.block, path)
         for part, paths in zip(first.parts, results, strict=True)
         for piece, path in zip(part, paths, strict=True)
         if path is not None
-    ]
-    return (found[0][0], found[0][2]) if found else None
+    )
+    return next(differences, None)

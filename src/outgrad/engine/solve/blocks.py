@@ -40,6 +40,6 @@ def solve_in_memory(x: InMemory, y: InMemory, systems: Sequence[System]) -> tupl
 @solve_systems.register(Lazy)
 def solve_lazily(x: Lazy, y: Lazy, systems: Sequence[System]) -> tuple[Blocks, str | LazyText]:
     metadata = tuple(_labels(x, y))
-    cuts = tuple(outlines.whole(m, system.dtype) for m, system in zip(metadata, systems, strict=True))
+    cuts = tuple(outlines.uncut(m, system.dtype) for m, system in zip(metadata, systems, strict=True))
     data, report = solve_blocks(x.data, y.data, systems, cuts, chunk_bytes())
     return Lazy(metadata, data), report

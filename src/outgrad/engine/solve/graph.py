@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline
 from outgrad.engine.solve.chunks import (
     System,
@@ -29,7 +29,7 @@ def solve_blocks(
 ) -> tuple[LazyBlocks, LazyText]:
     """Solve the equations of each block of ``x`` and ``y``, which are cut alike; also report on them."""
     assert x.parts == y.parts, "operands must be cut alike first"
-    parts = pack(outlines, target_bytes)
+    parts = pack_chunks(outlines, target_bytes)
     draft = Draft()
     sizes: dict[Key, int] = {}
     work: dict[Key, int] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from outgrad.data.chunk import Array
 
-PIECE_BYTES = 4 * 2**20
+EQUATION_BYTES = 4 * 2**20
 """Equations are taken in pieces of this size, or of twice as many rows as columns, if that is more."""
 
 COMPLEX_BYTES = 16
@@ -46,7 +46,7 @@ class Solution(NamedTuple):
 
 def piece_rows(width: int, itemsize: int) -> int:
     """How many equations to take at once."""
-    return max(1, 2 * width, PIECE_BYTES // max(1, width * itemsize))
+    return max(1, 2 * width, EQUATION_BYTES // max(1, width * itemsize))
 
 
 def factor_bytes(width: int) -> int:
@@ -56,7 +56,7 @@ def factor_bytes(width: int) -> int:
 
 def factor_work(width: int) -> int:
     """Bytes on the way to it: a piece, with the last triangle, and what LAPACK makes of both."""
-    return FACTOR_COPIES * max(PIECE_BYTES, 2 * COMPLEX_BYTES * width * width)
+    return FACTOR_COPIES * max(EQUATION_BYTES, 2 * COMPLEX_BYTES * width * width)
 
 
 def factor(pieces: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Factor:
