@@ -57,6 +57,7 @@ def main() -> None:
     chain = source.deepest_chain()
     numbers: list[tuple[str, object, list[str]]] = [
         ("files", len(source.files), []),
+        ("test functions", len(test_functions(options.checkout / "tests")), []),
         ("lines", sum(len(text.splitlines()) for text in source.texts.values()), []),
         ("comments per 1,000 lines of code", f"{source.comments():.0f}", []),
         ("deepest import chain", len(chain), chain),
@@ -75,6 +76,17 @@ def main() -> None:
         print(f"{name:42} {value}")
         if options.list:
             print(*(f"    {place}" for place in places), sep="\n")
+
+
+def test_functions(folder: Path) -> list[str]:
+    """Functions and methods named ``test_…``, whatever number of parameters each runs with."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("test_*.py"))]
+    return [
+        node.name
+        for parsed in trees
+        for node in ast.walk(parsed)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    ]
 
 
 def counted(places: list[str]) -> tuple[int, list[str]]:

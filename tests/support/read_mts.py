@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
@@ -27,12 +28,12 @@ class TooSlowError(BaseException):
     """Raised by the alarm; nothing that is tested catches it."""
 
 
-def in_pieces(path):
+def in_pieces(path: Path) -> Any:
     with dask.config.set(PIECES):
         return og.open(path).compute()
 
 
-def some_rows(path):
+def some_rows(path: Path) -> Any:
     """The first rows of every block, and only they."""
     with dask.config.set(PIECES):
         found = og.open(path)
@@ -51,11 +52,11 @@ WAYS = {
 }
 
 
-def _refuse():
+def _refuse() -> None:
     raise og.OutgradError("verify found problems")
 
 
-def outcome(way, path, good):
+def outcome(way: Any, path: Path, good: Any) -> Any:
     try:
         found = WAYS[way](path)
         if way == "rows":
@@ -75,7 +76,7 @@ def outcome(way, path, good):
     return "equal"
 
 
-def read(path, good):
+def read(path: Path, good: Any) -> Any:
     found = {way: outcome(way, path, good) for way in WAYS}
     wrong = [what for what in found.values() if what not in ("equal", "refused")]
     whole = {way: found[way] for way in ("load", "open", "buffer", "stream", "verify")}
@@ -84,11 +85,11 @@ def read(path, good):
     return wrong[0] if wrong else found["load"]
 
 
-def too_slow(number, frame):
+def too_slow(number: Any, frame: Any) -> None:
     raise TooSlowError
 
 
-def main(good_path, spare, seconds, *paths):
+def main(good_path: Any, spare: Any, seconds: Any, *paths: Any) -> None:
     warnings.simplefilter("ignore")
     mts_read.FINE_BYTES = 1 << 11
     good = og.load(good_path)

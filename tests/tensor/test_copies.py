@@ -146,6 +146,8 @@ def test_to_takes_dtype_and_device_by_position_as_metatensor_does() -> None:
         (("float32",), {}, ValueError, r"^to\(device='float32', arrays=None\): data are on the CPU"),
     ],
 )
-def test_to_refuses_what_it_does_not_know(arguments, options, error, message) -> None:  # type: ignore[no-untyped-def]
+def test_to_refuses_what_it_does_not_know(
+    arguments: tuple[Any, ...], options: dict[Any, Any], error: type[Exception], message: str
+) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
         operand(0).to(*arguments, **options)

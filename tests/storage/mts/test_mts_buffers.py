@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -16,6 +17,7 @@ from outgrad.errors import ArchiveError, ArchiveExistsError, ArchiveNotFoundErro
 from outgrad.storage.mts.file import Limits, MtsBytes
 from outgrad.storage.mts.reader import read_mts
 from tests.support import ROOT
+from tests.support.mts_files import Files
 
 DATA = ROOT / "examples" / "data"
 KINDS = ["map", "block", "labels"]
@@ -24,7 +26,7 @@ NUMPY = pytest.mark.parametrize("use_numpy", [False, True])
 
 
 @pytest.fixture
-def made(files):
+def made(files: Files) -> dict[str, Any]:
     """One of each kind: a map with nested gradients and info, its first block, its keys."""
     tensor = og.load(files.map())
     tensor.set_info("unit", "eV")
@@ -32,7 +34,7 @@ def made(files):
 
 
 @pytest.fixture
-def metatensor():
+def metatensor() -> Any:
     return pytest.importorskip("metatensor")
 
 
@@ -57,7 +59,7 @@ def buffer_of(lib: Any, kind: str) -> Any:
 
 # ---- round trips ----
 @EVERY_KIND
-def test_functions(made, kind, tmp_path):
+def test_functions(made: dict[str, Any], kind: str, tmp_path: Path) -> None:
     data = made[kind]
     og.save(tmp_path / "a.mts", data)
     assert same(load_of(og, kind)(tmp_path / "a.mts"), data)
@@ -70,7 +72,7 @@ def test_functions(made, kind, tmp_path):
 
 
 @EVERY_KIND
-def test_methods(made, kind, tmp_path):
+def test_methods(made: dict[str, Any], kind: str, tmp_path: Path) -> None:
     data = made[kind]
     data.save(tmp_path / "a.mts")
     assert same(type(data).load(tmp_path / "a.mts"), data)
@@ -83,7 +85,7 @@ def test_methods(made, kind, tmp_path):
 
 
 @EVERY_KIND
-def test_open_files(made, kind, tmp_path):
+def test_open_files(made: dict[str, Any], kind: str, tmp_path: Path) -> None:
     data = made[kind]
     with (tmp_path / "a.mts").open("wb") as stream:
         og.save(stream, data)
@@ -95,14 +97,14 @@ def test_open_files(made, kind, tmp_path):
 
 
 @EVERY_KIND
-def test_a_buffer_has_the_bytes_of_a_file(made, kind, tmp_path):
+def test_a_buffer_has_the_bytes_of_a_file(made: dict[str, Any], kind: str, tmp_path: Path) -> None:
     og.save(tmp_path / "a.mts", made[kind])
     assert bytes(og.io.save_buffer(made[kind])) == (tmp_path / "a.mts").read_bytes()
 
 
 @EVERY_KIND
 @NUMPY
-def test_use_numpy_is_accepted(made, kind, tmp_path, use_numpy):
+def test_use_numpy_is_accepted(made: dict[str, Any], kind: str, tmp_path: Path, use_numpy: bool) -> None:
     data = made[kind]
     og.save(tmp_path / "a.mts", data, use_numpy)
     data.save(tmp_path / "b.mts", use_numpy=use_numpy)
@@ -113,7 +115,7 @@ def test_use_numpy_is_accepted(made, kind, tmp_path, use_numpy):
         assert same(buffer_of(og, kind)(data.save_buffer(), use_numpy=use_numpy), data)
 
 
-def test_lazy_data_are_written_by_threads(made, tmp_path):
+def test_lazy_data_are_written_by_threads(made: dict[str, Any], tmp_path: Path) -> None:
     lazy = made["map"].chunk(target_bytes=512)
 
     def refused(*_: Any, **__: Any) -> None:
@@ -124,7 +126,7 @@ def test_lazy_data_are_written_by_threads(made, tmp_path):
     assert same(og.io.load_buffer(buffer), 2 * made["map"])
 
 
-def test_what_is_loaded_has_memory_of_its_own(made):
+def test_what_is_loaded_has_memory_of_its_own(made: dict[str, Any]) -> None:
     buffer = bytearray(og.io.save_buffer(made["map"]))
     found = og.io.load_buffer(buffer)
     buffer[:] = bytes(len(buffer))
@@ -133,7 +135,7 @@ def test_what_is_loaded_has_memory_of_its_own(made):
     assert values.flags.carray
 
 
-def test_maps_without_blocks_and_blocks_without_rows():
+def test_maps_without_blocks_and_blocks_without_rows() -> None:
     empty = og.TensorMap(og.Labels.empty("key"), [])
     assert same(og.TensorMap.load_buffer(empty.save_buffer()), empty)
     rows = og.block_from_array(np.empty((0, 3)))
@@ -142,7 +144,7 @@ def test_maps_without_blocks_and_blocks_without_rows():
 
 @EVERY_KIND
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_loaded_data_pickle(made, kind, protocol):
+def test_loaded_data_pickle(made: dict[str, Any], kind: str, protocol: int) -> None:
     found = og.io.load_buffer(made[kind].save_buffer())
     assert same(pickle.loads(pickle.dumps(found, protocol)), made[kind])
 
@@ -150,7 +152,9 @@ def test_loaded_data_pickle(made, kind, protocol):
 # ---- metatensor ----
 @EVERY_KIND
 @NUMPY
-def test_metatensor_reads_our_buffers(metatensor, made, kind, use_numpy):
+def test_metatensor_reads_our_buffers(
+    metatensor: Any, made: dict[str, Any], kind: str, use_numpy: bool
+) -> None:
     options = {} if kind == "labels" else {"use_numpy": use_numpy}
     found = buffer_of(metatensor, kind)(og.io.save_buffer(made[kind]), **options)
     assert same(og.from_metatensor(found), made[kind])
@@ -158,14 +162,18 @@ def test_metatensor_reads_our_buffers(metatensor, made, kind, use_numpy):
 
 @EVERY_KIND
 @NUMPY
-def test_we_read_buffers_of_metatensor(metatensor, made, kind, use_numpy):
+def test_we_read_buffers_of_metatensor(
+    metatensor: Any, made: dict[str, Any], kind: str, use_numpy: bool
+) -> None:
     theirs = metatensor.io.save_buffer(og.to_metatensor(made[kind]), use_numpy=use_numpy)
     assert same(buffer_of(og, kind)(theirs), made[kind])
 
 
 @EVERY_KIND
 @NUMPY
-def test_files_of_methods_are_exchanged(metatensor, made, kind, tmp_path, use_numpy):
+def test_files_of_methods_are_exchanged(
+    metatensor: Any, made: dict[str, Any], kind: str, tmp_path: Path, use_numpy: bool
+) -> None:
     ours, theirs = made[kind], og.to_metatensor(made[kind])
     options = {} if kind == "labels" else {"use_numpy": use_numpy}
     ours.save(tmp_path / "ours.mts")
@@ -180,13 +188,13 @@ def member(content: bytes) -> tuple[Any, ...]:
     return len(content), array.dtype, array.shape, array.tobytes()
 
 
-def test_labels_have_the_bytes_of_metatensor(metatensor):
+def test_labels_have_the_bytes_of_metatensor(metatensor: Any) -> None:
     labels = og.Labels(["system", "atom"], [[0, 4], [0, 5], [3, 1]])
     assert member(labels.save_buffer()) == member(og.to_metatensor(labels).save_buffer())
 
 
 @pytest.mark.parametrize("kind", ["map", "block"])
-def test_members_have_the_bytes_of_metatensor(metatensor, made, kind):
+def test_members_have_the_bytes_of_metatensor(metatensor: Any, made: dict[str, Any], kind: str) -> None:
     """The order of members and their dates may differ; names and content may not."""
     contents = []
     for data in (made[kind], og.to_metatensor(made[kind])):
@@ -196,7 +204,7 @@ def test_members_have_the_bytes_of_metatensor(metatensor, made, kind):
     assert contents[0] == contents[1]
 
 
-def test_npz_files_of_older_tutorials(metatensor, made, tmp_path):
+def test_npz_files_of_older_tutorials(metatensor: Any, made: dict[str, Any], tmp_path: Path) -> None:
     metatensor.save(tmp_path / "old.npz", og.to_metatensor(made["map"]), use_numpy=True)
     assert same(og.load(tmp_path / "old.npz"), made["map"])
     assert same(og.TensorMap.load(tmp_path / "old.npz", use_numpy=True), made["map"])
@@ -210,7 +218,9 @@ NAME = {"map": "TensorMap", "block": "TensorBlock", "labels": "Labels"}
 @pytest.mark.parametrize(
     ("wanted", "given"), [(wanted, given) for wanted in KINDS for given in KINDS if wanted != given]
 )
-def test_a_wrong_kind_says_which_function_reads_it(made, wanted, given, tmp_path):
+def test_a_wrong_kind_says_which_function_reads_it(
+    made: dict[str, Any], wanted: str, given: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.mts"
     made[given].save(path)
     start, end = f"unable to load a {NAME[wanted]} from ", f"to load {NAME[given]}, which is there"
@@ -232,7 +242,9 @@ def test_a_wrong_kind_says_which_function_reads_it(made, wanted, given, tmp_path
 
 
 @pytest.mark.parametrize("given", ["block", "labels"])
-def test_metatensor_names_the_same_function(metatensor, made, given, tmp_path):
+def test_metatensor_names_the_same_function(
+    metatensor: Any, made: dict[str, Any], given: str, tmp_path: Path
+) -> None:
     path = tmp_path / "a.mts"
     made[given].save(path)
     for lib in (metatensor, og):
@@ -243,7 +255,7 @@ def test_metatensor_names_the_same_function(metatensor, made, given, tmp_path):
 
 
 # ---- errors ----
-def test_other_data_are_refused(tmp_path):
+def test_other_data_are_refused(tmp_path: Path) -> None:
     for lib_save in (lambda: og.save(tmp_path / "a.mts", 3), lambda: og.io.save_buffer(3)):
         with pytest.raises(
             TypeError, match="`data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not"
@@ -251,7 +263,7 @@ def test_other_data_are_refused(tmp_path):
             lib_save()
 
 
-def test_a_file_is_a_path_or_open(made):
+def test_a_file_is_a_path_or_open(made: dict[str, Any]) -> None:
     with pytest.raises(
         TypeError,
         match=r"save: the path must be str or os.PathLike, got int; .*take open files too",
@@ -259,7 +271,7 @@ def test_a_file_is_a_path_or_open(made):
         og.save(3, made["map"])
 
 
-def test_text_is_no_buffer(made, tmp_path):
+def test_text_is_no_buffer(made: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(
         TypeError, match="the buffer must be bytes, bytearray or memoryview, got str; for a path"
     ):
@@ -270,12 +282,12 @@ def test_text_is_no_buffer(made, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PK\x05\x06" + bytes(18), b"\x93NUMPY"])
-def test_damaged_buffers(content):
+def test_damaged_buffers(content: bytes) -> None:
     with pytest.raises(FileFormatError, match=r"read .*'<buffer>'"):
         og.io.load_buffer(content)
 
 
-def test_truncated_and_changed_buffers_raise(made):
+def test_truncated_and_changed_buffers_raise(made: dict[str, Any]) -> None:
     whole = bytes(og.io.save_buffer(made["block"]))
     for length in range(0, len(whole), 97):
         with pytest.raises(FileFormatError):
@@ -287,7 +299,7 @@ def test_truncated_and_changed_buffers_raise(made):
 
 
 @pytest.mark.parametrize(("offset", "nbytes"), [(2, 2), (-1, 1), (0, 4)])
-def test_bytes_outside_of_a_buffer(offset, nbytes):
+def test_bytes_outside_of_a_buffer(offset: int, nbytes: int) -> None:
     source = MtsBytes(b"abc")
     assert source.read(0, 3) == b"abc"
     with pytest.raises(FileFormatError, match=f"{nbytes} bytes at {offset} lie outside of its 3 bytes"):
@@ -296,7 +308,7 @@ def test_bytes_outside_of_a_buffer(offset, nbytes):
         source.read_into(memoryview(bytearray(nbytes)), offset)
 
 
-def test_limits_hold_for_buffers(files):
+def test_limits_hold_for_buffers(files: Files) -> None:
     bomb = files.zip({"keys.npy": bytes(1 << 22)}, zipfile.ZIP_DEFLATED).read_bytes()
     with pytest.raises(FileFormatError):
         og.io.load_buffer(bomb)
@@ -306,7 +318,7 @@ def test_limits_hold_for_buffers(files):
 
 
 @pytest.mark.parametrize("other", ["names", "dtype"])
-def test_blocks_of_a_map_agree(files, other):
+def test_blocks_of_a_map_agree(files: Files, other: str) -> None:
     arrays = files.map_arrays(sizes=(3, 2))
     for name, array in arrays.items():
         if name.startswith("blocks/1/") and name.endswith("values") and other == "dtype":
@@ -323,7 +335,7 @@ def test_blocks_of_a_map_agree(files, other):
             load(path)
 
 
-def test_a_failed_write_leaves_an_open_file_alone(made):
+def test_a_failed_write_leaves_an_open_file_alone(made: dict[str, Any]) -> None:
     stream = io.BytesIO()
     with pytest.raises(FileFormatError, match="labels without dimensions"):
         og.save(stream, og.Labels.empty([]))
@@ -331,7 +343,7 @@ def test_a_failed_write_leaves_an_open_file_alone(made):
 
 
 # ---- suffixes ----
-def test_a_path_without_suffix_gets_one(made, tmp_path):
+def test_a_path_without_suffix_gets_one(made: dict[str, Any], tmp_path: Path) -> None:
     for kind in KINDS:
         path = tmp_path / kind
         with pytest.warns(
@@ -343,20 +355,20 @@ def test_a_path_without_suffix_gets_one(made, tmp_path):
         og.save(tmp_path / "a.txt", made["map"])
 
 
-def test_the_warning_is_that_of_metatensor(metatensor, made, tmp_path):
+def test_the_warning_is_that_of_metatensor(metatensor: Any, made: dict[str, Any], tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="adding '.mts' extension, the file will be saved at"):
         metatensor.save(str(tmp_path / "theirs"), og.to_metatensor(made["map"]))
     assert (tmp_path / "theirs.mts").exists()
 
 
-def test_a_missing_file(tmp_path):
+def test_a_missing_file(tmp_path: Path) -> None:
     for load in (og.load, og.load_block, og.load_labels, og.TensorMap.load):
         with pytest.raises(ArchiveNotFoundError, match=r"missing\.mts"):
             load(tmp_path / "missing.mts")
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.mts")), ids=lambda path: path.stem)
-def test_shipped_data_through_memory(path):
+def test_shipped_data_through_memory(path: Path) -> None:
     tensor = og.load(path)
     assert same(og.io.load_buffer(path.read_bytes()), tensor)
     assert same(og.io.load_buffer(tensor.save_buffer()), tensor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import zipfile
 import zlib
+from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -18,12 +20,12 @@ from outgrad.storage.mts.checks import MemberChecks
 from outgrad.storage.mts.file import MtsBytes, MtsFile
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.names import layout_members
-from outgrad.storage.mts.zip import read_directory
+from outgrad.storage.mts.zip import Member, read_directory
 
 SMALL = {"outgrad.chunk-bytes": "64 KiB"}
 
 
-def saved(path, method=zipfile.ZIP_STORED):
+def saved(path: Path, method: int = zipfile.ZIP_STORED) -> Path:
     """A file with a block of 4 MiB and a gradient, which are read in many pieces."""
     rng = np.random.default_rng(0)
     block = og.TensorBlock(
@@ -44,7 +46,7 @@ def saved(path, method=zipfile.ZIP_STORED):
     return path
 
 
-def flipped(path, name, place=0.6):
+def flipped(path: Path, name: str, place: float = 0.6) -> None:
     """Flip a bit of a member."""
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
@@ -55,12 +57,12 @@ def flipped(path, name, place=0.6):
 
 
 @pytest.fixture
-def passes(monkeypatch):
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Names of the members that were read to their end, each time."""
     names = []
     join = mts_checks._Pass.join
 
-    def counting(self):
+    def counting(self: Any) -> Any:
         names.append(self._member.name)
         return join(self)
 
@@ -68,7 +70,7 @@ def passes(monkeypatch):
     return names
 
 
-def first_rows(path):
+def first_rows(path: Path) -> np.ndarray:
     """The first piece of a file, which is far from the damage."""
     with dask.config.set(SMALL):
         block = og.open(path, target_bytes="64 KiB")
@@ -78,7 +80,9 @@ def first_rows(path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("name", ["values.npy", "gradients/x/values.npy"])
-def test_a_flipped_bit_far_from_the_piece(tmp_path, monkeypatch, method, name):
+def test_a_flipped_bit_far_from_the_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: int, name: str
+) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts", method)
     flipped(path, name)
@@ -89,7 +93,9 @@ def test_a_flipped_bit_far_from_the_piece(tmp_path, monkeypatch, method, name):
     assert not (tmp_path / "out.mts").exists()
 
 
-def test_members_are_read_to_their_end_once(tmp_path, monkeypatch, passes):
+def test_members_are_read_to_their_end_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[Any]
+) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     expected = og.load_block(path.with_suffix(".plain.mts")).values[:10]
@@ -102,7 +108,9 @@ def test_members_are_read_to_their_end_once(tmp_path, monkeypatch, passes):
     assert len(passes) == seen
 
 
-def test_a_file_that_was_replaced_is_read_again(tmp_path, monkeypatch, passes):
+def test_a_file_that_was_replaced_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[Any]
+) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     first_rows(path)
@@ -111,7 +119,9 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path, monkeypatch, passes):
         first_rows(path)
 
 
-def test_the_check_can_be_switched_off(tmp_path, monkeypatch, passes):
+def test_the_check_can_be_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[Any]
+) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     flipped(path, "values.npy")
@@ -132,7 +142,7 @@ def test_the_check_can_be_switched_off(tmp_path, monkeypatch, passes):
 
 
 @pytest.mark.cluster
-def test_workers_check_too(tmp_path, monkeypatch):
+def test_workers_check_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     flipped(path, "gradients/x/values.npy")
@@ -146,12 +156,12 @@ def test_workers_check_too(tmp_path, monkeypatch):
 # ---- one pass, many threads -----------------------------------------------------------------------
 
 
-def checks_of(file, token="a file"):
+def checks_of(file: MtsFile, token: str = "a file") -> tuple[Member, MemberChecks]:
     members = layout_members(file, read_directory(file))
     return MemberChecks(MemberBytes(file), f"{token} {id(file)}"), members["values.npy"]
 
 
-def test_threads_share_a_pass(tmp_path, monkeypatch):
+def test_threads_share_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mts_checks, "SHARE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     file = MtsFile(path)
@@ -159,7 +169,7 @@ def test_threads_share_a_pass(tmp_path, monkeypatch):
     readers = []
     read_into = MemberBytes.read_into
 
-    def noting(self, target, member, start):
+    def noting(self: Any, target: Any, member: Any, start: Any) -> None:
         readers.append((start, len(target)))
         read_into(self, target, member, start)
 
@@ -175,14 +185,14 @@ def test_threads_share_a_pass(tmp_path, monkeypatch):
     assert len(readers) == len(set(readers))
 
 
-def test_damage_is_told_to_every_thread(tmp_path, monkeypatch):
+def test_damage_is_told_to_every_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mts_checks, "SHARE_BYTES", 1 << 16)
     path = saved(tmp_path / "in.mts")
     flipped(path, "values.npy")
     checks, member = checks_of(MtsFile(path))
     told = []
 
-    def ask():
+    def ask() -> None:
         try:
             checks.require_intact(member)
         except FileFormatError as error:
@@ -197,14 +207,14 @@ def test_damage_is_told_to_every_thread(tmp_path, monkeypatch):
     assert all("its checksum is" in each for each in told)
 
 
-def test_an_interrupted_pass_is_taken_up(tmp_path, monkeypatch):
+def test_an_interrupted_pass_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share whose thread was interrupted is read by the next one; nobody waits for ever."""
     monkeypatch.setattr(mts_checks, "SHARE_BYTES", 1 << 16)
     checks, member = checks_of(MtsFile(saved(tmp_path / "in.mts")))
     calls = []
     crc32 = zlib.crc32
 
-    def interrupted(*args):
+    def interrupted(*args: Any) -> int:
         calls.append(len(args[0]))
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -217,7 +227,7 @@ def test_an_interrupted_pass_is_taken_up(tmp_path, monkeypatch):
     assert sum(calls) == member.nbytes + (1 << 16)
 
 
-def test_only_some_files_are_remembered(monkeypatch):
+def test_only_some_files_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mts_checks._intact_members, "limit", 3)
     source = MemberBytes(MtsBytes(b""))
     for number in range(10):

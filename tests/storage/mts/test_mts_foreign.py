@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +18,17 @@ from outgrad.errors import FileFormatError
 from outgrad.storage.mts.npy import encode_table_header
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.testing import assert_identical
+from tests.support.mts_files import Files
 
 metatensor = pytest.importorskip("metatensor")
 
 
-def theirs(path):
+def theirs(path: Path) -> og.TensorMap:
     """What metatensor reads, as ours."""
     return og.from_metatensor(metatensor.load(str(path)))
 
 
-def sample_map(parameter="positions"):
+def sample_map(parameter: str = "positions") -> Any:
     """A map of two blocks with a component and a gradient, of metatensor."""
     blocks = []
     for number in range(2):
@@ -45,7 +48,7 @@ def sample_map(parameter="positions"):
 
 
 @pytest.fixture
-def members(tmp_path):
+def members(tmp_path: Path) -> dict[str, bytes]:
     """The members of a file of metatensor."""
     path = tmp_path / "theirs.mts"
     metatensor.save(str(path), sample_map())
@@ -68,7 +71,7 @@ JUNK = {
 
 
 @pytest.mark.parametrize("name", JUNK)
-def test_what_the_layout_does_not_have_is_ignored(files, members, name):
+def test_what_the_layout_does_not_have_is_ignored(files: Files, members: dict[str, bytes], name: str) -> None:
     path = files.zip(members | dict.fromkeys(JUNK[name], b"nothing that matters"))
     assert_identical(og.load(path), theirs(path))
     assert og.verify(path) == []
@@ -76,14 +79,14 @@ def test_what_the_layout_does_not_have_is_ignored(files, members, name):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_how_junk_is_compressed_does_not_matter(files, members, method):
+def test_how_junk_is_compressed_does_not_matter(files: Files, members: dict[str, bytes], method: int) -> None:
     path = files.zip(members)
     with zipfile.ZipFile(path, "a", method) as archive:
         archive.writestr("README", b"text " * 100)
     assert_identical(og.load(path), theirs(path))
 
 
-def test_arrays_that_belong_to_nothing_are_told_of(files, members):
+def test_arrays_that_belong_to_nothing_are_told_of(files: Files, members: dict[str, bytes]) -> None:
     stale = {name.replace("blocks/0/", "blocks/7/"): content for name, content in members.items()}
     for rest in (
         stale,
@@ -96,7 +99,9 @@ def test_arrays_that_belong_to_nothing_are_told_of(files, members):
         assert_identical(found, theirs(path))
 
 
-def test_a_gradient_of_which_a_part_is_missing_is_not_ignored(files, members):
+def test_a_gradient_of_which_a_part_is_missing_is_not_ignored(
+    files: Files, members: dict[str, bytes]
+) -> None:
     for name in ("values", "samples"):
         rest = {**members}
         del rest[f"blocks/1/gradients/positions/{name}.npy"]
@@ -112,17 +117,26 @@ def test_a_gradient_of_which_a_part_is_missing_is_not_ignored(files, members):
 class Pipe(io.RawIOBase):
     """A stream that cannot be sought in, so that sizes follow the data."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
-    def writable(self):
+    def writable(self) -> Any:
         return True
 
-    def write(self, content):
+    def write(self, content: bytes) -> int:
         return self.stream.write(content)
 
 
-def python_zip(path, members, method, *, pipe=False, zip64=False, extra=b"", comment=b""):
+def python_zip(
+    path: Path,
+    members: dict[str, bytes],
+    method: int,
+    *,
+    pipe: bool = False,
+    zip64: bool = False,
+    extra: bytes = b"",
+    comment: bytes = b"",
+) -> None:
     with (
         path.open("wb") as stream,
         zipfile.ZipFile(Pipe(stream) if pipe else stream, "w", method) as archive,
@@ -147,7 +161,9 @@ def python_zip(path, members, method, *, pipe=False, zip64=False, extra=b"", com
     ],
     ids=repr,
 )
-def test_files_zipped_by_python(tmp_path, members, method, options):
+def test_files_zipped_by_python(
+    tmp_path: Path, members: dict[str, bytes], method: int, options: dict[Any, Any]
+) -> None:
     path = tmp_path / "again.mts"
     python_zip(path, members, method, **options)
     assert_identical(og.load(path), theirs(path))
@@ -155,7 +171,7 @@ def test_files_zipped_by_python(tmp_path, members, method, options):
 
 
 @pytest.mark.parametrize("padding", [b"\n", bytes(512), b"PK\5\6", b"PK\5\6" + bytes(18)])
-def test_bytes_after_the_end(files, members, padding):
+def test_bytes_after_the_end(files: Files, members: dict[str, bytes], padding: bytes) -> None:
     path = files.zip(members)
     path.write_bytes(path.read_bytes() + padding)
     try:
@@ -179,7 +195,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_files_zipped_by_other_programs(tmp_path, members, command):
+def test_files_zipped_by_other_programs(tmp_path: Path, members: dict[str, bytes], command: str) -> None:
     program = shutil.which(command.split()[0])
     if program is None:
         pytest.skip(f"{command.split()[0]} is not installed")
@@ -198,7 +214,7 @@ def test_files_zipped_by_other_programs(tmp_path, members, command):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(200_000, 20), (3, 1_000_000), (1_000_000, 1)])
-def test_zeros_that_compress_a_thousand_times(tmp_path, rows, columns):
+def test_zeros_that_compress_a_thousand_times(tmp_path: Path, rows: int, columns: int) -> None:
     made = metatensor.TensorMap(
         metatensor.Labels.single(),
         [
@@ -240,7 +256,7 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_gradients_of_any_name(tmp_path, parameter):
+def test_gradients_of_any_name(tmp_path: Path, parameter: str) -> None:
     path, ours = tmp_path / "theirs.mts", tmp_path / "ours.mts"
     metatensor.save(str(path), sample_map(parameter))
     found = og.load(path)
@@ -253,7 +269,7 @@ def test_gradients_of_any_name(tmp_path, parameter):
     assert sorted(names[0]) == sorted(names[1])
 
 
-def test_a_gradient_with_a_slash_is_refused_and_not_ignored(tmp_path):
+def test_a_gradient_with_a_slash_is_refused_and_not_ignored(tmp_path: Path) -> None:
     """metatensor writes it, and cannot read it."""
     path = tmp_path / "slash.mts"
     metatensor.save(str(path), sample_map("a/b"))
@@ -266,7 +282,7 @@ def test_a_gradient_with_a_slash_is_refused_and_not_ignored(tmp_path):
 # ---- files of equistore ---------------------------------------------------------------------------
 
 
-def old_name(name):
+def old_name(name: str) -> str:
     """The name that a member had before April 2023."""
     folder, _, last = name.rpartition("/")
     if "gradients/" in name:
@@ -279,7 +295,7 @@ def old_name(name):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_files_of_equistore(files, members, method):
+def test_files_of_equistore(files: Files, members: dict[str, bytes], method: int) -> None:
     """The layout of 2022, which metatensor itself no longer reads."""
     new = files.zip(members, name="new.mts")
     old = files.zip({old_name(name): content for name, content in members.items()}, method, "old.npz")
@@ -291,7 +307,7 @@ def test_files_of_equistore(files, members, method):
     assert og.verify(old) == []
 
 
-def test_damage_of_an_old_file_names_the_member_it_has(files, members):
+def test_damage_of_an_old_file_names_the_member_it_has(files: Files, members: dict[str, bytes]) -> None:
     old = {old_name(name): content for name, content in members.items()}
     old["blocks/1/values/data.npy"] = old["blocks/1/values/data.npy"][:-8]
     with pytest.raises(FileFormatError, match=r"'blocks/1/values/data.npy' in .*bytes of data"):
@@ -307,7 +323,7 @@ def test_damage_of_an_old_file_names_the_member_it_has(files, members):
 # ---- whatever is written is read ------------------------------------------------------------------
 
 
-def test_large_info(tmp_path):
+def test_large_info(tmp_path: Path) -> None:
     block = og.block_from_array(np.ones((2, 2)))
     made = og.TensorMap(og.Labels.single(), [block])
     made.set_info("history", "x" * 2_000_000)
@@ -324,7 +340,7 @@ def test_large_info(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 300, 2000, 5000])
-def test_labels_of_many_dimensions(tmp_path, count):
+def test_labels_of_many_dimensions(tmp_path: Path, count: int) -> None:
     """More names than NumPy reads without being told to, and more than 16 bits count."""
     names = [f"dimension_{number:021}" for number in range(count)]
     samples = og.Labels(names, np.arange(count)[None])
@@ -337,14 +353,14 @@ def test_labels_of_many_dimensions(tmp_path, count):
     assert_identical(og.load_block(back), made)
 
 
-def test_more_names_than_are_read_are_not_written():
+def test_more_names_than_are_read_are_not_written() -> None:
     assert encode_table_header(["a" * 1_000_000], 0)
     with pytest.raises(FileFormatError, match=r"names of labels take .* shorten the names"):
         encode_table_header(["a" * (1 << 20)], 0)
 
 
 @pytest.mark.parametrize("axes", [2, 32, 33, 64])
-def test_arrays_of_many_axes(tmp_path, axes):
+def test_arrays_of_many_axes(tmp_path: Path, axes: int) -> None:
     components = [og.Labels.range(f"c{number}", 1) for number in range(axes - 2)]
     made = og.TensorBlock(
         np.ones((2, *(1 for _ in components), 1)),
@@ -360,7 +376,7 @@ def test_arrays_of_many_axes(tmp_path, axes):
 
 
 @pytest.mark.parametrize("depth", [1, 8, 9, 64])
-def test_gradients_of_gradients(tmp_path, depth):
+def test_gradients_of_gradients(tmp_path: Path, depth: int) -> None:
     made = None
     for level in range(depth + 1):
         samples = og.Labels(["sample" if level < depth else "s"], [[0]])
@@ -380,7 +396,7 @@ def test_gradients_of_gradients(tmp_path, depth):
 @pytest.mark.parametrize(
     "dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16"]
 )
-def test_every_type_both_ways(tmp_path, dtype):
+def test_every_type_both_ways(tmp_path: Path, dtype: str) -> None:
     values = np.arange(6).reshape(3, 2).astype(dtype)
     made = og.block_from_array(values)
     path, back = tmp_path / "ours.mts", tmp_path / "theirs.mts"

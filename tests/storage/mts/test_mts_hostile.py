@@ -10,12 +10,15 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from outgrad.errors import FileFormatError
 from outgrad.storage.mts.reader import open_mts
+from tests.support.mts_files import Files
 
 LOCAL, CENTRAL, END = "<4s5H3L2H", "<4s6H3L5H2L", "<4s4H2LH"
 NAMES = ["mark", "version", "flags", "method", "time", "date", "crc", "compressed", "nbytes", "name", "extra"]
@@ -220,7 +223,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", ZIP_FILES)
-def test_hostile_zip_files(files, case):
+def test_hostile_zip_files(files: Files, case: str) -> None:
     make, message = ZIP_FILES[case]
     path = files.folder / "in.mts"
     path.write_bytes(make(files.members(files.map_arrays())))
@@ -229,7 +232,7 @@ def test_hostile_zip_files(files, case):
     assert str(path) in str(refused.value)
 
 
-def test_the_hand_made_zip_file_is_good_otherwise(files, same):
+def test_the_hand_made_zip_file_is_good_otherwise(files: Files, same: Callable[..., Any]) -> None:
     path = files.folder / "in.mts"
     path.write_bytes(build(entries(files.members(files.map_arrays()))))
     same(open_mts(path), files.map_arrays())
@@ -260,7 +263,7 @@ def array(
 class Trap:
     """Pickled, it would run a command."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return exec, ("raise SystemExit('the pickle was loaded')",)
 
 
@@ -312,7 +315,9 @@ VALUES: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("case", VALUES)
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_hostile_values(files, case, method, monkeypatch, tmp_path):
+def test_hostile_values(
+    files: Files, case: str, method: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     content, message = VALUES[case]
     members = files.members(files.map_arrays()) | {"blocks/0/values.npy": content}
@@ -350,7 +355,7 @@ LABELS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_hostile_labels(files, case):
+def test_hostile_labels(files: Files, case: str) -> None:
     content, message = LABELS[case]
     members = files.members(files.map_arrays()) | {"blocks/0/properties.npy": content}
     with pytest.raises(FileFormatError, match=f"'blocks/0/properties.npy' in .*in.mts.*{message}"):
@@ -366,7 +371,7 @@ def test_hostile_labels(files, case):
 GRADIENT = "blocks/0/gradients/positions"
 
 
-def structure(files, **changes: object) -> dict[str, bytes]:
+def structure(files: Files, **changes: object) -> dict[str, bytes]:
     """The members of a map with some arrays exchanged, or left out by None."""
     arrays = files.map_arrays()
     return files.members({name: array for name, array in (arrays | changes).items() if array is not None})
@@ -447,7 +452,7 @@ def shifted(samples: np.ndarray, by: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", STRUCTURES)
-def test_members_that_do_not_fit(files, case):
+def test_members_that_do_not_fit(files: Files, case: str) -> None:
     changes, message = STRUCTURES[case]
     members = structure(files, **changes(files, files.map_arrays()))
     path = files.zip(members)
@@ -468,7 +473,7 @@ INFOS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", INFOS)
-def test_hostile_info(files, case):
+def test_hostile_info(files: Files, case: str) -> None:
     content, message = INFOS[case]
     members = files.members(files.map_arrays()) | {"info.json": content}
     with pytest.raises(FileFormatError, match=f"'info.json' in .*in.mts'.*{message}"):
@@ -488,7 +493,7 @@ def stream(content: bytes, declared: int, tail: bytes = b"", cut: int = 0) -> di
     }
 
 
-def test_compressed_data_that_are_not_as_declared(files):
+def test_compressed_data_that_are_not_as_declared(files: Files) -> None:
     members = files.members(files.map_arrays())
     position, content = list(members).index("blocks/0/values.npy"), members["blocks/0/values.npy"]
     size = len(content)
@@ -527,7 +532,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - baseline)
 """
 
 
-def test_bombs_take_little_memory(files):
+def test_bombs_take_little_memory(files: Files) -> None:
     """In a process of 2 GiB: files of at most some 100 kB that unpack to GiB, honestly declared or not."""
     rows = "{'descr': [('l', '<i4')], 'fortran_order': False, 'shape': (25000000,), }"
     noise = b"".join(bytes([number % 251]) * 400 for number in range(250_000))

@@ -6,6 +6,8 @@ import io
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from outgrad.storage import memory
 
 
 @pytest.fixture(scope="module")
-def unpacking(tmp_path_factory):
+def unpacking(tmp_path_factory: Any) -> Path:
     """A file of 300 kB whose values take 256 MiB: honestly, and all zeros."""
     path = tmp_path_factory.mktemp("unpacking") / "zeros.npz"
     rows, columns = 1 << 15, 1 << 10
@@ -41,7 +43,7 @@ def unpacking(tmp_path_factory):
 
 
 @pytest.mark.parametrize("free", [0, 1 << 27, (1 << 28) - 1])
-def test_what_does_not_fit_is_refused(unpacking, monkeypatch, free):
+def test_what_does_not_fit_is_refused(unpacking: Path, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda: free)
     with pytest.raises(
         MemoryLimitError, match=r"load: .*zeros.npz' takes 256.00 MiB of memory, and .* are free"
@@ -74,7 +76,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_a_small_process_reads_it_in_pieces(unpacking):
+def test_a_small_process_reads_it_in_pieces(unpacking: Path) -> None:
     """In a process that may take 200 MiB more."""
     command = [sys.executable, "-c", CHILD, str(unpacking)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outgrad.errors import FileFormatError
-from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
+from tests.support.mts_files import Files
 
 SETTINGS = settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -26,7 +29,7 @@ CHANGES = st.lists(
 )
 
 
-def mutated(content, changes):
+def mutated(content: bytes, changes: list[tuple[Any, ...]]) -> bytes:
     """Put the given bytes at relative positions."""
     raw = bytearray(content)
     for place, piece in changes:
@@ -35,7 +38,7 @@ def mutated(content, changes):
     return bytes(raw)
 
 
-def read(files, path):
+def read(files: Files, path: Path) -> tuple[OpenedMts | dict[Any, Any], ...] | None:
     """All arrays, or None if the file is refused."""
     try:
         opened = open_mts(path)
@@ -47,7 +50,7 @@ def read(files, path):
 @SETTINGS
 @given(METHOD, CHANGES)
 @pytest.mark.filterwarnings("ignore:the rows of gradient")
-def test_bytes_of_the_file(files, method, changes):
+def test_bytes_of_the_file(files: Files, method: int, changes: list[tuple[Any, ...]]) -> None:
     """Whole arrays are compared with their checksum, so what is read is what was written."""
     original = files.map(method=method).read_bytes()
     path = files.folder / "mutated.mts"
@@ -66,7 +69,7 @@ def test_bytes_of_the_file(files, method, changes):
 @SETTINGS
 @given(METHOD, st.data())
 @pytest.mark.filterwarnings("ignore:the rows of gradient")
-def test_bytes_of_a_member_with_the_right_checksum(files, method, data):
+def test_bytes_of_a_member_with_the_right_checksum(files: Files, method: int, data: st.DataObject) -> None:
     members = files.members(files.map_arrays())
     name = data.draw(st.sampled_from(sorted(members)))
     members[name] = mutated(members[name], data.draw(CHANGES))
@@ -101,7 +104,7 @@ HEADER = st.fixed_dictionaries(
 @SETTINGS
 @given(HEADER, st.data())
 @pytest.mark.filterwarnings("ignore:the rows of gradient")
-def test_fields_of_a_header(files, header, data):
+def test_fields_of_a_header(files: Files, header: dict[Any, Any], data: st.DataObject) -> None:
     members = files.members(files.map_arrays())
     name = data.draw(st.sampled_from(sorted(members)))
     text = repr(header).encode() + b"\n"

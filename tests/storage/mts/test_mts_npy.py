@@ -25,7 +25,7 @@ NAMES = st.lists(
 
 
 @given(st.sampled_from(ELEMENT_TYPES), SHAPES)
-def test_numpy_reads_our_headers(dtype, shape):
+def test_numpy_reads_our_headers(dtype: str, shape: tuple[int, ...]) -> None:
     array = np.zeros(shape, dtype)
     content = encode_array_header(array.dtype, shape) + array.tobytes()
     found = np.lib.format.read_array(io.BytesIO(content))
@@ -34,7 +34,7 @@ def test_numpy_reads_our_headers(dtype, shape):
 
 
 @given(st.sampled_from(["<", ">"]), st.sampled_from(ELEMENT_TYPES), SHAPES, st.sampled_from("CF"))
-def test_we_read_numpys_headers(order, dtype, shape, layout):
+def test_we_read_numpys_headers(order: str, dtype: str, shape: tuple[int, ...], layout: str) -> None:
     array = np.zeros(shape, np.dtype(dtype).newbyteorder(order), order=layout)
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array)
@@ -46,7 +46,7 @@ def test_we_read_numpys_headers(order, dtype, shape, layout):
 
 @settings(max_examples=30)
 @given(NAMES, st.integers(0, 5))
-def test_tables_both_ways(names, rows):
+def test_tables_both_ways(names: list[str], rows: int) -> None:
     array = np.zeros(rows, [(name, "<i4") for name in names])
     content = encode_table_header(names, rows) + array.tobytes()
     assert np.lib.format.read_array(io.BytesIO(content)).dtype == array.dtype
@@ -58,7 +58,7 @@ def test_tables_both_ways(names, rows):
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_versions(version):
+def test_versions(version: tuple[int, ...]) -> None:
     array, stream = np.zeros((2, 3)), io.BytesIO()
     np.lib.format.write_array(stream, array, version)
     assert array_header(stream.getvalue(), len(stream.getvalue()), "here").shape == (2, 3)

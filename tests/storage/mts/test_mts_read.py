@@ -6,7 +6,10 @@ import os
 import pickle
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,20 +23,21 @@ from outgrad.storage.mts import reader as mts_read
 from outgrad.storage.mts.file import Limits
 from outgrad.storage.mts.members import Inflater
 from outgrad.storage.mts.npy import ELEMENT_TYPES
-from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
 from outgrad.storage.open_files import OpenFiles
+from tests.support.mts_files import Files
 
 METHODS = pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut after every sample and keep many inflaters, as in a large file."""
     monkeypatch.setattr(mts_read, "FINE_BYTES", 1)
     monkeypatch.setattr(mts_members, "COPY_BYTES", 64)
 
 
-def test_labels_info_and_kind_are_known(files):
+def test_labels_info_and_kind_are_known(files: Files) -> None:
     arrays = files.map_arrays()
     info = {"info.json": b'{"unit": "\xc3\x85", "b": ""}'}
     opened = open_mts(files.zip(files.members(arrays) | info))
@@ -46,13 +50,15 @@ def test_labels_info_and_kind_are_known(files):
     assert [outline.shape for outline in opened.outlines] == [(13, 3, 4), (0, 3, 4), (1, 3, 4)]
 
 
-def test_equal_tables_are_one_object(files):
+def test_equal_tables_are_one_object(files: Files) -> None:
     opened = open_mts(files.map())
     assert opened.metadata[0].properties is opened.metadata[2].properties
 
 
 @METHODS
-def test_chunks_are_the_rows_of_the_file(files, same, small_chunks, method):
+def test_chunks_are_the_rows_of_the_file(
+    files: Files, same: Callable[..., Any], small_chunks: None, method: int
+) -> None:
     path = files.map(method=method)
     opened = open_mts(path)
     assert opened.outlines[0].chunk_count > 3
@@ -61,12 +67,14 @@ def test_chunks_are_the_rows_of_the_file(files, same, small_chunks, method):
 
 @METHODS
 @pytest.mark.parametrize("dtype", [*ELEMENT_TYPES, ">f8", ">i2", ">c16"])
-def test_every_dtype(files, same, small_chunks, method, dtype):
+def test_every_dtype(
+    files: Files, same: Callable[..., Any], small_chunks: None, method: int, dtype: str
+) -> None:
     same(open_mts(files.map(dtype, method)), files.map_arrays(dtype))
 
 
 @METHODS
-def test_column_major_arrays(files, same, small_chunks, method):
+def test_column_major_arrays(files: Files, same: Callable[..., Any], small_chunks: None, method: int) -> None:
     arrays = files.map_arrays()
     turned = {name: np.asfortranarray(array) for name, array in arrays.items()}
     path = files.zip(files.members(turned), method)
@@ -74,7 +82,7 @@ def test_column_major_arrays(files, same, small_chunks, method):
     same(open_mts(path), arrays)
 
 
-def test_arrays_are_aligned_contiguous_and_free(files):
+def test_arrays_are_aligned_contiguous_and_free(files: Files) -> None:
     opened = open_mts(files.map("f4"))
     for number in range(3):
         (chunk,) = opened.reader.read([files.requests(opened)[number]])
@@ -84,7 +92,7 @@ def test_arrays_are_aligned_contiguous_and_free(files):
             assert part.values.flags.writeable
 
 
-def test_any_rows(files):
+def test_any_rows(files: Files) -> None:
     arrays = files.map_arrays()
     opened = open_mts(files.map(method=zipfile.ZIP_DEFLATED))
     gradient = "blocks/0/gradients/positions/"
@@ -100,7 +108,7 @@ def test_any_rows(files):
     assert nested.rows[:, 1].tolist() == list(range(*inner))
 
 
-def test_a_single_block(files, same):
+def test_a_single_block(files: Files, same: Callable[..., Any]) -> None:
     arrays = files.block_arrays("", 6, "f8")
     opened = open_mts(files.zip(files.members(arrays), name="block.npz"))
     assert (opened.kind, opened.keys) == ("block", Labels.single())
@@ -108,7 +116,7 @@ def test_a_single_block(files, same):
 
 
 @pytest.mark.parametrize("name", ["labels.mts", "labels.npy"])
-def test_bare_labels(files, name):
+def test_bare_labels(files: Files, name: str) -> None:
     path = files.folder / name
     path.write_bytes(files.npy(files.table("a b", [[3, 4], [5, 6]])))
     opened = open_mts(path)
@@ -117,13 +125,13 @@ def test_bare_labels(files, name):
     assert verify_mts(path) == []
 
 
-def test_labels_of_the_other_byte_order(files):
+def test_labels_of_the_other_byte_order(files: Files) -> None:
     arrays = files.map_arrays()
     arrays["keys"] = arrays["keys"].astype([("l", ">i4"), ("species", ">i4")])
     assert open_mts(files.zip(files.members(arrays))).keys["species"].tolist() == [0, 2, 4]
 
 
-def test_members_in_any_order_and_a_comment(files, same):
+def test_members_in_any_order_and_a_comment(files: Files, same: Callable[..., Any]) -> None:
     arrays = files.map_arrays()
     path = files.zip(dict(reversed(files.members(arrays).items())))
     with zipfile.ZipFile(path, "a") as archive:
@@ -131,11 +139,11 @@ def test_members_in_any_order_and_a_comment(files, same):
     same(open_mts(path), arrays)
 
 
-def test_sizes_after_the_data(files, same):
+def test_sizes_after_the_data(files: Files, same: Callable[..., Any]) -> None:
     """Python writes data descriptors when it cannot seek."""
 
     class Pipe:
-        def __init__(self, stream):
+        def __init__(self, stream: Any) -> None:
             self.write, self.flush = stream.write, stream.flush
 
     arrays, path = files.map_arrays(), files.folder / "piped.mts"
@@ -145,7 +153,9 @@ def test_sizes_after_the_data(files, same):
     same(open_mts(path), arrays)
 
 
-def test_unsorted_gradient_rows_stay_one_chunk(files, same, small_chunks):
+def test_unsorted_gradient_rows_stay_one_chunk(
+    files: Files, same: Callable[..., Any], small_chunks: None
+) -> None:
     arrays = files.map_arrays()
     for part in ("values", "samples"):
         name = f"blocks/0/gradients/positions/gradients/cell/{part}"
@@ -156,7 +166,7 @@ def test_unsorted_gradient_rows_stay_one_chunk(files, same, small_chunks):
     same(opened, arrays)
 
 
-def test_the_reader_is_small_and_names_the_content(files):
+def test_the_reader_is_small_and_names_the_content(files: Files) -> None:
     path = files.map()
     reader = open_mts(path).reader
     assert len(pickle.dumps(reader)) < 1000
@@ -166,7 +176,7 @@ def test_the_reader_is_small_and_names_the_content(files):
 
 
 @METHODS
-def test_many_threads(files, small_chunks, method):
+def test_many_threads(files: Files, small_chunks: None, method: int) -> None:
     opened = open_mts(files.map(method=method))
     requests = files.requests(opened) * 20
     expected = [opened.reader.read([each])[0].values.sum() for each in requests]
@@ -175,21 +185,21 @@ def test_many_threads(files, small_chunks, method):
     assert found == expected
 
 
-def test_another_process_opens_the_file_anew(files, monkeypatch):
+def test_another_process_opens_the_file_anew(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_mts(files.map())
     monkeypatch.setattr(mts_read, "_contents", OpenFiles(16))
     reader = pickle.loads(pickle.dumps(opened.reader))
     assert reader.read(files.requests(opened)[:1])[0].values.shape == (13, 3, 4)
 
 
-def test_few_files_stay_open(files):
+def test_few_files_stay_open(files: Files) -> None:
     before = psutil.Process().num_fds()
     opened = [open_mts(files.zip(files.members(files.map_arrays()), name=f"{n}.mts")) for n in range(40)]
     assert psutil.Process().num_fds() - before < 20
     assert opened[0].reader.read(files.requests(opened[0])[:1])[0].values.shape == (13, 3, 4)
 
 
-def test_a_file_written_in_place_is_an_error(files):
+def test_a_file_written_in_place_is_an_error(files: Files) -> None:
     path = files.map()
     opened = open_mts(path)
     os.truncate(path, 1000)
@@ -197,7 +207,9 @@ def test_a_file_written_in_place_is_an_error(files):
         opened.reader.read(files.requests(opened)[:1])
 
 
-def test_a_file_replaced_is_an_error_in_other_processes(files, monkeypatch):
+def test_a_file_replaced_is_an_error_in_other_processes(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = files.map()
     opened = open_mts(path)
     files.zip(files.members(files.map_arrays("f4")), name="new.mts").replace(path)
@@ -207,7 +219,7 @@ def test_a_file_replaced_is_an_error_in_other_processes(files, monkeypatch):
         opened.reader.read(files.requests(opened)[:1])
 
 
-def test_a_file_cut_off_while_it_is_read_is_an_error(files, monkeypatch):
+def test_a_file_cut_off_while_it_is_read_is_an_error(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     path = files.map()
     opened = open_mts(path)
     monkeypatch.setattr("outgrad.storage.mts.file.MtsFile.require_unchanged", lambda self: None)
@@ -216,7 +228,7 @@ def test_a_file_cut_off_while_it_is_read_is_an_error(files, monkeypatch):
         opened.reader.read(files.requests(opened)[:1])
 
 
-def test_missing_paths_and_folders(tmp_path):
+def test_missing_paths_and_folders(tmp_path: Path) -> None:
     with pytest.raises(ArchiveNotFoundError, match="there is no such file"):
         open_mts(tmp_path / "none.mts")
     with pytest.raises(FileFormatError, match="it is not a file"):
@@ -227,7 +239,7 @@ def test_missing_paths_and_folders(tmp_path):
 
 
 @pytest.fixture
-def deflated(files):
+def deflated(files: Files) -> OpenedMts:
     """A map whose values inflate to 64 MiB."""
     arrays = {
         "keys": files.table("_", [0]),
@@ -238,7 +250,7 @@ def deflated(files):
     return open_mts(files.zip(files.members(arrays), zipfile.ZIP_DEFLATED))
 
 
-def test_deflated_rows_take_the_memory_of_the_rows(deflated):
+def test_deflated_rows_take_the_memory_of_the_rows(deflated: OpenedMts) -> None:
     deflated.reader.read([Request(0, ((0, 1),))])
     tracemalloc.start()
     (chunk,) = deflated.reader.read([Request(0, ((65_000, 65_100),))])
@@ -248,11 +260,13 @@ def test_deflated_rows_take_the_memory_of_the_rows(deflated):
     assert peak < 6 << 20
 
 
-def test_consecutive_chunks_inflate_the_member_once(deflated, monkeypatch):
+def test_consecutive_chunks_inflate_the_member_once(
+    deflated: OpenedMts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inflated = []
     read = Inflater.read
 
-    def counting(self, limit):
+    def counting(self: Any, limit: int) -> bytes:
         found = read(self, limit)
         inflated.append(len(found))
         return found
@@ -265,14 +279,14 @@ def test_consecutive_chunks_inflate_the_member_once(deflated, monkeypatch):
     assert sum(inflated) < 2.1 * (64 << 20)
 
 
-def test_a_chunk_is_read_again_from_where_the_one_before_ended(deflated):
+def test_a_chunk_is_read_again_from_where_the_one_before_ended(deflated: OpenedMts) -> None:
     first, second = (Request(0, ((start, start + 3000),)) for start in (0, 3000))
     for each in (first, second, second, first):
         (chunk,) = deflated.reader.read([each])
         assert chunk.values[:, 0].tolist() == list(range(*each.ranges[0]))
 
 
-def test_damage_is_found_when_a_whole_array_is_read(files):
+def test_damage_is_found_when_a_whole_array_is_read(files: Files) -> None:
     path = files.map()
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
@@ -287,7 +301,7 @@ def test_damage_is_found_when_a_whole_array_is_read(files):
 
 
 @METHODS
-def test_verify_names_every_damaged_member(files, method):
+def test_verify_names_every_damaged_member(files: Files, method: int) -> None:
     path = files.map(method=method)
     assert verify_mts(path) == []
     content = bytearray(path.read_bytes())
@@ -302,7 +316,7 @@ def test_verify_names_every_damaged_member(files, method):
     assert len(problems) == 2
 
 
-def test_verify_reports_what_cannot_be_opened(files):
+def test_verify_reports_what_cannot_be_opened(files: Files) -> None:
     path = files.folder / "bad.mts"
     path.write_bytes(b"no archive at all, only text")
     (problem,) = verify_mts(path)
@@ -313,7 +327,7 @@ def test_verify_reports_what_cannot_be_opened(files):
     assert "the member 'blocks/0/samples.npy' is missing" in problem
 
 
-def test_limits_can_be_set(files):
+def test_limits_can_be_set(files: Files) -> None:
     path = files.map(method=zipfile.ZIP_DEFLATED)
     limits = Limits(label_bytes=0, label_expansion=0)
     with pytest.raises(FileFormatError, match="more than 0 for a file of"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,28 +36,30 @@ INT32 = st.integers(-(2**31), 2**31 - 1)
 
 
 @st.composite
-def tables(draw, names, rows):
+def tables(draw: Callable[..., Any], names: list[str], rows: int) -> og.Labels:
     """Labels of some rows that differ; the first dimension may be given."""
     values = draw(st.lists(st.tuples(*[INT32] * len(names)), min_size=rows, max_size=rows, unique=True))
     return og.Labels(names, np.array(values, dtype=np.int32).reshape(rows, len(names)))
 
 
 @st.composite
-def arrays(draw, shape, dtype):
+def arrays(draw: Callable[..., Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     count = int(np.prod(shape))
     raw = np.frombuffer(draw(st.binary(min_size=count, max_size=count)), dtype="u1")
     return (raw % 2 if dtype.kind == "b" else raw % 100).astype(dtype).reshape(shape)
 
 
 @st.composite
-def trees(draw, depth=2):
+def trees(draw: Callable[..., Any], depth: int = 2) -> dict[Any, Any]:
     """What gradients all blocks of a map have: whether each has a component of its own, and those below."""
     parameters = draw(st.lists(PARAMETER, max_size=2, unique=True)) if depth else []
     return {parameter: (draw(st.booleans()), draw(trees(depth - 1))) for parameter in parameters}
 
 
 @st.composite
-def blocks(draw, names, tree, dtype):
+def blocks(
+    draw: Callable[..., Any], names: tuple[list[Any], ...], tree: dict[Any, Any], dtype: np.dtype[Any]
+) -> og.TensorBlock:
     sample_names, component_names, property_names = names
     samples = draw(tables(sample_names, draw(st.integers(0, 4))))
     components = [draw(tables([name], draw(st.integers(1, 3)))) for name in component_names]
@@ -63,7 +68,14 @@ def blocks(draw, names, tree, dtype):
 
 
 @st.composite
-def filled(draw, samples, components, properties, tree, dtype):
+def filled(
+    draw: Callable[..., Any],
+    samples: og.Labels,
+    components: list[Any],
+    properties: og.Labels,
+    tree: dict[Any, Any],
+    dtype: np.dtype[Any],
+) -> og.TensorBlock:
     shape = (len(samples), *map(len, components), len(properties))
     block = og.TensorBlock(draw(arrays(shape, dtype)), samples, components, properties)
     for parameter, (has_own, deeper) in tree.items():
@@ -77,7 +89,7 @@ def filled(draw, samples, components, properties, tree, dtype):
 
 
 @st.composite
-def maps(draw):
+def maps(draw: Callable[..., Any]) -> og.TensorMap:
     dtype = np.dtype(draw(st.sampled_from(ELEMENT_TYPES)))
     component_names = draw(st.lists(NAME, max_size=2, unique=True))
     free = NAMES.map(lambda names: [name for name in names if name not in (*component_names, "k")])
@@ -92,7 +104,7 @@ def maps(draw):
     return made
 
 
-def foreign(block):
+def foreign(block: og.TensorBlock) -> og.TensorBlock:
     """The same block with values as they come from elsewhere: big-endian, in Fortran order."""
     values = np.asfortranarray(block.values.astype(block.values.dtype.newbyteorder(">")))
     made = og.TensorBlock(values, block.samples, block.components, block.properties)
@@ -101,21 +113,21 @@ def foreign(block):
     return made
 
 
-def again(path, target, method):
+def again(path: Path, target: Path, method: int) -> None:
     """Copy the members to another ZIP file."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w", method) as archive:
         for name in source.namelist():
             archive.writestr(name, source.read(name))
 
 
-def from_theirs(path):
+def from_theirs(path: Path) -> Any:
     return og.from_metatensor(metatensor.load(str(path)))
 
 
 @SETTINGS
 @given(maps(), st.sampled_from(["8 MiB", 64]))
 @pytest.mark.filterwarnings("ignore:the rows of gradient")
-def test_what_is_written_is_read(tmp_path, made, target):
+def test_what_is_written_is_read(tmp_path: Path, made: og.TensorMap, target: int | str) -> None:
     ours, theirs, deflated = (tmp_path / f"{name}.mts" for name in ("ours", "theirs", "deflated"))
     odd = og.TensorMap(made.keys, [foreign(block) for block in made.blocks()])
     for key, value in made.info().items():
@@ -137,14 +149,14 @@ def test_what_is_written_is_read(tmp_path, made, target):
     assert og.verify(theirs) == []
 
 
-def same_content(a, b):
+def same_content(a: og.TensorMap, b: og.TensorMap) -> bool:
     """Compare what differs in the order of gradients, of which metatensor keeps none."""
     if a.info() != b.info() or a.keys != b.keys:
         return False
     return all(same_block(x, y) for x, y in zip(a.blocks(), b.blocks(), strict=True))
 
 
-def same_block(a, b):
+def same_block(a: og.TensorBlock, b: og.TensorBlock) -> bool:
     if set(a.gradients_list()) != set(b.gradients_list()) or a.dtype != b.dtype:
         return False
     if (a.samples, a.components, a.properties) != (b.samples, b.components, b.properties):
@@ -156,7 +168,7 @@ def same_block(a, b):
 
 @SETTINGS
 @given(st.data(), st.integers(0, 5))
-def test_labels_that_are_written_are_read(tmp_path, data, rows):
+def test_labels_that_are_written_are_read(tmp_path: Path, data: st.DataObject, rows: int) -> None:
     made = data.draw(tables(data.draw(NAMES), rows))
     path = tmp_path / "labels.mts"
     og.save(path, made, overwrite=True)

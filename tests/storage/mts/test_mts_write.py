@@ -8,7 +8,10 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +30,9 @@ from outgrad.errors import (
 )
 from outgrad.labels.labels import Labels
 from outgrad.storage import save
-from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
 from outgrad.storage.mts.writer import MtsWriter
+from tests.support.mts_files import Files
 from tests.support.saving import commit
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16"]
@@ -36,22 +40,22 @@ EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @pytest.fixture
-def opened(files):
+def opened(files: Files) -> OpenedMts:
     return open_mts(files.map())
 
 
 @pytest.fixture
-def small_chunks(monkeypatch):
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outgrad.storage.mts.reader.FINE_BYTES", 1)
 
 
-def plain_block(samples=3, dtype="f8"):
+def plain_block(samples: int = 3, dtype: str = "f8") -> tuple[BlockMetadata, Outline]:
     """Metadata and outline of a block of one property."""
     metadata = BlockMetadata(Labels.range("system", samples), (), Labels.range("n", 1))
     return metadata, Outline(np.array([0, samples]), (1,), np.dtype(dtype))
 
 
-def with_gradient(parameter, depth=1):
+def with_gradient(parameter: str, depth: int = 1) -> tuple[BlockMetadata, Outline]:
     """The same with a gradient, and gradients of it down to ``depth``."""
     metadata, outline = plain_block()
     if depth:
@@ -61,18 +65,20 @@ def with_gradient(parameter, depth=1):
     return metadata, outline
 
 
-def writer_of(path, metadata, outline, **options):
+def writer_of(path: Path, metadata: BlockMetadata, outline: Outline, **options: Any) -> MtsWriter:
     return MtsWriter(path, Labels.single(), [metadata], [outline], info={}, **options)
 
 
 @EVERY_DTYPE
-def test_a_copy_is_equal(files, same, reopen, small_chunks, dtype):
+def test_a_copy_is_equal(
+    files: Files, same: Callable[..., Any], reopen: Callable[..., Any], small_chunks: None, dtype: str
+) -> None:
     copied = reopen(files.map(dtype))
     same(copied, files.map_arrays(dtype))
     assert verify_mts(files.folder / "out.mts") == []
 
 
-def test_metadata_and_info_are_copied(opened, files):
+def test_metadata_and_info_are_copied(opened: OpenedMts, files: Files) -> None:
     info = {"zeta": 'Å "quoted"\n', "alpha": ""}
     copied = open_mts(files.copy(opened, info=info))
     assert copied.info == info
@@ -82,12 +88,12 @@ def test_metadata_and_info_are_copied(opened, files):
             assert (a.samples, a.components, a.properties) == (b.samples, b.components, b.properties), path
 
 
-def test_equal_content_is_equal_bytes(opened, files):
+def test_equal_content_is_equal_bytes(opened: OpenedMts, files: Files) -> None:
     first = files.copy(opened, "a.mts").read_bytes()
     assert files.copy(opened, "b.mts").read_bytes() == first
 
 
-def test_python_reads_the_zip_file(opened, files):
+def test_python_reads_the_zip_file(opened: OpenedMts, files: Files) -> None:
     arrays = files.map_arrays()
     with zipfile.ZipFile(files.copy(opened, info={"a": "b"})) as archive:
         assert archive.testzip() is None
@@ -102,7 +108,9 @@ def test_python_reads_the_zip_file(opened, files):
 
 @EVERY_DTYPE
 @pytest.mark.parametrize("use_numpy", [False, True])
-def test_metatensor_loads_what_we_write(files, opened, small_chunks, dtype, use_numpy):
+def test_metatensor_loads_what_we_write(
+    files: Files, opened: OpenedMts, small_chunks: None, dtype: str, use_numpy: bool
+) -> None:
     metatensor = pytest.importorskip("metatensor")
     source = files.map(dtype)
     path = files.copy(open_mts(source), info={"a": "b"})
@@ -125,7 +133,9 @@ def test_metatensor_loads_what_we_write(files, opened, small_chunks, dtype, use_
 
 @EVERY_DTYPE
 @pytest.mark.parametrize("use_numpy", [False, True])
-def test_we_read_what_metatensor_saves(files, same, dtype, use_numpy):
+def test_we_read_what_metatensor_saves(
+    files: Files, same: Callable[..., Any], dtype: str, use_numpy: bool
+) -> None:
     metatensor = pytest.importorskip("metatensor")
     loaded = metatensor.load(files.map(dtype), use_numpy=True)
     loaded.set_info("a", "b")
@@ -138,7 +148,7 @@ def test_we_read_what_metatensor_saves(files, same, dtype, use_numpy):
 
 
 @pytest.mark.parametrize("use_numpy", [False, True])
-def test_a_single_block_both_ways(files, same, use_numpy):
+def test_a_single_block_both_ways(files: Files, same: Callable[..., Any], use_numpy: bool) -> None:
     metatensor = pytest.importorskip("metatensor")
     arrays = files.block_arrays("", 6, "f8")
     opened = open_mts(files.zip(files.members(arrays)))
@@ -150,7 +160,7 @@ def test_a_single_block_both_ways(files, same, use_numpy):
     same(open_mts(theirs), {f"blocks/0/{name}": array for name, array in arrays.items()})
 
 
-def test_labels_both_ways(files):
+def test_labels_both_ways(files: Files) -> None:
     metatensor = pytest.importorskip("metatensor")
     labels = Labels(["a", "b"], [[3, 4], [5, -6]])
     path = files.folder / "labels.mts"
@@ -161,7 +171,7 @@ def test_labels_both_ways(files):
     assert open_mts(path).keys == labels
 
 
-def test_an_empty_map_both_ways(files):
+def test_an_empty_map_both_ways(files: Files) -> None:
     metatensor = pytest.importorskip("metatensor")
     path = files.folder / "empty.mts"
     writer = MtsWriter(path, Labels.empty(["a"]), [], [], info={})
@@ -172,12 +182,12 @@ def test_an_empty_map_both_ways(files):
     assert (opened.keys.names, opened.metadata) == (["a"], ())
 
 
-def test_labels_are_read_slice_by_slice(files, monkeypatch):
+def test_labels_are_read_slice_by_slice(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outgrad.storage.mts.writer.TABLE_ROWS", 10)
     kept, slices = Labels.range("system", 95), []
 
     class Source:
-        def read(self, start, stop):
+        def read(self, start: int, stop: int) -> np.ndarray:
             slices.append(stop - start)
             return kept.read(start, stop)
 
@@ -190,13 +200,13 @@ def test_labels_are_read_slice_by_slice(files, monkeypatch):
     assert open_mts(files.folder / "out.mts").metadata[0].samples == kept
 
 
-def test_what_a_task_carries_is_small(opened, files):
+def test_what_a_task_carries_is_small(opened: OpenedMts, files: Files) -> None:
     writer = files.writer(opened)
     assert len(pickle.dumps(writer)) < 1000
     assert writer.seams([files.requests(opened)]) == []
 
 
-def test_rows_in_another_memory_order(opened, files, same):
+def test_rows_in_another_memory_order(opened: OpenedMts, files: Files, same: Callable[..., Any]) -> None:
     writer = files.writer(opened)
     writer.start()
     receipts = []
@@ -208,7 +218,7 @@ def test_rows_in_another_memory_order(opened, files, same):
     same(open_mts(files.folder / "out.mts"), files.map_arrays())
 
 
-def test_bytes_are_counted(opened, files):
+def test_bytes_are_counted(opened: OpenedMts, files: Files) -> None:
     writer = files.writer(opened)
     writer.start()
     requests = files.requests(opened)
@@ -221,12 +231,12 @@ def test_bytes_are_counted(opened, files):
 
 
 @pytest.mark.parametrize("parameter", ["a/b", "/", "a\0b", "\ud800"])
-def test_parameters_that_are_no_names_of_members(tmp_path, parameter):
+def test_parameters_that_are_no_names_of_members(tmp_path: Path, parameter: str) -> None:
     with pytest.raises(FileFormatError, match=r"the gradient parameter .* save to a \.zarr path instead"):
         writer_of(tmp_path / "out.mts", *with_gradient(parameter))
 
 
-def test_labels_without_dimensions(tmp_path):
+def test_labels_without_dimensions(tmp_path: Path) -> None:
     nothing = Labels([], np.zeros((0, 0), dtype=np.int32))
     metadata, outline = plain_block(0)
     with pytest.raises(
@@ -239,31 +249,31 @@ def test_labels_without_dimensions(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["g", "G", "M8[s]", "S3"])
-def test_types_that_the_format_lacks(tmp_path, dtype):
+def test_types_that_the_format_lacks(tmp_path: Path, dtype: str) -> None:
     with pytest.raises(FileFormatError, match=r"'blocks/0/values.npy' has type .*convert it"):
         writer_of(tmp_path / "out.mts", *plain_block(dtype=dtype))
 
 
-def test_gradients_nested_too_deep(tmp_path):
+def test_gradients_nested_too_deep(tmp_path: Path) -> None:
     writer_of(tmp_path / "out.mts", *with_gradient("a", 64))
     with pytest.raises(FileFormatError, match="nested deeper than 64"):
         writer_of(tmp_path / "out.mts", *with_gradient("a", 65))
 
 
-def test_a_gradient_whose_name_no_zip_file_holds(tmp_path):
+def test_a_gradient_whose_name_no_zip_file_holds(tmp_path: Path) -> None:
     writer_of(tmp_path / "out.mts", *with_gradient("a" * 65_000))
     with pytest.raises(FileFormatError, match=r"more than the 65535 that a ZIP file can hold"):
         writer_of(tmp_path / "out.mts", *with_gradient("σ" * 33_000))
 
 
-def test_names_longer_than_a_header(tmp_path):
+def test_names_longer_than_a_header(tmp_path: Path) -> None:
     metadata, outline = plain_block()
     long = Labels(["a" * (1 << 20)], np.arange(3)[:, None])
     with pytest.raises(FileFormatError, match=r"names of labels take .*shorten the names"):
         writer_of(tmp_path / "out.mts", replace(metadata, samples=long), outline)
 
 
-def test_info_of_a_block_and_info_that_is_no_text(tmp_path):
+def test_info_of_a_block_and_info_that_is_no_text(tmp_path: Path) -> None:
     metadata, outline = plain_block()
     with pytest.raises(FileFormatError, match=r"a file of one block has no info; save a map"):
         MtsWriter(tmp_path / "a", Labels.single(), [metadata], [outline], info={"a": "b"}, kind="block")
@@ -271,7 +281,7 @@ def test_info_of_a_block_and_info_that_is_no_text(tmp_path):
         MtsWriter(tmp_path / "a", Labels.single(), [metadata], [outline], info={"a": "\ud800"})
 
 
-def test_chunks_that_do_not_fit_are_refused(opened, files):
+def test_chunks_that_do_not_fit_are_refused(opened: OpenedMts, files: Files) -> None:
     writer = files.writer(opened)
     writer.start()
     each = files.requests(opened)[0]
@@ -294,7 +304,7 @@ def test_chunks_that_do_not_fit_are_refused(opened, files):
 # ---- the old file stays until the new one is whole ------------------------------------------------
 
 
-def test_an_existing_path_is_kept(opened, files):
+def test_an_existing_path_is_kept(opened: OpenedMts, files: Files) -> None:
     path = files.copy(opened)
     before = path.read_bytes()
     with pytest.raises(ArchiveExistsError, match=r"it exists already; pass overwrite=True"):
@@ -308,7 +318,7 @@ def test_an_existing_path_is_kept(opened, files):
     assert files.listing() == ["in.mts", "out.mts"]
 
 
-def test_a_path_that_appears_meanwhile_is_kept(opened, files):
+def test_a_path_that_appears_meanwhile_is_kept(opened: OpenedMts, files: Files) -> None:
     writer = files.writer(opened)
     writer.start()
     requests = files.requests(opened)
@@ -321,8 +331,10 @@ def test_a_path_that_appears_meanwhile_is_kept(opened, files):
     assert files.listing() == ["in.mts", "out.mts"]
 
 
-def test_without_hard_links(opened, files, same, monkeypatch):
-    def refuse(*paths):
+def test_without_hard_links(
+    opened: OpenedMts, files: Files, same: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -330,7 +342,7 @@ def test_without_hard_links(opened, files, same, monkeypatch):
     assert files.listing() == ["in.mts", "out.mts"]
 
 
-def test_folders_are_not_replaced_and_not_made(opened, files):
+def test_folders_are_not_replaced_and_not_made(opened: OpenedMts, files: Files) -> None:
     (files.folder / "out.mts").mkdir()
     with pytest.raises(ArchiveExistsError, match="it is a folder"):
         files.writer(opened, overwrite=True)
@@ -338,7 +350,7 @@ def test_folders_are_not_replaced_and_not_made(opened, files):
         files.writer(opened, name="nowhere/out.mts")
 
 
-def test_a_link_keeps_being_a_link(opened, files, same):
+def test_a_link_keeps_being_a_link(opened: OpenedMts, files: Files, same: Callable[..., Any]) -> None:
     (files.folder / "real").mkdir()
     (files.folder / "out.mts").symlink_to(files.folder / "real" / "data.mts")
     same(open_mts(files.copy(opened)), files.map_arrays())
@@ -346,14 +358,14 @@ def test_a_link_keeps_being_a_link(opened, files, same):
     assert (files.folder / "real" / "data.mts").is_file()
 
 
-def test_overwriting_the_source(files, same):
+def test_overwriting_the_source(files: Files, same: Callable[..., Any]) -> None:
     opened = open_mts(files.map())
     path = files.copy(opened, "in.mts", overwrite=True)
     same(open_mts(path), files.map_arrays())
 
 
 @pytest.mark.parametrize("lost", [0, 1, 12, -1])
-def test_missing_rows_are_noticed(files, small_chunks, lost):
+def test_missing_rows_are_noticed(files: Files, small_chunks: None, lost: int) -> None:
     opened = open_mts(files.map())
     path = files.copy(opened)
     before = path.read_bytes()
@@ -371,7 +383,7 @@ def test_missing_rows_are_noticed(files, small_chunks, lost):
     assert files.listing() == ["in.mts", "out.mts"]
 
 
-def test_abort_removes_the_unfinished_file(opened, files):
+def test_abort_removes_the_unfinished_file(opened: OpenedMts, files: Files) -> None:
     writer = files.writer(opened)
     writer.start()
     assert len(files.listing()) == 2
@@ -384,9 +396,9 @@ def test_abort_removes_the_unfinished_file(opened, files):
         task.write([each], opened.reader.read([each]))
 
 
-def test_a_start_that_fails_leaves_nothing(opened, files):
+def test_a_start_that_fails_leaves_nothing(opened: OpenedMts, files: Files) -> None:
     class Broken:
-        def read(self, start, stop):
+        def read(self, start: int, stop: int) -> None:
             raise OSError("no such disk")
 
     samples = opened.metadata[0].samples
@@ -424,7 +436,7 @@ for limit in map(int, sys.argv[2:]):
 """
 
 
-def test_a_full_disk_keeps_the_old_file(tmp_path):
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     """The limits strike headers, labels, the table of places and the directory."""
     path = tmp_path / "out.mts"
     path.write_text("the old file")
@@ -438,7 +450,9 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_edges_of_the_outline_do_not_bind_the_writer(opened, files, same):
+def test_edges_of_the_outline_do_not_bind_the_writer(
+    opened: OpenedMts, files: Files, same: Callable[..., Any]
+) -> None:
     """Rows may come in any cut that covers them, as when packed parts differ from the outlines given."""
     writer = files.writer(opened)
     writer.start()

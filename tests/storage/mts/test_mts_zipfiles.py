@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,16 +16,16 @@ from outgrad.storage.mts.zip import StoredMember, combine_crc, read_directory
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
-def test_combined_checksums(first, second):
+def test_combined_checksums(first: bytes, second: bytes) -> None:
     assert combine_crc(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
 
 
-def test_combined_checksums_of_long_data():
+def test_combined_checksums_of_long_data() -> None:
     first, second = b"head", bytes(range(256)) * 50_000
     assert combine_crc(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
 
 
-def laid_out(path, sizes):
+def laid_out(path: Path, sizes: list[int]) -> list[StoredMember]:
     """A ZIP file with holes where the data would be."""
     members, offset = [], 0
     with path.open("wb") as stream:
@@ -39,7 +40,7 @@ def laid_out(path, sizes):
 
 
 @pytest.mark.parametrize("sizes", [[10, 20], [(1 << 32) + 5, 7, 9], [3, 0xFFFFFFFF, 1], [1 << 33, 1 << 33]])
-def test_members_of_any_size(tmp_path, sizes):
+def test_members_of_any_size(tmp_path: Path, sizes: list[int]) -> None:
     """The file is sparse: it takes some kB of disk."""
     path = tmp_path / "large.mts"
     written = laid_out(path, sizes)
@@ -54,7 +55,7 @@ def test_members_of_any_size(tmp_path, sizes):
 
 
 @pytest.mark.slow
-def test_more_members_than_16_bits_count(tmp_path):
+def test_more_members_than_16_bits_count(tmp_path: Path) -> None:
     path = tmp_path / "many.mts"
     laid_out(path, [0] * 70_000)
     assert len(read_directory(MtsFile(path))) == 70_000
@@ -62,7 +63,7 @@ def test_more_members_than_16_bits_count(tmp_path):
         assert len(archive.infolist()) == 70_000
 
 
-def test_equal_headers_as_python_writes_them(tmp_path):
+def test_equal_headers_as_python_writes_them(tmp_path: Path) -> None:
     """The local header has the form that NumPy's files have: sizes in 64 bits."""
     with zipfile.ZipFile(tmp_path / "python.zip", "w") as archive:
         info = zipfile.ZipInfo("keys.npy", (2000, 1, 1, 0, 0, 0))

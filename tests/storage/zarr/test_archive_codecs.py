@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
+from typing import Any
 
 import numcodecs
 import numpy as np
@@ -30,7 +32,7 @@ ALL = {
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("dtype", ["f8", "i1", "c16", "?", "f2"])
-def test_round_trip(rng, name, dtype):
+def test_round_trip(rng: np.random.Generator, name: str, dtype: str) -> None:
     rows = rng.integers(0, 2, size=(50, 3)).astype(dtype)
     stored, checksum = encode(rows, ALL[name])
     assert checksum == int.from_bytes(stored[-4:].tobytes(), "little") == crc32c(stored[:-4])
@@ -40,7 +42,7 @@ def test_round_trip(rng, name, dtype):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_bytes_are_those_of_zarr(rng, tmp_path, name):
+def test_the_bytes_are_those_of_zarr(rng: np.random.Generator, tmp_path: Path, name: str) -> None:
     rows = rng.integers(0, 9, size=(50, 3)).astype("f8")
     (to_bytes, *middle, last) = chain_to_json(ALL[name], 8)
     codecs = {"blosc": BloscCodec, "zstd": ZstdCodec}
@@ -53,7 +55,7 @@ def test_the_bytes_are_those_of_zarr(rng, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_chains_round_trip(name):
+def test_chains_round_trip(name: str) -> None:
     assert chain_from_json(chain_to_json(ALL[name], 8)) == ALL[name]
     assert chain_from_json(chain_to_json(ALL[name], 1)) == ALL[name]
 
@@ -89,18 +91,20 @@ BLOSC = chain_to_json(COMPRESSORS["lz4"], 8)[1]["configuration"]
         ([{"name": "bytes"}, {"name": "sharding_indexed"}, {"name": "crc32c"}], "is not allowed"),
     ],
 )
-def test_other_chains_are_refused(codecs, text):
+def test_other_chains_are_refused(codecs: list[Any], text: str) -> None:
     with pytest.raises(CodecError, match=text):
         chain_from_json(codecs)
 
 
-def sealed(body):
+def sealed(body: bytes) -> np.ndarray:
     body = np.frombuffer(bytes(body), np.uint8)
     return np.append(body, np.frombuffer(crc32c(body).to_bytes(4, "little"), np.uint8))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_another_size_is_refused_before_decoding(rng, name, monkeypatch):
+def test_another_size_is_refused_before_decoding(
+    rng: np.random.Generator, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("outgrad.storage.zarr.codecs.unpack", None)
     stored, _ = encode(np.zeros(1000), ALL[name])
     with pytest.raises(CodecError, match="it decodes to 8000 bytes where 7992 belong"):
@@ -109,21 +113,23 @@ def test_another_size_is_refused_before_decoding(rng, name, monkeypatch):
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\0\0\0\1", bytes(40)])
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_no_chunk(name, content):
+def test_what_is_no_chunk(name: str, content: bytes) -> None:
     with pytest.raises(CodecError, match="do not match their checksum"):
         decode(np.frombuffer(content, np.uint8), ALL[name], np.empty(3))
 
 
 @pytest.mark.parametrize("name", ["lz4", "plain zstd"])
 @pytest.mark.parametrize("size", [0, 1, 5, 15, 16, 17, 40])
-def test_frames_with_a_right_checksum_and_wrong_content(rng, name, size):
+def test_frames_with_a_right_checksum_and_wrong_content(
+    rng: np.random.Generator, name: str, size: int
+) -> None:
     for body in (bytes(size), b"\x28\xb5\x2f\xfd" + bytes(size), rng.bytes(size)):
         with pytest.raises(CodecError, match=r"not a Blosc frame|not a zstd frame|decoded size|decodes to"):
             decode(sealed(body), ALL[name], np.empty(1000))
 
 
 @pytest.mark.parametrize("name", ["lz4", "zstd", "plain zstd"])
-def test_damaged_frames_with_a_right_checksum(rng, name):
+def test_damaged_frames_with_a_right_checksum(rng: np.random.Generator, name: str) -> None:
     """Never a crash; what happens to decode is another array of the right size."""
     rows = rng.integers(0, 5, size=2000).astype("f8")
     stored, _ = encode(rows, ALL[name])
@@ -138,13 +144,13 @@ def test_damaged_frames_with_a_right_checksum(rng, name):
             decode(sealed(body[:stop].tobytes()), ALL[name], np.empty_like(rows))
 
 
-def test_a_blosc_frame_of_another_compressor(rng):
+def test_a_blosc_frame_of_another_compressor(rng: np.random.Generator) -> None:
     frame = numcodecs.Blosc(cname="blosclz").encode(np.zeros(1000))
     with pytest.raises(CodecError, match="not a Blosc frame of an allowed compressor"):
         decode(sealed(frame), COMPRESSORS["lz4"], np.empty(1000))
 
 
-def test_a_zstd_frame_that_does_not_say_its_size():
+def test_a_zstd_frame_that_does_not_say_its_size() -> None:
     frame = bytes(numcodecs.Zstd().encode(np.zeros(10)))
     hidden = frame[:4] + b"\x00" + frame[5:]
     with pytest.raises(CodecError, match="a zstd frame without its decoded size"):
@@ -152,7 +158,7 @@ def test_a_zstd_frame_that_does_not_say_its_size():
 
 
 @pytest.mark.parametrize("count", [1, 30, 31, 32, 33, 8191, 8192, 8200, 2**13 + 33, 2**20])
-def test_sizes_in_zstd_frames(count):
+def test_sizes_in_zstd_frames(count: int) -> None:
     rows = np.zeros(count)
     out = np.ones(count)
     decode(encode(rows, ALL["plain zstd"])[0], ALL["plain zstd"], out)

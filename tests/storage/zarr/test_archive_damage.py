@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +15,16 @@ from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
+from tests.support.models import Model
 
 SIZES = ChunkSizes(storage_chunk=1200, table_chunk=300, share_below=0)
 UNREAD = ("keys", "offsets")
 """Arrays for readers without Outgrad: it has the keys and chunk edges from the commit."""
 
 
-def archive(rng, path, compressor="lz4", sizes=SIZES):
+def archive(
+    rng: np.random.Generator, path: Path, compressor: str = "lz4", sizes: ChunkSizes = SIZES
+) -> Model:
     one = models.block(rng, 60, (2,), 3)
     models.attach(one, "positions", models.gradient(rng, one, 90))
     made = models.model([one])
@@ -26,12 +32,12 @@ def archive(rng, path, compressor="lz4", sizes=SIZES):
     return made
 
 
-def data_files(path):
+def data_files(path: Path) -> list[Path]:
     """Every file but ``zarr.json``, which Outgrad does not read, and the commit."""
     return sorted(file for file in path.rglob("c.*") if file.is_file())
 
 
-def outcome(path, made):
+def outcome(path: Path, made: Model) -> str:
     """What reading everything gives: "same", or the text of the error."""
     try:
         models.assert_same(open_archive(path), made)
@@ -41,7 +47,7 @@ def outcome(path, made):
 
 
 @pytest.mark.parametrize("compressor", ["none", "lz4"])
-def test_flipped_bits_are_never_silent(rng, tmp_path, compressor):
+def test_flipped_bits_are_never_silent(rng: np.random.Generator, tmp_path: Path, compressor: str) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path, compressor)
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
@@ -67,7 +73,7 @@ def test_flipped_bits_are_never_silent(rng, tmp_path, compressor):
     assert outcome(path, made) == "same"
 
 
-def test_a_deleted_chunk_is_named(rng, tmp_path):
+def test_a_deleted_chunk_is_named(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     archive(rng, path)
     (next(path.glob("segments/*/blocks/0/gradients/positions/values")) / "c.4.0.0.0").unlink()
@@ -83,7 +89,7 @@ def test_a_deleted_chunk_is_named(rng, tmp_path):
     assert str(problem) == "blocks/0/gradients/positions/values, storage chunk 4, is missing"
 
 
-def test_a_shared_chunk_names_who_needs_it(rng, tmp_path):
+def test_a_shared_chunk_names_who_needs_it(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, models.model([models.block(rng, 5) for _ in range(6)]))
     next(path.glob("segments/*/shared/values/0/c.0.0")).unlink()
@@ -98,7 +104,7 @@ def test_a_shared_chunk_names_who_needs_it(rng, tmp_path):
     assert "shared/values/0, storage chunk 0, is missing (needed for blocks/0/values," in str(problem)
 
 
-def test_a_missing_label_table_is_named(rng, tmp_path):
+def test_a_missing_label_table_is_named(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     archive(rng, path)
     next(path.glob("segments/*/blocks/0/samples/c.1.0")).unlink()
@@ -108,7 +114,7 @@ def test_a_missing_label_table_is_named(rng, tmp_path):
     assert opened.metadata[0].properties.values.shape == (3, 1)
 
 
-def damages(file, others, older):
+def damages(file: Path, others: list[Path], older: Path) -> Iterator[tuple[Any, ...]]:
     """The ways to damage one chunk file: name and new content (None: deleted)."""
     whole = file.read_bytes()
     yield "deleted", None
@@ -122,7 +128,9 @@ def damages(file, others, older):
 
 
 @pytest.mark.parametrize("compressor", ["none", "lz4"])
-def test_every_damage_of_every_chunk_is_found(rng, tmp_path, compressor):
+def test_every_damage_of_every_chunk_is_found(
+    rng: np.random.Generator, tmp_path: Path, compressor: str
+) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path, compressor)
     # The same shapes with other numbers: an older version whose every chunk is whole in itself.
@@ -148,7 +156,7 @@ def test_every_damage_of_every_chunk_is_found(rng, tmp_path, compressor):
     assert outcome(path, made) == "same"
 
 
-def test_swapped_chunks(rng, tmp_path):
+def test_swapped_chunks(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path)
     folder = next(path.glob("segments/*/blocks/0/values"))
@@ -167,7 +175,7 @@ def test_swapped_chunks(rng, tmp_path):
     ]
 
 
-def test_damaged_zarr_metadata_is_found_by_verify_alone(rng, tmp_path):
+def test_damaged_zarr_metadata_is_found_by_verify_alone(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path)
     documents = sorted(path.rglob("zarr.json"))
@@ -186,7 +194,7 @@ def test_damaged_zarr_metadata_is_found_by_verify_alone(rng, tmp_path):
     assert len(documents) > 10
 
 
-def test_a_damaged_manifest_leaves_other_checks(rng, tmp_path):
+def test_a_damaged_manifest_leaves_other_checks(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path)
     next(path.glob("segments/*/checksums/c.0")).unlink()
@@ -195,7 +203,7 @@ def test_a_damaged_manifest_leaves_other_checks(rng, tmp_path):
     assert "storage chunk 0 of checksums is missing" in outcome(path, made)
 
 
-def test_a_damaged_commit(rng, tmp_path):
+def test_a_damaged_commit(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     archive(rng, path)
     commit = path / "commits" / "0000000001.json"
@@ -209,7 +217,7 @@ def test_a_damaged_commit(rng, tmp_path):
     assert (problem.array, problem.chunk) == ("commits/0000000001.json", None)
 
 
-def test_a_renamed_commit(rng, tmp_path):
+def test_a_renamed_commit(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     archive(rng, path)
     (path / "commits" / "0000000001.json").rename(path / "commits" / "0000000007.json")

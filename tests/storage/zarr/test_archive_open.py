@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +20,10 @@ from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.storage_chunks import ByteStore
 from tests.support import models
+from tests.support.models import Model
 
 
-def many(rng, blocks):
+def many(rng: np.random.Generator, blocks: int) -> Model:
     made = []
     for _ in range(blocks):
         one = models.block(rng, 3, (2,), 4)
@@ -30,12 +33,12 @@ def many(rng, blocks):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted(monkeypatch: pytest.MonkeyPatch) -> Any:
     """How often each object of a store was read."""
     reads: Counter[str] = Counter()
     original = ByteStore.get
 
-    def get(self, key, most=None):
+    def get(self: Any, key: str, most: int | None = None) -> np.ndarray:
         reads[key.split("/", 2)[-1]] += 1
         return original(self, key, most)
 
@@ -43,7 +46,9 @@ def counted(monkeypatch):
     return reads
 
 
-def test_opening_2000_blocks_reads_only_the_commit(rng, tmp_path, counted):
+def test_opening_2000_blocks_reads_only_the_commit(
+    rng: np.random.Generator, tmp_path: Path, counted: Any
+) -> None:
     path = tmp_path / "a.zarr"
     made = many(rng, 2000)
     models.save(path, made)
@@ -60,7 +65,7 @@ def test_opening_2000_blocks_reads_only_the_commit(rng, tmp_path, counted):
     assert not counted
 
 
-def test_handles_pickle_small(rng, tmp_path):
+def test_handles_pickle_small(rng: np.random.Generator, tmp_path: Path) -> None:
     models.save(tmp_path / "a.zarr", many(rng, 50))
     opened = open_archive(tmp_path / "a.zarr")
     assert len(pickle.dumps(opened.reader)) < 1000
@@ -69,14 +74,14 @@ def test_handles_pickle_small(rng, tmp_path):
     assert len(opened.token) == 32
 
 
-def test_equal_content_saved_twice_has_another_token(rng, tmp_path):
+def test_equal_content_saved_twice_has_another_token(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 2)
     models.save(tmp_path / "a.zarr", made)
     models.save(tmp_path / "b.zarr", made)
     assert open_archive(tmp_path / "a.zarr").token != open_archive(tmp_path / "b.zarr").token
 
 
-def test_neighbours_are_read_at_once(rng, tmp_path, counted):
+def test_neighbours_are_read_at_once(rng: np.random.Generator, tmp_path: Path, counted: Any) -> None:
     made = many(rng, 100)
     models.save(tmp_path / "a.zarr", made)
     opened = open_archive(tmp_path / "a.zarr")
@@ -89,7 +94,7 @@ def test_neighbours_are_read_at_once(rng, tmp_path, counted):
     }
 
 
-def test_small_tables_are_decoded_once(rng, tmp_path, counted):
+def test_small_tables_are_decoded_once(rng: np.random.Generator, tmp_path: Path, counted: Any) -> None:
     made = many(rng, 100)
     models.save(tmp_path / "a.zarr", made)
     opened = open_archive(tmp_path / "a.zarr")
@@ -100,7 +105,7 @@ def test_small_tables_are_decoded_once(rng, tmp_path, counted):
     assert counted == {"checksums/c.0": 1, "shared/labels/0/c.0.0": 1}
 
 
-def test_what_is_read_is_new_memory(rng, tmp_path):
+def test_what_is_read_is_new_memory(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 3)
     models.save(tmp_path / "a.zarr", made)
     opened = open_archive(tmp_path / "a.zarr")
@@ -115,7 +120,7 @@ def test_what_is_read_is_new_memory(rng, tmp_path):
     assert samples.nbytes < 100
 
 
-def test_requests_in_any_order_and_twice(rng, tmp_path):
+def test_requests_in_any_order_and_twice(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 5)
     models.save(tmp_path / "a.zarr", made, sizes=ChunkSizes(storage_chunk=200))
     opened = open_archive(tmp_path / "a.zarr")
@@ -125,7 +130,9 @@ def test_requests_in_any_order_and_twice(rng, tmp_path):
         models.assert_chunks_equal(found, made.chunks[number])
 
 
-def test_tables_shared_by_blocks_are_numbered_for_each_request(rng, tmp_path):
+def test_tables_shared_by_blocks_are_numbered_for_each_request(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     one = models.block(rng, 6)
     models.attach(one, "positions", models.gradient(rng, one, 30))
     made = models.model([one, one])
@@ -140,7 +147,7 @@ def test_tables_shared_by_blocks_are_numbered_for_each_request(rng, tmp_path):
     np.testing.assert_array_equal(found[2].gradients["positions"].table, table[half:] - [3, 0])
 
 
-def test_rows_of_no_chunk(rng, tmp_path):
+def test_rows_of_no_chunk(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 1)
     models.save(tmp_path / "a.zarr", made)
     opened = open_archive(tmp_path / "a.zarr")
@@ -149,7 +156,7 @@ def test_rows_of_no_chunk(rng, tmp_path):
     assert found.gradients["positions"].table.shape == (0, 2)
 
 
-def test_many_keys_are_read_from_their_array(tmp_path, monkeypatch):
+def test_many_keys_are_read_from_their_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outgrad.storage.zarr.layout.KEYS_INLINE", 3)
     keys = Labels.range("n", 4)
     made = many(np.random.default_rng(0), 4)
@@ -159,7 +166,7 @@ def test_many_keys_are_read_from_their_array(tmp_path, monkeypatch):
     np.testing.assert_array_equal(opened.keys.values, keys.values)
 
 
-def test_an_archive_that_was_removed(rng, tmp_path):
+def test_an_archive_that_was_removed(rng: np.random.Generator, tmp_path: Path) -> None:
     made = many(rng, 1)
     models.save(tmp_path / "a.zarr", made)
     opened = open_archive(tmp_path / "a.zarr")
@@ -168,10 +175,12 @@ def test_an_archive_that_was_removed(rng, tmp_path):
         opened.reader.read(models.requests_of(opened.outlines))
 
 
-def test_a_store_without_synchronous_methods(rng, tmp_path, monkeypatch):
+def test_a_store_without_synchronous_methods(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = ByteStore.__init__
 
-    def init(self, root, store):
+    def init(self: Any, root: Path, store: Any) -> None:
         original(self, root, store)
         self._is_direct = False
 
@@ -181,7 +190,9 @@ def test_a_store_without_synchronous_methods(rng, tmp_path, monkeypatch):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_archives_are_forgotten(rng, tmp_path, monkeypatch):
+def test_archives_are_forgotten(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("outgrad.storage.zarr.reader._archives", OpenFiles(2))
     made = many(rng, 1)
     opened = []
@@ -192,7 +203,7 @@ def test_archives_are_forgotten(rng, tmp_path, monkeypatch):
         models.assert_same(each, made)
 
 
-def remade(rng, path, how):
+def remade(rng: np.random.Generator, path: Path, how: str) -> None:
     """Another archive at the path, of which nothing was there before."""
     if how == "removed":
         shutil.rmtree(path)
@@ -203,7 +214,9 @@ def remade(rng, path, how):
 
 @pytest.mark.parametrize("how", ["removed", "moved"])
 @pytest.mark.parametrize("is_kept", [True, False])
-def test_an_archive_that_was_made_anew_is_not_called_damaged(rng, tmp_path, monkeypatch, how, is_kept):
+def test_an_archive_that_was_made_anew_is_not_called_damaged(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, is_kept: bool
+) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, many(rng, 2))
     opened = open_archive(path)
@@ -219,7 +232,7 @@ def test_an_archive_that_was_made_anew_is_not_called_damaged(rng, tmp_path, monk
         _ = opened.metadata[0].samples.values
 
 
-def test_an_archive_whose_segment_is_gone_is_damaged(rng, tmp_path):
+def test_an_archive_whose_segment_is_gone_is_damaged(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, many(rng, 2))
     opened = open_archive(path)
@@ -229,7 +242,7 @@ def test_an_archive_whose_segment_is_gone_is_damaged(rng, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.zarr", "a.mts"])
-def test_what_was_loaded_does_not_need_its_file(tmp_path, name):
+def test_what_was_loaded_does_not_need_its_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     block = og.block_from_array(np.ones((3, 2)))
     block.add_gradient(

@@ -6,6 +6,9 @@ import contextlib
 import copy
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from tests.support import models
 
 
 @pytest.fixture(scope="module")
-def valid(tmp_path_factory):
+def valid(tmp_path_factory: Any) -> dict[str, Any]:
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("valid") / "a.zarr"
     models.save(
@@ -31,11 +34,11 @@ def valid(tmp_path_factory):
     return json.loads((path / "commits" / "0000000001.json").read_text())["commit"]
 
 
-def test_the_commit_survives_a_round_trip(valid):
+def test_the_commit_survives_a_round_trip(valid: dict[str, Any]) -> None:
     assert json.loads(json.dumps(commit_to_json(commit_from_json(valid)))) == valid
 
 
-def changed(data, place, value):
+def changed(data: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
     data = copy.deepcopy(data)
     node = data
     for step in place[:-1]:
@@ -128,18 +131,18 @@ GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
         ((*SEGMENT, "checksums", "crc32c"), [], "checksums.crc32c should be a list of 1, found []"),
     ],
 )
-def test_each_mistake_is_named(valid, place, value, text):
+def test_each_mistake_is_named(valid: dict[str, Any], place: tuple[Any, ...], value: Any, text: str) -> None:
     with pytest.raises(ParseError, match=re.escape(text)):
         commit_from_json(changed(valid, place, value))
 
 
-def test_gradients_of_one_name(valid):
+def test_gradients_of_one_name(valid: dict[str, Any]) -> None:
     gradients = valid["segments"][0]["blocks"][0]["gradients"]
     with pytest.raises(ParseError, match="should be a gradient of another name"):
         commit_from_json(changed(valid, (*SEGMENT, "blocks", 0, "gradients"), gradients * 2))
 
 
-def test_fields_of_later_writers_are_ignored_and_null_is_absent(valid):
+def test_fields_of_later_writers_are_ignored_and_null_is_absent(valid: Any) -> None:
     data = copy.deepcopy(valid)
     block = data["segments"][0]["blocks"][0]
     gradient = block["gradients"][0][1]
@@ -153,7 +156,7 @@ def test_fields_of_later_writers_are_ignored_and_null_is_absent(valid):
     assert commit.segments[0].blocks[0].gradients["positions"].offsets is None
 
 
-def test_texts_that_are_not_unicode(valid):
+def test_texts_that_are_not_unicode(valid: Any) -> None:
     """Parameters and info may be any text of Python; names of fields are those of the format."""
     odd = "\ud800"
     data = changed(valid, ("info",), {odd: odd})
@@ -167,7 +170,7 @@ def test_texts_that_are_not_unicode(valid):
         commit_from_json({**valid, odd: 1})
 
 
-def test_gradients_that_nest_deeper_than_python_can_follow(valid):
+def test_gradients_that_nest_deeper_than_python_can_follow(valid: Any) -> None:
     block = valid["segments"][0]["blocks"][0]
     nested = block
     for _ in range(10**5):
@@ -176,7 +179,7 @@ def test_gradients_that_nest_deeper_than_python_can_follow(valid):
         commit_from_json({**valid, "segments": [{**valid["segments"][0], "blocks": [nested]}]})
 
 
-def test_gradients_that_nest_too_deep(valid):
+def test_gradients_that_nest_too_deep(valid: dict[str, Any]) -> None:
     data = copy.deepcopy(valid)
     block = data["segments"][0]["blocks"][0]
     block.pop("gradients")
@@ -188,7 +191,7 @@ def test_gradients_that_nest_too_deep(valid):
         commit_from_json(data)
 
 
-def test_json_of_any_depth(tmp_path, rng):
+def test_json_of_any_depth(tmp_path: Path, rng: np.random.Generator) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, models.typical(rng))
     commit = path / "commits" / "0000000001.json"
@@ -197,7 +200,7 @@ def test_json_of_any_depth(tmp_path, rng):
         open_archive(path)
 
 
-def places(data, here=()):
+def places(data: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place in a JSON value."""
     yield here
     children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
@@ -215,7 +218,7 @@ ANY = st.one_of(
 
 @given(st.data(), ANY)
 @settings(max_examples=300, deadline=None)
-def test_any_one_change_parses_or_is_refused(valid, data, value):
+def test_any_one_change_parses_or_is_refused(valid: dict[str, Any], data: st.DataObject, value: Any) -> None:
     place = data.draw(st.sampled_from([place for place in places(valid) if place]))
     with contextlib.suppress(ParseError):
         commit = commit_from_json(changed(valid, place, value))
@@ -232,7 +235,7 @@ def test_any_one_change_parses_or_is_refused(valid, data, value):
         (b"\xff", "can't decode byte 0xff"),
     ],
 )
-def test_json_that_readers_would_take_differently(raw, text):
+def test_json_that_readers_would_take_differently(raw: bytes, text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         read_json(raw)
     assert read_json(b'{"a":[1,2.5,null]}') == {"a": [1, 2.5, None]}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +15,23 @@ from hypothesis import strategies as st
 
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveError
-from outgrad.storage.zarr.format import ChunkSizes
-from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.format import ArraySpec, ChunkSizes
+from outgrad.storage.zarr.reader import Opened, open_archive
 from outgrad.storage.zarr.storage_chunks import SegmentStore
 from tests.support import models
+from tests.support.models import Model
 from tests.support.saving import commit
 
 
 @st.composite
-def shapes(draw):
+def shapes(draw: Callable[..., Any]) -> list[Any]:
     """Samples, properties and gradient rows of some blocks; equal properties share an array."""
     has_second = draw(st.booleans())
     block = st.tuples(st.integers(0, 12), st.sampled_from([1, 2]), st.integers(0, 25), st.just(has_second))
     return draw(st.lists(block, max_size=6))
 
 
-def build(seed, drawn):
+def build(seed: int, drawn: list[Any]) -> Model:
     rng = np.random.default_rng(seed)
     blocks = []
     for samples, properties, rows, has_second in drawn:
@@ -50,7 +53,9 @@ def build(seed, drawn):
     data=st.data(),
 )
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_partition_gives_the_same_archive(drawn, seed, chunk, share, repeat, data):
+def test_any_partition_gives_the_same_archive(
+    drawn: list[Any], seed: int, chunk: int, share: int, repeat: bool, data: st.DataObject
+) -> None:
     made = build(seed, drawn)
     pieces = []
     for number, one in enumerate(made.chunks):
@@ -72,11 +77,11 @@ def test_any_partition_gives_the_same_archive(drawn, seed, chunk, share, repeat,
         check_fine_chunks(opened, made)
 
 
-def count_writes(patch):
+def count_writes(patch: pytest.MonkeyPatch) -> Any:
     counted: Counter[str] = Counter()
     original = SegmentStore.write_chunk
 
-    def write_chunk(self, array, number, rows):
+    def write_chunk(self: Any, array: ArraySpec, number: int, rows: np.ndarray) -> int:
         counted[array.chunk_key(number)] += 1
         return original(self, array, number, rows)
 
@@ -84,7 +89,7 @@ def count_writes(patch):
     return counted
 
 
-def check_fine_chunks(opened, made):
+def check_fine_chunks(opened: Opened, made: Model) -> None:
     """Chunks read one by one, gradients numbered from their start, are those of the whole."""
     for number, outline in enumerate(opened.outlines):
         whole = made.chunks[number]
@@ -103,7 +108,7 @@ def check_fine_chunks(opened, made):
                     np.testing.assert_array_equal(found.at(path).table, expected)
 
 
-def test_a_chunk_shared_by_many_parts(rng, tmp_path):
+def test_a_chunk_shared_by_many_parts(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 40)
     made = models.model([one])
     parts = [[request] for request in models.split(one[1], 0, range(1, 40))]
@@ -111,7 +116,9 @@ def test_a_chunk_shared_by_many_parts(rng, tmp_path):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_neighbours_of_one_part_are_written_at_once(rng, tmp_path, monkeypatch):
+def test_neighbours_of_one_part_are_written_at_once(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = models.model([models.block(rng, 10) for _ in range(20)])
     writer_parts = [made.whole()]
     counted = count_writes(monkeypatch)
@@ -120,7 +127,7 @@ def test_neighbours_of_one_part_are_written_at_once(rng, tmp_path, monkeypatch):
     assert counted["shared/values/0/c.0.0"] == 1
 
 
-def test_what_was_not_written_is_listed(rng, tmp_path):
+def test_what_was_not_written_is_listed(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
     again = models.writer_of(tmp_path / "b.zarr", made)
     again.start()
@@ -132,7 +139,7 @@ def test_what_was_not_written_is_listed(rng, tmp_path):
     assert not (tmp_path / "b.zarr").exists()
 
 
-def test_written_counts_bytes_and_drops_ends(rng, tmp_path):
+def test_written_counts_bytes_and_drops_ends(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 40)
     made = models.model([one])
     writer = models.writer_of(tmp_path / "b.zarr", made, sizes=ChunkSizes(storage_chunk=240))
@@ -146,7 +153,7 @@ def test_written_counts_bytes_and_drops_ends(rng, tmp_path):
     writer.abort()
 
 
-def test_tasks_after_an_abort(rng, tmp_path):
+def test_tasks_after_an_abort(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
     writer = models.writer_of(tmp_path / "b.zarr", made)
     with pytest.raises(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
+from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
@@ -22,7 +25,7 @@ SHARED = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))
-def test_every_dtype(rng, tmp_path, dtype):
+def test_every_dtype(rng: np.random.Generator, tmp_path: Path, dtype: str) -> None:
     one = models.block(rng, 30, (2,), 3, dtype=dtype)
     models.attach(one, "positions", models.gradient(rng, one, 50))
     made = models.model([one])
@@ -32,21 +35,23 @@ def test_every_dtype(rng, tmp_path, dtype):
 
 @pytest.mark.parametrize("compressor", sorted(COMPRESSORS))
 @pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
-def test_every_compressor_and_layout(rng, tmp_path, compressor, sizes):
+def test_every_compressor_and_layout(
+    rng: np.random.Generator, tmp_path: Path, compressor: str, sizes: ChunkSizes
+) -> None:
     made = models.typical(rng, blocks=4)
     models.save(tmp_path / "a.zarr", made, sizes=sizes, compressor=compressor)
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
     assert verify_archive(tmp_path / "a.zarr") == []
 
 
-def test_unknown_compressor(rng, tmp_path):
+def test_unknown_compressor(rng: np.random.Generator, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="compressor 'gzip' is unknown; use one of none, lz4, zstd"):
         models.save(tmp_path / "a.zarr", models.typical(rng), compressor="gzip")
     assert not (tmp_path / "a.zarr").exists()
 
 
 @pytest.mark.parametrize("sizes", [SMALL, SHARED], ids=["own", "shared"])
-def test_empty_blocks_and_gradients(rng, tmp_path, sizes):
+def test_empty_blocks_and_gradients(rng: np.random.Generator, tmp_path: Path, sizes: ChunkSizes) -> None:
     blocks = [
         models.block(rng, samples, (), properties) for samples, properties in [(0, 3), (4, 0), (0, 0), (2, 3)]
     ]
@@ -61,7 +66,7 @@ def test_empty_blocks_and_gradients(rng, tmp_path, sizes):
     assert verify_archive(tmp_path / "a.zarr") == []
 
 
-def test_no_blocks(tmp_path):
+def test_no_blocks(tmp_path: Path) -> None:
     made = models.model([])
     models.save(tmp_path / "a.zarr", made, info={"units": "eV"})
     opened = open_archive(tmp_path / "a.zarr")
@@ -70,7 +75,9 @@ def test_no_blocks(tmp_path):
     assert opened.reader.read([]) == []
 
 
-def test_unsorted_gradients_have_no_offsets_and_stay_one_chunk(rng, tmp_path):
+def test_unsorted_gradients_have_no_offsets_and_stay_one_chunk(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     one = models.block(rng, 100)
     models.attach(one, "positions", models.gradient(rng, one, 300, is_sorted=False))
     made = models.model([one])
@@ -100,7 +107,7 @@ NAMES = [
 ]
 
 
-def test_any_text_is_a_gradient_parameter(rng, tmp_path):
+def test_any_text_is_a_gradient_parameter(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 10)
     for name in NAMES:
         models.attach(one, name, models.gradient(rng, one, 12))
@@ -116,7 +123,7 @@ def test_any_text_is_a_gradient_parameter(rng, tmp_path):
 
 
 @pytest.mark.parametrize("sizes", [SMALL, SHARED, ChunkSizes()], ids=["own", "shared", "default"])
-def test_plain_zarr_reads_every_array(rng, tmp_path, sizes):
+def test_plain_zarr_reads_every_array(rng: np.random.Generator, tmp_path: Path, sizes: ChunkSizes) -> None:
     made = models.typical(rng, blocks=4)
     models.save(tmp_path / "a.zarr", made, sizes=sizes)
     commit = json.loads((tmp_path / "a.zarr" / "commits" / "0000000001.json").read_text())["commit"]
@@ -126,11 +133,11 @@ def test_plain_zarr_reads_every_array(rng, tmp_path, sizes):
     for array, spec in zip(arrays, segment["arrays"], strict=True):
         assert (array.shape, array.dtype.name, array.fill_value) == (tuple(spec["shape"]), spec["dtype"], 0)
 
-    def table(number):
+    def table(number: int) -> Labels:
         array, first, rows, names, _ = segment["tables"][number]
         return Labels(segment["names"][names], arrays[array][first : first + rows])
 
-    def compare(block, metadata, chunk):
+    def compare(block: dict[str, int | list[Any]], metadata: BlockMetadata, chunk: Chunk) -> None:
         rows = len(metadata.samples)
         array, first = block["values"]
         np.testing.assert_array_equal(arrays[array][first : first + rows], chunk.values)
@@ -151,7 +158,7 @@ def test_plain_zarr_reads_every_array(rng, tmp_path, sizes):
     assert group["keys"].attrs["names"] == made.keys.names
 
 
-def test_big_arrays_have_the_paths_of_mts(rng, tmp_path):
+def test_big_arrays_have_the_paths_of_mts(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 40, (2,))
     positions = models.gradient(rng, one, 100)
     models.attach(positions, "cell", models.gradient(rng, positions, 150, (3, 3), prefix="abc"))
@@ -177,7 +184,7 @@ def test_big_arrays_have_the_paths_of_mts(rng, tmp_path):
     }
 
 
-def test_equal_tables_are_stored_once(rng, tmp_path):
+def test_equal_tables_are_stored_once(rng: np.random.Generator, tmp_path: Path) -> None:
     blocks = [models.block(rng, 10) for _ in range(5)]
     made = models.model(blocks)
     models.save(tmp_path / "a.zarr", made, sizes=SMALL)
@@ -187,7 +194,7 @@ def test_equal_tables_are_stored_once(rng, tmp_path):
     assert opened.metadata[0].samples is opened.metadata[4].samples
 
 
-def test_small_blocks_share_arrays(rng, tmp_path):
+def test_small_blocks_share_arrays(rng: np.random.Generator, tmp_path: Path) -> None:
     blocks = []
     for _ in range(300):
         one = models.block(rng, 5)
@@ -199,7 +206,7 @@ def test_small_blocks_share_arrays(rng, tmp_path):
     assert sum(path.is_file() for path in (tmp_path / "a.zarr").rglob("*")) < 40
 
 
-def test_a_block_and_labels(rng, tmp_path):
+def test_a_block_and_labels(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 10)
     made = models.Model(Labels.single(), [one[0]], [one[1]])
     models.save(tmp_path / "block.zarr", made, kind="block")
@@ -218,14 +225,14 @@ def test_a_block_and_labels(rng, tmp_path):
 @pytest.mark.parametrize(
     "labels", [Labels.empty(["a", "b"]), Labels.empty([])], ids=["no rows", "no columns"]
 )
-def test_empty_labels(tmp_path, labels):
+def test_empty_labels(tmp_path: Path, labels: Labels) -> None:
     models.save(tmp_path / "labels.zarr", models.Model(labels, [], []), kind="labels")
     opened = open_archive(tmp_path / "labels.zarr").keys
     assert opened == labels
     assert opened.values.shape == labels.shape
 
 
-def test_description(rng, tmp_path):
+def test_description(rng: np.random.Generator, tmp_path: Path) -> None:
     info = {"units": "eV", "empty": "", "∂": "\udc80 and \0"}
     provenance = {"job": {"steps": [1, 2.5, None]}}
     models.save(tmp_path / "a.zarr", models.typical(rng), info=info, provenance=provenance)
@@ -235,7 +242,7 @@ def test_description(rng, tmp_path):
     assert opened.created.endswith("Z")
 
 
-def test_bad_descriptions(rng, tmp_path):
+def test_bad_descriptions(rng: np.random.Generator, tmp_path: Path) -> None:
     with pytest.raises(
         ValidationError, match=r"info must hold pairs of text, found \{'a': 1\}; convert with str"
     ):
@@ -245,7 +252,9 @@ def test_bad_descriptions(rng, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [object, "datetime64[s]", np.longdouble])
-def test_dtypes_that_cannot_be_stored(rng, tmp_path, dtype):
+def test_dtypes_that_cannot_be_stored(
+    rng: np.random.Generator, tmp_path: Path, dtype: str | type[Any]
+) -> None:
     metadata, chunk = models.block(rng, 3)
     outline = models.outline_of(chunk)
     outline = type(outline)(outline.edges, outline.trailing, np.dtype(dtype))
@@ -255,7 +264,7 @@ def test_dtypes_that_cannot_be_stored(rng, tmp_path, dtype):
         lay_out(Contents(Labels.range("n", 1), [metadata], [outline]), ChunkOptions())
 
 
-def test_big_endian_values_are_stored_little_endian(rng, tmp_path):
+def test_big_endian_values_are_stored_little_endian(rng: np.random.Generator, tmp_path: Path) -> None:
     metadata, chunk = models.block(rng, 10)
     swapped = type(chunk)(chunk.values.astype(">f8"))
     made = models.model([(metadata, swapped)])
@@ -264,7 +273,9 @@ def test_big_endian_values_are_stored_little_endian(rng, tmp_path):
     models.assert_same(opened, models.model([(metadata, chunk)]))
 
 
-def test_sourced_labels_are_copied_in_slices(rng, tmp_path, monkeypatch):
+def test_sourced_labels_are_copied_in_slices(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("outgrad.storage.zarr.edges.TABLE_SLICE_ROWS", 7)
     made = models.typical(rng)
     models.save(tmp_path / "a.zarr", made, sizes=SMALL)
@@ -275,7 +286,7 @@ def test_sourced_labels_are_copied_in_slices(rng, tmp_path, monkeypatch):
     models.assert_same(open_archive(tmp_path / "b.zarr"), made)
 
 
-def test_out_of_range_gradient_samples(rng, tmp_path):
+def test_out_of_range_gradient_samples(rng: np.random.Generator, tmp_path: Path) -> None:
     metadata, chunk = models.block(rng, 3)
     one = (metadata, chunk)
     models.attach(one, "positions", models.gradient(rng, one, 5))

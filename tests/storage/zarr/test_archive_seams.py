@@ -24,11 +24,11 @@ from outgrad.storage.zarr.seams import (
 )
 
 
-def spec(rows, chunk_rows):
+def spec(rows: int, chunk_rows: int) -> ArraySpec:
     return ArraySpec("values", np.dtype("<f8"), (rows, 1), chunk_rows, None)
 
 
-def test_owned():
+def test_owned() -> None:
     assert owned(ArrayRange(0, 3, 17), spec(20, 5)) == (5, 15)
     assert owned(ArrayRange(0, 3, 20), spec(20, 5)) == (5, 20)
     assert owned(ArrayRange(0, 3, 18), spec(18, 5)) == (5, 18)
@@ -36,7 +36,7 @@ def test_owned():
     assert owned(ArrayRange(0, 0, 5), spec(20, 5)) == (0, 5)
 
 
-def test_merge_ranges_unites_what_touches_or_overlaps():
+def test_merge_ranges_unites_what_touches_or_overlaps() -> None:
     rows = [
         ArrayRange(1, 4, 6),
         ArrayRange(0, 2, 3),
@@ -49,7 +49,7 @@ def test_merge_ranges_unites_what_touches_or_overlaps():
     assert merge_ranges(rows) == [(0, 0, 3), (0, 7, 9), (1, 4, 8)]
 
 
-def test_consecutive_rows_are_joined():
+def test_consecutive_rows_are_joined() -> None:
     pieces = [
         (0, 3, np.ones((2, 1))),
         (1, 0, np.ones((1, 1))),
@@ -61,28 +61,28 @@ def test_consecutive_rows_are_joined():
     np.testing.assert_array_equal(found[0].take(2, 4)[:, 0], [0, 1])
 
 
-def test_take_copies_only_where_it_must():
+def test_take_copies_only_where_it_must() -> None:
     rows = np.arange(10.0)[:, None]
     joined = ConsecutiveRows(0, [0, 6], [rows[:6], rows[6:]])
     assert np.shares_memory(joined.take(1, 5), rows)
     np.testing.assert_array_equal(joined.take(4, 8), rows[4:8])
 
 
-def test_ends_are_copies():
+def test_ends_are_copies() -> None:
     rows = np.arange(10.0)[:, None]
     (end,) = shared_ends(ConsecutiveRows(0, [0], [rows[:7]]), spec(10, 5))
     assert (end.start, end.rows.ravel().tolist()) == (5, [5, 6])
     assert not np.shares_memory(end.rows, rows)
 
 
-def test_a_seam_without_all_rows_is_refused():
+def test_a_seam_without_all_rows_is_refused() -> None:
     ends = [End(0, 0, np.ones((2, 1)))]
     with pytest.raises(ArchiveError, match="storage chunk 0 of values lacks 3 of 5 rows, which the tasks"):
         assemble(Seam(0, 0, ()), spec(10, 5), ends)
 
 
 @given(st.data())
-def test_each_storage_chunk_has_one_owner(data):
+def test_each_storage_chunk_has_one_owner(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 60))
     chunk_rows = data.draw(st.integers(1, rows))
     grid = spec(rows, chunk_rows)

@@ -7,7 +7,10 @@ import json
 import os
 import pickle
 import shutil
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from outgrad.errors import (
@@ -25,33 +28,35 @@ from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.writer import ZarrWriter
 from tests.support import models
+from tests.support.models import Model
 from tests.support.saving import commit
 
 SIZES = ChunkSizes(storage_chunk=200, share_below=0)
 
 
-def begin(made, path, **options):
+def begin(made: Model, path: Path, **options: Any) -> ZarrWriter:
     options.setdefault("durable", False)
     writer = models.writer_of(path, made, sizes=SIZES, **options)
     writer.start()
     return writer
 
 
-def finish(writer, made):
+def finish(writer: ZarrWriter, made: Model) -> None:
     parts = [made.whole()]
     models.fill(writer, made, parts, writer.seams(parts))
 
 
-def commits_of(path):
+def commits_of(path: Path) -> list[str]:
     return [file.name for file in (path / "commits").iterdir()]
 
 
-def names_below(path):
+def names_below(path: Path) -> list[Any]:
     return sorted(str(file.relative_to(path)) for file in path.rglob("*"))
 
 
-def test_nothing_at_the_path(tmp_path):
+def test_nothing_at_the_path(tmp_path: Path) -> None:
     with pytest.raises(
         ArchiveNotFoundError, match=r"open .*absent.zarr: there is no such file or directory; check"
     ):
@@ -59,7 +64,7 @@ def test_nothing_at_the_path(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["file", "zarr", "commits", "other"])
-def test_no_archive(tmp_path, rng, name):
+def test_no_archive(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
     path = tmp_path / name
     if name == "file":
         path.write_text("precious")
@@ -82,7 +87,7 @@ def test_no_archive(tmp_path, rng, name):
     assert names_below(path) == before
 
 
-def test_other_json_in_commits(tmp_path):
+def test_other_json_in_commits(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     (path / "commits").mkdir(parents=True)
     for body, text in [
@@ -94,12 +99,12 @@ def test_other_json_in_commits(tmp_path):
             open_archive(path)
 
 
-def write_commit(path, version, body):
+def write_commit(path: Path, version: int, body: bytes) -> None:
     content = b'{"sha256":"%s","commit":%s}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
     (path / "commits" / f"{version:010d}.json").write_bytes(content)
 
 
-def test_an_unfinished_archive(rng, tmp_path):
+def test_an_unfinished_archive(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     writer = begin(made, path)
@@ -117,7 +122,9 @@ def test_an_unfinished_archive(rng, tmp_path):
     assert len(list((path / "segments").glob("*/"))) == 1
 
 
-def test_what_a_dead_writer_left_is_no_obstacle(rng, tmp_path, monkeypatch):
+def test_what_a_dead_writer_left_is_no_obstacle(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     begin(made, path)
@@ -128,7 +135,7 @@ def test_what_a_dead_writer_left_is_no_obstacle(rng, tmp_path, monkeypatch):
     assert not list(path.rglob("*.partial"))
 
 
-def test_a_newer_format(rng, tmp_path):
+def test_a_newer_format(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, models.typical(rng))
     body = json.loads((path / "commits" / "0000000001.json").read_text())["commit"]
@@ -139,7 +146,7 @@ def test_a_newer_format(rng, tmp_path):
         open_archive(path)
 
 
-def test_several_segments_need_a_later_release(rng, tmp_path):
+def test_several_segments_need_a_later_release(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, models.typical(rng))
     body = json.loads((path / "commits" / "0000000001.json").read_text())["commit"]
@@ -148,7 +155,9 @@ def test_several_segments_need_a_later_release(rng, tmp_path):
         open_archive(path)
 
 
-def test_nothing_is_visible_before_the_commit_and_abort_removes_all(rng, tmp_path):
+def test_nothing_is_visible_before_the_commit_and_abort_removes_all(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     path = tmp_path / "deep" / "a.zarr"
     writer = begin(models.typical(rng), path)
     assert path.exists()
@@ -157,7 +166,7 @@ def test_nothing_is_visible_before_the_commit_and_abort_removes_all(rng, tmp_pat
     writer.abort()
 
 
-def test_abort_of_what_was_not_begun_touches_nothing(rng, tmp_path):
+def test_abort_of_what_was_not_begun_touches_nothing(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     writer = models.writer_of(path, made)
@@ -171,7 +180,9 @@ def test_abort_of_what_was_not_begun_touches_nothing(rng, tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_abort_after_the_commit_changes_nothing(rng, tmp_path, overwrite):
+def test_abort_after_the_commit_changes_nothing(
+    rng: np.random.Generator, tmp_path: Path, overwrite: bool
+) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     if overwrite:
@@ -181,7 +192,9 @@ def test_abort_after_the_commit_changes_nothing(rng, tmp_path, overwrite):
 
 
 @pytest.mark.parametrize("ending", ["abort", "commit"])
-def test_overwriting_keeps_the_old_archive_until_the_new_one_is_whole(rng, tmp_path, ending):
+def test_overwriting_keeps_the_old_archive_until_the_new_one_is_whole(
+    rng: np.random.Generator, tmp_path: Path, ending: str
+) -> None:
     path = tmp_path / "a.zarr"
     old, new = models.typical(rng, 2), models.typical(rng, 3)
     models.save(path, old, sizes=SIZES)
@@ -203,7 +216,9 @@ def test_overwriting_keeps_the_old_archive_until_the_new_one_is_whole(rng, tmp_p
         opened.reader.read(models.requests_of(opened.outlines))
 
 
-def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(rng, tmp_path, monkeypatch):
+def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     models.save(path, made)
@@ -223,7 +238,7 @@ def test_a_reader_from_elsewhere_sees_that_the_archive_was_overwritten(rng, tmp_
         pickle.loads(reader).read([])
 
 
-def test_an_overwritten_archive_that_is_damaged(rng, tmp_path):
+def test_an_overwritten_archive_that_is_damaged(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     models.save(path, made)
@@ -236,7 +251,7 @@ def test_an_overwritten_archive_that_is_damaged(rng, tmp_path):
 
 
 @pytest.mark.parametrize("others", [1, 2])
-def test_two_writers_one_commits(rng, tmp_path, others):
+def test_two_writers_one_commits(rng: np.random.Generator, tmp_path: Path, others: int) -> None:
     path = tmp_path / "a.zarr"
     first, second = models.typical(rng, 2), models.typical(rng, 3)
     models.save(path, first)
@@ -254,7 +269,7 @@ def test_two_writers_one_commits(rng, tmp_path, others):
     assert commits_of(path) == [f"{1 + others:010d}.json"]
 
 
-def test_a_writer_whose_segment_was_removed(rng, tmp_path):
+def test_a_writer_whose_segment_was_removed(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     models.save(path, made)
@@ -266,7 +281,7 @@ def test_a_writer_whose_segment_was_removed(rng, tmp_path):
     models.assert_same(open_archive(path), made)
 
 
-def test_a_writer_one_of_whose_files_was_removed(rng, tmp_path):
+def test_a_writer_one_of_whose_files_was_removed(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     models.save(path, made)
@@ -280,7 +295,7 @@ def test_a_writer_one_of_whose_files_was_removed(rng, tmp_path):
     models.assert_same(open_archive(path), made)
 
 
-def test_a_commit_never_replaces_another(rng, tmp_path):
+def test_a_commit_never_replaces_another(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     models.save(path, models.typical(rng))
     partial = tmp_path / "partial"
@@ -292,8 +307,10 @@ def test_a_commit_never_replaces_another(rng, tmp_path):
     assert commits_of(path) == ["0000000001.json"]
 
 
-def test_without_hard_links(rng, tmp_path, monkeypatch):
-    def refuse(*_):
+def test_without_hard_links(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
         raise PermissionError("no hard links here")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -305,7 +322,7 @@ def test_without_hard_links(rng, tmp_path, monkeypatch):
         files.publish_new(tmp_path / "other", commits.commit_path(path, 1))
 
 
-def test_the_newest_commit_counts_and_other_files_do_not(rng, tmp_path):
+def test_the_newest_commit_counts_and_other_files_do_not(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = models.typical(rng)
     models.save(path, made)
@@ -315,7 +332,9 @@ def test_the_newest_commit_counts_and_other_files_do_not(rng, tmp_path):
     assert open_archive(path).version == 1
 
 
-def test_the_archive_can_be_moved(rng, tmp_path, monkeypatch):
+def test_the_archive_can_be_moved(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = models.typical(rng)
     monkeypatch.chdir(tmp_path)
     models.save("a.zarr", made)
@@ -328,13 +347,15 @@ def test_the_archive_can_be_moved(rng, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("step", ["tables", "write", "documents", "commit"])
-def test_a_full_disk_leaves_the_old_archive(rng, tmp_path, monkeypatch, step):
+def test_a_full_disk_leaves_the_old_archive(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     path = tmp_path / "a.zarr"
     old, new = models.typical(rng, 2), models.typical(rng, 3)
     models.save(path, old, sizes=SIZES)
     writer = models.writer_of(path, new, overwrite=True, sizes=SIZES)
 
-    def full(*_, **__):
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     targets = {
@@ -345,7 +366,7 @@ def test_a_full_disk_leaves_the_old_archive(rng, tmp_path, monkeypatch, step):
     }
     monkeypatch.setattr(targets[step], full)
 
-    def run():
+    def run() -> None:
         writer.start()
         finish(writer, new)
 
@@ -359,8 +380,10 @@ def test_a_full_disk_leaves_the_old_archive(rng, tmp_path, monkeypatch, step):
     models.assert_same(open_archive(path), new)
 
 
-def test_a_full_disk_at_the_first_step_leaves_nothing(rng, tmp_path, monkeypatch):
-    def full(*_, **__):
+def test_a_full_disk_at_the_first_step_leaves_nothing(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     made = models.typical(rng)
@@ -370,7 +393,7 @@ def test_a_full_disk_at_the_first_step_leaves_nothing(rng, tmp_path, monkeypatch
     assert not (tmp_path / "deep").exists()
 
 
-def test_an_empty_folder_is_a_place_for_an_archive(rng, tmp_path):
+def test_an_empty_folder_is_a_place_for_an_archive(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
     made = models.typical(rng)
@@ -382,7 +405,9 @@ def test_an_empty_folder_is_a_place_for_an_archive(rng, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["segments", "commits"])
-def test_nothing_is_written_or_removed_through_a_link_in_an_archive(rng, tmp_path, name):
+def test_nothing_is_written_or_removed_through_a_link_in_an_archive(
+    rng: np.random.Generator, tmp_path: Path, name: str
+) -> None:
     path, elsewhere = tmp_path / "a.zarr", tmp_path / "elsewhere"
     made = models.typical(rng)
     models.save(path, made)
@@ -395,7 +420,7 @@ def test_nothing_is_written_or_removed_through_a_link_in_an_archive(rng, tmp_pat
     models.assert_same(open_archive(path), made)
 
 
-def test_odd_entries_are_left_and_named(rng, tmp_path):
+def test_odd_entries_are_left_and_named(rng: np.random.Generator, tmp_path: Path) -> None:
     path, precious = tmp_path / "a.zarr", tmp_path / "precious"
     (precious / "data").mkdir(parents=True)
     made = models.typical(rng)
@@ -408,6 +433,6 @@ def test_odd_entries_are_left_and_named(rng, tmp_path):
     assert (path / "segments" / "mine").exists()
 
 
-def test_the_plan_is_removed(rng, tmp_path):
+def test_the_plan_is_removed(rng: np.random.Generator, tmp_path: Path) -> None:
     models.save(tmp_path / "a.zarr", models.typical(rng))
     assert list((tmp_path / "a.zarr").rglob("plan.json")) == []

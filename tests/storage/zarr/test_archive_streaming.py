@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outgrad.data.chunk import cut_chunk
+from outgrad.data.chunk import Chunk, cut_chunk
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.requests import Request
 from outgrad.errors import ArchiveExistsError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.archive_writer import ArchiveWriter
@@ -18,15 +22,16 @@ from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.repeated_rows import row_hashes
 from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
+from tests.support.models import Model
 
 SIZES = ChunkSizes(storage_chunk=300, table_chunk=100, share_below=64, fine_chunk=600)
 
 
-def piece_of(metadata, chunk, request):
+def piece_of(metadata: BlockMetadata, chunk: Chunk, request: Request) -> tuple[BlockMetadata, Chunk]:
     """A part of a block as a block of its own: gradients count samples from its start."""
     ranges = iter(request.ranges)
 
-    def labels(own, part, is_gradient):
+    def labels(own: BlockMetadata, part: Chunk, is_gradient: bool) -> BlockMetadata:
         start, stop = next(ranges)
         table = part.table if is_gradient else own.samples.read(start, stop)
         gradients = {name: labels(g, part.gradients[name], True) for name, g in own.gradients.items()}
@@ -36,7 +41,7 @@ def piece_of(metadata, chunk, request):
     return labels(metadata, part, False), part
 
 
-def append(writer, made, cuts):
+def append(writer: ArchiveWriter, made: Model, cuts: Any) -> None:
     """Append a map in pieces; a block that has no rows in a piece is left out of it."""
     pieces = [models.split(chunk, n, cuts) for n, chunk in enumerate(made.chunks)]
     for each in zip(*pieces, strict=True):
@@ -46,14 +51,16 @@ def append(writer, made, cuts):
         writer.append_pieces(keys, [own for own, _ in content], [part for _, part in content])
 
 
-def stream(path, made, cuts, **options):
+def stream(path: Path, made: Model, cuts: list[Any] | tuple[Any, ...], **options: Any) -> None:
     with ArchiveWriter(path, **{"sizes": SIZES, **options}) as writer:
         append(writer, made, cuts)
 
 
 @pytest.mark.parametrize("cuts", [(), (5,), (1, 2, 3, 20), (7, 7, 19)])
 @pytest.mark.parametrize("sizes", [SIZES, ChunkSizes()], ids=["small", "default"])
-def test_pieces_become_one_map(rng, tmp_path, cuts, sizes):
+def test_pieces_become_one_map(
+    rng: np.random.Generator, tmp_path: Path, cuts: tuple[Any, ...], sizes: ChunkSizes
+) -> None:
     made = models.typical(rng)
     stream(tmp_path / "a.zarr", made, cuts, sizes=sizes, info={"units": "eV"})
     opened = open_archive(tmp_path / "a.zarr")
@@ -64,7 +71,7 @@ def test_pieces_become_one_map(rng, tmp_path, cuts, sizes):
 
 @given(st.integers(0, 2**16), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([40, 300, 5000]))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_pieces(tmp_path_factory, seed, cuts, chunk):
+def test_any_pieces(tmp_path_factory: Any, seed: int, cuts: list[Any], chunk: int) -> None:
     made = models.typical(np.random.default_rng(seed), blocks=2, samples=40)
     path = tmp_path_factory.mktemp("pieces") / "a.zarr"
     stream(
@@ -76,7 +83,7 @@ def test_any_pieces(tmp_path_factory, seed, cuts, chunk):
     models.assert_same(open_archive(path), made)
 
 
-def test_the_result_is_that_of_one_save_but_for_places(rng, tmp_path):
+def test_the_result_is_that_of_one_save_but_for_places(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng, samples=60, rows=200)
     models.save(tmp_path / "a.zarr", made, sizes=SIZES)
     stream(tmp_path / "b.zarr", made, (20, 31))
@@ -88,7 +95,9 @@ def test_the_result_is_that_of_one_save_but_for_places(rng, tmp_path):
     assert [m.samples.digest for m in a.metadata] == [m.samples.digest for m in b.metadata]
 
 
-def test_blocks_may_come_later_and_keys_keep_their_first_order(rng, tmp_path):
+def test_blocks_may_come_later_and_keys_keep_their_first_order(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     first, second = models.block(rng, 4), models.block(rng, 5)
     keys = [Labels(["k"], [[7]]), Labels(["k"], [[3], [9]])]
     with ArchiveWriter(tmp_path / "a.zarr") as writer:
@@ -103,7 +112,7 @@ def test_blocks_may_come_later_and_keys_keep_their_first_order(rng, tmp_path):
     )
 
 
-def test_memory_is_a_storage_chunk_an_array(rng, tmp_path):
+def test_memory_is_a_storage_chunk_an_array(rng: np.random.Generator, tmp_path: Path) -> None:
     writer = ArchiveWriter(tmp_path / "a.zarr", sizes=SIZES)
     made = models.typical(rng, samples=80, rows=240)
     append(writer, made, range(3, 80, 3))
@@ -115,7 +124,7 @@ def test_memory_is_a_storage_chunk_an_array(rng, tmp_path):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_samples_that_occur_twice(rng, tmp_path):
+def test_samples_that_occur_twice(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
     writer = ArchiveWriter(tmp_path / "a.zarr", sizes=SIZES)
     append(writer, made, (5,))
@@ -131,7 +140,9 @@ def test_samples_that_occur_twice(rng, tmp_path):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_equal_hashes_are_not_equal_rows(rng, tmp_path, monkeypatch):
+def test_equal_hashes_are_not_equal_rows(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "outgrad.storage.zarr.repeated_rows.row_hashes", lambda table: np.zeros(len(table), np.uint64)
     )
@@ -140,13 +151,13 @@ def test_equal_hashes_are_not_equal_rows(rng, tmp_path, monkeypatch):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_hashes_tell_rows_apart(rng):
+def test_hashes_tell_rows_apart(rng: np.random.Generator) -> None:
     table = np.unique(rng.integers(-5, 5, size=(20000, 4)), axis=0).astype(np.int32)
     assert len(np.unique(row_hashes(table))) == len(table)
     np.testing.assert_array_equal(row_hashes(table[:9]), row_hashes(table)[:9])
 
 
-def other(rng, what):
+def other(rng: np.random.Generator, what: str) -> tuple[BlockMetadata, Chunk]:
     metadata, chunk = one = models.block(rng, 4, (2,), 3, systems=[int(what != "same")] * 4)
     models.attach(one, "positions", models.gradient(rng, one, 5))
     if what == "components":
@@ -179,7 +190,7 @@ def other(rng, what):
         ("gradient shape", r"blocks/0/gradients/positions has values of shape \(4, 3, 2, 3\)"),
     ],
 )
-def test_pieces_that_do_not_fit(rng, tmp_path, what, text):
+def test_pieces_that_do_not_fit(rng: np.random.Generator, tmp_path: Path, what: str, text: str) -> None:
     keys = Labels.range("k", 1)
     metadata, chunk = other(rng, "same")
     with ArchiveWriter(tmp_path / "a.zarr") as writer:
@@ -190,7 +201,7 @@ def test_pieces_that_do_not_fit(rng, tmp_path, what, text):
     assert len(open_archive(tmp_path / "a.zarr").metadata[0].samples) == 4
 
 
-def test_blocks_and_keys_that_do_not_fit(rng, tmp_path):
+def test_blocks_and_keys_that_do_not_fit(rng: np.random.Generator, tmp_path: Path) -> None:
     metadata, chunk = other(rng, "same")
     bare = models.block(rng, 4, (2,), 3)
     with ArchiveWriter(tmp_path / "a.zarr") as writer:
@@ -204,7 +215,9 @@ def test_blocks_and_keys_that_do_not_fit(rng, tmp_path):
     assert len(open_archive(tmp_path / "a.zarr").keys) == 1
 
 
-def test_too_many_rows_for_labels(rng, tmp_path, monkeypatch):
+def test_too_many_rows_for_labels(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("outgrad.storage.zarr.appended_blocks.MAXIMUM_PARENT_ROWS", 25)
     made = models.typical(rng)
     with pytest.raises(
@@ -213,11 +226,11 @@ def test_too_many_rows_for_labels(rng, tmp_path, monkeypatch):
         stream(tmp_path / "a.zarr", made, (5, 12))
 
 
-def test_an_exception_leaves_nothing_or_the_old_archive(rng, tmp_path):
+def test_an_exception_leaves_nothing_or_the_old_archive(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
     path = tmp_path / "a.zarr"
 
-    def fail(**options):
+    def fail(**options: Any) -> None:
         with ArchiveWriter(path, **options) as writer:
             append(writer, made, (5,))
             raise KeyboardInterrupt
@@ -236,7 +249,7 @@ def test_an_exception_leaves_nothing_or_the_old_archive(rng, tmp_path):
     assert open_archive(path).version == 2
 
 
-def test_nothing_appended(tmp_path):
+def test_nothing_appended(tmp_path: Path) -> None:
     with pytest.raises(
         ValidationError, match="nothing was appended; append at least one map, which may be empty"
     ):
@@ -244,13 +257,13 @@ def test_nothing_appended(tmp_path):
     assert not (tmp_path / "a.zarr").exists()
 
 
-def test_a_map_without_blocks(tmp_path):
+def test_a_map_without_blocks(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "a.zarr") as writer:
         writer.append_pieces(Labels.empty(["k"]), [], [])
     assert open_archive(tmp_path / "a.zarr").keys.shape == (0, 1)
 
 
-def test_unsorted_pieces(rng, tmp_path):
+def test_unsorted_pieces(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 10)
     models.attach(one, "positions", models.gradient(rng, one, 30, is_sorted=False))
     made = models.model([one])
@@ -258,7 +271,7 @@ def test_unsorted_pieces(rng, tmp_path):
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
-def test_growing_blocks_walk_like_chunks(rng, tmp_path):
+def test_growing_blocks_walk_like_chunks(rng: np.random.Generator, tmp_path: Path) -> None:
     made = models.typical(rng)
     with ArchiveWriter(tmp_path / "a.zarr") as writer:
         append(writer, made, ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +14,23 @@ from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.parse import commit_from_json
 from outgrad.storage.zarr.reader import open_archive
 from tests.support import ROOT, models
+from tests.support.models import Model
 
 PAGE = ROOT / "docs" / "format.md"
 
 
-def fenced(language):
+def fenced(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
-def test_the_example_runs(rng, tmp_path, monkeypatch, capsys, blocks):
+def test_the_example_runs(
+    rng: np.random.Generator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    blocks: int,
+) -> None:
     models.save(tmp_path / "soap.zarr", models.typical(rng, blocks))
     monkeypatch.chdir(tmp_path)
     (code,) = fenced("python")
@@ -36,13 +44,13 @@ def test_the_example_runs(rng, tmp_path, monkeypatch, capsys, blocks):
     )
 
 
-def test_the_commit_on_the_page_is_one():
+def test_the_commit_on_the_page_is_one() -> None:
     (text,) = fenced("json")
     commit = commit_from_json(json.loads(text))
     assert commit.segments[0].blocks[0].gradients["positions"].edges == (0, 4)
 
 
-def test_the_layout_of_the_commit_on_the_page_is_ours(tmp_path):
+def test_the_layout_of_the_commit_on_the_page_is_ours(tmp_path: Path) -> None:
     """The same map gives the same JSON, but for ids, times, digests and checksums."""
     from_page = json.loads(fenced("json")[0])
     made = page_map()
@@ -59,7 +67,7 @@ def test_the_layout_of_the_commit_on_the_page_is_ours(tmp_path):
     assert ours == from_page
 
 
-def page_map():
+def page_map() -> Model:
     from_rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     properties = Labels.range("n", 3)
     metadata, chunk = models.block(np.random.default_rng(0), 2, (), 3)
@@ -74,7 +82,7 @@ def page_map():
     )
 
 
-def test_the_digest_is_the_one_described():
+def test_the_digest_is_the_one_described() -> None:
     labels = Labels(["system", "atom"], [[0, 1], [2, -3]])
     content = (
         b"system\0atom\0" + np.array([2, 2], "<i8").tobytes() + np.array([[0, 1], [2, -3]], "<i4").tobytes()
@@ -82,7 +90,7 @@ def test_the_digest_is_the_one_described():
     assert labels.digest == hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def test_the_frame_is_the_one_described(rng, tmp_path):
+def test_the_frame_is_the_one_described(rng: np.random.Generator, tmp_path: Path) -> None:
     models.save(tmp_path / "a.zarr", models.typical(rng))
     content = (tmp_path / "a.zarr" / "commits" / "0000000001.json").read_bytes()
     assert content.count(b"\n") == 1
@@ -90,7 +98,7 @@ def test_the_frame_is_the_one_described(rng, tmp_path):
     assert json.loads(content)["sha256"] == hashlib.sha256(body).hexdigest()
 
 
-def test_the_sizes_on_the_page():
+def test_the_sizes_on_the_page() -> None:
     text = PAGE.read_text()
     for claim in (
         "about 4 MiB of values or 1 MiB of labels",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import outgrad as og
 DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
 
 
-def make(path, dtype="float64", compressor="lz4"):
+def make(path: Path, dtype: str = "float64", compressor: str = "lz4") -> Path:
     block = og.TensorBlock(
         np.ones((2, 1, 3)).astype(dtype),
         og.Labels.range("system", 2),
@@ -25,18 +28,18 @@ def make(path, dtype="float64", compressor="lz4"):
     return path
 
 
-def values_document(path):
+def values_document(path: Path) -> Path:
     return next(path.glob("segments/*/blocks/0/values/zarr.json"))
 
 
-def edit(file, change):
+def edit(file: Path, change: Callable[..., Any]) -> None:
     document = json.loads(file.read_bytes())
     change(document)
     file.write_text(json.dumps(document))
 
 
 @pytest.mark.filterwarnings("ignore:Object at commits is not recognized", "ignore:Consolidated metadata")
-def test_consolidated_metadata(tmp_path):
+def test_consolidated_metadata(tmp_path: Path) -> None:
     path = make(tmp_path / "a.zarr")
     zarr.consolidate_metadata(path)
     assert og.verify(path) == []
@@ -50,7 +53,7 @@ def test_consolidated_metadata(tmp_path):
 @pytest.mark.parametrize(
     ("place", "value"), [("shape", [99, 3]), ("data_type", "float32"), ("codecs", []), ("fill_value", 7)]
 )
-def test_consolidated_metadata_that_lie(tmp_path, place, value):
+def test_consolidated_metadata_that_lie(tmp_path: Path, place: str, value: Any) -> None:
     path = make(tmp_path / "a.zarr")
     zarr.consolidate_metadata(path)
     name = str(values_document(path).parent.relative_to(path))
@@ -63,7 +66,7 @@ def test_consolidated_metadata_that_lie(tmp_path, place, value):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("compressor", ["lz4", "zstd", "none"])
-def test_attributes_that_users_add(tmp_path, dtype, compressor):
+def test_attributes_that_users_add(tmp_path: Path, dtype: str, compressor: str) -> None:
     path = make(tmp_path / "a.zarr", dtype, compressor)
     for file in path.rglob("zarr.json"):
         zarr.open(file.parent, mode="r+").attrs["remark"] = {"by": "me", "numbers": [1, 2.5, None]}
@@ -83,7 +86,7 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_other_ways_to_say_the_same(tmp_path, name):
+def test_other_ways_to_say_the_same(tmp_path: Path, name: str) -> None:
     path = make(tmp_path / "a.zarr")
     edit(values_document(path), HARMLESS[name])
     assert og.verify(path) == []
@@ -107,7 +110,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_readers_of_zarr_would_get_wrong(tmp_path, name):
+def test_what_readers_of_zarr_would_get_wrong(tmp_path: Path, name: str) -> None:
     path = make(tmp_path / "a.zarr")
     file = values_document(path)
     edit(file, WRONG[name])
@@ -115,7 +118,7 @@ def test_what_readers_of_zarr_would_get_wrong(tmp_path, name):
     assert og.verify(path) == [expected]
 
 
-def test_names_of_columns_have_to_stay(tmp_path):
+def test_names_of_columns_have_to_stay(tmp_path: Path) -> None:
     path = make(tmp_path / "a.zarr")
     file = next(path.glob("segments/*/keys/zarr.json"))
     edit(file, lambda d: d["attributes"].update(names=["other"]))
@@ -127,7 +130,7 @@ def test_names_of_columns_have_to_stay(tmp_path):
     "raw",
     [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"a": 1, "a": 1}', b'{"a": NaN}', b"[" * 10**5, b"9" * 10**4],
 )
-def test_what_is_no_document(tmp_path, raw):
+def test_what_is_no_document(tmp_path: Path, raw: bytes) -> None:
     path = make(tmp_path / "a.zarr")
     for file in sorted(path.rglob("zarr.json")):
         whole = file.read_bytes()
@@ -138,7 +141,7 @@ def test_what_is_no_document(tmp_path, raw):
     assert og.verify(path) == []
 
 
-def test_what_systems_leave(tmp_path):
+def test_what_systems_leave(tmp_path: Path) -> None:
     path = make(tmp_path / "a.zarr")
     expected = og.load(path)
     for folder in [path, *(each for each in path.rglob("*") if each.is_dir())]:
