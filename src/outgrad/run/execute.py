@@ -23,7 +23,7 @@ from outgrad.graph.memory import project
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
-from outgrad.run.jobs import File, Job, build_all, located, read_job
+from outgrad.run.jobs import Job, JobFile, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
@@ -154,7 +154,7 @@ def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
-        with located(job.place(file)):
+        with located(job.location(file)):
             _refuse_existing(file, overwrite)
     maps = build_all(job)
     stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
@@ -169,15 +169,15 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         memory=project(graph, optimized),
         workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(stores, tuple(map(job.place, job.outputs)), optimized.graph, projection)
+    return Plan(stores, tuple(map(job.location, job.outputs)), optimized.graph, projection)
 
 
-def _planned(job: Job, file: File, maps: Mapping[str, TensorMap], overwrite: bool) -> Store:
-    with located(job.place(file)):
+def _planned(job: Job, file: JobFile, maps: Mapping[str, TensorMap], overwrite: bool) -> Store:
+    with located(job.location(file)):
         return plan_save(file.path, maps[file.name], overwrite=overwrite)
 
 
-def _refuse_existing(file: File, overwrite: bool) -> None:
+def _refuse_existing(file: JobFile, overwrite: bool) -> None:
     """Tell before a cluster is started, and not when the output is begun."""
     if not overwrite and file.path.exists():
         raise ArchiveExistsError(
