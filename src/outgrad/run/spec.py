@@ -27,17 +27,17 @@ MACHINE_SHARE = 0.8
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
 
 
-Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)] | None
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, lt=2**31)] | None
 CountOrZero = Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None
 
 
 class KnownKwargs(msgspec.Struct, frozen=True):
     """Arguments that mean the same in all classes, but for ``processes``: a LocalCluster has it or not."""
 
-    n_workers: Count = None
-    threads_per_worker: Count = None
-    cores: Count = None
-    processes: Count | bool = None
+    n_workers: AtLeastOne = None
+    threads_per_worker: AtLeastOne = None
+    cores: AtLeastOne = None
+    processes: AtLeastOne | bool = None
 
 
 class KnownAdapt(msgspec.Struct, frozen=True):

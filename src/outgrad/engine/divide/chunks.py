@@ -12,7 +12,7 @@ from outgrad.data.chunk import Array, Chunk, ChunkList, Table, cut_chunk
 from outgrad.data.outline import Frame
 from outgrad.data.positions import Index
 from outgrad.data.rows import lift
-from outgrad.engine.shuffle.chunks import Order, assemble_chunk
+from outgrad.engine.shuffle.chunks import RowOrder, assemble_chunk
 from outgrad.task import task
 from outgrad.tree import GradientPath, Tree, fold_down, follow
 
@@ -77,7 +77,7 @@ def cut_part(recipes: Sequence[Any], *parts: ChunkList) -> ChunkList:
     The recipe of a chunk without rows is its frame.
     """
     return [
-        assemble_chunk(recipe, 0, [], Order.KEPT)
+        assemble_chunk(recipe, 0, [], RowOrder.KEPT)
         if isinstance(recipe, Frame)
         else cut_chunk(parts[recipe[0]][recipe[1]], recipe[2])
         for recipe in recipes
