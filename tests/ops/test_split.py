@@ -270,7 +270,7 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         (ValidationError, "split: position 9 is out of range, the samples have 7 entries", [[0], [9]]),
         (ValidationError, "split: a position is repeated, but samples must be unique", [[0, 0]]),
         (ValidationError, "split: the mask has 1 entries, but the samples have 7", [np.array([True])]),
-        (ValidationError, "found ['n'] among the names of the selection", [Labels("n", [[0]])]),
+        (ValidationError, "['n'] are not among the names", [Labels("n", [[0]])]),
         (
             ValidationError,
             "split_by: ['n'] not found in the samples, whose dimensions are ['system', 'atom']",
