@@ -59,10 +59,10 @@ def outer(x: Chunk, y: Chunk) -> Chunk:
     for factor in (x, y):
         for path, _ in factor.walk():
             reduce(lambda nested, name: nested.setdefault(name, {}), path, wanted)
-    return _ProductRule((_parameters(x), _parameters(y))).run(x, y, (), wanted)
+    return _ProductRule((_dependencies(x), _dependencies(y))).run(x, y, (), wanted)
 
 
-def _parameters(chunk: Chunk) -> frozenset[str]:
+def _dependencies(chunk: Chunk) -> frozenset[str]:
     """What a chunk depends on: parameters of its gradients at any depth."""
     return frozenset(path[-1] for path, _ in chunk.walk() if path)
 
