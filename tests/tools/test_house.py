@@ -14,7 +14,8 @@ from tests.support import ROOT
 @pytest.fixture(scope="module")
 def house() -> Any:
     specification = importlib.util.spec_from_file_location("house", ROOT / "tools" / "house.py")
-    assert specification and specification.loader
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

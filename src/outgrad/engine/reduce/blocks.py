@@ -48,7 +48,7 @@ def reduced(kind: str, blocks: Blocks, axis: str, kept: list[str]) -> Blocks:
         columns = tuple(labels.names.index(name) for name in kept)
         distinct, target = group_rows(labels.values, columns)
         grouped.append(Grouped(Labels(names, distinct, assume_unique=True), target, columns))
-    if names == [PLACEHOLDER] and not any(len(groups.labels) for groups in grouped):
+    if not kept and not any(len(groups.labels) for groups in grouped):
         # Without entries nothing is reduced to one, so there is no placeholder for dimensions that are gone.
         none = Labels([], np.empty((0, 0), np.int32))
         grouped = [replace(groups, labels=none) for groups in grouped]
