@@ -92,6 +92,14 @@ def test_tolerances(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_relative_and_absolute_tolerances(form: str) -> None:
+    map = TensorMap(og.Labels.single(), [og.block_from_array(np.full((2, 1), 1000.0))])
+    one, other = FORMS[form](map + 1.0), FORMS[form](map)
+    assert og.allclose(one, other, rtol=0.002, atol=0.0)
+    assert not og.allclose(one, other, rtol=0.0, atol=0.002)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_nan_differs_from_nan(form: str) -> None:
     map = operand(0)
     map.block(0).values[0] = np.nan
