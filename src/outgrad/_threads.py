@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from outgrad._forks import forgets_in_child, fork_safe_lock, in_every_child
 
-Rows = slice
+RowSlice = slice
 
 UNEVEN = 1.1
 """How much longer than its share one thread may take."""
@@ -75,15 +75,15 @@ class _Libraries(NamedTuple):
     """Libraries with one number of threads for the process, and those with one for each thread of it."""
 
     shared: Sequence[Any]
-    own: Sequence[Any]
+    per_thread: Sequence[Any]
 
 
 @cache
 def _blas_libraries() -> _Libraries:
     """Finding them takes 10 ms, and threadpoolctl's own limits 0.2 ms each; setting a number takes 1 µs."""
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    own = [library for library in found if getattr(library, "threading_layer", "") == "openmp"]
-    return _Libraries([library for library in found if library not in own], own)
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    per_thread = [library for library in libraries if getattr(library, "threading_layer", "") == "openmp"]
+    return _Libraries([library for library in libraries if library not in per_thread], per_thread)
 
 
 def _limited(libraries: Sequence[Any]) -> list[int]:
@@ -97,14 +97,12 @@ def _set_threads(libraries: Sequence[Any], counts: Sequence[int]) -> None:
     for library, count in zip(libraries, counts, strict=False):
         # From 3.8 on, threadpoolctl ignores all threads but the first that set a number. Here it is one
         # number for all, under a lock, and the last thread that leaves is seldom the first that came.
-        release = getattr(library, "clear_controlling_thread", _nothing)
-        release(force=True)
+        release = getattr(library, "clear_controlling_thread", None)
+        if release:
+            release(force=True)
         library.set_num_threads(count)
-        release(force=True)
-
-
-def _nothing(*, force: bool) -> None:
-    """Releases of threadpoolctl before 3.8 let every thread set the number."""
+        if release:
+            release(force=True)
 
 
 _blas = _Blas()
@@ -119,16 +117,16 @@ def one_blas_thread() -> Iterator[None]:
     before. Also a decorator.
     """
     _blas.enter()
-    before = _limited(_blas_libraries().own)
+    before = _limited(_blas_libraries().per_thread)
     try:
         yield
     finally:
-        _set_threads(_blas_libraries().own, before)
+        _set_threads(_blas_libraries().per_thread, before)
         _blas.leave()
 
 
-def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
-    """Call ``function`` for stretches of ``step`` rows; each thread has neighbouring ones."""
+def for_pieces(function: Callable[[RowSlice], None], rows: int, step: int) -> None:
+    """Call ``function`` for ranges of ``step`` rows; each thread gets neighbouring ones."""
     pieces = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     count = min(allowed_threads(), len(pieces))
     if count <= 1:
@@ -138,15 +136,15 @@ def for_pieces(function: Callable[[Rows], None], rows: int, step: int) -> None:
     shares = [pieces[len(pieces) * n // count : len(pieces) * (n + 1) // count] for n in range(count)]
 
     @one_blas_thread()
-    def work(own: list[Rows]) -> None:
-        for piece in own:
+    def work(share: list[RowSlice]) -> None:
+        for piece in share:
             function(piece)
 
     list(_pool().map(work, shares))
 
 
 def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
-    """Call ``function(n)`` for each weight, the n-th of which tells how long it takes.
+    """Call ``function(n)`` for each weight, the n-th of which says how long it takes.
 
     Every thread has some of the calls, each of which then has one thread. Where one call would take most of
     the time, this thread makes them all, one after the other, and each may use several.
@@ -165,8 +163,8 @@ def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
         loads[least] += weights[n]
 
     @one_blas_thread()
-    def work(own: list[int]) -> None:
-        for n in own:
+    def work(numbers: list[int]) -> None:
+        for n in numbers:
             function(n)
 
     list(_pool().map(work, shares))
