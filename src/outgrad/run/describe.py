@@ -1,14 +1,12 @@
-"""Tell what a file holds without reading its values."""
+"""Describe what a file holds without reading its values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.storage import open as open_path
 from outgrad.storage.places import source_path
@@ -17,10 +15,10 @@ from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold
 
-Json = dict[str, Any]
+Description = dict[str, Any]
 
 
-def describe(path: str | Path) -> Json:
+def describe(path: str | Path) -> Description:
     """Describe an archive or file as data that JSON can hold.
 
     Parameters
@@ -41,52 +39,41 @@ def describe(path: str | Path) -> Json:
     """
     path = source_path("open", path)
     opened = open_path(path)
-    out: Json = {"path": str(path), "kind": _kind(opened), "bytes_on_disk": _bytes_on_disk(path)}
+    kind = "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
+    files = path.rglob("*") if path.is_dir() else (path,)
+    nbytes = sum(file.stat().st_size for file in files if file.is_file())
+    description: Description = {"path": str(path), "kind": kind, "bytes_on_disk": nbytes}
     if path.is_dir():
-        out["versions"] = _versions(path)
+        archive = open_archive(path)
+        description["versions"] = {
+            "format": FORMAT_VERSION,
+            "archive": archive.version,
+            "created": archive.created,
+            "software": archive.software,
+            "provenance": archive.provenance,
+        }
     if isinstance(opened, Labels):
-        return {**out, "names": list(opened.names), "rows": len(opened)}
+        return {**description, "names": list(opened.names), "rows": len(opened)}
     blocks = opened._blocks()
     assert blocks.lazy is not None, "what is opened is lazy"
     if isinstance(opened, TensorMap):
-        values = opened.keys.values.tolist()
-        out |= {"keys": {"names": list(opened.keys.names), "values": values}, "info": opened.info()}
-    return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.lazy)}
-
-
-def _kind(opened: Any) -> str:
-    return "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
-
-
-def _bytes_on_disk(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _versions(path: Path) -> Json:
-    found = open_archive(path)
-    return {
-        "format": FORMAT_VERSION,
-        "archive": found.version,
-        "created": found.created,
-        "software": found.software,
-        "provenance": found.provenance,
-    }
-
-
-def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
-    return [
+        keys = {"names": list(opened.keys.names), "values": opened.keys.values.tolist()}
+        description |= {"keys": keys, "info": opened.info()}
+    described = [
         {
-            **fold(_array, outline, own),
+            **fold(_described_array, outline, metadata),
             "chunk_rows": list(outline.chunk_rows),
             "largest_chunk_bytes": int(outline.chunk_bytes.max(initial=0)),
         }
-        for own, outline in zip(metadata, lazy.outlines, strict=True)
+        for metadata, outline in zip(blocks.metadata, blocks.lazy.outlines, strict=True)
     ]
+    return {**description, "bytes": blocks.nbytes, "blocks": described}
 
 
-def _array(outline: Outline, metadata: BlockMetadata, gradients: dict[str, Json]) -> Json:
-    """Values or a gradient: ``bytes`` are with the gradients below."""
+def _described_array(
+    outline: Outline, metadata: BlockMetadata, gradients: dict[str, Description]
+) -> Description:
+    """Describe values or a gradient; ``bytes`` include its gradients."""
     return {
         "shape": list(outline.shape),
         "dtype": outline.dtype.name,

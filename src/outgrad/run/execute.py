@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,12 @@ from outgrad.graph.memory import project
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
-from outgrad.run.jobs import Job, JobFile, build_all, located, read_job
+from outgrad.run.jobs import Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
 from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
-from outgrad.tensor.map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Plan:
     """A job that is ready to run."""
 
     stores: tuple[Store, ...]
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     """Where the job file names each output, for messages."""
     graph: Mapping[Key, Any]
     projection: Projection
@@ -71,7 +70,7 @@ def run_job(
     """Run a job file.
 
     All outputs are computed together, so that shared steps run once. They are made visible when all of them
-    are whole; if anything fails before, nothing is left of any of them.
+    are complete; if anything fails before, nothing is left of any of them.
 
     Parameters
     ----------
@@ -83,9 +82,9 @@ def run_job(
     dry_run
         Only plan: nothing is written and no cluster is started.
     overwrite
-        Replace outputs that exist. They stay until the new ones are whole.
+        Replace outputs that exist. They stay until the new ones are complete.
     console
-        Where to show progress; nothing is shown without.
+        Where to show progress; without one nothing is shown.
 
     Returns
     -------
@@ -99,7 +98,7 @@ def run_job(
     ArchiveExistsError
         If an output exists and ``overwrite`` is not set.
     MemoryLimitError
-        If the workers have not enough memory for the plan; no task was started.
+        If the workers do not have enough memory for the plan; no task is started.
     ClusterError
         If the cluster does not start, or was lost while the job ran.
     """
@@ -116,7 +115,7 @@ def run_job(
     summaries: list[Summary] = []
     with (
         stopping_cleanly(),
-        _told_if_written(summaries),
+        _failures_after_writing_as_warnings(summaries),
         removed_on_failure(plan.stores),
         connect(where) as client,
     ):
@@ -125,8 +124,8 @@ def run_job(
 
 
 @contextmanager
-def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
-    """What goes wrong while the cluster is closed must not seem to have stopped the job."""
+def _failures_after_writing_as_warnings(summaries: Sequence[Summary]) -> Iterator[None]:
+    """Warn of what goes wrong while the cluster is closed: the job is done by then."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -143,9 +142,16 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
         with located(job.location(file)):
-            _refuse_existing(file, overwrite)
+            # Said before a cluster is started, rather than when the output is begun.
+            if not overwrite and file.path.exists():
+                raise ArchiveExistsError(
+                    f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
+                )
     maps = build_all(job)
-    stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
+    stores = []
+    for file in job.outputs:
+        with located(job.location(file)):
+            stores.append(plan_save(file.path, maps[file.name], overwrite=overwrite))
     graph = merged(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
@@ -157,20 +163,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         memory=project(graph, optimized),
         workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(stores, tuple(map(job.location, job.outputs)), optimized.graph, projection)
-
-
-def _planned(job: Job, file: JobFile, maps: Mapping[str, TensorMap], overwrite: bool) -> Store:
-    with located(job.location(file)):
-        return plan_save(file.path, maps[file.name], overwrite=overwrite)
-
-
-def _refuse_existing(file: JobFile, overwrite: bool) -> None:
-    """Tell before a cluster is started, and not when the output is begun."""
-    if not overwrite and file.path.exists():
-        raise ArchiveExistsError(
-            f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
-        )
+    return Plan(tuple(stores), tuple(map(job.location, job.outputs)), optimized.graph, projection)
 
 
 def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> Summary:
@@ -181,59 +174,43 @@ def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> S
             wait_for_worker(client, where)
         baseline = watch.worker_states(client)
         watch.check_versions(baseline)
-        projection = _measured(plan.projection, client, baseline)
+        # From here on the workers are as they are, and no longer as the specification says.
+        workers = connected_workers(client) or plan.projection.workers
+        base_bytes = max((state.resident_bytes for state in baseline), default=workers.base_bytes)
+        projection = replace(plan.projection, workers=replace(workers, base_bytes=base_bytes))
     projection.check()
     start = time.perf_counter()
     receipts = _compute(client, where, plan, screen)
     commit_all(plan.stores, receipts)
     wall_seconds = time.perf_counter() - start
-    return Summary(projection, plan.outputs, wall_seconds, _last_states(client), tuple(baseline))
-
-
-def _last_states(client: Client) -> tuple[watch.WorkerState, ...]:
-    """The outputs are there: a cluster that fails now must not make the job fail."""
-    try:
-        return tuple(watch.worker_states(client))
-    except Exception:
-        return ()
-
-
-def _measured(projection: Projection, client: Client, states: Sequence[watch.WorkerState]) -> Projection:
-    """Replace what was assumed of the workers by what they are."""
-    found = connected_workers(client) or projection.workers
-    base = max((state.resident_bytes for state in states), default=found.base_bytes)
-    return replace(projection, workers=replace(found, base_bytes=base))
+    last: list[watch.WorkerState] = []
+    with suppress(Exception):  # the outputs are written: a cluster that fails now must not make the job fail
+        last = watch.worker_states(client)
+    return Summary(projection, plan.outputs, wall_seconds, tuple(last), tuple(baseline))
 
 
 def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> list[Written]:
     """Submit everything at once, and take the receipts as they come."""
-    for place, store in zip(plan.places, plan.stores, strict=True):
-        with located(place):
+    for location, store in zip(plan.locations, plan.stores, strict=True):
+        with located(location):
             store.start()
     futures: list[Future[Any]] = []
+    receipts: dict[Key, Written] = {}
+    nbytes = plan.bytes_by_key
     try:
         with reaching_cluster(), deferred():  # tasks that were submitted must be known, to be stopped
             futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
-        received = _receive(client, futures, plan, screen)
+        with screen.progress_bar(sum(nbytes.values()), client) as advance:
+            for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
+                if isinstance(receipt, BaseException):  # futures that were lost give it as their result
+                    raise receipt
+                receipts[future.key] = receipt
+                future.release()
+                advance(nbytes[future.key])
     except BaseException as error:
         if not (isinstance(where, ClusterSpec) and where.is_local):
             stop_tasks(client, futures, frozenset(plan.graph))
         if is_lost(error):
             raise ClusterError(explain(error)) from error
         raise
-    return [received[key] for key in plan.keys]
-
-
-def _receive(
-    client: Client, futures: Sequence[Future[Any]], plan: Plan, screen: Screen
-) -> dict[Key, Written]:
-    received: dict[Key, Written] = {}
-    nbytes = plan.bytes_by_key
-    with screen.progress_bar(sum(nbytes.values()), client) as advance:
-        for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
-            if isinstance(receipt, BaseException):  # futures that were lost give it as their result
-                raise receipt
-            received[future.key] = receipt
-            future.release()
-            advance(nbytes[future.key])
-    return received
+    return [receipts[key] for key in plan.keys]

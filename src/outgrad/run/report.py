@@ -1,4 +1,4 @@
-"""What a run tells: the plan before it, the summary after it, and errors in one line."""
+"""What a run reports: the plan before it, the summary after it, and errors in one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Projection:
         return self.workers.fits(self.memory)
 
     def check(self) -> None:
-        """Refuse a job whose workers would not have enough memory.
+        """Raise unless the workers have enough memory for the job.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class Projection:
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts of a table."""
         allowed = self.workers.limit_bytes
-        limit = "not known" if allowed is None else format_bytes(allowed)
+        limit = "an unknown limit" if allowed is None else format_bytes(allowed)
         return [
             ("tasks", str(self.tasks)),
             ("bytes read", format_bytes(self.read_bytes)),
@@ -92,10 +92,12 @@ class Summary:
         if self.wall_seconds is None:
             return self.projection.lines()
         before = {state.address: state.peak_bytes for state in self.baseline}
-        peaks = [
-            (f"peak memory of {state.address}", _peak(state, before.get(state.address)))
-            for state in self.workers
-        ]
+        peaks = []
+        for state in self.workers:
+            peak = before.get(state.address)
+            started = "started during the job" if peak is None else f"{format_bytes(peak)} before the job"
+            text = f"{format_bytes(state.peak_bytes)} ({started})"
+            peaks.append((f"peak memory of {state.address}", text))
         return [
             *((f"written {path.name}", str(path)) for path in self.outputs),
             ("wall time", f"{self.wall_seconds:.2f} s"),
@@ -104,11 +106,6 @@ class Summary:
             ("throughput", f"{format_bytes(int(self.throughput))}/s"),
             *peaks,
         ]
-
-
-def _peak(state: WorkerState, before: int | None) -> str:
-    started = "started while the job ran" if before is None else f"{format_bytes(before)} before the job"
-    return f"{format_bytes(state.peak_bytes)} ({started})"
 
 
 _LOST = "the scheduler was lost while the job ran; nothing was written: run the job again"
