@@ -23,7 +23,7 @@ from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW, check_layout
 from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, random_block
-from outgrad.testing.strategies import DTYPES, SPARSITIES, labels
+from outgrad.testing.strategies import DRAWN_DTYPES, SPARSITIES, labels
 
 FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 
@@ -621,7 +621,7 @@ def mergeable(draw: st.DrawFn, same_properties: bool = False, nested: bool = Fal
         st.sampled_from([{}, FLAT, {"positions": Parameter((3,))}, *([CLOSED] if nested else [])])
     )
     components = [Labels.range("m", 2)] * draw(st.integers(0, 1))
-    dtype = draw(st.sampled_from([dtype for dtype in DTYPES if dtype != "bool"]))
+    dtype = draw(st.sampled_from([dtype for dtype in DRAWN_DTYPES if dtype != "bool"]))
     shared = draw(labels(("n",), max_size=3))
     blocks = []
     for _ in range(len(keys)):

@@ -15,10 +15,10 @@ from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold
 
-Description = dict[str, Any]
+FileDescription = dict[str, Any]
 
 
-def describe(path: str | Path) -> Description:
+def describe(path: str | Path) -> FileDescription:
     """Describe an archive or file as data that JSON can hold.
 
     Parameters
@@ -42,7 +42,7 @@ def describe(path: str | Path) -> Description:
     kind = "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
     files = path.rglob("*") if path.is_dir() else (path,)
     nbytes = sum(file.stat().st_size for file in files if file.is_file())
-    description: Description = {"path": str(path), "kind": kind, "bytes_on_disk": nbytes}
+    description: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": nbytes}
     if path.is_dir():
         archive = open_archive(path)
         description["versions"] = {
@@ -71,8 +71,8 @@ def describe(path: str | Path) -> Description:
 
 
 def _described_array(
-    outline: Outline, metadata: BlockMetadata, gradients: dict[str, Description]
-) -> Description:
+    outline: Outline, metadata: BlockMetadata, gradients: dict[str, FileDescription]
+) -> FileDescription:
     """Describe values or a gradient; ``bytes`` include its gradients."""
     return {
         "shape": list(outline.shape),

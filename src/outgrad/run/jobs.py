@@ -27,7 +27,7 @@ from outgrad.run.arguments import (
     find_operation,
 )
 from outgrad.run.report import explain
-from outgrad.run.yaml_file import Keys, YamlFile, listed, nearest, read_yaml
+from outgrad.run.yaml_file import KeyPath, YamlFile, listed, nearest, read_yaml
 from outgrad.storage import open as open_path
 from outgrad.storage.paths import local_path
 from outgrad.storage.places import target_path
@@ -142,7 +142,7 @@ def _files(file: YamlFile[JobEntries], role: str, paths: Mapping[str, str]) -> t
     return tuple(files)
 
 
-def _check_name(file: YamlFile[JobEntries], keys: Keys, what: str, name: str) -> None:
+def _check_name(file: YamlFile[JobEntries], keys: KeyPath, what: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
         rule = "names start with a letter or _ and go on with letters, digits, _ and -"
         raise file.error(keys, f"{what}: {rule}")

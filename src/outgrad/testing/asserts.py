@@ -7,8 +7,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.data.chunk import Chunk
-from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -47,35 +45,30 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
             _fail("info", a.info(), b.info())
     first, second = a.compute()._blocks(), b.compute()._blocks()
     for number in range(len(first)):
-        where = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
-        _compare(where, first, second, number)
+        name = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
+        _check_block(name, first, second, number)
 
 
-def _compare(where: str, first: Blocks, second: Blocks, number: int) -> None:
+def _check_block(name: str, first: Blocks, second: Blocks, number: int) -> None:
     for path, metadata in first.metadata[number].walk():
-        _compare_labels(_place(path, where), metadata, second.metadata[number].at(path))
+        where, other = _nested(path, name), second.metadata[number].at(path)
+        for axis in ("samples", "components", "properties"):
+            if getattr(metadata, axis) != getattr(other, axis):
+                _fail(f"{axis} of {where}", getattr(metadata, axis), getattr(other, axis))
+        if sorted(metadata.gradients) != sorted(other.gradients):
+            _fail(f"gradients of {where}", sorted(metadata.gradients), sorted(other.gradients))
     for path, chunk in first.chunk(number).walk():
-        _compare_arrays(_place(path, where), chunk, second.chunk(number).at(path))
+        where, x, y = _nested(path, name), chunk.values, second.chunk(number).at(path).values
+        if x.dtype != y.dtype:
+            _fail(f"dtype of {where}", x.dtype, y.dtype)
+        # Bytes, and not numbers: NaN equals NaN, and -0.0 differs from 0.0.
+        if x.shape != y.shape or x.tobytes() != y.tobytes():
+            with np.printoptions(threshold=20, precision=17):
+                _fail(f"values of {where}", x, y)
 
 
-def _place(path: GradientPath, where: str) -> str:
-    return "".join(f"gradient {name!r} of " for name in reversed(path)) + where
-
-
-def _compare_labels(where: str, a: BlockMetadata, b: BlockMetadata) -> None:
-    for axis in ("samples", "components", "properties"):
-        if getattr(a, axis) != getattr(b, axis):
-            _fail(f"{axis} of {where}", getattr(a, axis), getattr(b, axis))
-    if sorted(a.gradients) != sorted(b.gradients):
-        _fail(f"gradients of {where}", sorted(a.gradients), sorted(b.gradients))
-
-
-def _compare_arrays(where: str, a: Chunk, b: Chunk) -> None:
-    if a.values.dtype != b.values.dtype:
-        _fail(f"dtype of {where}", a.values.dtype, b.values.dtype)
-    if a.values.shape != b.values.shape or a.values.tobytes() != b.values.tobytes():
-        with np.printoptions(threshold=20, precision=17):
-            _fail(f"values of {where}", a.values, b.values)
+def _nested(path: GradientPath, name: str) -> str:
+    return "".join(f"gradient {parameter!r} of " for parameter in reversed(path)) + name
 
 
 def _fail(what: str, a: Any, b: Any) -> NoReturn:
