@@ -1,18 +1,14 @@
-"""What all tests share: the switch for slow ones, the effort of hypothesis, and the folder of helpers."""
+"""What all tests share: the switch for slow ones, and the effort of hypothesis."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import dask
 import pytest
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # `from helpers import …`, `from ops.cases import …`
 
 # Tests need not outlive a power cut. What is about that, and what injects faults, switches it on again.
 os.environ["DASK_OUTGRAD__DURABLE"] = "False"

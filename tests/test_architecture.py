@@ -221,7 +221,7 @@ INVARIANTS = {
     "longer headers were refused",
     "a file of a block has one block",
     "a map has one key for each block",
-    "tables are written in the order of their places",
+    "tables are written in the order of their rows",
     "rows of a sink have the shape of its array",
 }
 """What asserts may state beside types: what other code of ours has made so, whatever comes from outside."""

@@ -17,7 +17,6 @@ import outgrad as og
 from outgrad._threads import for_each, for_pieces, one_blas_thread, several_threads
 from outgrad.engine.dot import chunks as dot
 from outgrad.engine.solve import chunks as equations
-from outgrad.gradients.apply import apply_part
 
 BEFORE = 3
 """Another number than those of machines with one or two cores."""
@@ -57,9 +56,12 @@ def lazy(tmp_path: Path) -> og.TensorBlock:
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
-def test_tasks_use_one_thread(tmp_path: Path, scheduler: str) -> None:
+@pytest.mark.parametrize("apply", [og.apply, og.apply_rows])
+def test_functions_in_tasks_use_one_thread(
+    tmp_path: Path, apply: Callable[..., og.TensorBlock], scheduler: str
+) -> None:
     seen = Seen()
-    og.apply_rows(lazy(tmp_path), seen).compute(scheduler=scheduler)
+    apply(lazy(tmp_path), seen).compute(scheduler=scheduler)
     assert seen.counts == {1}
 
 
@@ -155,12 +157,8 @@ def test_children_of_a_fork_are_not_limited() -> None:
         assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_every_task_that_runs_rules_is_limited() -> None:
-    tasks = [
-        apply_part,
-        dot.multiply_rows,
-        *(getattr(equations, name) for name in ("factor_parts", "solve_parts")),
-    ]
+def test_every_task_of_linear_algebra_is_limited() -> None:
+    tasks = [dot.multiply_rows, equations.factor_parts, equations.solve_parts]
     assert all(hasattr(each, "__wrapped__") for each in [*tasks, equations.stack_factors])
 
 

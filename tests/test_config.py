@@ -41,7 +41,7 @@ BY_NAME = {setting.name: setting for setting in config.SETTINGS}
 USES: dict[str, Callable[[og.TensorBlock], Any]] = {
     "outgrad.chunk-bytes": lambda block: block.chunk(),
     "outgrad.threads": lambda block: block * 2,
-    "outgrad.checks": lambda block: block + block,
+    "outgrad.checks": lambda block: block + og.block_from_array(np.ones((2, 2))),  # other labels objects
     "outgrad.mts-checks": lambda block: config.mts_checks(),
     "outgrad.durable": lambda block: config.durable(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
+from tests.support import ROOT
 
 mts = pytest.importorskip("metatensor")
 upstream = pytest.importorskip("metatensor.operations")
 
-ROOT = Path(__file__).parents[1]
 DATA = ROOT / "examples" / "data"
 
 POINTERS = {"as_mts_block_t", "as_mts_labels_t", "as_mts_tensormap_t", "release", "unsafe_from_ptr"} | {
@@ -77,28 +77,33 @@ def parameters(function: Callable[..., Any]) -> list[tuple[str, Any]]:
     return [(p.name, p.default) for p in found if p.kind in kinds and p.name != "self"]
 
 
-def same_beginning(ours: Callable[..., Any], theirs: Callable[..., Any]) -> None:
+def differences(ours: Any, theirs: Any, names: Iterable[str]) -> list[str]:
     """Their parameters come first, in their order, with their defaults; others are optional."""
-    own, expected = parameters(ours), parameters(theirs)
-    assert [name for name, _ in own[: len(expected)]] == [name for name, _ in expected]
-    for (name, default), (_, wanted) in zip(own, expected, strict=False):
-        assert wanted is inspect.Parameter.empty or default == wanted, name
-    for parameter in list(inspect.signature(ours).parameters.values())[len(expected) :]:
-        optional = parameter.default is not parameter.empty
-        assert optional or parameter.name == "self" or parameter.kind.name.startswith("VAR_"), parameter
+    found = []
+    for name in names:
+        own, expected = parameters(getattr(ours, name)), parameters(getattr(theirs, name))
+        if [one for one, _ in own[: len(expected)]] != [one for one, _ in expected]:
+            found.append(f"{name}: {own}, not {expected}")
+        for (one, default), (_, wanted) in zip(own, expected, strict=False):
+            if wanted is not inspect.Parameter.empty and default != wanted:
+                found.append(f"{name}: {one}={default}, not {wanted}")
+        for parameter in list(inspect.signature(getattr(ours, name)).parameters.values())[len(expected) :]:
+            optional = parameter.default is not parameter.empty
+            if not (optional or parameter.name == "self" or parameter.kind.name.startswith("VAR_")):
+                found.append(f"{name}: {parameter} is needed")
+    return found
 
 
 # ---- names ----
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_no_operation_is_missing(name: str) -> None:
-    assert getattr(og, name) is getattr(og.operations, name)
-    assert name in og.__all__
-    assert name in og.operations.__all__
+def test_no_operation_is_missing() -> None:
+    assert set(OPERATIONS) - set(og.__all__) == set()
+    assert set(OPERATIONS) - set(og.operations.__all__) == set()
+    assert [name for name in OPERATIONS if getattr(og, name) is not getattr(og.operations, name)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if inspect.isfunction(getattr(upstream, name))])
-def test_operations_take_the_same_arguments(name: str) -> None:
-    same_beginning(getattr(og, name), getattr(upstream, name))
+def test_operations_take_the_same_arguments() -> None:
+    functions = [name for name in OPERATIONS if inspect.isfunction(getattr(upstream, name))]
+    assert differences(og, upstream, functions) == []
 
 
 def test_every_operation_of_ours_is_in_the_namespace() -> None:
@@ -123,36 +128,49 @@ def test_no_name_of_io_is_missing() -> None:
     assert set(og.io.__all__) == names - CALLBACKS
 
 
-@pytest.mark.parametrize("name", sorted(og.io.__all__))
-def test_functions_of_io_take_the_same_arguments(name: str) -> None:
-    same_beginning(getattr(og.io, name), getattr(mts.io, name))
+def test_functions_of_io_take_the_same_arguments() -> None:
+    assert differences(og.io, mts.io, og.io.__all__) == []
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name.split(".")[1] not in POINTERS])
-def test_no_method_is_missing(name: str) -> None:
+def members(lib: Any, name: str) -> Any:
     kind, member = name.split(".")
-    ours, theirs = getattr(getattr(og, kind), member), getattr(getattr(mts, kind), member)
-    assert isinstance(ours, property) == isinstance(theirs, property)
-    if not isinstance(theirs, property) and member not in ("to", "block", "blocks"):
-        names = [name for name, _ in parameters(theirs)]
-        assert [name for name, _ in parameters(ours)][: len(names)] == names
+    return getattr(getattr(lib, kind), member, None)
 
 
-@pytest.mark.parametrize("name", DUNDERS)
-def test_no_special_method_is_missing(name: str) -> None:
-    kind, member = name.split(".")
-    assert getattr(getattr(og, kind), member, None) is not None or member == "__reduce_ex__"
+def test_no_method_is_missing() -> None:
+    methods = [name for name in METHODS if name.split(".")[1] not in POINTERS]
+    assert [name for name in methods if members(og, name) is None] == []
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_constructors_take_the_same_arguments(kind: str) -> None:
-    same_beginning(getattr(og, kind), getattr(mts, kind))
+def test_properties_are_properties() -> None:
+    methods = [name for name in METHODS if members(og, name) is not None]
+    others = [
+        name
+        for name in methods
+        if isinstance(members(og, name), property) != isinstance(members(mts, name), property)
+    ]
+    assert others == []
 
 
-@pytest.mark.parametrize("kind", ["TensorMap", "TensorBlock", "Labels"])
-def test_methods_load_without_an_object(kind: str) -> None:
-    for name in ("load", "load_buffer"):
-        assert callable(getattr(getattr(og, kind), name))
+def test_methods_take_the_same_arguments() -> None:
+    """Names of arguments in their order; three methods take more than theirs, or in another way."""
+    others = []
+    for name in METHODS:
+        ours, theirs = members(og, name), members(mts, name)
+        if callable(ours) and name.split(".")[1] not in ("to", "block", "blocks"):
+            names = [name for name, _ in parameters(theirs)]
+            if [name for name, _ in parameters(ours)][: len(names)] != names:
+                others.append(f"{name}: {names}")
+    assert others == []
+
+
+def test_no_special_method_is_missing() -> None:
+    missing = [name for name in DUNDERS if members(og, name) is None]
+    assert [name for name in missing if not name.endswith("__reduce_ex__")] == []
+
+
+def test_constructors_take_the_same_arguments() -> None:
+    assert differences(og, mts, CLASSES) == []
 
 
 # ---- copies ----
@@ -179,16 +197,16 @@ PIECES = ["labels", "entry"] + [
 ]
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("piece", PIECES)
-def test_pickles_are_equal(tensor: og.TensorMap, piece: str, protocol: int) -> None:
+def test_pickles_are_equal(tensor: og.TensorMap, piece: str) -> None:
     tensor.set_info("unit", "eV")
     given = pieces(tensor)[piece]
-    found = pickle.loads(pickle.dumps(given, protocol))
-    assert type(found) is type(given)
-    assert found == given
-    if isinstance(found, og.TensorMap):
-        assert found.info() == {"unit": "eV"}
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        found = pickle.loads(pickle.dumps(given, protocol))
+        assert type(found) is type(given)
+        assert found == given
+        if isinstance(found, og.TensorMap):
+            assert found.info() == {"unit": "eV"}
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])

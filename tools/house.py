@@ -57,6 +57,7 @@ def main() -> None:
     chain = source.deepest_chain()
     numbers: list[tuple[str, object, list[str]]] = [
         ("files", len(source.files), []),
+        ("test functions", len(test_functions(options.checkout / "tests")), []),
         ("lines", sum(len(text.splitlines()) for text in source.texts.values()), []),
         ("comments per 1,000 lines of code", f"{source.comments():.0f}", []),
         ("deepest import chain", len(chain), chain),
@@ -73,8 +74,19 @@ def main() -> None:
     ]
     for name, value, places in numbers:
         print(f"{name:42} {value}")
-        if options.list:
+        if options.list and places:
             print(*(f"    {place}" for place in places), sep="\n")
+
+
+def test_functions(folder: Path) -> list[str]:
+    """Functions and methods named ``test_…``, whatever number of parameters each runs with."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("test_*.py"))]
+    return [
+        node.name
+        for parsed in trees
+        for node in ast.walk(parsed)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    ]
 
 
 def counted(places: list[str]) -> tuple[int, list[str]]:
@@ -207,7 +219,7 @@ def asks_for_lazy(test: ast.expr) -> bool:
     for node in ast.walk(test):
         name = getattr(node, "attr", getattr(node, "id", ""))
         if isinstance(node, (ast.Attribute, ast.Name)) and re.fullmatch(
-            r"_?(is_)?(lazy|Lazy|LazyBlocks)", name
+            r"_?(is_)?(lazy|Lazy|LazyBlocks|InMemory|to_compute)", name
         ):
             return True
     return False
@@ -229,7 +241,8 @@ def runs_at_import(parsed: ast.Module) -> Iterator[ast.stmt]:
 def defined(parsed: ast.Module) -> Iterator[str]:
     for node in parsed.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            yield node.name
+            if is_a_name(node.name):
+                yield node.name
         elif isinstance(node, ast.Assign):
             yield from (
                 target.id for target in node.targets if isinstance(target, ast.Name) and is_a_name(target.id)

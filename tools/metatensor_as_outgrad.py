@@ -43,7 +43,9 @@ class Renamed:
 class Raises(AbstractContextManager[Any]):
     """``pytest.raises`` that notes where the class of an error fits, and its text does not."""
 
-    def __init__(self, wanted: AbstractContextManager[Any], match: str, note: Callable[[str, str], None]):
+    def __init__(
+        self, wanted: AbstractContextManager[Any], match: str, note: Callable[[str, str], None]
+    ) -> None:
         self.wanted, self.match, self.note = wanted, match, note
 
     def __enter__(self) -> Any:

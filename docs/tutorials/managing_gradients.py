@@ -2,13 +2,14 @@
 Managing gradients
 ==================
 
-A descriptor of an atomic environment changes when the atoms move. Forces and stress need that derivative, so
-Outgrad keeps it beside the values, as metatensor does: explicitly, row by row, and only where it is not zero.
-This tutorial looks at such gradients, first in memory and then without loading them, and computes with them.
+A descriptor of an atomic environment changes when the atoms move. Forces and stresses need this derivative,
+so Outgrad stores it together with the values, as metatensor does: explicitly, row by row, and only where it
+is not zero. This tutorial inspects such gradients, first in memory and then out of core, and computes with
+them.
 
-It needs two small files that the repository brings along: descriptors of a few molecules, with gradients
-with respect to the positions of the atoms. The same script runs on metatensor's own ``.mts`` and ``.npz``
-files, and on archives that Outgrad wrote.
+It uses two small files from the repository, with descriptors of a few molecules and their gradients with
+respect to the positions of the atoms. The script works with metatensor's ``.mts`` and ``.npz`` files as well
+as with Outgrad's archives.
 """
 
 from pathlib import Path
@@ -19,34 +20,35 @@ from outgrad import TensorBlock, TensorMap
 DATA = Path("../../examples/data")  # from docs/tutorials, where this script is
 
 # %%
-# Where the gradients are
-# -----------------------
+# How gradients are stored
+# ------------------------
 #
-# A :class:`~outgrad.TensorMap` is a set of blocks, and each block has a key. In the radial spectrum the
-# keys are pairs of elements: what surrounds an atom of the type ``center_type``, as far as it is of the
-# type ``neighbor_type``. :func:`outgrad.load` brings everything into memory.
+# A :class:`~outgrad.TensorMap` is a set of blocks, each with a key. In the radial spectrum, a key is a
+# pair of elements: the block describes how the neighbors of type ``neighbor_type`` surround the atoms of
+# type ``center_type``. :func:`outgrad.load` reads everything into memory.
 
 radial_spectrum = og.load(DATA / "radial-spectrum.mts")
 print(radial_spectrum)
 
 # %%
-# Five blocks, not nine: the system holds CO, O\ :sub:`2` and N\ :sub:`2`, too far from each other to be
-# neighbours, and pairs that do not occur have no block.
+# There are five blocks instead of nine: the system contains CO, O\ :sub:`2` and N\ :sub:`2` molecules,
+# too far apart to be neighbors, and pairs that do not occur have no block.
 #
-# A :class:`~outgrad.TensorBlock` says what its axes mean, and which gradients it has:
+# A :class:`~outgrad.TensorBlock` shows the meaning of its axes and the gradients it has:
 
 block = radial_spectrum.block(center_type=7, neighbor_type=7)
 print(block)
 
 # %%
-# The gradient is a block too. It has an array, and labels on every axis.
+# The gradient is a block too, with an array and labels on every axis:
 
 gradient = block.gradient("positions")
 print(gradient)
 
 # %%
-# What differs most are the samples. The first dimension is always ``sample``: it counts the rows of the
-# values, and says which of them is differentiated. The other dimensions say by what.
+# The samples differ most from those of the values. The first dimension is always ``sample``, the row of
+# the values that is differentiated. The other dimensions identify what it is differentiated with respect
+# to, here an atom.
 
 print(gradient.samples)
 
@@ -56,37 +58,36 @@ print(gradient.samples)
 print(block.samples)
 
 # %%
-# so they are, with :math:`\rho_i` for the spectrum of atom :math:`i` and :math:`\nabla_j` for the
-# derivative with respect to the position of atom :math:`j`:
+# With :math:`\rho_i` for the spectrum of atom :math:`i` and :math:`\nabla_j` for the derivative with
+# respect to the position of atom :math:`j`, the rows of the gradient are:
 #
 # * row 0: :math:`\nabla_4 \rho_4`,
 # * row 1: :math:`\nabla_5 \rho_4`,
 # * row 2: :math:`\nabla_4 \rho_5`,
 # * row 3: :math:`\nabla_5 \rho_5`.
 #
-# There is no row for :math:`\nabla_0 \rho_4`: atom 0 is far away, this derivative is zero, and zeros
-# are not stored. **A row that is missing is zero.** Every operation of Outgrad goes by this rule.
+# There is no row for :math:`\nabla_0 \rho_4`: atom 0 is far away, so this derivative is zero, and zeros
+# are not stored. **A missing row is zero.** Every operation of Outgrad follows this rule.
 #
-# A gradient can have components of its own. A position has three coordinates, so here it has one:
+# A gradient can have additional components. Here there is one, for the three coordinates of a position:
 
 print(gradient.components)
 
 # %%
-# The last axis is shared: the properties of a gradient are always those of its values.
+# The last axis is the same: the properties of a gradient are always those of its values.
 
 print(block.properties == gradient.properties)
 
 # %%
-# And these are the numbers. The molecule lies along x, so nothing changes, to first order, along y and
-# z.
+# These are the numbers. The molecule lies along x, so the derivatives along y and z are zero:
 
 print(gradient.values)
 
 # %%
-# When the values have components already
-# ---------------------------------------
+# Values with components
+# ----------------------
 #
-# A spherical expansion has values with a component, the index :math:`m` of the spherical harmonics:
+# The values of a spherical expansion have a component, the index :math:`m` of the spherical harmonics:
 
 spherical_expansion = og.load(DATA / "spherical-expansion.mts")
 print(spherical_expansion)
@@ -97,7 +98,7 @@ block = spherical_expansion.block(2)
 print(block.components)
 
 # %%
-# Its gradient has both: its own first, then those of the values.
+# Its gradient has two: first its own component, then that of the values.
 
 gradient = block.gradient("positions")
 print(gradient)
@@ -108,28 +109,28 @@ print("first set of components:", gradient.components[0])
 print("second set of components:", gradient.components[1])
 
 # %%
-# So the shapes are always ``(samples, *components, properties)`` for values and ``(rows, *own
-# components, *components, properties)`` for a gradient.
+# In general, the shape of the values is ``(samples, *components, properties)`` and that of a gradient is
+# ``(rows, *own components, *components, properties)``.
 #
-# Computing with gradients, by hand
-# ---------------------------------
+# Computing with gradients by hand
+# --------------------------------
 #
-# Take the square of the radial spectrum, :math:`h = \rho^2`. By the chain rule its gradient is
+# Take the square of the radial spectrum, :math:`h = \rho^2`. By the chain rule, its gradient is
 #
 # .. math:: \nabla h = 2 \, \rho \, \nabla \rho .
 #
-# The two factors on the right have different shapes: :math:`\rho` has a row for each atom, its gradient
-# has one for each pair. The column ``sample`` says which row goes with which,
+# The two factors on the right have different shapes: :math:`\rho` has one row per atom, its gradient one
+# row per pair. The column ``sample`` relates them:
 
 gradient = radial_spectrum.block(2).gradient("positions")
 print(gradient.samples["sample"])
 
 # %%
-# and indexing with it gives each row of the gradient its row of the values:
+# Indexing the values with this column yields one row of values for each row of the gradient:
 
 
 def compute_square(block: TensorBlock) -> TensorBlock:
-    """Square a block, and carry its gradient along."""
+    """Square a block and its gradient."""
     new_block = TensorBlock(
         values=block.values**2,
         samples=block.samples,
@@ -138,7 +139,7 @@ def compute_square(block: TensorBlock) -> TensorBlock:
     )
 
     gradient = block.gradient("positions")
-    # None inserts an axis, where the gradient has its component "xyz"
+    # None inserts an axis for the component "xyz" of the gradient
     broadcasted_values = block.values[gradient.samples["sample"], None, :]
     new_gradient = TensorBlock(
         values=2.0 * broadcasted_values * gradient.values,
@@ -156,7 +157,7 @@ squared = TensorMap(keys=radial_spectrum.keys, blocks=blocks)
 print(squared)
 
 # %%
-# Labels, and with them the sparsity, are the same as before. The numbers are not:
+# The labels, and with them the sparsity, are the same as before. The numbers differ:
 
 rs_block = radial_spectrum.block(2)
 squared_block = squared.block(2)
@@ -175,11 +176,11 @@ print("radial_spectrum gradient:", rs_block.gradient("positions").values[:, 0])
 print("square gradient:", squared_block.gradient("positions").values[:, 0])
 
 # %%
-# Computing with gradients, by an operation
+# Computing with gradients using operations
 # -----------------------------------------
 #
-# All this is what :func:`outgrad.multiply` and :func:`outgrad.pow` do, for any components, any number
-# of gradients, and gradients of gradients:
+# :func:`outgrad.multiply` and :func:`outgrad.pow` do all of this, for any components, any number of
+# gradients, and gradients of gradients:
 
 squared_operations = og.multiply(radial_spectrum, radial_spectrum)
 print(og.equal(squared_operations, squared))
@@ -189,12 +190,12 @@ print(og.equal(squared_operations, squared))
 print(og.equal(og.pow(radial_spectrum, 2), squared))
 
 # %%
-# The same, without loading
-# -------------------------
+# Computing out of core
+# ---------------------
 #
-# :func:`outgrad.open` reads only what describes the data. Values are then Dask arrays, cut along the
-# samples; a gradient is cut where its samples are, so that a chunk of values and the gradient rows that
-# belong to it stay together. Printing a block reads no values.
+# :func:`outgrad.open` only reads the description of the data. Values are then Dask arrays, chunked along
+# the samples. Gradients are chunked at the same samples, so each chunk of values stays together with its
+# gradient rows. Printing a block reads no values.
 
 lazy = og.open(DATA / "radial-spectrum.mts")
 lazy_block = lazy.block(center_type=7, neighbor_type=7)
@@ -206,24 +207,23 @@ print(lazy_block)
 lazy
 
 # %%
-# ``compute()`` gives the numbers, of an array or of a whole block or map:
+# ``compute()`` returns the numbers of an array, a block or a map:
 
 print(lazy_block.gradient("positions").values[:, 0].compute())
 
 # %%
-# ``compute_square`` from above, which was written for NumPy arrays, needs no change. What it returns is
-# lazy too, as is what an operation returns:
+# The function ``compute_square`` from above, written for NumPy arrays, needs no changes. Like the result
+# of an operation, its result is lazy too:
 
 lazy_blocks = [compute_square(block) for block in lazy.blocks()]
 lazy_squared = TensorMap(keys=lazy.keys, blocks=lazy_blocks)
 print(lazy_squared.block(2).values)
 
 # %%
-# Comparing computes, chunk by chunk; the whole map is never in memory at once.
+# A comparison computes chunk by chunk; the complete map is never in memory at once.
 
 print(og.equal(lazy_squared, og.multiply(lazy, lazy)))
 print(og.equal(lazy_squared.compute(), squared))
 
 # %%
-# These data fit into memory many times over. :doc:`larger_than_memory` shows what changes when they do
-# not: very little.
+# These data easily fit in memory. :doc:`larger_than_memory` shows how little changes if they do not.

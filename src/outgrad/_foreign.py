@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from outgrad.errors import ValidationError
 
-NumpyArray = npt.NDArray[Any]
-
 SAME_MEANING = (np.ndarray, np.memmap, np.matrix, np.recarray, np.char.chararray)
 """Classes whose elements mean what those of a plain array do; ``numpy.matrix`` differs in operators only."""
 
@@ -26,7 +24,7 @@ PACKAGES = {
 """How objects of other packages are made into NumPy arrays."""
 
 
-def plain(call: str, array: NumpyArray) -> NumpyArray:
+def plain(call: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the same numbers as a plain array in native byte order; shared where that changes nothing.
 
     ``call`` begins the message of the error: what was called, and which argument this is, as in
@@ -48,7 +46,7 @@ def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
-def check_class(call: str, array: NumpyArray) -> None:
+def check_class(call: str, array: npt.NDArray[Any]) -> None:
     """Refuse an array of a class that means more than its numbers."""
     if isinstance(array, np.ma.MaskedArray):
         masked = np.ma.count_masked(array)  # type: ignore[no-untyped-call]
@@ -64,7 +62,7 @@ def check_class(call: str, array: NumpyArray) -> None:
         )
 
 
-def as_plain(call: str, given: Any) -> NumpyArray:
+def as_plain(call: str, given: Any) -> npt.NDArray[Any]:
     """Make a plain array of an array, of what can be converted to one, or of a list.
 
     Raises

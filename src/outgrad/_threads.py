@@ -18,10 +18,8 @@ from threadpoolctl import ThreadpoolController
 
 from outgrad._forks import forgets_in_child, fork_safe_lock, in_every_child
 
-RowSlice = slice
-
 UNEVEN = 1.1
-"""How much longer than its share one thread may take."""
+"""How much longer than its share one thread may take: beyond that, all threads share each call instead."""
 
 _allowed: ContextVar[int] = ContextVar("outgrad_threads", default=1)
 
@@ -125,8 +123,8 @@ def one_blas_thread() -> Iterator[None]:
         _blas.leave()
 
 
-def for_pieces(function: Callable[[RowSlice], None], rows: int, step: int) -> None:
-    """Call ``function`` for ranges of ``step`` rows; each thread gets neighbouring ones."""
+def for_pieces(function: Callable[[slice], None], rows: int, step: int) -> None:
+    """Call ``function`` for pieces of ``step`` rows; each thread has neighbouring pieces."""
     pieces = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
     count = min(allowed_threads(), len(pieces))
     if count <= 1:
@@ -136,7 +134,7 @@ def for_pieces(function: Callable[[RowSlice], None], rows: int, step: int) -> No
     shares = [pieces[len(pieces) * n // count : len(pieces) * (n + 1) // count] for n in range(count)]
 
     @one_blas_thread()
-    def work(share: list[RowSlice]) -> None:
+    def work(share: list[slice]) -> None:
         for piece in share:
             function(piece)
 
@@ -146,8 +144,8 @@ def for_pieces(function: Callable[[RowSlice], None], rows: int, step: int) -> No
 def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
     """Call ``function(n)`` for each weight, the n-th of which says how long it takes.
 
-    Every thread has some of the calls, each of which then has one thread. Where one call would take most of
-    the time, this thread makes them all, one after the other, and each may use several.
+    Every thread has some of the calls, each of which then has one thread. If one call would take most of the
+    time, this thread makes them all, one after the other, and each may use several.
     """
     count = allowed_threads()
     share = sum(weights) / max(1, count)
@@ -157,6 +155,7 @@ def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
         return
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [0.0] * count
+    # The longest calls first, each to the thread that has least to do: what is left at the end is short.
     for n in sorted(range(len(weights)), key=weights.__getitem__, reverse=True):
         least = loads.index(min(loads))
         shares[least].append(n)

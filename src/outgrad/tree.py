@@ -1,4 +1,4 @@
-"""Trees: whatever a block has, each of its gradients has too, and their gradients again."""
+"""Trees: what a block has, each of its gradients has too, and their gradients again."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
-R = TypeVar("R")
-T = TypeVar("T", bound="Tree")
+Result = TypeVar("Result")
+State = TypeVar("State")
+AnyTree = TypeVar("AnyTree", bound="Tree")
 
 GradientPath = tuple[str, ...]
 """Parameters that lead from a block to a gradient; () is the block itself."""
 
 
 class Tree:
-    """Something of a block, with the same for every gradient in ``gradients``: by parameter, nested."""
+    """Something that a block has, with the same of every gradient in ``gradients``: by parameter, nested."""
 
     __slots__ = ()
 
@@ -28,12 +29,11 @@ class Tree:
             yield from gradient.walk((*path, parameter))
 
     def at(self, path: GradientPath) -> Self:
-        """What is found by following ``path``; this itself for ``()``."""
-        node: Any = self
+        """Follow ``path`` to a gradient; this itself for ``()``."""
+        node = self
         for parameter in path:
             node = node.gradients[parameter]
-        found: Self = node
-        return found
+        return node
 
     def map(self, change: Callable[[Self], Self]) -> Self:
         """Change every node; ``change`` need not look at its gradients, which are replaced."""
@@ -41,7 +41,7 @@ class Tree:
         return changed
 
     def select(self, keep: Callable[[GradientPath], bool], path: GradientPath = ()) -> Self:
-        """Leave the gradients whose path is kept, at every depth."""
+        """Leave the gradients for whose path ``keep`` is true, at every depth."""
         gradients = {
             name: gradient.select(keep, (*path, name))
             for name, gradient in self.gradients.items()
@@ -51,7 +51,7 @@ class Tree:
         return selected
 
 
-def fold(make: Callable[..., R], *trees: Any) -> R:
+def fold(make: Callable[..., Result], *trees: Any) -> Result:
     """Make something of trees, from the innermost gradients up: ``make(*nodes, gradients)``.
 
     ``nodes`` are those at one place of all trees, and ``gradients`` is a dict of what was made of the
@@ -63,7 +63,7 @@ def fold(make: Callable[..., R], *trees: Any) -> R:
     return make(*trees, {name: fold(make, *[tree.gradients[name] for tree in trees]) for name in first})
 
 
-def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: GradientPath = ()) -> R:
+def fold_down(make: Callable[..., Result], *trees: Any, above: Any = None, path: GradientPath = ()) -> Result:
     """Like :func:`fold`, for what depends on the place: ``make(path, above, *nodes, gradients)``.
 
     ``above`` are the nodes of which these are gradients, as a tuple; None at the top.
@@ -75,11 +75,20 @@ def fold_down(make: Callable[..., R], *trees: Any, above: Any = None, path: Grad
     return make(path, above, *trees, gradients)
 
 
-def zip_map(change: Callable[..., T], *trees: Any) -> T:
+def follow(step: Callable[[Any, State], State], tree: Any, start: State) -> dict[GradientPath, State]:
+    """What is known of each node, from the top down: ``step(gradient, what is known of its parent)``."""
+    states: dict[GradientPath, State] = {(): start}
+    for path, node in tree.walk():
+        if path:
+            states[path] = step(node, states[path[:-1]])
+    return states
+
+
+def zip_map(change: Callable[..., AnyTree], *trees: Any) -> AnyTree:
     """Make a tree of trees: each node is ``change(*nodes)``, whose gradients are replaced."""
-    result: T = fold(lambda *nodes: _with_gradients(change(*nodes[:-1]), nodes[-1]), *trees)
+    result: AnyTree = fold(lambda *nodes: _with_gradients(change(*nodes[:-1]), nodes[-1]), *trees)
     return result
 
 
-def _with_gradients(node: T, gradients: dict[str, T]) -> T:
+def _with_gradients(node: AnyTree, gradients: dict[str, AnyTree]) -> AnyTree:
     return replace(node, gradients=gradients)  # type: ignore[type-var]

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("metatensor")
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are not installed
 
 import zarr
-from benchmarks.data import block_arrays, both
-from benchmarks.groups import GROUPS
-from benchmarks.peers import copy_by_chunks, square_by_hand, write_plain
-from benchmarks.table import OURS, Benchmark, as_json, as_text, run
 
 import outgrad as og
 from benchmarks import __main__ as command
 from benchmarks import out_of_core
+from benchmarks.data import block_arrays, both
+from benchmarks.groups import GROUPS
+from benchmarks.peers import copy_by_chunks, square_by_hand, write_plain
+from benchmarks.table import OURS, Benchmark, as_json, as_text, run
 from outgrad.run import run_job
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import outgrad
 from outgrad.cli import main
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
@@ -48,12 +48,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class TestReadme:
     def test_two_commands_of_one_line(self) -> None:
-        assert fenced(README, "sh") == [
-            "python3 -m venv .venv && .venv/bin/pip install . "
-            "&& .venv/bin/outgrad run examples/square.yaml --overwrite\n",
-            "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' "
-            "&& .venv/bin/pytest -n 2 --dist worksteal\n",
-        ]
+        """``.ci/run`` runs the first lines of the two blocks, and there is nothing else to run."""
+        assert [block.count("\n") for block in fenced(README, "sh")] == [1, 1]
 
     def test_example_prints_what_is_shown(self, checkout: Path) -> None:
         (example,), (shown,) = fenced(README, "python"), fenced(README, "text")

@@ -7,15 +7,14 @@ import io
 import re
 import runpy
 import shutil
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import outgrad
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data"
 TUTORIALS = ROOT / "docs" / "tutorials"
 FILES = ("radial-spectrum", "spherical-expansion")

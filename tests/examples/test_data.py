@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import outgrad as og
+from tests.support import ROOT
 
 metatensor = pytest.importorskip("metatensor")
 
-DATA = Path(__file__).parents[2] / "examples" / "data"
+DATA = ROOT / "examples" / "data"
 NAMES = ("radial-spectrum.mts", "spherical-expansion.mts", "molecules-power-spectrum.mts")
 # The tutorial prints eight digits.
 PRINTED = {"rtol": 0, "atol": 0.5e-8}
@@ -25,11 +28,11 @@ N2_GRADIENT_X = np.outer([1, -1, 1, -1], [0.17209336, 0.08442732, -0.09967984])
 N2_SQUARE_GRADIENT_X = np.outer([1, -1, 1, -1], [0.20184523, -0.02648003, -0.00720122])
 
 
-def load(name: str):
+def load(name: str) -> Any:
     return metatensor.load(str(DATA / name))
 
 
-def gradients(tensor):
+def gradients(tensor: Any) -> Iterator[tuple[Any, ...]]:
     """Yield each block with the name and the block of each of its gradients."""
     for block in tensor.blocks():
         for parameter, gradient in block.gradients():
@@ -46,7 +49,7 @@ def import_script(name: str) -> ModuleType:
     return module
 
 
-def assert_same(actual, expected) -> None:
+def assert_same(actual: Any, expected: Any) -> None:
     metatensor_operations = pytest.importorskip("metatensor.operations")
     metatensor_operations.allclose_raise(actual, expected, rtol=1e-9, atol=1e-12)
 

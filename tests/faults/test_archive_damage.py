@@ -1,122 +1,127 @@
 """Any damage of any file of an archive: the same data or an error, and a line of ``verify``."""
 
+from __future__ import annotations
+
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import outgrad as og
-from forging import content, own_arrays, shared_arrays
 from outgrad.errors import ArchiveError
+from tests.support.forging import content, own_arrays, shared_arrays
+from tests.support.mts_files import Files
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory):
+def originals(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     shared_arrays(folder / "shared.zarr")
     own_arrays(folder / "own.zarr")
     return folder
 
 
-def flip(rng, file, files):
+def flip(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     raw = bytearray(file.read_bytes())
     for place in rng.integers(0, 8 * len(raw), rng.integers(1, 4)):
         raw[place // 8] ^= 1 << place % 8
     file.write_bytes(raw)
 
 
-def truncate(rng, file, files):
+def truncate(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     raw = file.read_bytes()
     file.write_bytes(raw[: rng.integers(0, len(raw))])
 
 
-def lengthen(rng, file, files):
+def lengthen(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.write_bytes(file.read_bytes() + rng.bytes(rng.integers(1, 50)))
 
 
-def overwrite(rng, file, files):
+def overwrite(rng: np.random.Generator, file: Any, files: Files) -> None:
     file.write_bytes(rng.bytes(file.stat().st_size))
 
 
-def zero(rng, file, files):
+def zero(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.write_bytes(bytes(file.stat().st_size))
 
 
-def empty(rng, file, files):
+def empty(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.write_bytes(b"")
 
 
-def inflate(rng, file, files):
+def inflate(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     with file.open("r+b") as opened:
         opened.truncate(2**40)  # of no size on the disk
 
 
-def delete(rng, file, files):
+def delete(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.unlink()
 
 
-def delete_folder(rng, file, files):
+def delete_folder(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     shutil.rmtree(file.parent)
 
 
-def swap(rng, file, files):
+def swap(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     other = files[rng.integers(len(files))]
     one, two = file.read_bytes(), other.read_bytes()
     file.write_bytes(two)
     other.write_bytes(one)
 
 
-def replace(rng, file, files):
+def replace(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.write_bytes(files[rng.integers(len(files))].read_bytes())
 
 
-def rename(rng, file, files):
+def rename(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.rename(file.with_name(file.name.replace("0", "1") + "0"[: file.name.count("0") == 0]))
 
 
-def move_folder(rng, file, files):
+def move_folder(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.parent.rename(file.parent.with_name("elsewhere"))
 
 
-def become_folder(rng, file, files):
+def become_folder(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.unlink()
     file.mkdir()
 
 
-def become_file(rng, file, files):
+def become_file(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     folder = file.parent
     shutil.rmtree(folder)
     folder.write_bytes(b"a file")
 
 
-def become_loop(rng, file, files):
+def become_loop(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.unlink()
     file.symlink_to(file.name)
 
 
-def become_folder_loop(rng, file, files):
+def become_folder_loop(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     folder = file.parent
     shutil.rmtree(folder)
     folder.symlink_to(folder.name)
 
 
-def dangle(rng, file, files):
+def dangle(rng: np.random.Generator, file: Any, files: Files) -> None:
     file.unlink()
     file.symlink_to("nothing")
 
 
-def become_pipe(rng, file, files):
+def become_pipe(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.unlink()
     os.mkfifo(file)
 
 
-def forbid(rng, file, files):
+def forbid(rng: np.random.Generator, file: Any, files: Files) -> None:
     file.chmod(0)
 
 
-def forbid_folder(rng, file, files):
+def forbid_folder(rng: np.random.Generator, file: Path, files: list[Path]) -> None:
     file.parent.chmod(0)
 
 
@@ -147,37 +152,37 @@ DAMAGES = (
 )
 
 
-def files_of(path):
+def files_of(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file())
 
 
-def bytes_of(path):
+def bytes_of(path: Path) -> dict[Path, bytes]:
     """What the commit vouches for: all but what Zarr alone reads."""
     return {file: file.read_bytes() for file in files_of(path) if file.name != "zarr.json"}
 
 
-def loaded(path, right):
+def loaded(path: Path, right: list[Any]) -> str:
     try:
         return "same" if content(og.load(path)) == right else "silent"
     except ArchiveError:
         return "refused"
 
 
-def verified(path):
+def verified(path: Path) -> list[Any]:
     try:
         return og.verify(path)
     except ArchiveError as error:
         return [str(error)]
 
 
-def intact(path, before):
+def intact(path: Path, before: dict[Path, bytes]) -> bool:
     try:
         return bytes_of(path) == before
     except OSError:
         return False
 
 
-def remove_all(path):
+def remove_all(path: Path) -> None:
     """Remove the archive, also where it is forbidden or is no folder any more."""
     for folder, _, _ in os.walk(path.parent):
         Path(folder).chmod(0o700)
@@ -188,7 +193,9 @@ def remove_all(path):
             left.unlink()
 
 
-def test_any_damage_of_any_file(originals, tmp_path, rounds, tally):
+def test_any_damage_of_any_file(
+    originals: Path, tmp_path: Path, rounds: Callable[..., Any], tally: Callable[..., Any]
+) -> None:
     rng = np.random.default_rng(2024)
     path = tmp_path / "a.zarr"
     names = ["shared.zarr", "own.zarr"]

@@ -4,18 +4,23 @@ Each lie is told in every table, column or row that it can be told of. A result 
 archive before, or that of what the archive says now, where this does not contradict itself.
 """
 
+from __future__ import annotations
+
 import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery, content, own_arrays, shared_arrays
 from outgrad.errors import ArchiveError, DamagedArchiveError
+from tests.support.forging import Forgery, content, own_arrays, shared_arrays
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory):
+def originals(tmp_path_factory: Any) -> Path:
     """The same kind of map in shared arrays, and in arrays of its own with several chunks and edges."""
     folder = tmp_path_factory.mktemp("originals")
     shared_arrays(folder / "shared.zarr")
@@ -33,11 +38,11 @@ OPERATIONS = {
 }
 
 
-def opened(path):
+def opened(path: Path) -> og.TensorMap:
     return og.open(path, target_bytes=1)
 
 
-def saved(path):
+def saved(path: Path) -> og.TensorMap:
     copy = path.with_name("copy.zarr")
     og.save(copy, opened(path), overwrite=True)
     return og.load(copy)
@@ -56,10 +61,12 @@ EXPECTED = {
 # ---- lies -------------------------------------------------------------------------------------------------
 
 
-def every_block(forgery):
+def every_block(forgery: Forgery) -> Iterator[tuple[Any, ...]]:
     """Blocks and gradients of the commit, each with its parent."""
 
-    def walk(block, parent=None):
+    def walk(
+        block: dict[str, int | list[Any]], parent: dict[str, int | list[Any]] | None = None
+    ) -> Iterator[tuple[Any, ...]]:
         yield block, parent
         for _, below in block.get("gradients", []):
             yield from walk(below, block)
@@ -68,11 +75,11 @@ def every_block(forgery):
         yield from walk(block)
 
 
-def gradients(forgery):
+def gradients(forgery: Forgery) -> list[tuple[Any, ...]]:
     return [(block, parent) for block, parent in every_block(forgery) if parent is not None]
 
 
-def lies_in_tables(forgery):
+def lies_in_tables(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     """Rows changed, swapped or repeated: with the old digest, and with that of the new rows."""
     for number in range(len(forgery.segment["tables"])):
         rows = forgery.table(number)
@@ -86,25 +93,25 @@ def lies_in_tables(forgery):
                     )
 
 
-def change_number(rows):
+def change_number(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows[len(rows) // 2, -1] += 1000
     return rows
 
 
-def swap_rows(rows):
+def swap_rows(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows[[0, -1]] = rows[[-1, 0]]
     return rows
 
 
-def repeat_row(rows):
+def repeat_row(rows: np.ndarray) -> np.ndarray:
     rows = rows.copy()
     rows[-1] = rows[0]
     return rows
 
 
-def lies_in_samples(forgery):
+def lies_in_samples(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     """The column ``sample`` of a gradient: outside of its parent, or of another chunk, or only not sorted."""
     for at, (block, parent) in enumerate(gradients(forgery)):
         number = block["samples"]
@@ -121,14 +128,14 @@ def lies_in_samples(forgery):
                     )
 
 
-def lies_in_offsets(forgery):
+def lies_in_offsets(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     for at, (block, parent) in enumerate(gradients(forgery)):
         array, first = block["offsets"]
         count = forgery.segment["tables"][parent["samples"]][2] + 1
         for row in (0, count // 2, count - 1):
             for by in (-1, 1, 10**12):
 
-                def change(array=array, row=first + row, by=by):
+                def change(array: int = array, row: int = first + row, by: int = by) -> None:
                     offsets = forgery.read(array).copy()
                     offsets[row] += by
                     forgery.write(array, offsets)
@@ -136,7 +143,7 @@ def lies_in_offsets(forgery):
                 yield f"offset {row} of gradient {at} by {by}", change
 
 
-def lies_in_edges(forgery):
+def lies_in_edges(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     for at, (block, _) in enumerate(every_block(forgery)):
         edges = block.get("edges", [])
         for place in range(1, len(edges) - 1):
@@ -147,7 +154,7 @@ def lies_in_edges(forgery):
                 )
 
 
-def lies_in_keys(forgery):
+def lies_in_keys(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     keys = forgery.segment["keys"]
     number = keys["table"]
     changed = forgery.table(number)
@@ -166,7 +173,7 @@ def lies_in_keys(forgery):
     yield "one key less", lambda: keys["values"].pop()
 
 
-def lies_in_places(forgery):
+def lies_in_places(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     """Rows of another block or table, or rows that are nobody's."""
     blocks = [block for block, _ in every_block(forgery)]
     for at, block in enumerate(blocks):
@@ -200,11 +207,15 @@ def lies_in_places(forgery):
             )
 
 
-def swap(a, b, name):
+def swap(
+    a: dict[str, int | list[Any]] | list[int | str],
+    b: dict[str, int | list[Any]] | list[int | str],
+    name: int | str,
+) -> None:
     a[name], b[name] = b[name], a[name]
 
 
-def lies_in_arrays(forgery):
+def lies_in_arrays(forgery: Forgery) -> Iterator[tuple[Callable[..., Any] | str, ...]]:
     """More rows than there are, with every checksum; not where a table was stored twice."""
     used = {table[0] for table in forgery.segment["tables"]}
     used |= {
@@ -230,7 +241,7 @@ LIES = (
 )
 
 
-def variants(originals):
+def variants(originals: Path) -> list[tuple[Any, ...]]:
     """Every lie of every kind in both archives, mixed so that a few are of all kinds."""
     found = [
         (original, kind, name)
@@ -242,7 +253,7 @@ def variants(originals):
     return found
 
 
-def tell(original, path, kind, name):
+def tell(original: Path, path: Path, kind: Callable[..., Any], name: str) -> og.TensorMap | None:
     """Make the archive with one lie; return what it says if that does not contradict itself."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(original, path)
@@ -255,7 +266,7 @@ def tell(original, path, kind, name):
         return None
 
 
-def outcome(call, path, right):
+def outcome(call: Callable[..., Any], path: Path, right: list[list[Any]]) -> str:
     try:
         found = content(call(path))  # tables are compared when they are first used
     except DamagedArchiveError:
@@ -263,7 +274,9 @@ def outcome(call, path, right):
     return "right" if found in right else "silent"
 
 
-def test_forged_archives_give_the_right_result_or_are_refused(originals, tmp_path, rounds, tally):
+def test_forged_archives_give_the_right_result_or_are_refused(
+    originals: Path, tmp_path: Path, rounds: Callable[..., Any], tally: Callable[..., Any]
+) -> None:
     found = variants(originals)
     assert len(found) > 500, "there are fewer lies than there were"
     right = {

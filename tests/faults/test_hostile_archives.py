@@ -1,17 +1,30 @@
 """Commits with the right SHA-256 that say anything: the same data or an error, in bounded memory and time."""
 
+from __future__ import annotations
+
 import copy
 import json
 import shutil
 import signal
 import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import outgrad as og
-from forging import Forgery, content, own_arrays, read_commit, shared_arrays, single_chunks, write_commit
 from outgrad.errors import ArchiveError, MemoryLimitError
+from tests.support.forging import (
+    Forgery,
+    content,
+    own_arrays,
+    read_commit,
+    shared_arrays,
+    single_chunks,
+    write_commit,
+)
 
 MOST_BYTES = 64 * 2**20
 """Python's objects and NumPy's arrays at the peak, where archive and commit have less than 1 MB."""
@@ -19,7 +32,7 @@ HANGS_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory):
+def originals(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("originals")
     shared_arrays(folder / "shared.zarr")
     own_arrays(folder / "own.zarr")
@@ -28,10 +41,10 @@ def originals(tmp_path_factory):
 
 
 @pytest.fixture
-def copied(originals, tmp_path):
+def copied(originals: Path, tmp_path: Path) -> Callable[..., Any]:
     """A copy of an original, in which tests change the commit, and nothing else."""
 
-    def made(name):
+    def made(name: str) -> Path:
         path = tmp_path / name
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(originals / name, path)
@@ -40,7 +53,7 @@ def copied(originals, tmp_path):
     return made
 
 
-def values(rng):
+def values(rng: np.random.Generator) -> list[Any]:
     """What may stand at any place of a commit."""
     number = int(rng.integers(-3, 40))
     return [
@@ -90,27 +103,27 @@ def values(rng):
     ]
 
 
-def nested(depth):
+def nested(depth: int) -> list[list[Any]]:
     found = []
     for _ in range(depth):
         found = [found]
     return found
 
 
-def places(node, here=()):
+def places(node: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield here
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for step, child in children:
         yield from places(child, (*here, step))
 
 
-def at(node, place):
+def at(node: dict[str, Any], place: tuple[Any, ...]) -> Any:
     for step in place:
         node = node[step]
     return node
 
 
-def mutate(rng, commit):
+def mutate(rng: np.random.Generator, commit: dict[str, Any]) -> tuple[Any, ...]:
     """Change one place: another value, gone, there twice, in another order, or that of another place."""
     every = [place for place in places(commit) if place]
     # Checksums are most places of all, and all alike.
@@ -136,7 +149,7 @@ def mutate(rng, commit):
     return place
 
 
-def hostile_text(rng, commit):
+def hostile_text(rng: np.random.Generator, commit: dict[str, Any]) -> bytes:
     """The JSON of a changed commit; sometimes what no writer of JSON makes."""
     mutate(rng, commit)
     while rng.integers(4) == 0:
@@ -152,14 +165,14 @@ def hostile_text(rng, commit):
     return text.encode("utf-8", "surrogatepass")
 
 
-def dumps(commit):
+def dumps(commit: dict[str, Any]) -> str:
     return json.dumps(commit, separators=(",", ":"))
 
 
-def guarded(call, is_traced=True):
+def guarded(call: Callable[..., Any], is_traced: bool = True) -> tuple[Any, ...]:
     """What a call gives, with the bytes at the peak, which take time to count; a hang is an error."""
 
-    def stop(number, frame):
+    def stop(number: Any, frame: Any) -> None:
         raise AssertionError(f"it took more than {HANGS_SECONDS} s")
 
     previous = signal.signal(signal.SIGALRM, stop)
@@ -174,7 +187,7 @@ def guarded(call, is_traced=True):
         signal.signal(signal.SIGALRM, previous)
 
 
-def data_of(path):
+def data_of(path: Path) -> list[Any] | str:
     """All but the texts, which a commit may change."""
     try:
         found = content(og.load(path))
@@ -183,14 +196,14 @@ def data_of(path):
     return [*found[:2], *found[3:]]
 
 
-def lines_of(path):
+def lines_of(path: Path) -> list[Any]:
     try:
         return og.verify(path)
     except ArchiveError as error:
         return [str(error)]
 
 
-def judged(path, right):
+def judged(path: Path, right: list[Any]) -> str:
     """``refused`` or ``same``, or what is wrong."""
     found, peak = guarded(lambda: data_of(path))
     lines, again = guarded(lambda: lines_of(path))
@@ -201,7 +214,9 @@ def judged(path, right):
     return "same" if found == right else "silent"
 
 
-def test_commits_that_say_anything(originals, copied, rounds, tally):
+def test_commits_that_say_anything(
+    originals: Path, copied: Callable[..., Any], rounds: Callable[..., Any], tally: Callable[..., Any]
+) -> None:
     rng = np.random.default_rng(77)
     names = ["shared.zarr", "own.zarr"]
     right = {name: data_of(originals / name) for name in names}
@@ -219,7 +234,7 @@ def test_commits_that_say_anything(originals, copied, rounds, tally):
     assert not wrong
 
 
-def huge_arrays(forgery):
+def huge_arrays(forgery: Forgery) -> Iterator[tuple[int, ...]]:
     """Arrays of sizes that no file bears out, with a manifest that agrees."""
     for number in range(len(forgery.segment["arrays"])):
         for shape, chunk_rows in (
@@ -235,7 +250,9 @@ def huge_arrays(forgery):
             yield number, shape, chunk_rows
 
 
-def test_arrays_that_no_file_bears_out(originals, copied, rounds, tally):
+def test_arrays_that_no_file_bears_out(
+    originals: Path, copied: Callable[..., Any], rounds: Callable[..., Any], tally: Callable[..., Any]
+) -> None:
     """Shapes, chunks, tables and the manifest all say the same of rows that are not there."""
     for name in ("own.zarr", "single.zarr"):
         right = data_of(originals / name)
@@ -252,7 +269,7 @@ def test_arrays_that_no_file_bears_out(originals, copied, rounds, tally):
             assert outcome == "refused", (name, number, rows, chunk_rows)
 
 
-def enlarge(segment, number, rows, chunk_rows):
+def enlarge(segment: dict[str, Any], number: int, rows: int, chunk_rows: int) -> None:
     """Say of the blocks and tables in an array, and of the manifest, what fits these rows."""
     array = segment["arrays"][number]
     before = array["shape"][0]
@@ -269,38 +286,38 @@ def enlarge(segment, number, rows, chunk_rows):
     manifest.update(shape=[count], chunk_rows=count, crc32c=manifest["crc32c"][:1])
 
 
-def many_names(segment):
+def many_names(segment: dict[str, Any]) -> None:
     segment["names"].append([f"n{number}" for number in range(30_000)])
 
 
-def many_blocks(segment):
+def many_blocks(segment: dict[str, Any]) -> None:
     segment["blocks"] = segment["blocks"] * 1_000
 
 
-def many_arrays(segment):
+def many_arrays(segment: dict[str, Any]) -> None:
     one = segment["arrays"][0]
     segment["arrays"] += [{**one, "path": "a/" * 100 + str(number)} for number in range(5_000)]
 
 
-def many_edges(segment):
+def many_edges(segment: dict[str, Any]) -> None:
     block = segment["blocks"][0]
     for part in (block, block["gradients"][0][1], block["gradients"][0][1]["gradients"][0][1]):
         part["edges"] = [0] * 50_000 + [segment["tables"][part["samples"]][2]]
 
 
-def many_gradients(segment):
+def many_gradients(segment: dict[str, Any]) -> None:
     block = segment["blocks"][0]
     block["gradients"] = [[f"g{number}", block["gradients"][0][1]] for number in range(3_000)]
 
 
-def deep_gradients(segment):
+def deep_gradients(segment: dict[str, Any]) -> None:
     gradient = segment["blocks"][0]["gradients"][0][1]
     for _ in range(200):
         gradient = {**gradient, "gradients": [["g", gradient]]}
     segment["blocks"][0]["gradients"] = [["g", gradient]]
 
 
-def long_texts(segment):
+def long_texts(segment: dict[str, Any]) -> None:
     segment["arrays"][0]["path"] = "a" * 10**6
     segment["names"].append(["a" * 10**6])
 
@@ -308,7 +325,9 @@ def long_texts(segment):
 @pytest.mark.parametrize(
     "change", [many_names, many_blocks, many_arrays, many_edges, many_gradients, deep_gradients, long_texts]
 )
-def test_commits_with_a_lot_of_something(originals, copied, tally, change):
+def test_commits_with_a_lot_of_something(
+    originals: Path, copied: Callable[..., Any], tally: Callable[..., Any], change: Callable[..., Any]
+) -> None:
     path = copied("shared.zarr")
     commit = read_commit(path)
     change(commit["segments"][0])
@@ -340,7 +359,7 @@ def test_commits_with_a_lot_of_something(originals, copied, tally, change):
     ],
     ids=range(13),
 )
-def test_commits_that_are_none(copied, body):
+def test_commits_that_are_none(copied: Callable[..., Any], body: bytes) -> None:
     path = copied("shared.zarr")
     write_commit(path, body)
     assert isinstance(data_of(path), str)

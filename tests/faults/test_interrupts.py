@@ -22,6 +22,7 @@ import pytest
 
 import outgrad as og
 from outgrad.cli import main
+from tests.support import ROOT
 
 STOP_SECONDS = 60
 """A process that has not ended by then hangs."""
@@ -200,7 +201,7 @@ def test_interrupts_at_random_moments(
 SCRIPT = """
 import sys, pathlib
 from distributed import Client, LocalCluster
-from faults.test_interrupts import save_archive
+from tests.faults.test_interrupts import save_archive
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster, Client(cluster):
@@ -214,7 +215,7 @@ if __name__ == "__main__":
 def test_interrupts_with_a_client(before: Path, number: int, rounds: Any, tally: Any) -> None:
     folder, script = before.parent / "folder", before.parent / "script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     for _ in range(rounds(1, 20)):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(before, folder)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from faults.hostile_mts import hostile
-from faults.mts_helpers import read_all, saved
+from tests.support.damaged_mts import read_all, saved
+from tests.support.hostile_mts import hostile
 
 
-def test_hostile_files(tmp_path, rounds, tally):
+def test_hostile_files(tmp_path: Path, rounds: Callable[..., Any], tally: Callable[..., Any]) -> None:
     """In a process with little memory, and seconds for each file."""
     good = saved(tmp_path)
     paths = []
@@ -25,6 +29,6 @@ def test_hostile_files(tmp_path, rounds, tally):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_files_are_made_again_from_their_number(tmp_path, seed):
+def test_the_files_are_made_again_from_their_number(tmp_path: Path, seed: int) -> None:
     good = saved(tmp_path)
     assert hostile(seed, good) == hostile(seed, good)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from faults.disk import MODES, FaultyDisk
 from outgrad.errors import ArchiveWarning, UnfinishedArchiveError
 from outgrad.testing.random_blocks import Parameter, random_block
+from tests.support.faulty_disk import MODES, FaultyDisk
 
 SECONDS_UNTIL_A_LATE_INTERRUPT = 0.15
 

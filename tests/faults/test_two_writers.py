@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from faults.disk import CHANGES
 from outgrad.errors import ArchiveConflictError, ArchiveExistsError
+from tests.support.faulty_disk import CHANGES
 
 
 def made(value: float) -> og.TensorMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ from outgrad.labels.labels import Labels
     ],
 )
 @pytest.mark.parametrize("values", [np.array([7, 8, 9]), [7, 8, 9]])
-def test_insert(labels, index, names, first_row, values):
+def test_insert(
+    labels: Labels, index: Any, names: list[str], first_row: list[int], values: list[int] | np.ndarray
+) -> None:
     new = labels.insert(index, "n", values)
     assert new.names == names
     assert new.values[0].tolist() == first_row
@@ -33,14 +36,14 @@ def test_insert(labels, index, names, first_row, values):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_append_goes_last_whatever_the_number_of_entries(labels, count):
+def test_append_goes_last_whatever_the_number_of_entries(labels: Labels, count: int) -> None:
     """metatensor puts it at the number of *entries*."""
     new = labels.slice_rows(0, count).append("n", np.arange(count))
     assert new.names == ["system", "atom", "n"]
     assert new["n"].tolist() == list(range(count))
 
 
-def test_append_to_no_dimensions():
+def test_append_to_no_dimensions() -> None:
     assert Labels([], np.empty((0, 0), int)).append("n", []) == Labels.empty("n")
 
 
@@ -57,22 +60,28 @@ def test_append_to_no_dimensions():
         (
             (0, "n", [0, 0]),
             ValidationError,
-            "the new dimension 'n' needs a 1-D array with one value for each of 3 ent",
+            "Labels: the new dimension 'n' needs one value for each of 3 entries, found shape (2,); pass",
         ),
         ((0, "n", [[0], [0], [0]]), ValidationError, "found shape (3, 1)"),
         ((0, "n", [0, 0.5, 0]), TypeError, "0.5 in row 1 of column 'n'"),
         ((0, "n", [0, 0, 2**31]), ValidationError, "found 2147483648 in row 2 of column 'n'"),
-        ((3, "n", [0, 0, 0]), IndexError, "insert got position 3 for labels with 2 dimension(s)"),
-        ((-3, "n", [0, 0, 0]), IndexError, "insert got position -3 for labels with 2 dimension(s)"),
+        ((3, "n", [0, 0, 0]), IndexError, "insert: position 3 is out of range for 2 dimensions; use -2 to 2"),
+        (
+            (-3, "n", [0, 0, 0]),
+            IndexError,
+            "insert: position -3 is out of range for 2 dimensions; use -2 to 2",
+        ),
     ],
 )
-def test_insert_refuses(labels, arguments, error, message):
+def test_insert_refuses(
+    labels: Labels, arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=re.escape(message)):
         labels.insert(*arguments)
 
 
 @pytest.mark.parametrize("order", [[1, 0], np.array([1, 0]), (-1, -2)])
-def test_permute(labels, order):
+def test_permute(labels: Labels, order: Any) -> None:
     new = labels.permute(order)
     assert new.names == ["atom", "system"]
     assert new.values.tolist() == [[4, 0], [5, 0], [4, 1]]
@@ -80,29 +89,34 @@ def test_permute(labels, order):
 
 
 @pytest.mark.parametrize("order", [[0], [0, 0], [0, 1, 1], [0, 2], [-3, 0], [0, -2]])
-def test_permute_refuses(labels, order):
-    message = f"permute needs each position of ['system', 'atom'] once, found {order}; pass e.g. [1, 0]"
+def test_permute_refuses(labels: Labels, order: list[int]) -> None:
+    message = (
+        f"permute: found positions {order}, but each of ['system', 'atom'] is needed once; pass e.g. [1, 0]"
+    )
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.permute(order)
 
 
-def test_remove(labels):
+def test_remove(labels: Labels) -> None:
     assert labels.slice_rows(0, 2).remove("system") == Labels("atom", [[4], [5]])
     assert Labels.empty("atom").remove("atom").shape == (0, 0)
 
 
-def test_remove_refuses(labels):
-    with pytest.raises(ValueError, match="'n' is not a dimension of these labels"):
+def test_remove_refuses(labels: Labels) -> None:
+    with pytest.raises(ValueError, match="Labels: 'n' is not a dimension; use one of"):
         labels.remove("n")
-    with pytest.raises(ValidationError, match=re.escape("found (atom=4) in rows 0 and 2")):
+    with pytest.raises(
+        ValidationError,
+        match=re.escape("remove: rows must be unique, found (atom=4) in rows 0 and 2; remove"),
+    ):
         labels.remove("system")
     with pytest.raises(
-        ValidationError, match="remove cannot leave out 'n', the only dimension of labels with 3 ent"
+        ValidationError, match="remove: found no dimension besides 'n' in labels with 3 entries; use"
     ):
         Labels.range("n", 3).remove("n")
 
 
-def test_rename(labels):
+def test_rename(labels: Labels) -> None:
     new = labels.rename("system", "structure")
     assert new.names == ["structure", "atom"]
     assert np.shares_memory(new.values, labels.values)
@@ -111,7 +125,7 @@ def test_rename(labels):
     assert labels.rename("atom", "atom") == labels
 
 
-def test_rename_refuses(labels):
+def test_rename_refuses(labels: Labels) -> None:
     with pytest.raises(ValueError, match="'n' is not a dimension"):
         labels.rename("n", "m")
     with pytest.raises(ValidationError, match="found 'atom' twice"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import metatensor
 import numpy as np
@@ -16,17 +18,17 @@ NAMES = ["system", "atom"]
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", ">i4", ">i8", "u1", "u2", "u4", "u8"])
-def test_any_integer_dtype_becomes_int32(dtype):
+def test_any_integer_dtype_becomes_int32(dtype: str) -> None:
     values = Labels(NAMES, TABLE.astype(dtype)).values
     assert values.dtype == np.int32
     assert values.tolist() == TABLE.tolist()
 
 
-def test_bool_is_cast():
+def test_bool_is_cast() -> None:
     assert Labels("flag", np.array([[False], [True]]))["flag"].tolist() == [0, 1]
 
 
-def test_lists_of_integers_are_accepted():
+def test_lists_of_integers_are_accepted() -> None:
     assert Labels(NAMES, [[0, 4], [0, 5], [1, 4]]) == Labels(NAMES, TABLE)
 
 
@@ -34,23 +36,23 @@ def test_lists_of_integers_are_accepted():
     ("names", "expected"),
     [("a", ["a"]), (["a"], ["a"]), (("a",), ["a"]), (iter(["a"]), ["a"]), (np.array(["a"]), ["a"])],
 )
-def test_forms_of_names(names, expected):
+def test_forms_of_names(names: Any, expected: list[str]) -> None:
     assert Labels(names, [[3]]).names == expected
 
 
 @pytest.mark.parametrize("names", ["", [], ()])
-def test_no_dimensions(names):
+def test_no_dimensions(names: Any) -> None:
     labels = Labels(names, np.empty((0, 0), dtype=int))
     assert (labels.names, labels.shape, len(labels)) == ([], (0, 0), 0)
 
 
-def test_float_without_rows_becomes_int32():
+def test_float_without_rows_becomes_int32() -> None:
     assert Labels(NAMES, np.empty((0, 2))).values.dtype == np.int32
 
 
 @pytest.mark.parametrize("extreme", [-(2**31), 2**31 - 1])
 @pytest.mark.parametrize("dtype", [np.int64, object])
-def test_limits_of_int32_fit(extreme, dtype):
+def test_limits_of_int32_fit(extreme: int, dtype: type[Any]) -> None:
     if dtype is object:
         assert Labels("a", [[extreme]])["a"].tolist() == [extreme]
     else:
@@ -71,15 +73,20 @@ NAME_ERRORS = [
 
 
 @pytest.mark.parametrize(("names", "error", "message"), NAME_ERRORS)
-def test_names_that_are_refused(names, error, message):
+def test_names_that_are_refused(names: int | list[Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         Labels(names, [[0, 1]])
 
 
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "b"], ["a", "b", "c"]])
-@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 1), (0, 2), (0, 5), (0, 2, 3)])
-@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.int64, np.bool_])
-def test_without_rows_any_shape_is_taken(names, shape, dtype):
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *((shape, np.float64) for shape in [(0,), (0, 0), (0, 1), (0, 2), (0, 5), (0, 2, 3)]),
+        *(((0, 2), dtype) for dtype in [np.int32, np.int64, np.bool_]),
+    ],
+)
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c"]])
+def test_without_rows_any_shape_is_taken(names: list[Any], shape: tuple[int, ...], dtype: type[Any]) -> None:
     """As in metatensor: nothing is in such an array that could be misread."""
     labels = Labels(names, np.empty(shape, dtype))
     assert (labels.names, labels.values.shape) == (names, (0, len(names)))
@@ -90,7 +97,7 @@ def test_without_rows_any_shape_is_taken(names, shape, dtype):
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 0), (1, 3), (1, 2, 1), (1, 0, 2)])
-def test_with_rows_the_shape_has_to_fit(shape):
+def test_with_rows_the_shape_has_to_fit(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError, match=re.escape(f"found shape {shape}")):
         Labels(["a", "b"], np.zeros(shape, np.int32))
 
@@ -120,14 +127,14 @@ VALUE_ERRORS = [
 
 
 @pytest.mark.parametrize(("values", "error", "message"), VALUE_ERRORS)
-def test_values_that_are_refused(values, error, message):
+def test_values_that_are_refused(values: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         Labels(NAMES, values)
 
 
-def test_entries_without_dimensions_are_refused():
+def test_entries_without_dimensions_are_refused() -> None:
     with pytest.raises(
-        ValidationError, match=r"without dimensions can have no entries, found 1; .*single\(\)"
+        ValidationError, match=r"Labels: without dimensions there can be no entries, found 1; .*single\(\)"
     ):
         Labels([], np.empty((1, 0), dtype=int))
 
@@ -135,29 +142,32 @@ def test_entries_without_dimensions_are_refused():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[0, 3], [0, 3]], "found (system=0, atom=3) in rows 0 and 1; remove one of them"),
+        (
+            [[0, 3], [0, 3]],
+            "Labels: rows must be unique, found (system=0, atom=3) in rows 0 and 1; remove one of them",
+        ),
         ([[9, 9], [0, 3], [7, 7], [1, 1], [0, 3]], "found (system=0, atom=3) in rows 1 and 4"),
         ([[5, 5], [0, 3], [0, 3], [5, 5]], "found (system=0, atom=3) in rows 1 and 2"),
         ([[2**31 - 1, -(2**31)], [-(2**31), 2**31 - 1], [-(2**31), 2**31 - 1]], "in rows 1 and 2"),
     ],
 )
-def test_repeated_rows_are_refused(rows, message):
+def test_repeated_rows_are_refused(rows: list[list[Any]], message: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(message)):
         Labels(NAMES, rows)
 
 
-def test_assume_unique_does_not_look():
+def test_assume_unique_does_not_look() -> None:
     assert len(Labels("a", [[1], [1]], assume_unique=True)) == 2
 
 
-def test_writable_array_is_copied_and_stays_writable():
+def test_writable_array_is_copied_and_stays_writable() -> None:
     array = TABLE.astype(np.int32)
     labels = Labels(NAMES, array)
     array[0, 0] = 77
     assert labels.values[0, 0] == 0
 
 
-def test_read_only_view_of_a_writable_array_is_copied():
+def test_read_only_view_of_a_writable_array_is_copied() -> None:
     array = TABLE.astype(np.int32)
     view = array[:]
     view.flags.writeable = False
@@ -166,7 +176,7 @@ def test_read_only_view_of_a_writable_array_is_copied():
     assert labels.values[0, 0] == 0
 
 
-def test_read_only_int32_is_shared():
+def test_read_only_int32_is_shared() -> None:
     array = TABLE.astype(np.int32)
     array.flags.writeable = False
     assert np.shares_memory(Labels(NAMES, array).values, array)
@@ -174,7 +184,7 @@ def test_read_only_int32_is_shared():
     assert np.shares_memory(Labels(NAMES, from_bytes).values, from_bytes)
 
 
-def test_strided_and_fortran_arrays_become_contiguous():
+def test_strided_and_fortran_arrays_become_contiguous() -> None:
     labels = Labels(NAMES, np.asfortranarray(TABLE.astype(np.int32)))
     assert labels.values.flags.c_contiguous
     fortran = np.asfortranarray(TABLE.astype(np.int32))
@@ -183,7 +193,7 @@ def test_strided_and_fortran_arrays_become_contiguous():
     assert Labels(NAMES, np.repeat(TABLE, 2, axis=1)[:, ::2]).values.tolist() == TABLE.tolist()
 
 
-def test_single_empty_range():
+def test_single_empty_range() -> None:
     assert Labels.single() == Labels("_", [[0]])
     assert Labels.empty(NAMES) == Labels(NAMES, np.empty((0, 2), int))
     assert Labels.empty("a").names == ["a"]
@@ -191,17 +201,19 @@ def test_single_empty_range():
     assert len(Labels.range("n", 0)) == 0
 
 
-def test_made_labels_are_read_only():
+def test_made_labels_are_read_only() -> None:
     for labels in (Labels.single(), Labels.range("n", 3), Labels.empty("n")):
         assert not labels.values.flags.writeable
 
 
-def test_range_refuses_negative_counts():
-    with pytest.raises(ValidationError, match="needs the number of entries, found end=-1"):
+def test_range_refuses_negative_counts() -> None:
+    with pytest.raises(
+        ValidationError, match=r"Labels\.range: a number of entries is not negative, found end=-1; pass 0"
+    ):
         Labels.range("n", -1)
 
 
 @pytest.mark.parametrize("make", [Labels.empty, lambda name: Labels.range(name, 2)])
-def test_made_labels_check_names(make):
+def test_made_labels_check_names(make: Callable[..., Any]) -> None:
     with pytest.raises(ValidationError, match="'a b' is not valid"):
         make("a b")

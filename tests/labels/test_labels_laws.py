@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -16,19 +18,19 @@ LAW = settings(deadline=None, max_examples=150)
 
 
 @st.composite
-def some_labels(draw, count=1):
+def some_labels(draw: Callable[..., Any], count: int = 1) -> tuple[Labels, ...]:
     names = NAMES[: draw(st.integers(1, 3))]
     rows = st.lists(st.tuples(*[VALUES] * len(names)), max_size=12, unique=True)
     return tuple(Labels(names, np.array(draw(rows), int).reshape(-1, len(names))) for _ in range(count))
 
 
-def rows_of(labels):
+def rows_of(labels: Labels) -> list[Any]:
     return [tuple(row) for row in labels.values.tolist()]
 
 
 @LAW
 @given(some_labels(count=2))
-def test_union(pair):
+def test_union(pair: tuple[Labels, ...]) -> None:
     first, second = pair
     union, first_mapping, second_mapping = first.union_and_mapping(second)
     assert rows_of(union) == rows_of(first) + [row for row in rows_of(second) if row not in rows_of(first)]
@@ -39,7 +41,7 @@ def test_union(pair):
 
 @LAW
 @given(some_labels(count=2))
-def test_intersection(pair):
+def test_intersection(pair: tuple[Labels, ...]) -> None:
     first, second = pair
     common, first_mapping, second_mapping = first.intersection_and_mapping(second)
     smaller, larger = (first, second) if len(first) <= len(second) else (second, first)
@@ -52,7 +54,7 @@ def test_intersection(pair):
 
 @LAW
 @given(some_labels(count=2))
-def test_difference_and_intersection_are_a_partition(pair):
+def test_difference_and_intersection_are_a_partition(pair: tuple[Labels, ...]) -> None:
     first, second = pair
     rest, mapping = first.difference_and_mapping(second)
     common = first.intersection(second)
@@ -65,14 +67,14 @@ def test_difference_and_intersection_are_a_partition(pair):
 
 @LAW
 @given(some_labels(count=3))
-def test_union_is_associative(three):
+def test_union_is_associative(three: tuple[Labels, ...]) -> None:
     first, second, third = three
     assert first.union(second).union(third) == first.union(second.union(third))
 
 
 @LAW
 @given(some_labels(), st.data())
-def test_select_equals_brute_force(one, data):
+def test_select_equals_brute_force(one: tuple[Labels, ...], data: st.DataObject) -> None:
     (labels,) = one
     chosen = data.draw(st.permutations(labels.names))[: data.draw(st.integers(1, len(labels.names)))]
     rows = data.draw(st.lists(st.tuples(*[VALUES] * len(chosen)), max_size=6, unique=True))
@@ -86,7 +88,7 @@ def test_select_equals_brute_force(one, data):
 
 @LAW
 @given(some_labels(count=2))
-def test_position(pair):
+def test_position(pair: tuple[Labels, ...]) -> None:
     first, second = pair
     for entry in second:
         expected = rows_of(first).index(tuple(entry)) if tuple(entry) in rows_of(first) else None
@@ -95,7 +97,7 @@ def test_position(pair):
 
 @LAW
 @given(some_labels(count=2))
-def test_equal_means_equal_digest(pair):
+def test_equal_means_equal_digest(pair: tuple[Labels, ...]) -> None:
     first, second = pair
     assert (first == second) == (rows_of(first) == rows_of(second))
     assert (first == second) == (first.digest == second.digest)
@@ -103,7 +105,7 @@ def test_equal_means_equal_digest(pair):
 
 @LAW
 @given(some_labels(), st.data())
-def test_columns_can_be_moved_back(one, data):
+def test_columns_can_be_moved_back(one: tuple[Labels, ...], data: st.DataObject) -> None:
     (labels,) = one
     order = data.draw(st.permutations(range(len(labels.names))))
     assert labels.permute(order).permute(np.argsort(order)) == labels
@@ -114,7 +116,7 @@ def test_columns_can_be_moved_back(one, data):
 
 @LAW
 @given(some_labels(), st.data())
-def test_slices_join_to_the_whole(one, data):
+def test_slices_join_to_the_whole(one: tuple[Labels, ...], data: st.DataObject) -> None:
     (labels,) = one
     cut = data.draw(st.integers(0, len(labels)))
     assert labels.slice_rows(0, cut).union(labels.slice_rows(cut, len(labels))) == labels

@@ -7,6 +7,9 @@ made read-only; ``position`` checks the names of an entry; the printed form is t
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,13 +21,13 @@ metatensor = pytest.importorskip("metatensor")
 CASES = [(seed, dimensions, spread) for seed in range(6) for dimensions in (1, 2, 3) for spread in (4, 1000)]
 
 
-def random_table(generator, dimensions, spread):
+def random_table(generator: np.random.Generator, dimensions: int, spread: int) -> np.ndarray:
     table = generator.integers(-spread, spread, (generator.integers(0, 60), dimensions))
     return generator.permutation(np.unique(table, axis=0))
 
 
 @pytest.fixture(params=CASES, ids=str)
-def pair(request):
+def pair(request: pytest.FixtureRequest) -> tuple[list[Any], ...]:
     """Two random tables as ours and as theirs."""
     seed, dimensions, spread = request.param
     generator = np.random.default_rng(seed)
@@ -35,7 +38,7 @@ def pair(request):
     return ours, theirs
 
 
-def same(ours, theirs):
+def same(ours: Labels, theirs: Any) -> None:
     assert ours.names == list(theirs.names)
     assert np.array_equal(ours.values, theirs.values)
 
@@ -43,7 +46,7 @@ def same(ours, theirs):
 @pytest.mark.parametrize(
     "operation", ["union_and_mapping", "intersection_and_mapping", "difference_and_mapping"]
 )
-def test_sets(pair, operation):
+def test_sets(pair: tuple[list[Any], ...], operation: str) -> None:
     (first, second), (their_first, their_second) = pair
     ours = getattr(first, operation)(second)
     theirs = getattr(their_first, operation)(their_second)
@@ -53,7 +56,7 @@ def test_sets(pair, operation):
         assert np.array_equal(mapping, their_mapping)
 
 
-def test_select(pair):
+def test_select(pair: tuple[list[Any], ...]) -> None:
     (first, second), (their_first, their_second) = pair
     assert np.array_equal(first.select(second), their_first.select(their_second))
     for name in first.names:
@@ -65,7 +68,7 @@ def test_select(pair):
     assert np.array_equal(first.select(second.permute(order)), theirs)
 
 
-def test_position_and_entries(pair):
+def test_position_and_entries(pair: tuple[list[Any], ...]) -> None:
     (first, second), (their_first, their_second) = pair
     for entry, their_entry in zip(second, their_second, strict=True):
         assert first.position(entry) == their_first.position(their_entry)
@@ -74,7 +77,7 @@ def test_position_and_entries(pair):
         assert entry.print() == their_entry.print()
 
 
-def test_dimensions(pair):
+def test_dimensions(pair: tuple[list[Any], ...]) -> None:
     (first, _), (their_first, _) = pair
     column = np.arange(len(first))
     for place in range(-len(first.names), len(first.names) + 1):
@@ -90,23 +93,22 @@ def test_dimensions(pair):
             same(first.remove(name), their_first.remove(name))
 
 
-@pytest.mark.parametrize("max_entries", [-1, 0, 3, 4, 9])
-@pytest.mark.parametrize("indent", [0, 3])
-def test_print(pair, max_entries, indent):
+def test_print(pair: tuple[list[Any], ...]) -> None:
     """Theirs may end lines in spaces, and gives a line of only the indent where nothing is left."""
     (first, _), (their_first, _) = pair
-    theirs = their_first.print(max_entries, indent)
-    stripped = "\n".join(line.rstrip() for line in theirs.split("\n"))
-    assert first.print(max_entries, indent) == stripped
+    for max_entries, indent in product([-1, 0, 3, 4, 9], [0, 3]):
+        theirs = their_first.print(max_entries, indent)
+        stripped = "\n".join(line.rstrip() for line in theirs.split("\n"))
+        assert first.print(max_entries, indent) == stripped
 
 
-def test_made_labels():
+def test_made_labels() -> None:
     same(Labels.single(), metatensor.Labels.single())
     same(Labels.empty(["a", "b"]), metatensor.Labels.empty(["a", "b"]))
     same(Labels.range("a", 4), metatensor.Labels.range("a", 4))
 
 
-def test_the_defects_of_metatensor_that_are_not_repeated():
+def test_the_defects_of_metatensor_that_are_not_repeated() -> None:
     """If one of these fails, metatensor was mended: then the note above can go."""
     table = np.array([[0, 4], [0, 5], [1, 4]], dtype=np.int32)
     theirs = metatensor.Labels(["a", "b"], table)

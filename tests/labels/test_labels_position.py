@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outgrad.labels.tables import RowIndex, find_rows
+from outgrad.labels.rows import RowIndex, find_rows
 
 LARGE = st.integers(-(2**31), 2**31 - 1)
 SMALL = st.integers(-2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def column(*values: int) -> Labels:
     return Labels("n", np.array(values, dtype=int).reshape(-1, 1))
 
 
-def listed(result):
+def listed(result: tuple[Labels | np.ndarray, ...]) -> tuple[list[Any], ...]:
     labels, *mappings = result
     assert all(mapping.dtype == np.int64 for mapping in mappings)
     return labels["n"].tolist(), *(mapping.tolist() for mapping in mappings)
@@ -34,7 +35,7 @@ def listed(result):
         (column(), column(), ([], [], [])),
     ],
 )
-def test_union(first, second, expected):
+def test_union(first: Labels, second: Labels, expected: tuple[list[Any], ...]) -> None:
     assert listed(first.union_and_mapping(second)) == expected
     assert first.union(second)["n"].tolist() == expected[0]
 
@@ -51,7 +52,7 @@ def test_union(first, second, expected):
         (column(4, 1), column(4, 1), ([4, 1], [0, 1], [0, 1])),
     ],
 )
-def test_intersection(first, second, expected):
+def test_intersection(first: Labels, second: Labels, expected: tuple[list[Any], ...]) -> None:
     assert listed(first.intersection_and_mapping(second)) == expected
     assert first.intersection(second)["n"].tolist() == expected[0]
 
@@ -65,12 +66,12 @@ def test_intersection(first, second, expected):
         (column(), column(1), ([], [])),
     ],
 )
-def test_difference(first, second, expected):
+def test_difference(first: Labels, second: Labels, expected: tuple[list[Any], ...]) -> None:
     assert listed(first.difference_and_mapping(second)) == expected
     assert first.difference(second)["n"].tolist() == expected[0]
 
 
-def test_unchanged_labels_are_returned_themselves():
+def test_unchanged_labels_are_returned_themselves() -> None:
     """So that digest, source and values in memory stay shared."""
     labels = column(3, 1)
     assert labels.union(column(1)) is labels
@@ -78,7 +79,7 @@ def test_unchanged_labels_are_returned_themselves():
     assert labels.difference(column(7)) is labels
 
 
-def test_mappings_are_separate_arrays():
+def test_mappings_are_separate_arrays() -> None:
     _, first, second = column(3, 1).union_and_mapping(column(3, 1))
     first[0] = 9
     assert second[0] == 0
@@ -86,12 +87,12 @@ def test_mappings_are_separate_arrays():
 
 @pytest.mark.parametrize("operation", ["union", "intersection", "difference"])
 @pytest.mark.parametrize("suffix", ["", "_and_mapping"])
-def test_set_operations_refuse(labels, operation, suffix):
+def test_set_operations_refuse(labels: Labels, operation: str, suffix: str) -> None:
     method = getattr(labels, operation + suffix)
-    message = f"{operation} needs labels with the same names in the same order, found ['system', 'atom'] and "
+    message = f"{operation}: the names must be the same in the same order, found ['system', 'atom'] and "
     with pytest.raises(ValidationError, match=re.escape(message)):
         method(labels.permute([1, 0]))
-    with pytest.raises(TypeError, match=f"{operation} needs Labels, found list"):
+    with pytest.raises(TypeError, match=f"{operation}: the other must be Labels, found list"):
         method([[0, 4]])
 
 
@@ -110,17 +111,17 @@ def test_set_operations_refuse(labels, operation, suffix):
         (LabelsEntry(["system", "atom"], [1, 5]), []),
     ],
 )
-def test_select(labels, selection, expected):
+def test_select(labels: Labels, selection: Labels | LabelsEntry, expected: list[Any]) -> None:
     positions = labels.select(selection)
     assert positions.dtype == np.int64
     assert positions.tolist() == expected
 
 
-def test_select_refuses(labels):
-    message = "a selection with names ['atom', 'n'], but ['n'] are not among the names ['system',"
+def test_select_refuses(labels: Labels) -> None:
+    message = "select: ['n'] are not among the names of the labels; select by some of ['system', 'atom']"
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.select(Labels(["atom", "n"], [[0, 0]]))
-    with pytest.raises(ValidationError, match=re.escape("but ['n'] are not among")):
+    with pytest.raises(ValidationError, match=re.escape("select: ['n'] are not among the names")):
         labels.select(Labels.empty("n"))
-    with pytest.raises(TypeError, match="select needs Labels or a LabelsEntry, found dict"):
+    with pytest.raises(TypeError, match="select: the selection must be Labels or a LabelsEntry, found dict"):
         labels.select({"atom": 4})

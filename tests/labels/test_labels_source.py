@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
+from tests.labels.conftest import CountingSource
 
 
 @pytest.mark.parametrize(
@@ -28,13 +31,13 @@ from outgrad.labels.labels import Labels
         lambda labels: labels.__dask_tokenize__(),
     ],
 )
-def test_metadata_needs_no_read(sourced, source, use):
+def test_metadata_needs_no_read(sourced: Labels, source: CountingSource, use: Callable[..., Any]) -> None:
     use(sourced)
     assert source.reads == []
     assert not sourced.is_loaded
 
 
-def test_comparison_needs_no_read(sourced, source, labels):
+def test_comparison_needs_no_read(sourced: Labels, source: CountingSource, labels: Labels) -> None:
     twin = Labels.from_source(labels.names, len(labels), labels.digest, source)
     assert sourced == twin
     assert sourced == Labels(labels.names, labels.values.copy())
@@ -46,7 +49,7 @@ def test_comparison_needs_no_read(sourced, source, labels):
     assert source.reads == []
 
 
-def test_values_are_read_once(sourced, source, labels):
+def test_values_are_read_once(sourced: Labels, source: CountingSource, labels: Labels) -> None:
     assert sourced.values is sourced.values
     assert np.array_equal(sourced.values, labels.values)
     assert not sourced.values.flags.writeable
@@ -56,20 +59,20 @@ def test_values_are_read_once(sourced, source, labels):
     assert sourced.is_loaded
 
 
-def test_read_takes_only_these_rows(sourced, source):
+def test_read_takes_only_these_rows(sourced: Labels, source: CountingSource) -> None:
     assert sourced.read(1, 3).tolist() == [[0, 5], [1, 4]]
     assert sourced.slice_rows(1, 2).values.tolist() == [[0, 5]]
     assert source.reads == [(1, 3), (1, 2)]
     assert not sourced.is_loaded
 
 
-def test_read_of_loaded_values_does_not_ask_the_source(sourced, source):
+def test_read_of_loaded_values_does_not_ask_the_source(sourced: Labels, source: CountingSource) -> None:
     assert len(sourced.values) == 3
     assert sourced.read(1, 3).tolist() == [[0, 5], [1, 4]]
     assert source.reads == [(0, 3)]
 
 
-def test_printing_reads_what_it_shows():
+def test_printing_reads_what_it_shows() -> None:
     table = np.arange(1000, dtype=np.int32)[:, None]
     kept = Labels("n", table)
 
@@ -77,7 +80,7 @@ def test_printing_reads_what_it_shows():
 
     @dataclass
     class Watched:
-        def read(self, start, stop):
+        def read(self, start: int, stop: int) -> np.ndarray:
             reads.append((start, stop))
             return table[start:stop]
 
@@ -89,7 +92,7 @@ def test_printing_reads_what_it_shows():
     assert reads == [(0, 5), (995, 1000)]
 
 
-def test_pickles_its_source_even_after_loading(sourced, source):
+def test_pickles_its_source_even_after_loading(sourced: Labels, source: CountingSource) -> None:
     before = pickle.dumps(sourced)
     assert len(sourced.values) == 3
     source.reads.clear()
@@ -107,34 +110,38 @@ class Handle:
 
     count: int
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> np.ndarray:
         return np.arange(start, stop, dtype=np.int32)[:, None]
 
 
-def test_pickle_is_small_whatever_the_number_of_entries():
+def test_pickle_is_small_whatever_the_number_of_entries() -> None:
     labels = Labels.from_source("n", 100_000, Labels.range("n", 100_000).digest, Handle(100_000))
     assert labels.values[-1, 0] == 99_999
     assert len(pickle.dumps(labels)) < 400
 
 
 @pytest.mark.parametrize("dtype", ["i8", ">i4", "u2"])
-def test_other_integers_of_a_source_become_int32(labels, source, sourced, dtype):
+def test_other_integers_of_a_source_become_int32(
+    labels: Labels, source: CountingSource, sourced: Labels, dtype: str
+) -> None:
     source.table = labels.values.astype(dtype)
     assert sourced.values.dtype == np.int32
     assert sourced.values.dtype.isnative
     assert np.array_equal(sourced.values, labels.values)
 
 
-def test_values_are_read_only_and_the_array_of_the_source_is_left_alone(sourced, source):
+def test_values_are_read_only_and_the_array_of_the_source_is_left_alone(
+    sourced: Labels, source: CountingSource
+) -> None:
     source.table = source.table.copy()
     assert not sourced.read(0, 2).flags.writeable
     assert not sourced.values.flags.writeable
     assert source.table.flags.writeable
 
 
-def test_source_of_another_shape_is_refused(sourced, source):
+def test_source_of_another_shape_is_refused(sourced: Labels, source: CountingSource) -> None:
     source.table = source.table[:2]
-    message = "was asked for rows [0, 3) and returned shape (2, 2) instead of (3, 2); the source is damaged"
+    message = "returned shape (2, 2) for rows [0, 3) instead of (3, 2); it is corrupted, write it again"
     with pytest.raises(ValidationError, match=re.escape(message)):
         _ = sourced.values
     assert not sourced.is_loaded
@@ -147,13 +154,19 @@ def test_source_of_another_shape_is_refused(sourced, source):
         (
             (["a"], -1, "0" * 32),
             ValidationError,
-            "Labels.from_source needs the number of entries, found count=-1",
+            "Labels.from_source: a number of entries is not negative, found count=-1; pass 0",
         ),
-        ((["a"], 3, "0" * 31), ValidationError, "needs a digest of 32 hex characters, found '0000"),
-        ((["a"], 3, "G" * 32), ValidationError, "needs a digest of 32 hex characters, found 'GGGG"),
-        (([], 3, "0" * 32), ValidationError, "without dimensions can have no entries, found 3"),
+        (
+            (["a"], 3, "0" * 31),
+            ValidationError,
+            "Labels.from_source: a digest has 32 hex characters, found '0000",
+        ),
+        ((["a"], 3, "G" * 32), ValidationError, "a digest has 32 hex characters, found 'GGGG"),
+        (([], 3, "0" * 32), ValidationError, "without dimensions there can be no entries, found 3"),
     ],
 )
-def test_description_that_is_refused(arguments, error, message):
+def test_description_that_is_refused(
+    arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=re.escape(message)):
         Labels.from_source(*arguments, source=Handle(3))

@@ -1,8 +1,8 @@
-"""What a row of the table of operations is, and the operands that every row is called with."""
+"""What a row of the table of operations is, and plain NumPy for the most common ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,46 @@ import numpy.typing as npt
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.testing import Parameter, assert_identical, random_block
+from outgrad.testing import assert_identical
+from tests.support.operands import operand
 
 Array = npt.NDArray[Any]
+
+FEW_TASKS = 8
+"""Tasks of a call that do not grow with the number of chunks: one for a right side in memory, one for blocks
+without rows, the last steps of a sum."""
+
+
+@dataclass(frozen=True)
+class Exceptions:
+    """What few operations do otherwise than the others; by default nothing."""
+
+    rtol: float = 1e-15
+    """How close values are to those of NumPy: rounding of one operation, unless sums are in another order."""
+
+    order_matters: bool = False
+    """Whether chunks change the order of sums: then results in other chunks are the same up to rounding."""
+
+    refuses_nan: bool = False
+    """NaN and infinities are an error: equations that hold them have no solution."""
+
+    refuses_booleans: str = ""
+    """What NumPy says of booleans, where it does not define the operation."""
+
+    adds_info: tuple[str, ...] = ()
+    """Names that the operation adds to ``info``; all others keep what the first operand has."""
+
+    distinct_values: bool = False
+    """Operands have no two equal values: a standard deviation of 0 has no second derivative."""
+
+    is_lazy: bool = False
+    """The result is lazy even if all operands are in memory: the call makes a lazy one itself."""
+
+    own_operand: bool = False
+    """The call makes one more operand, of NumPy arrays: it takes no other kind of arrays."""
+
+    same_as: str = ""
+    """The case that is the same computation by another call: both have the same names in a graph."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +60,42 @@ class Case:
     name: str
     operation: str
     call: Callable[..., TensorMap]
-    oracle: Callable[..., Array]
+    oracle: Callable[..., Any]
     operands: int = 1
+
+    rule: str = ""
+    """What computes the numbers, if it is not the same for all cases of the operation."""
+
     differentiable: bool = True
+    """Whether the gradients of the result are the derivatives of its values."""
+
     linear: bool = True
     """Whether gradients of gradients need nothing but themselves."""
-    tasks: Callable[[int], int] = lambda parts: parts
-    """Most tasks that the operation may add to operands of so many parts."""
+
     complex: bool = True
     """Whether it is defined for complex numbers."""
+
     whole: bool = False
-    """Whether keys or the number of blocks change: then the oracle takes maps; one array a block."""
+    """Whether keys or the number of blocks change: then the oracle takes maps, and gives an array a block."""
+
     uniform: bool = False
     """Whether all blocks must have the same components and properties: operands are then made so."""
-    rtol: float = 1e-15
-    """How close values are to those of the oracle; more than rounding where the order of sums differs."""
 
-    exact: bool = True
-    """Whether any chunking gives the same bits; otherwise the same up to rounding."""
+    passes: int = 1
+    """How often the call goes over all chunks: each time adds at most one task for each part."""
 
-    refuses_nan: bool = False
-    """Whether NaN and infinities are an error."""
+    few_tasks: int = 0
+    """Tasks that may come on top of that: 0, or ``FEW_TASKS`` where chunks are not worked on one by one."""
 
-    notes: tuple[str, ...] = ()
-    """What the operation adds to ``info``."""
+    exceptions: Exceptions = Exceptions()
 
-    distinct: bool = False
-    """Whether no two values may be equal: a standard deviation of 0 has no second derivative."""
+    def most_tasks(self, parts: int) -> int:
+        """How many tasks the call may add to operands of so many parts."""
+        return self.passes * parts + self.few_tasks
 
     def check_same(self, result: TensorMap, expected: TensorMap) -> None:
         """Compare two results of the same call on other chunks."""
-        if self.exact:
+        if not self.exceptions.order_matters:
             assert_identical(result, expected)
             return
         result, expected = result.compute(), expected.compute()
@@ -63,11 +105,36 @@ class Case:
         close = 1e-12 if expected.dtype in (np.float64, np.complex128) else 1e-5
         og.allclose_raise(result, expected, rtol=close, atol=close)
 
+    def check_values(self, maps: Sequence[TensorMap], result: TensorMap) -> None:
+        """Compare a result with plain NumPy."""
+        assert self.whole or result.keys == maps[0].keys
+        for block, expected in zip(result, self.expected(maps), strict=True):
+            assert block.values.dtype == expected.dtype
+            assert block.shape == expected.shape
+            rtol = self.exceptions.rtol
+            np.testing.assert_allclose(block.values, expected, rtol=rtol, atol=0, equal_nan=True)
+
     def expected(self, maps: Sequence[TensorMap]) -> list[Array]:
         """Values of every block of the result, by plain NumPy."""
         if self.whole:
             return list(self.oracle(*maps))
         return [self.oracle(*(map[number] for map in maps)) for number in range(len(maps[0]))]
+
+
+def operands(case: Case, first_seed: int = 0, **settings: Any) -> list[TensorMap]:
+    """The maps that a case is called with."""
+    maps = [operand(first_seed + n, uniform=case.uniform, **settings) for n in range(case.operands)]
+    if case.exceptions.distinct_values and maps[0].dtype != np.bool_:
+        for block in (block for map in maps for block in map):
+            block.values[:] += 4 * np.arange(block.values.size).reshape(block.shape).astype(block.dtype)
+    return maps
+
+
+def with_info(map: TensorMap, result: TensorMap) -> TensorMap:
+    """Give a map that was put together from blocks the info of the map that they come from."""
+    for name, text in map.info().items():
+        result.set_info(name, text)
+    return result
 
 
 # ---- oracles: blocks in memory → values ----
@@ -105,54 +172,3 @@ def sum_properties(*names: str) -> Callable[..., Array]:
         )
 
     return oracle
-
-
-# ---- operands: sorted samples, samples in any order, no samples; lengths differ between blocks ----
-KEYS = Labels(["center_type"], [[6], [1], [8]])
-SAMPLES = [
-    Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0], [1, 2], [1, 3], [3, 0], [3, 1]]),
-    Labels(["system", "atom"], [[2, 1], [0, 1], [0, 0], [2, 0]]),
-    Labels.empty(["system", "atom"]),
-]
-COMPONENTS = [Labels.range("m", 3), Labels.range("m", 1), Labels.range("m", 2)]
-PROPERTIES = [
-    Labels(["n", "l"], [[0, 0], [0, 1], [2, 1], [1, 0]]),
-    Labels(["n", "l"], [[4, 0], [4, 1]]),
-    Labels(["n", "l"], [[4, 0]]),
-]
-
-UNIFORM_KEYS = Labels(["center_type", "neighbor_type"], [[6, 1], [1, 8], [6, 8]])
-"""Keys, components and properties of operands whose blocks can be merged; samples are ``SAMPLES``."""
-UNIFORM_COMPONENT = Labels.range("m", 3)
-UNIFORM_PROPERTIES = Labels(["n", "l"], [[0, 0], [2, 1], [0, 1]])
-
-FLAT = {"cell": Parameter(), "positions": Parameter((3,)), "strain": Parameter((3, 3))}
-
-
-def operand(
-    seed: int,
-    parameters: Mapping[str, Parameter] = FLAT,
-    sparsity: float = 0.3,
-    dtype: npt.DTypeLike = "float64",
-    order: Any = "sorted",
-    uniform: bool = False,
-) -> TensorMap:
-    """One map of the shape that the cases expect; gradient rows differ from seed to seed."""
-    rng = np.random.default_rng(seed)
-    components = [UNIFORM_COMPONENT] * len(SAMPLES) if uniform else COMPONENTS
-    properties = [UNIFORM_PROPERTIES] * len(SAMPLES) if uniform else PROPERTIES
-    blocks = [
-        random_block(rng, s, [c], p, parameters, sparsity=sparsity, dtype=dtype, order=order)
-        for s, c, p in zip(SAMPLES, components, properties, strict=True)
-    ]
-    map = TensorMap(UNIFORM_KEYS if uniform else KEYS, blocks)
-    map.set_info("source", f"seed {seed}")
-    return map
-
-
-def operands(case: Case, first_seed: int = 0, **settings: Any) -> list[TensorMap]:
-    maps = [operand(first_seed + n, uniform=case.uniform, **settings) for n in range(case.operands)]
-    if case.distinct and maps[0].dtype != np.bool_:
-        for block in (block for map in maps for block in map):
-            block.values[:] += 4 * np.arange(block.values.size).reshape(block.shape).astype(block.dtype)
-    return maps

@@ -6,9 +6,12 @@ in ``cases_<family>.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
-from ops import (
+from tests.ops import (
     cases_basic,
     cases_combine,
     cases_dimensions,
@@ -18,7 +21,7 @@ from ops import (
     cases_order,
     cases_reduce,
 )
-from ops.case import COMPONENTS, FLAT, KEYS, PROPERTIES, SAMPLES, Case, operand, operands
+from tests.ops.case import Case
 
 CASES = [
     *cases_basic.CASES,
@@ -31,9 +34,21 @@ CASES = [
     *cases_combine.CASES,
 ]
 
-ALL = [pytest.param(case, id=case.name) for case in CASES]
-DIFFERENTIABLE = [pytest.param(case, id=case.name) for case in CASES if case.differentiable]
-COMPLEX = [pytest.param(case, id=case.name) for case in CASES if case.differentiable and case.complex]
 
-__all__ = ["ALL", "CASES", "COMPLEX", "COMPONENTS", "DIFFERENTIABLE", "FLAT", "KEYS", "PROPERTIES", "SAMPLES"]
-__all__ += ["Case", "operand", "operands"]
+def named(name: str) -> Case:
+    (case,) = (case for case in CASES if case.name == name)
+    return case
+
+
+# ---- what tests are parametrised with ----
+def _params(cases: Iterable[Case]) -> list[Any]:
+    return [pytest.param(case, id=case.name) for case in cases]
+
+
+ALL = _params(CASES)
+DIFFERENTIABLE = _params(case for case in CASES if case.differentiable)
+COMPLEX = _params(case for case in CASES if case.differentiable and case.complex)
+LINEAR = _params(case for case in CASES if case.differentiable and case.linear)
+NONLINEAR = _params(case for case in CASES if not case.linear)
+ONE_A_RULE = _params({(case.operation, case.rule): case for case in reversed(CASES)}.values())
+"""One case for each way to compute numbers: enough where it does not matter which rows are used."""

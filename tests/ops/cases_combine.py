@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.data.metadata import BlockMetadata
+from tests.ops.case import FEW_TASKS, Array, Case
 
 Sample = tuple[int, ...]
 
@@ -139,15 +139,14 @@ INNER_KEYS: list[tuple[int | None, int | None]] = [(0, 0), (2, 2)]
 OUTER_KEYS: list[tuple[int | None, int | None]] = [(0, 0), (1, None), (2, 2), (None, 1)]
 
 
-def moves(parts: int) -> int:
-    """Rows are cut out, moved, and cut like the other operand."""
-    return 12 * parts + 20
-
-
 CASES = [
     Case(
-        *("join samples", "join", lambda A, B: og.join([A, later_systems(B)], "samples"), behind(0), 2),
-        tasks=moves,
+        "join samples",
+        "join",
+        lambda A, B: og.join([A, later_systems(B)], "samples"),
+        behind(0),
+        2,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join samples of the same names",
@@ -155,7 +154,7 @@ CASES = [
         lambda A, B: og.join([A, relabelled(B)], "samples", add_dimension="part"),
         behind(0),
         2,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join samples with dimensions in another order",
@@ -163,7 +162,7 @@ CASES = [
         lambda A, B: og.join((A, later_atoms_first(B)), "samples"),
         behind(0),
         2,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join properties",
@@ -171,7 +170,8 @@ CASES = [
         lambda A, B: og.join([A, other_properties(B)], "properties"),
         behind(-1),
         2,
-        tasks=moves,
+        rule="properties",
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join properties of the same names",
@@ -179,7 +179,7 @@ CASES = [
         lambda A, B: og.join([A, relabelled(B)], "properties", add_dimension="part"),
         behind(-1),
         2,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join properties of other names",
@@ -187,7 +187,7 @@ CASES = [
         lambda A, B: og.join([A, renamed_properties(B), relabelled(A)], "properties"),
         lambda x, y: np.concatenate([x.values, y.values, x.values], axis=-1),
         2,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join keys",
@@ -195,8 +195,9 @@ CASES = [
         lambda A, B: og.join([A, other_keys(B)], "keys"),
         lambda A, B: [block.values for map in (A, B) for block in map],
         2,
+        rule="keys",
         whole=True,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join keys with a dimension",
@@ -205,7 +206,7 @@ CASES = [
         lambda A, B: [block.values for map in (A, B) for block in map],
         2,
         whole=True,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join samples of all keys",
@@ -214,7 +215,7 @@ CASES = [
         by_key(lambda x, y: np.concatenate([x, y]), *OUTER_KEYS),
         2,
         whole=True,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "join properties of common keys",
@@ -225,7 +226,7 @@ CASES = [
         by_key(lambda x, y: np.concatenate([x, y], axis=-1), *INNER_KEYS),
         2,
         whole=True,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     *(
         Case(
@@ -242,7 +243,8 @@ CASES = [
         lambda A, B: og.add(A, backwards(B)),
         lambda x, y: x.values + y.values[::-1],
         2,
-        tasks=moves,
+        passes=3,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "divide by blocks in another order",
@@ -251,7 +253,8 @@ CASES = [
         lambda x, y: x.values / y.values[::-1],
         2,
         linear=False,
-        tasks=moves,
+        passes=3,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "multiply common samples",
@@ -261,7 +264,7 @@ CASES = [
         2,
         linear=False,
         whole=True,
-        tasks=moves,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "add all samples",
@@ -269,8 +272,10 @@ CASES = [
         lambda A, B: og.add(A, two_of_three(overlapping(B)), align="outer"),
         by_sample(np.add, "outer", OUTER_KEYS),
         2,
+        rule="outer",
         whole=True,
-        tasks=moves,
+        passes=2,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "multiply all samples",
@@ -278,8 +283,10 @@ CASES = [
         lambda A, B: og.multiply(A, two_of_three(overlapping(B)), align="outer"),
         by_sample(np.multiply, "outer", OUTER_KEYS),
         2,
+        rule="outer",
         linear=False,
         whole=True,
-        tasks=moves,
+        passes=2,
+        few_tasks=FEW_TASKS,
     ),
 ]

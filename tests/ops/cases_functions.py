@@ -7,18 +7,14 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case, value
 from outgrad import TensorBlock, TensorMap
+from tests.ops.case import Array, Case, Exceptions, value
 
 
 # ---- arguments away from 0, where logarithms and roots have no derivative ----
 def positive(map: TensorMap) -> TensorMap:
     """x² + 1/2: positive for real numbers, holomorphic for complex ones."""
     return og.square(map) + 0.5
-
-
-def thrice(parts: int) -> int:
-    return 3 * parts
 
 
 # ---- exponents without gradients ----
@@ -138,10 +134,12 @@ CASES = [
     ),
     *(
         Case(
-            *(name, name, lambda A, name=name: on_maps(name)(positive(A))),
+            name,
+            name,
+            lambda A, name=name: on_maps(name)(positive(A)),
             value(lambda x, name=name: getattr(np, name)(np.square(x) + 0.5)),
             linear=False,
-            tasks=thrice,
+            passes=3,  # the square, the sum, and the function
         )
         for name in ("log", "sqrt")
     ),
@@ -158,27 +156,49 @@ CASES = [
         "clip",
         lambda A: og.clip(A, min=0.1),
         value(lambda x: np.clip(x, 0.1, None)),
+        rule="below",
         complex=False,
     ),
     Case("reciprocal", "reciprocal", og.reciprocal, value(lambda x: 1.0 / x), linear=False),
     Case(
-        *("map ** map", "pow", lambda A, B: og.pow(positive(A), B)),
+        "map ** map",
+        "pow",
+        lambda A, B: og.pow(positive(A), B),
         value(lambda x, y: np.power(np.square(x) + 0.5, y)),
         2,
+        rule="map",
         linear=False,
-        tasks=thrice,
-    ),
-    Case("map ** integers", "pow", lambda A: A ** exponents(A), raised, linear=False, tasks=thrice),
-    Case(
-        *("apply arctan", "apply", lambda A: og.apply(A, np.arctan, ARCTAN), value(np.arctan)),
-        linear=False,
+        passes=3,
     ),
     Case(
-        *("unit rows", "apply_rows", lambda A: og.apply_rows(A, unit, UNIT), value(unit)),
+        "map ** integers",
+        "pow",
+        lambda A: A ** exponents(A),
+        raised,
+        rule="integers",
+        linear=False,
+        passes=3,
+        exceptions=Exceptions(own_operand=True),
+    ),
+    Case(
+        "apply arctan",
+        "apply",
+        lambda A: og.apply(A, np.arctan, ARCTAN),
+        value(np.arctan),
         linear=False,
     ),
     Case(
-        *("layer of a network", "apply_rows", lambda A: og.apply_rows(A, layer, LAYER), value(layer)),
+        "unit rows",
+        "apply_rows",
+        lambda A: og.apply_rows(A, unit, UNIT),
+        value(unit),
+        linear=False,
+    ),
+    Case(
+        "layer of a network",
+        "apply_rows",
+        lambda A: og.apply_rows(A, layer, LAYER),
+        value(layer),
         linear=False,
     ),
 ]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import FEW_TASKS, Array, Case, with_info
 
 Entry = tuple[int, ...]
 Cell = dict[tuple[Entry, Entry], Array]
@@ -97,13 +97,6 @@ def other_properties(map: TensorMap) -> TensorMap:
     return TensorMap(map.keys, [chosen, *blocks[1:]])
 
 
-def with_info(map: TensorMap, result: TensorMap) -> TensorMap:
-    """Blocks were taken out of the map: give the result its info."""
-    for name, text in map.info().items():
-        result.set_info(name, text)
-    return result
-
-
 def folded(block: TensorBlock) -> Array:
     """One component goes in front of the properties."""
     out = np.empty((len(block), block.shape[1] * block.shape[2]), block.dtype)
@@ -113,27 +106,27 @@ def folded(block: TensorBlock) -> Array:
     return out
 
 
-def pieces(parts: int) -> int:
-    """A task for every chunk that is made, and one for every chunk that rows are cut out of."""
-    return 3 * parts + 6
-
-
-def regrouped(parts: int) -> int:
-    """Blocks are taken out of the map and worked on first."""
-    return 8 * parts + 9
-
-
 def merging(
     name: str,
     operation: str,
     call: Callable[[TensorMap], TensorMap],
     oracle: Callable[[TensorMap], list[Array]],
+    rule: str = "",
     differentiable: bool = True,
-    tasks: Callable[[int], int] = pieces,
+    passes: int = 1,
 ) -> Case:
     """Keys change; and blocks that are merged have the same components."""
     return Case(
-        name, operation, call, oracle, differentiable=differentiable, tasks=tasks, whole=True, uniform=True
+        name,
+        operation,
+        call,
+        oracle,
+        rule=rule,
+        differentiable=differentiable,
+        whole=True,
+        uniform=True,
+        passes=passes,
+        few_tasks=FEW_TASKS,
     )
 
 
@@ -173,14 +166,15 @@ CASES = [
         "keys_to_properties",
         lambda A: A.keys_to_properties(ALL_NAMES, fill_value=1),
         to_properties(*ALL_NAMES, fill=1.0),
-        differentiable=False,
+        rule="filled",
+        differentiable=False,  # gradients are filled with 1 as well
     ),
     merging(
         "keys to properties that differ",
         "keys_to_properties",
         lambda A: with_info(A, other_properties(A).keys_to_properties("neighbor_type")),
         lambda A: to_properties("neighbor_type")(other_properties(A)),
-        tasks=regrouped,
+        passes=2,  # a block is cut first
     ),
     merging(
         "keys to samples",
@@ -211,15 +205,16 @@ CASES = [
         "keys_to_samples",
         lambda A: with_info(A, other_properties(A).keys_to_samples("neighbor_type")),
         lambda A: to_samples("neighbor_type")(other_properties(A)),
-        tasks=regrouped,
+        passes=2,  # a block is cut first
     ),
     merging(
         "keys to samples, filled with 1",
         "keys_to_samples",
         lambda A: with_info(A, other_properties(A).keys_to_samples(ALL_NAMES, fill_value=1.0)),
         lambda A: to_samples(*ALL_NAMES, fill=1.0)(other_properties(A)),
-        differentiable=False,
-        tasks=regrouped,
+        rule="filled",
+        differentiable=False,  # the same
+        passes=2,  # a block is cut first
     ),
     Case(
         "components to properties",

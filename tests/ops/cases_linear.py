@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import FEW_TASKS, Array, Case, Exceptions
 
 
 # ---- dot ----
@@ -96,18 +96,15 @@ def solve_oracle(x: TensorMap, y: TensorMap) -> list[Array]:
     return [least_squares(a, b) for a, b in zip(og.add(x, diagonal(x)), square(y), strict=True)]
 
 
-def tree(parts: int) -> int:
-    """A factor for each part, a tree of 16, and the solutions."""
-    return parts + parts // 15 + 2 + parts
+def equations(operation: str, own_operand: bool = False) -> Exceptions:
+    return Exceptions(
+        rtol=1e-9,
+        order_matters=True,
+        refuses_nan=True,
+        adds_info=(operation,),
+        own_operand=own_operand,
+    )
 
-
-SYSTEMS: dict[str, Any] = {
-    "operands": 2,
-    "differentiable": False,
-    "exact": False,
-    "refuses_nan": True,
-    "rtol": 1e-9,
-}
 
 CASES = [
     Case(
@@ -117,33 +114,39 @@ CASES = [
         lambda a, b: np.einsum("s...p,qp->s...q", a.values, without_component(b)),
         operands=2,
         linear=False,
-        tasks=lambda parts: 3 * parts + 12,
+        passes=2,  # of either side
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "dot, gradients on the right",
         "dot",
         lambda A: og.dot(og.remove_gradients(A), on_the_right(A)),
         lambda a: np.einsum("s...p,qp->s...q", a.values, without_component(a)),
-        differentiable=False,
-        tasks=lambda parts: 4 * parts + 12,
+        differentiable=False,  # the left side varies too, without gradients
+        rule="right",
+        passes=3,
+        few_tasks=FEW_TASKS,
     ),
     Case(
         "lstsq",
         "lstsq",
         lambda X, Y: og.lstsq(X, Y, None),
         least_squares,
-        notes=("lstsq",),
-        tasks=tree,
-        **SYSTEMS,
+        2,
+        differentiable=False,  # gradient rows are more equations
+        few_tasks=FEW_TASKS,
+        exceptions=equations("lstsq"),
     ),
     Case(
         "solve",
         "solve",
         call_solve,
         solve_oracle,
-        notes=("solve",),
+        2,
+        differentiable=False,  # the same
         whole=True,
-        tasks=lambda parts: 20 * parts + 20,
-        **SYSTEMS,
+        passes=7,  # square matrices are made first, block by block
+        few_tasks=FEW_TASKS,
+        exceptions=equations("solve", own_operand=True),
     ),
 ]

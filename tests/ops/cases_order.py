@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import outgrad as og
-from ops.case import Array, Case
-from ops.cases_basic import PROPERTIES_WANTED, SAMPLES_WANTED, SYSTEMS, rows_like
 from outgrad import Labels, TensorBlock, TensorMap
+from tests.ops.case import FEW_TASKS, Array, Case, with_info
+from tests.ops.cases_basic import PROPERTIES_WANTED, SAMPLES_WANTED, SYSTEMS, rows_like
 
 
 # ---- sort ----
@@ -37,9 +37,13 @@ def sort_case(name: str, axes: Any, descending: bool = False) -> Case:
         return [sorted_values(map.block(number), wanted, descending) for number in order]
 
     return Case(
-        *(name, "sort", lambda A: og.sort(A, axes, descending), oracle),
+        name,
+        "sort",
+        lambda A: og.sort(A, axes, descending),
+        oracle,
         whole=True,
-        tasks=lambda parts: parts**2 + 4 * parts,
+        passes=2,
+        few_tasks=FEW_TASKS,
     )
 
 
@@ -47,10 +51,8 @@ def sort_case(name: str, axes: Any, descending: bool = False) -> Case:
 def together(parts: Iterable[TensorMap]) -> TensorMap:
     maps = list(parts)
     table = [[number, *key] for number, map in enumerate(maps) for key in map.keys.values.tolist()]
-    result = TensorMap(Labels(["part", *maps[0].keys.names], table), [block for map in maps for block in map])
-    for key, text in maps[0].info().items():
-        result.set_info(key, text)
-    return result
+    keys = Labels(["part", *maps[0].keys.names], table)
+    return with_info(maps[0], TensorMap(keys, [block for map in maps for block in map]))
 
 
 def some_results(map: TensorMap, axis: str, selections: Sequence[Any]) -> list[Array]:
@@ -66,33 +68,40 @@ def some_results(map: TensorMap, axis: str, selections: Sequence[Any]) -> list[A
 
 def split_case(name: str, axis: str, selections: list[Any]) -> Case:
     return Case(
-        *(name, "split", lambda A: together(og.split(A, axis, selections))),
-        oracle=lambda map: some_results(map, axis, selections),
+        name,
+        "split",
+        lambda A: together(og.split(A, axis, selections)),
+        lambda map: some_results(map, axis, selections),
         whole=True,
-        tasks=regrouped,
+        passes=PASSES_OF_BLOCKS,
+        few_tasks=FEW_TASKS,
     )
 
 
-def split_by_case(name: str, dimension: Any, values: Sequence[Any], axis: str = "samples") -> Case:
-    selections = [Labels(dimension, np.reshape(value, (1, -1))) for value in values]
+def split_by_case(name: str, dimension: str | list[str], axis: str = "samples") -> Case:
+    def values(map: TensorMap) -> list[Any]:
+        """What the dimensions hold in any block: a number, or a tuple where a list of them was given."""
+        names = np.atleast_1d(dimension).tolist()
+        rows = {row for block in map for row in zip(*(getattr(block, axis)[n] for n in names), strict=True)}
+        return sorted(
+            tuple(int(number) for number in row) if isinstance(dimension, list) else int(row[0])
+            for row in rows
+        )
 
     def call(A: TensorMap) -> TensorMap:
         found = og.split_by(A, dimension, axis)
-        assert list(found) == list(values)
+        assert list(found) == values(A)
         return together(found.values())
 
-    return Case(
-        *(name, "split_by", call),
-        oracle=lambda map: some_results(map, axis, selections),
-        whole=True,
-        tasks=regrouped,
-    )
+    def oracle(map: TensorMap) -> list[Array]:
+        selections = [Labels(dimension, np.reshape(value, (1, -1))) for value in values(map)]
+        return some_results(map, axis, selections)
+
+    return Case(name, "split_by", call, oracle, whole=True, passes=PASSES_OF_BLOCKS, few_tasks=FEW_TASKS)
 
 
-def regrouped(parts: int) -> int:
-    """Every result is taken apart into blocks, which are put together again."""
-    return 30 * parts + 60
-
+PASSES_OF_BLOCKS = 8
+"""Every result is taken apart into blocks, which are put together again."""
 
 CASES = [
     sort_case("sort", "all"),
@@ -106,7 +115,7 @@ CASES = [
     split_case("split some systems", "samples", [SYSTEMS, Labels("system", [[0], [9]])]),
     split_case("split overlapping", "samples", [SAMPLES_WANTED, SYSTEMS, SAMPLES_WANTED, [], SYSTEMS]),
     split_case("split properties", "properties", [PROPERTIES_WANTED, [0], Labels("n", [[2], [4]])]),
-    split_by_case("split by system", "system", [0, 1, 2, 3]),
-    split_by_case("split by atom", ["atom"], [(0,), (1,), (2,), (3,)]),
-    split_by_case("split by l", "l", [0, 1], axis="properties"),
+    split_by_case("split by system", "system"),
+    split_by_case("split by atom", ["atom"]),
+    split_by_case("split by l", "l", axis="properties"),
 ]

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.cases_combine import (
+from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
+from outgrad.testing import Parameter, assert_identical, random_block
+from outgrad.testing.strategies import labels
+from tests.ops.cases_combine import (
     INNER_KEYS,
     OUTER_KEYS,
     backwards,
@@ -25,11 +26,9 @@ from ops.cases_combine import (
     two_of_three,
     with_properties,
 )
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_stored_labels import Source, stored
-from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
-from outgrad.testing import Parameter, assert_identical, random_block
-from outgrad.testing.strategies import labels
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, ONE_ROW, operand
+from tests.support.stored import Source, stored
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")
 
@@ -279,14 +278,14 @@ def test_samples_must_be_the_same_set(name: str) -> None:
     call = getattr(og, name)
     match = (
         rf"inputs to '{name}' should have the same samples; in block 0 \(system=0, atom=0\) is only in the "
-        "first; align='inner' or 'outer' takes the samples of both, or of either"
+        "first; use align='inner' to keep common samples, or align='outer' to keep all"
     )
     with pytest.raises(NotEqualError, match=match):
         call(A, overlapping(B))
     with pytest.raises(NotEqualError, match=r"in the blocks .* is only in the first"):
         call(A.block(0), overlapping(B).block(0))
     fewer = og.slice_block(B.block(0), "samples", [0, 1])
-    match = "in the blocks found .* with 7 entries, and .* with 2 entries; align="
+    match = "in the blocks found .* with 7 entries, and .* with 2 entries; use align="
     with pytest.raises(NotEqualError, match=match):
         call(A.block(0), fewer)
 

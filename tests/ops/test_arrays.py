@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_create_like import arrays
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, arrays, operand
 
 MAP = operand(0, parameters=CLOSED)
 

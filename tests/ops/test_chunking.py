@@ -10,47 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import chunks_of, cut_at
-from ops.cases import ALL, SAMPLES, Case, operands
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
-from outgrad.data.chunk import Chunk
-from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Outline
 from outgrad.testing import Parameter, assert_identical, random_block, random_values
 from outgrad.testing.strategies import tensor_maps
-
-Edges = list[list[int]]
-
-ONE_ROW: Edges = [list(range(len(samples) + 1)) if len(samples) else [0, 0] for samples in SAMPLES]
-EMPTY_CHUNKS: Edges = [[0, 0, 2, 2, 5, 7, 7], [0, 0, 4], [0, 0, 0]]
-ACROSS_SYSTEMS: Edges = [[0, 1, 4, 7], [0, 3, 4], [0, 0]]
-WHOLE: Edges = [[0, len(samples)] for samples in SAMPLES]
-CUTS = {"one row": ONE_ROW, "empty chunks": EMPTY_CHUNKS, "across systems": ACROSS_SYSTEMS, "whole": WHOLE}
-
-
-def check_layout(result: TensorMap) -> None:
-    """Every chunk holds the rows that its outline says, and gradient rows lie with their samples."""
-    blocks = result._blocks()
-    assert blocks.lazy is not None
-    computed = chunks_of(result)
-    for metadata, outline, chunks in zip(blocks.metadata, blocks.lazy.outlines, computed, strict=True):
-        for number, chunk in enumerate(chunks):
-            _check_chunk(metadata, outline, chunk, number, int(outline.edges[number]))
-
-
-def _check_chunk(metadata: BlockMetadata, outline: Outline, chunk: Chunk, number: int, start: int) -> None:
-    below, above = map(int, outline.edges[number : number + 2])
-    assert chunk.values.shape == (above - below, *metadata.trailing)
-    assert outline.shape == metadata.shape
-    assert outline.dtype == chunk.values.dtype
-    assert list(outline.gradients) == list(metadata.gradients) == list(chunk.gradients)
-    if chunk.table is not None:
-        rows = chunk.table.copy()
-        rows[:, 0] += start
-        assert np.array_equal(rows, metadata.samples.values[below:above])
-    for name, gradient in chunk.gradients.items():
-        _check_chunk(metadata.gradients[name], outline.gradients[name], gradient, number, below)
+from tests.ops.case import Case, operands
+from tests.ops.cases import ALL
+from tests.support.lazy import check_layout, cut_at
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, CUTS, ONE_ROW, Cuts
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -85,7 +51,7 @@ def test_dask_arrays_of_the_result_are_chunks_of_it(case: Case) -> None:
     maps = operands(case)
     whole = case.call(*maps)
     for block, expected in zip(case.call(*(cut_at(map, ONE_ROW) for map in maps)), whole, strict=True):
-        close = {"rtol": 0 if case.exact else 1e-12, "atol": 0 if case.exact else 1e-12}
+        close = dict.fromkeys(("rtol", "atol"), 1e-12 if case.exceptions.order_matters else 0.0)
         np.testing.assert_allclose(block.values.compute(), expected.values, **close)
         for name, gradient in block.gradients():
             assert len(gradient.values.chunks[0]) == len(block.values.chunks[0])
@@ -101,7 +67,7 @@ def test_automatic_chunks_give_the_same_bits(case: Case) -> None:
 
 
 @st.composite
-def edges(draw: st.DrawFn, map: TensorMap) -> Edges:
+def edges(draw: st.DrawFn, map: TensorMap) -> Cuts:
     counts = [len(block) for block in map]
     return [sorted([0, *draw(st.lists(st.integers(0, count), max_size=4)), count]) for count in counts]
 

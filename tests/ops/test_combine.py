@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import chunks_of, cut_at, nothing_computed
-from ops.cases import KEYS, SAMPLES, operand
-from ops.cases_combine import (
+from outgrad import Labels, TensorBlock, TensorMap
+from outgrad.testing import Parameter, assert_identical, random_block
+from outgrad.testing.strategies import tensor_maps
+from tests.ops.cases_combine import (
     later_atoms_first,
     later_systems,
     other_keys,
@@ -24,12 +25,10 @@ from ops.cases_combine import (
     two_of_three,
     with_properties,
 )
-from ops.test_chunking import ACROSS_SYSTEMS, EMPTY_CHUNKS, ONE_ROW, check_layout
-from ops.test_nested import CLOSED
-from ops.test_stored_labels import Source, stored
-from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.testing import Parameter, assert_identical, random_block
-from outgrad.testing.strategies import tensor_maps
+from tests.support import EXAMPLES
+from tests.support.lazy import check_layout, chunks_of, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, EMPTY_CHUNKS, KEYS, ONE_ROW, SAMPLES, operand
+from tests.support.stored import Source, stored
 
 A, B = operand(0), operand(1)
 BLOCK = A.block(0)
@@ -223,7 +222,7 @@ def test_wide_rows_are_cut_anew() -> None:
     map = TensorMap(Labels.single(), [block])
     with dask.config.set({"outgrad.chunk-bytes": 2000}):
         lazy = og.join([map.chunk(2000)] * 10, "properties", add_dimension="part")
-        outline = lazy._blocks().lazy.outlines[0]  # type: ignore[union-attr]
+        outline = lazy._blocks().to_compute.outlines[0]  # type: ignore[union-attr]
         assert outline.chunk_bytes.max() <= 2000
     assert_identical(lazy, og.join([map] * 10, "properties", add_dimension="part"))
     sizes = [chunk.nbytes for chunk in chunks_of(lazy)[0]]
@@ -322,7 +321,6 @@ def test_joins_of_joins(a: TensorMap, b: TensorMap) -> None:
 upstream = pytest.importorskip("metatensor")
 pytest.importorskip("metatensor.operations")
 interop = pytest.importorskip("outgrad.interop.metatensor")
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 
 
 def agree(ours: TensorMap, theirs: Any, rows: bool = True) -> None:
@@ -375,7 +373,7 @@ def test_other_property_names_of_upstream() -> None:
 
 
 @pytest.mark.parametrize("axis", ["samples", "properties"])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_real_maps(axis: str, file: Path) -> None:
     given_ = upstream.load(str(file))
     ours = interop.from_metatensor(given_)

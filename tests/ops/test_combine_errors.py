@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.cases_combine import later_systems, other_keys, other_properties, relabelled, renamed_properties
 from outgrad import Labels, NotEqualError, TensorMap, ValidationError
 from outgrad.testing import Parameter, random_block
+from tests.ops.cases_combine import (
+    later_systems,
+    other_keys,
+    other_properties,
+    relabelled,
+    renamed_properties,
+)
+from tests.support.operands import KEYS, operand
 
 A, B = operand(0), operand(1)
 BLOCK = A.block(0)
@@ -42,13 +48,13 @@ def test_types() -> None:
             {"different_keys": "outer"},
         ),
         (
-            "join: different_keys='union' is for samples and properties; along keys, all are kept",
+            "join: different_keys='union' applies to samples and properties only; leave it out",
             ([A, A], "keys"),
             {"different_keys": "union"},
         ),
         (
             r"join: the joined samples must be unique, found \(system=0, atom=0\) in tensors\[0\] and "
-            r"tensors\[2\]; add_dimension='…' tells them apart",
+            r"tensors\[2\]; use add_dimension='…' to distinguish them",
             ([A, later_systems(B), B], "samples"),
             {},
         ),
@@ -63,7 +69,7 @@ def test_types() -> None:
             {},
         ),
         (
-            r"add_dimension='atom' is one of the dimensions of the samples already, \['system', 'atom'\]",
+            r"add_dimension='atom' is already one of the dimensions of the samples, \['system', 'atom'\]",
             ([A, B], "samples"),
             {"add_dimension": "atom"},
         ),
@@ -74,7 +80,7 @@ def test_types() -> None:
             {"add_dimension": "x"},
         ),
         (
-            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\]; joining",
+            r"the tensors have different sample names, \['system', 'atom'\] and \['system', 'n'\], and",
             ([A, relabelled(B, lambda m: replace(m, samples=m.samples.rename("atom", "n")))], "samples"),
             {},
         ),

@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import KEYS, operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap
 from outgrad.testing.strategies import tensor_maps
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, KEYS, ONE_ROW, operand
 
 FORMS: dict[str, Callable[[TensorMap], Any]] = {
     "numpy": lambda map: map,
@@ -28,7 +26,7 @@ FORMS: dict[str, Callable[[TensorMap], Any]] = {
 def changed(path: tuple[str, ...], block: int, by: float = 1.0) -> TensorMap:
     """The map of seed 0 with one number changed."""
     map = operand(0, parameters=CLOSED, sparsity=1.0)
-    array = map._blocks().chunk(block).at(path).values
+    array = map._blocks().chunks[block].at(path).values
     array.flat[-1] += by
     return map
 
@@ -205,7 +203,7 @@ def test_a_map_is_no_block() -> None:
     map = operand(0)
     assert not og.equal(map, map.block(0))
     with pytest.raises(
-        NotEqualError, match="inputs to 'equal' should be of one kind; found a map and a block"
+        NotEqualError, match="inputs to 'equal' should be two maps or two blocks; found a map and a block"
     ):
         og.equal_raise(map, map.block(0))
     with pytest.raises(TypeError, match="equal: tensor_1 must be a TensorMap or a TensorBlock, got int"):

@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, CUTS, ONE_ROW, check_layout
-from ops.test_dimensions import at_every_depth
-from ops.test_nested import CLOSED
-from ops.test_stored_labels import Source, stored
 from outgrad import Labels, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, CUTS, ONE_ROW, arrays, operand
+from tests.support.stored import Source, stored
 
 NAMES = ["zeros_like", "ones_like", "empty_like", "random_uniform_like"]
 MAP = operand(0, parameters=CLOSED)
@@ -26,11 +23,6 @@ CUT = cut_at(MAP, ACROSS_SYSTEMS)
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     np.random.seed(0)
-
-
-def arrays(tensor: Any) -> list[Any]:
-    blocks = tensor if isinstance(tensor, TensorMap) else [tensor]
-    return [own.values for block in blocks for own in at_every_depth(block)]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "complex64", "int64", "uint8", "bool"])
@@ -61,7 +53,7 @@ def test_tasks_do_not_use_the_old_data(name: str) -> None:
         made = getattr(og, name)(source)
     assert set(made.__dask_graph__()).isdisjoint(source.__dask_graph__())
     assert len(made.__dask_graph__()) == len(source.__dask_keys__())
-    assert made._blocks().lazy.parts == source._blocks().lazy.parts
+    assert made._blocks().to_compute.parts == source._blocks().to_compute.parts
     assert [block.chunks for block in made] == [block.chunks for block in source]
     check_layout(made)
 
@@ -172,19 +164,19 @@ def test_tasks_read_the_rows_of_their_chunk(name: str) -> None:
 def test_errors(name: str) -> None:
     call: Any = getattr(og, name)
     given: Any = MAP.block(0) if name.endswith("_block") else MAP
-    short = name.removesuffix("_block")
     match = (
-        rf"{short}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
+        rf"{name}: requested gradient 'x' is not defined in this tensor, which has \['cell', 'positions'\]"
     )
     for wrong in ("x", ["cell", "x"]):
         with pytest.raises(ValidationError, match=match):
             call(given, wrong)
-    with pytest.raises(TypeError, match=f"{short}: gradients must be a str or a list of str, got 3"):
+    with pytest.raises(TypeError, match=f"{name}: gradients must be a str or a list of str, got 3"):
         call(given, 3)
     with pytest.raises(TypeError, match=rf"{name}: \w+ must be a Tensor\w+.*, got int"):
         call(1)
     with pytest.warns(
-        UserWarning, match=f"{short}: `requires_grad=True` does nothing for numpy arrays"
+        UserWarning,
+        match=f"{name.removesuffix('_block')}: `requires_grad=True` does nothing for numpy arrays",
     ) as found:
         call(given, requires_grad=True)
     assert len(found) == 1

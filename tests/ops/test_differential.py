@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at
 from outgrad.testing.strategies import tensor_maps
+from tests.support.lazy import cut_at
 
 upstream = pytest.importorskip("metatensor")
 pytest.importorskip("metatensor.operations")

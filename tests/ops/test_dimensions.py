@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW, check_layout
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, check_gradient, random_block
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, at_every_depth, operand
 
 MAP = operand(0, parameters=CLOSED)
 BLOCK = MAP.block(0)
@@ -38,10 +36,6 @@ KEY_CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "rename": lambda A: og.rename_dimension(A, "keys", "center_type", "type"),
 }
-
-
-def at_every_depth(block: TensorBlock) -> list[TensorBlock]:
-    return [block, *(below for _, gradient in block.gradients() for below in at_every_depth(gradient))]
 
 
 # ---- data ----
@@ -267,9 +261,9 @@ def test_errors_of_new_dimensions(name: str) -> None:
             [np.zeros(7, int), np.zeros(4, int)],
         ),
         rf"{name}: values is a list of 3 arrays for the keys": ("keys", [[1], [2], [3]]),
-        rf"{name}: Labels names must differ, found 'n' twice": ("properties", 0, "n"),
-        rf"{name}: Labels name '2n' is not valid": ("properties", 0, "2n"),
-        rf"{name}: Labels values must fit into 32-bit integers": ("samples", 2**40),
+        rf"{name}: Labels: names must differ, found 'n' twice": ("properties", 0, "n"),
+        rf"{name}: Labels: the name '2n' is not valid": ("properties", 0, "2n"),
+        rf"{name}: Labels: values must fit into 32-bit integers": ("samples", 2**40),
     }.items():
         with pytest.raises(ValidationError, match=match):
             call(*arguments)
@@ -280,23 +274,23 @@ def test_errors_of_new_dimensions(name: str) -> None:
         call("keys", np.full(3, 0.5))
     with pytest.raises(TypeError, match=f"{name}: tensor must be a TensorMap or a TensorBlock, got int"):
         call("samples", 0, tensor=3)
-    with pytest.raises(ValidationError, match=f"{name}: a block has no keys; choose 'samples' or 'prop"):
+    with pytest.raises(ValidationError, match=f"{name}: axis is 'keys', but a block has no keys; choose"):
         call("keys", 0, tensor=BLOCK)
 
 
 def test_positions_that_do_not_exist() -> None:
     for index in (3, -3):
-        with pytest.raises(IndexError, match=f"position {index} for labels with 2 dimension"):
+        with pytest.raises(IndexError, match=f"insert: position {index} is out of range for 2 dimensions"):
             og.insert_dimension(MAP, "samples", index, "x", 0)
 
 
 @pytest.mark.parametrize("order", [[0], [0, 0], [0, 2], [0, 1, 2], [-3, 0], []])
 @pytest.mark.parametrize("axis", ["samples", "properties"])
 def test_errors_of_permutations(axis: str, order: list[int]) -> None:
-    match = rf"permute_dimensions: each position of the {axis} \[.*\] is needed once, dimensions_indexes=\["
+    match = rf"permute_dimensions: dimensions_indexes is \[.*\], but the {axis} have dimensions \["
     with pytest.raises(ValidationError, match=match):
         og.permute_dimensions(MAP, axis, order)
-    with pytest.raises(ValidationError, match=r"each position of the components \['a', 'b', 'c'\] is need"):
+    with pytest.raises(ValidationError, match=r"the components have dimensions \['a', 'b', 'c'\]; give"):
         og.permute_dimensions(with_components(), "components", [*order, 2])
     with pytest.raises(ValidationError, match=r"Choose from 'keys', 'samples', 'properties', 'components'"):
         og.permute_dimensions(MAP, "block", order)
@@ -338,16 +332,26 @@ def test_errors_of_new_names() -> None:
     for axis, old, new, match in (
         ("samples", "x", "y", "rename_dimension: 'x' not found in the samples, whose"),
         ("keys", "x", "y", "rename_dimension: 'x' not found in the keys"),
-        ("properties", "n", "l", "rename_dimension: 'n' cannot become 'l': Labels names must differ"),
-        ("properties", "n", "1", "rename_dimension: 'n' cannot become '1': Labels name '1' is not valid"),
-        ("samples", "system", "sample", "'system' cannot become 'sample': Labels names must differ"),
+        ("properties", "n", "l", "rename_dimension: 'n' cannot become 'l': Labels: names must differ"),
+        (
+            "properties",
+            "n",
+            "1",
+            "rename_dimension: 'n' cannot become '1': Labels: the name '1' is not valid",
+        ),
+        ("samples", "system", "sample", "'system' cannot become 'sample': Labels: names must differ"),
         (
             "components",
             "x",
             "y",
             r"'x' not found in the components, whose dimensions are \['m', 'positions_1'",
         ),
-        ("components", "m", "positions_1", "'positions_1' is a component already, beside 'm'; use another"),
+        (
+            "components",
+            "m",
+            "positions_1",
+            "'m' cannot become 'positions_1', already a component; use another",
+        ),
         (
             "block",
             "m",

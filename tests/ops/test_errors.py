@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import FLAT, KEYS, operand
-from ops.test_chunking import ONE_ROW
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, random_block
+from tests.support.lazy import cut_at
+from tests.support.operands import FLAT, KEYS, ONE_ROW, operand
 
 MAP = operand(0)
 BLOCK = MAP.block(0)
@@ -95,7 +94,7 @@ def test_arguments_of_other_operations() -> None:
     ],
 )
 def test_reflected_operators_need_numbers(name: str, call: Callable[[], Any]) -> None:
-    fails(TypeError, f"{name}: a number is needed, got (str|NoneType|list)", call)
+    fails(TypeError, f"{name}: the other operand must be a number, got (str|NoneType|list)", call)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,8 @@ def test_block_twins_take_blocks(name: str) -> None:
     arguments = (
         [MAP] if name == "remove_gradients" else [MAP, "n"] if name != "slice" else [MAP, "samples", [0]]
     )
-    match = f"{name}_block: block must be a TensorBlock, got TensorMap"
+    argument = "block_1" if name in ("equal", "allclose") else "block"
+    match = f"{name}_block: {argument} must be a TensorBlock, got TensorMap"
     twin = getattr(og, f"{name}_block")
     fails(TypeError, match, lambda: twin(*arguments))
 
@@ -118,8 +118,10 @@ def test_block_twins_name_their_argument_as_upstream() -> None:
         "missing a required argument: 'block'",
         lambda: og.sum_over_samples_block(tensor=BLOCK, sample_names="a"),
     )
+    fails(TypeError, "equal_block: block_2 must be a TensorBlock, got int", lambda: og.equal_block(BLOCK, 1))
+    assert not og.equal_block(BLOCK, MAP)
     assert og.equal_block_raise.__name__ == "equal_block_raise"
-    assert og.equal_block_raise.__doc__.startswith("The same as :func:`equal_raise`, for one block.")
+    assert og.equal_block_raise.__doc__.startswith("Apply :func:`equal_raise` to one block; see there")
 
 
 @pytest.mark.parametrize("wrong", [[1], [["atom"]], [None], 1, 2.5])
@@ -224,10 +226,15 @@ def test_names_to_sum_over_must_exist() -> None:
         (TypeError, "slice: selection must be Labels, a list or an array, got int", "samples", 0),
         (ValidationError, "positions must be 1-D integers or booleans, got 2-D int64", "samples", [[0], [1]]),
         (ValidationError, "positions must be 1-D integers or booleans, got 1-D float64", "samples", [0.0]),
-        (ValidationError, "the mask has 2 entries, the samples have 7", "samples", [True, False]),
-        (ValidationError, "the mask has 3 entries, the properties have 4", "properties", np.ones(3, bool)),
-        (ValidationError, "position 7 does not exist, the samples have 7 entries", "samples", [0, 7]),
-        (ValidationError, "position -5 does not exist, the properties have 4 entries", "properties", [-5]),
+        (ValidationError, "the mask has 2 entries, but the samples have 7", "samples", [True, False]),
+        (
+            ValidationError,
+            "the mask has 3 entries, but the properties have 4",
+            "properties",
+            np.ones(3, bool),
+        ),
+        (ValidationError, "position 7 is out of range, the samples have 7 entries", "samples", [0, 7]),
+        (ValidationError, "position -5 is out of range, the properties have 4 entries", "properties", [-5]),
         (
             ValidationError,
             "a position is repeated, but samples must be unique; remove it",
@@ -249,9 +256,7 @@ def test_selections_of_slice(error: type[Exception], match: str, axis: str, sele
     [((2,), {}), ((2, 2), {"component_names": ["m"]}), ((2, 2, 2), {"sample_names": ["a", "b", "c"]})],
 )
 def test_axes_of_a_block_from_an_array(shape: tuple[int, ...], names: dict[str, Any]) -> None:
-    match = (
-        rf"block_from_array: the array has {len(shape)} axes, but \[.*name \d; give one name for each axis"
-    )
+    match = rf"block_from_array: the array has {len(shape)} axes, but \[.*name \d; give one name per axis"
     fails(ValidationError, match, lambda: og.block_from_array(np.ones(shape), **names))
 
 

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, check_layout
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import check_layout, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, operand
 
 MAP = operand(0, parameters=CLOSED, uniform=True)  # keys (6, 1), (1, 8), (6, 8); the last block is empty
 FULL = ["center_type", "neighbor_type"]
@@ -107,7 +105,7 @@ def test_blocks_are_empty_without_samples_or_properties() -> None:
 @pytest.mark.parametrize("name", ["filter_blocks", "drop_blocks"])
 def test_errors(name: str) -> None:
     call: Any = getattr(og, name)
-    with pytest.raises(ValidationError, match=r"\['x'\] are not among the names"):
+    with pytest.raises(ValidationError, match=r"select: found \['x'\] among the names of the selection"):
         call(MAP, Labels("x", [[1]]))
     with pytest.raises(TypeError, match=f"{name}: tensor must be a TensorMap, got TensorBlock"):
         call(MAP[0], MAP.keys)

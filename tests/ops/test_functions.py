@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -19,18 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import FLAT, KEYS, operand
-from ops.cases_functions import ARCTAN, LAYER, UNIT, exponents, layer, unit
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_nested import CLOSED
 from outgrad import Labels, NotEqualError, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, check_gradient
 from outgrad.testing.strategies import tensor_maps
+from tests.ops.cases_functions import ARCTAN, LAYER, UNIT, exponents, layer, unit
+from tests.support import ROOT
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, FLAT, KEYS, operand
 
 MAP = operand(0)
 NESTED = operand(0, parameters=CLOSED)
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "functions.rst"
+PAGE = ROOT / "docs" / "reference" / "functions.rst"
 
 
 def minus_sin(x: Any) -> Any:
@@ -60,7 +58,7 @@ def assert_agree(a: TensorMap, b: TensorMap) -> None:
     """Values and gradients agree; a row that only one of them has is zero."""
     difference = og.subtract(a, b)._blocks()
     for number in range(len(difference)):
-        for _, chunk in difference.chunk(number).walk():
+        for _, chunk in difference.chunks[number].walk():
             np.testing.assert_allclose(chunk.values, 0, atol=1e-7)
 
 
@@ -372,7 +370,7 @@ def test_properties_keep_their_names_in_all_blocks_or_in_none() -> None:
 
 def test_the_number_of_properties() -> None:
     refuses(
-        "apply_rows: f makes 3 properties of 4, but the Labels given have 2 entries; give one entry for ",
+        "apply_rows: f returns 3 columns, but properties has 2 entries; give one entry for each column",
         lambda A: og.apply_rows(A, layer, LAYER, Labels.range("q", 2)),
     )
 
@@ -529,9 +527,9 @@ def test_clipped_integers_stay_integers() -> None:
 @pytest.mark.parametrize(
     ("bounds", "error", "message"),
     [
-        ({}, og.ValidationError, "clip: there is no bound; give min, max or both"),
-        ({"min": 2, "max": 1}, og.ValidationError, "clip: min=2 is larger than max=1; exchange them"),
-        ({"max": np.nan}, og.ValidationError, r"clip: max is not a number \(NaN\); give a number, or None"),
+        ({}, og.ValidationError, "clip: got neither min nor max; give at least one bound"),
+        ({"min": 2, "max": 1}, og.ValidationError, "clip: min=2 is larger than max=1; swap them"),
+        ({"max": np.nan}, og.ValidationError, "clip: max is NaN; give a number, or None for no bound"),
         ({"min": "0"}, TypeError, "clip: min must be a real number or None, got str"),
         ({"max": 1j}, TypeError, "clip: max must be a real number or None, got complex"),
     ],

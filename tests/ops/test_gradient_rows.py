@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at
 from outgrad import Labels, TensorBlock
 from outgrad.testing import Order, assert_identical
+from tests.support.lazy import cut_at
 
 SAMPLES, PROPERTIES = Labels.range("system", 3), Labels.range("n", 2)
 Rows = list[tuple[int, int]]

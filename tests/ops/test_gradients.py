@@ -5,24 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ops.cases import COMPLEX, DIFFERENTIABLE, Case, operands
-from outgrad import Labels, TensorMap
 from outgrad.testing import check_gradient
-
-
-def stacked(maps: list[TensorMap]) -> TensorMap:
-    """Put the operands into one map, so that all of them move together."""
-    keys = maps[0].keys
-    table = np.column_stack(
-        [np.repeat(np.arange(len(maps)), len(keys)), np.tile(keys.values, (len(maps), 1))]
-    )
-    return TensorMap(Labels(["operand", *keys.names], table), [block for map in maps for block in map])
-
-
-def unstacked(map: TensorMap) -> list[TensorMap]:
-    blocks = map.blocks()
-    keys = Labels(map.keys.names[1:], map.keys.values[map.keys["operand"] == 0][:, 1:])
-    return [TensorMap(keys, blocks[start : start + len(keys)]) for start in range(0, len(blocks), len(keys))]
+from tests.ops.case import Case, operands
+from tests.ops.cases import COMPLEX, DIFFERENTIABLE
+from tests.support.operands import stacked, unstacked
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 1.0])

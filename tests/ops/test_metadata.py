@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_stored_labels import stored
 from outgrad import Labels, TensorMap, ValidationError
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, operand
+from tests.support.stored import stored
 
 MAP = operand(0)
 
@@ -62,9 +61,9 @@ def test_errors_of_unique_metadata() -> None:
             ["atom", "x"],
         ),
         "unique_metadata: axis must be either 'samples' or 'properties', got 'keys'": ("keys", "center_type"),
-        r"unique_metadata: there is no gradient 'x'; the blocks have \['cell', 'po": ("samples", "atom", "x"),
+        r"unique_metadata: gradient 'x' not found; the blocks have \['cell', 'po": ("samples", "atom", "x"),
         "unique_metadata: names is empty; give at least one dimension of the samples": ("samples", []),
-        "Labels names must differ, found 'atom' twice": ("samples", ["atom", "atom"]),
+        "Labels: names must differ, found 'atom' twice": ("samples", ["atom", "atom"]),
     }.items():
         with pytest.raises(ValidationError, match=match):
             call(MAP, *arguments)
@@ -116,9 +115,7 @@ def test_errors_of_one_hot() -> None:
         ValidationError, match=r"only one label dimension can be extracted.*\['atom', 'type'\]"
     ):
         call(ATOMS, ATOMS)
-    with pytest.raises(
-        ValueError, match=r"'n' is not a dimension of these labels; they have \['atom', 'type'\]"
-    ):
+    with pytest.raises(ValueError, match=r"Labels: 'n' is not a dimension; use one of \['atom', 'type'\]"):
         call(ATOMS, Labels("n", [[1]]))
     with pytest.raises(TypeError, match="one_hot: labels must be Labels, got list"):
         call([1], ATOMS)

@@ -13,17 +13,13 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import FLAT, operand
-from ops.cases_basic import weights
-from ops.test_chunking import ACROSS_SYSTEMS
 from outgrad.testing import assert_identical
+from tests.ops.cases_basic import weights
+from tests.support import EXAMPLES
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, FLAT, operand
+from tests.support.upstream import agree, interop, upstream, without_empty_blocks
 
-upstream = pytest.importorskip("metatensor")
-pytest.importorskip("metatensor.operations")
-interop = pytest.importorskip("outgrad.interop.metatensor")
-
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 Call = Callable[[Any, Any], Any]
 
 
@@ -72,11 +68,6 @@ DENSE: dict[str, Call] = {
 """Reductions whose gradients agree where no gradient row is missing."""
 
 
-def agree(ours: og.TensorMap, theirs: Any) -> None:
-    assert og.equal_metadata(ours, interop.from_metatensor(theirs))
-    assert og.allclose(ours, interop.from_metatensor(theirs), rtol=1e-12, atol=1e-13)
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("sparsity", [0.0, 0.4, 1.0])
 def test_random_maps(name: str, sparsity: float) -> None:
@@ -110,13 +101,8 @@ def dense_map() -> og.TensorMap:
     return og.TensorMap(og.Labels.single(), [block])
 
 
-def without_empty_blocks(map: og.TensorMap) -> og.TensorMap:
-    """Upstream's reductions refuse or mistreat blocks without samples."""
-    return og.TensorMap(og.Labels(map.keys.names, map.keys.values[:2]), map.blocks()[:2])
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_real_maps(name: str, file: Path) -> None:
     given = upstream.load(str(file))
     ours = interop.from_metatensor(given)

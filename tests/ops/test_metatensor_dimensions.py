@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_metatensor import FILES, agree, interop, upstream, without_empty_blocks
 from outgrad import TensorMap
+from tests.support import EXAMPLES
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS, operand
+from tests.support.upstream import agree, interop, upstream, without_empty_blocks
 
 Call = Callable[[Any, Any], Any]
 
@@ -84,7 +84,7 @@ LABELS: dict[str, Call] = {
 
 
 def files() -> list[Any]:
-    return [pytest.param(file, id=file.stem) for file in FILES]
+    return [pytest.param(file, id=file.stem) for file in EXAMPLES]
 
 
 @pytest.mark.parametrize("name", LABELS)

@@ -74,8 +74,21 @@ def test_operations_are_found() -> None:
     assert ("add", "B") in operations()
 
 
-@pytest.mark.parametrize(("name", "operand"), operations())
-def test_operands(name: str, operand: str) -> None:
+def test_every_operand_of_every_operation() -> None:
+    silent = []
+    for name, operand in operations():
+        try:
+            call_with_theirs(name, operand)
+        except TypeError as error:
+            if re.search(r"got a metatensor Tensor(Map|Block); use og\.from_metatensor\(…\)", str(error)):
+                continue
+            silent.append(f"{name}({operand}): {error}")
+        else:
+            silent.append(f"{name}({operand}) takes it")
+    assert silent == []
+
+
+def call_with_theirs(name: str, operand: str) -> None:
     function = getattr(og, name)
     of_blocks = name.endswith(("_block", "_block_raise"))
     theirs, ours = (BLOCK, OURS.block()) if of_blocks else (THEIRS, OURS)
@@ -87,9 +100,7 @@ def test_operands(name: str, operand: str) -> None:
             arguments[own] = [ours] if own in ("tensors", "blocks") else ours
         elif parameter.default is inspect.Parameter.empty:
             arguments[own] = ARGUMENTS[own]
-    kind = "TensorBlock" if of_blocks else "TensorMap"
-    with pytest.raises(TypeError, match=rf"got a metatensor {kind}; use og\.from_metatensor\(…\)"):
-        function(**arguments)
+    function(**arguments)
 
 
 CALLS: dict[str, Callable[[], Any]] = {

@@ -7,33 +7,14 @@ from typing import Any
 import pytest
 
 import outgrad as og
-from ops.cases import CASES, DIFFERENTIABLE, Case, operand, operands
-from ops.test_gradients import stacked, unstacked
 from outgrad import ValidationError
-from outgrad.testing import Parameter, check_gradient
-
-CLOSED = {
-    "cell": Parameter((), {"positions": Parameter((3,))}),
-    "positions": Parameter((3,), {"cell": Parameter(), "positions": Parameter((3,))}),
-}
-"""Each gradient is differentiated by parameters that the values have too; positions also by itself."""
-
-THIRD = {
-    "cell": Parameter(
-        (),
-        {"positions": Parameter((3,), {"cell": Parameter()}), "cell": Parameter((), {"cell": Parameter()})},
-    ),
-    "positions": Parameter((3,), {"cell": Parameter((), {"cell": Parameter()})}),
-}
-
-OPEN = {"positions": Parameter((3,), {"cell": Parameter()})}
-"""The gradient is differentiated by a parameter that the values have no gradient of."""
-
-LINEAR = [pytest.param(case, id=case.name) for case in CASES if case.differentiable and case.linear]
-NONLINEAR = [pytest.param(case, id=case.name) for case in CASES if not case.linear]
+from outgrad.testing import check_gradient
+from tests.ops.case import Case, operands
+from tests.ops.cases import DIFFERENTIABLE, LINEAR, NONLINEAR
+from tests.support.operands import CLOSED, OPEN, THIRD, operand, stacked, unstacked
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("sparsity", [0.3, 1.0])
 @pytest.mark.parametrize("case", DIFFERENTIABLE)
 def test_gradients_of_gradients_are_finite_differences(case: Case, sparsity: float) -> None:
     maps = operands(case, sparsity=sparsity, parameters=CLOSED)

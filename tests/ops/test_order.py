@@ -14,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import assert_identical, random_block
 from outgrad.testing.strategies import tensor_maps
+from tests.support import EXAMPLES
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, operand
 
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 AXES = ["all", "keys", "samples", "components", "properties", ["samples", "properties"], []]
 UNSORTED = pytest.mark.filterwarnings("ignore::outgrad.errors.UnsortedGradientWarning")
 
@@ -150,7 +148,7 @@ def test_sorted_blocks_cost_no_task() -> None:
     lazy = cut_at(map, ONE_ROW)
     result = og.sort(lazy, "samples")
     kept = set(result.__dask_keys__()) & set(lazy.__dask_keys__())
-    blocks = lazy._blocks().lazy
+    blocks = lazy._blocks().to_compute
     assert kept == {key for key, part in zip(blocks.keys, blocks.parts, strict=True) if part[0].block != 1}
     assert len(set(result.__dask_graph__()) - set(lazy.__dask_graph__())) == 1
     check_everything(result, og.sort(map, "samples"))
@@ -234,7 +232,7 @@ def test_random_maps_are_sorted_as_upstream(axes: Any, descending: bool, order: 
 
 
 @pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_real_maps_are_sorted_as_upstream(file: Path, descending: bool) -> None:
     check_parity(og.load(file), "all", descending)
 
@@ -272,7 +270,7 @@ def map_metadata(a: TensorBlock, b: TensorBlock) -> tuple[TensorBlock, TensorBlo
         ),
         (
             ValidationError,
-            "sort: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
+            "sort_block: axes must be 'all' or some of ['samples', 'components', 'properties'], not 'keys'",
             lambda m: og.sort_block(m.block(0), ["samples", "keys"]),
         ),
         (ValidationError, "not 'all'", lambda m: og.sort(m, ["all"])),

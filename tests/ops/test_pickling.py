@@ -6,10 +6,11 @@ import pickle
 
 import pytest
 
-from helpers import cut_at
-from ops.cases import ALL, Case, operands
-from ops.test_chunking import ACROSS_SYSTEMS
 from outgrad.testing import assert_identical
+from tests.ops.case import Case, operands
+from tests.ops.cases import ALL
+from tests.support.lazy import cut_at
+from tests.support.operands import ACROSS_SYSTEMS
 
 
 @pytest.mark.parametrize("case", ALL)

@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import chunks_of, cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_dimensions import at_every_depth
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import assert_identical
+from tests.support.lazy import chunks_of, cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, ONE_ROW, at_every_depth, operand
 
 MAP = operand(0, parameters=CLOSED)
 
@@ -115,12 +112,12 @@ BIG = 2**31 - 1
     [
         (
             ValidationError,
-            r"shift_dimension: 'x' is no dimension of the samples, which are \['system', 'atom'\]",
+            r"shift_dimension: 'x' is not a dimension of the samples, \['system', 'atom'\]",
             lambda: og.shift_dimension(MAP, "x", 1),
         ),
         (
             ValidationError,
-            "'center_type' is no dimension of the samples",
+            "'center_type' is not a dimension of the samples",
             lambda: og.shift_dimension(MAP, "center_type", 1),
         ),
         (

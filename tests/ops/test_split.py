@@ -13,16 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS, EMPTY_CHUNKS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.run.arguments import Operation
 from outgrad.testing import Parameter, assert_identical, random_block
 from outgrad.testing.strategies import labels, tensor_maps
+from tests.support import EXAMPLES
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, EMPTY_CHUNKS, ONE_ROW, operand
 
-FILES = sorted((Path(__file__).parents[2] / "examples" / "data").glob("*.mts"))
 UNSORTED = pytest.mark.filterwarnings("ignore::outgrad.errors.UnsortedGradientWarning")
 ORDERS = ("sorted", "samples", "any")
 
@@ -254,7 +252,7 @@ def test_random_maps_are_split_as_upstream(axis: str, names: list[str]) -> None:
     check_parity(TensorMap(Labels(map.keys.names, map.keys.values[:2]), map.blocks()[:2]), axis, names)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_real_maps_are_split_as_upstream(file: Path) -> None:
     map = og.load(file)
     check_parity(og.drop_empty_blocks(map), "samples", map.sample_names[-1:])
@@ -269,10 +267,10 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         (ValidationError, "split: axis must be either 'samples' or 'properties', got 'keys'", "keys"),
         (TypeError, "split: selections must be a list, got tuple", ([0], [1])),
         (TypeError, "split: selection must be Labels, a list or an array, got int", [0, 1]),
-        (ValidationError, "split: position 9 does not exist, the samples have 7 entries", [[0], [9]]),
+        (ValidationError, "split: position 9 is out of range, the samples have 7 entries", [[0], [9]]),
         (ValidationError, "split: a position is repeated, but samples must be unique", [[0, 0]]),
-        (ValidationError, "split: the mask has 1 entries, the samples have 7", [np.array([True])]),
-        (ValidationError, "['n'] are not among the names", [Labels("n", [[0]])]),
+        (ValidationError, "split: the mask has 1 entries, but the samples have 7", [np.array([True])]),
+        (ValidationError, "select: found ['n'] among the names of the selection", [Labels("n", [[0]])]),
         (
             ValidationError,
             "split_by: ['n'] not found in the samples, whose dimensions are ['system', 'atom']",
@@ -280,7 +278,7 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         ),
         (
             ValidationError,
-            "split_by: dimension is empty; name at least one of ['system', 'atom']",
+            "split_by: dimension is empty; give at least one of ['system', 'atom']",
             lambda b: og.split_by(b, []),
         ),
         (TypeError, "split_by: dimension must be a str or a list of str, got 2", lambda b: og.split_by(b, 2)),

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import operand
 from outgrad import Labels, NotEqualError, TensorBlock
+from tests.support.lazy import cut_at
+from tests.support.operands import operand
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("soap.zarr", "soap.hdf5"), "job.yaml:2: input 'rho': 'soap.hdf5' must end in one of .zarr, .mts, .npz"),
     (changed("total.mts", "total"), "job.yaml:6: output 'total': 'total' must end in one of .zarr, .mts, .npz"),
     (changed("{rho: soap.zarr}", "{rh o: soap.zarr}"), "job.yaml:2: input 'rh o': names start with a letter or _ and go on with letters, digits, _ and -"),
-    (changed("soap.zarr", '"a\\0.zarr"'), "job.yaml:2: input 'rho': a\\x00.zarr: the path holds a null character, which no name can hold"),
+    (changed("soap.zarr", '"a\\0.zarr"'), "job.yaml:2: input 'rho': a\\x00.zarr: the path has a null character; no name can have one"),
     (changed("total: total.mts", "totals: total.mts"), "job.yaml:6: output 'totals' is neither an input nor a step; did you mean 'total'?"),
     (changed("squared.zarr", "soap.zarr"), "job.yaml:6: output 'h': soap.zarr is also the path of input 'rho' (line 2); choose another path"),
     (changed("squared.zarr", "x/../soap.zarr"), "job.yaml:6: output 'h': soap.zarr is also the path of input 'rho' (line 2); choose another path"),

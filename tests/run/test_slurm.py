@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import outgrad as og
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("slurm_loopback.sh")
 MISSING = [
     name

@@ -15,8 +15,8 @@ from outgrad.errors import JobError
 from outgrad.graph.workers import Workers
 from outgrad.run import ClusterSpec, SchedulerAddress, embedded, read_where
 from outgrad.run.cluster import cluster_class, connect
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOOD = "module: distributed\nclass: LocalCluster\n"
 MIB = 2**20
 

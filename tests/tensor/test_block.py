@@ -62,7 +62,7 @@ def test_dtypes(dtype: str) -> None:
 
 def test_values_cannot_be_exchanged_but_written() -> None:
     made = block(VALUES.copy())
-    with pytest.raises(AttributeError, match=r"values of a block cannot be exchanged.*block.values\[:\] = …"):
+    with pytest.raises(AttributeError, match=r"values of a block cannot be replaced.*block.values\[:\] = …"):
         made.values = VALUES
     made.values[:] = 7
     assert (made.values == 7).all()
@@ -106,12 +106,12 @@ WRONG = [
         {"components": []},
         r"values have 3 axes, shape \(3, 2, 4\), but .* 0 component\(s\) .* need 2; give one Labels",
     ),
-    ({"values": VALUES[:2]}, "axis 0 of the values has 2 entries, the samples have 3; values have shape"),
+    ({"values": VALUES[:2]}, "axis 0 of the values has 2 entries, but the samples have 3; values have shape"),
     (
         {"values": VALUES[:, :1]},
-        r"axis 1 of the values has 1 entries, the m have 2; .* labels describe \(3, 2, 4\)",
+        r"axis 1 of the values has 1 entries, but the m have 2; .* labels describe \(3, 2, 4\)",
     ),
-    ({"values": VALUES[..., :3]}, "axis 2 of the values has 3 entries, the properties have 4"),
+    ({"values": VALUES[..., :3]}, "axis 2 of the values has 3 entries, but the properties have 4"),
     (
         {"components": [TWO]},
         r"components\[0\] must have one dimension and at least one entry, got .*\['m', 'k'\]",
@@ -168,7 +168,7 @@ def test_gradients_are_views() -> None:
 @pytest.mark.parametrize("name", ["r", "", "p/q"])
 def test_gradients_that_are_not_there(name: str) -> None:
     made = random_block(np.random.default_rng(0), S, [M], N, {"p": Parameter()})
-    match = rf"gradient\('{name}'\): the block has no such gradient; it has \['p'\]"
+    match = rf"gradient\('{name}'\): gradient not found; the block has \['p'\]"
     with pytest.raises(ValidationError, match=match):
         made.gradient(name)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import Parameter, assert_identical, random_block
 from outgrad.testing.strategies import tensor_maps
+from tests.support.lazy import nothing_computed
 
 
 def block(systems: list[int], name: str = "system", **settings: float) -> TensorBlock:
@@ -100,7 +100,7 @@ def test_chunks_can_be_changed() -> None:
 def test_chunks_hold_whole_samples_and_keep_to_the_target(map: TensorMap, target: int) -> None:
     chunked = map.chunk(target)
     assert_identical(chunked, map)
-    lazy = chunked._blocks().lazy
+    lazy = chunked._blocks().to_compute
     assert lazy is not None
     for outline in lazy.outlines:
         sizes = outline.chunk_bytes.tolist()

@@ -11,12 +11,10 @@ import pytest
 from dask.graph_manipulation import checkpoint, wait_on
 
 import outgrad as og
-from helpers import cut_at, nothing_computed
-from ops.cases import KEYS, operand
-from ops.test_chunking import ACROSS_SYSTEMS, ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, KEYS, ONE_ROW, operand
 
 MAP = operand(0, parameters=CLOSED)
 
@@ -151,7 +149,7 @@ def test_pickled_graphs_compute(pair: tuple[Any, Any]) -> None:
 
 def test_results_do_not_hold_the_graph() -> None:
     computed = cut_at(MAP, ONE_ROW).compute()
-    assert computed._blocks().lazy is None
+    assert computed._blocks().to_compute is None
     assert computed.__dask_graph__() is None
     assert computed.__dask_keys__() == []
     assert computed.__dask_layers__() == ()

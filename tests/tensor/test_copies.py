@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import cut_at, nothing_computed
-from ops.cases import operand
-from ops.test_chunking import ACROSS_SYSTEMS
-from ops.test_nested import CLOSED
 from outgrad import TensorMap
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at, nothing_computed
+from tests.support.operands import ACROSS_SYSTEMS, CLOSED, operand
 
 KINDS = ["map", "block", "gradient"]
 
@@ -31,7 +29,7 @@ def part_of(map: TensorMap, kind: str) -> Any:
 
 def arrays(tensor: Any) -> list[np.ndarray]:
     blocks = tensor._blocks()
-    return [chunk.values for n in range(len(blocks)) for _, chunk in blocks.chunk(n).walk()]
+    return [chunk.values for n in range(len(blocks)) for _, chunk in blocks.chunks[n].walk()]
 
 
 @pytest.mark.parametrize("make", [lambda t: t.copy(), copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
@@ -148,6 +146,8 @@ def test_to_takes_dtype_and_device_by_position_as_metatensor_does() -> None:
         (("float32",), {}, ValueError, r"^to\(device='float32', arrays=None\): data are on the CPU"),
     ],
 )
-def test_to_refuses_what_it_does_not_know(arguments, options, error, message) -> None:  # type: ignore[no-untyped-def]
+def test_to_refuses_what_it_does_not_know(
+    arguments: tuple[Any, ...], options: dict[Any, Any], error: type[Exception], message: str
+) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
         operand(0).to(*arguments, **options)

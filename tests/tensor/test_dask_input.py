@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import outgrad as og
-from helpers import chunks_of, nothing_computed
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
 from outgrad.errors import UnsortedGradientWarning
 from outgrad.testing import Parameter, assert_identical, random_block
+from tests.support.lazy import chunks_of, nothing_computed
 
 S, M, N = Labels.range("system", 6), Labels.range("m", 2), Labels.range("n", 3)
 VALUES = np.arange(36.0).reshape(6, 2, 3)
@@ -94,7 +94,7 @@ def test_unknown_chunk_sizes_are_refused() -> None:
     unknown = array[array[:, 0, 0] > 10]
     with pytest.raises(
         ValidationError,
-        match=r"Dask array of unknown chunk sizes, shape \(nan, 2, 3\); call array.compute_chu",
+        match=r"Dask array with unknown chunk sizes, shape \(nan, 2, 3\); call array.compute_chu",
     ):
         block(unknown)
     assert block(unknown.compute_chunk_sizes(), Labels.range("system", 4)).compute().shape == (4, 2, 3)

@@ -10,11 +10,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 import outgrad as og
-from helpers import cut_at
-from ops.cases import operand
-from ops.test_chunking import ONE_ROW
-from ops.test_nested import CLOSED
 from outgrad.testing import assert_identical
+from tests.support.lazy import cut_at
+from tests.support.operands import CLOSED, ONE_ROW, operand
 
 pytestmark = pytest.mark.cluster
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.test_nested import CLOSED
 from outgrad import Labels, LabelsEntry, TensorBlock, TensorMap, ValidationError
 from outgrad.testing import Parameter, assert_identical, random_block
+from tests.support.operands import CLOSED, KEYS, operand
 
 
 def block(
@@ -48,27 +47,27 @@ def first_values(block: TensorBlock) -> float:
 # ---- construction ----
 WRONG: dict[str, tuple[str, Callable[[], TensorBlock]]] = {
     "samples": (
-        r"sample names of block 0 are \['system'\], those of block 1 are \['atom'\]",
+        r"sample names of block 0 are \['system'\], but those of block 1 are \['atom'\]",
         lambda: block("atom"),
     ),
     "components": (
-        r"component names of block 0 are \['m'\], those of block 1 are \['k'\]",
+        r"component names of block 0 are \['m'\], but those of block 1 are \['k'\]",
         lambda: block(components=("k",)),
     ),
     "number of components": (
-        r"component names of block 0 are \['m'\], those of block 1 are \[\]",
+        r"component names of block 0 are \['m'\], but those of block 1 are \[\]",
         lambda: block(components=()),
     ),
     "properties": (
-        r"property names of block 0 are \['n'\], those of block 1 are \['l'\]",
+        r"property names of block 0 are \['n'\], but those of block 1 are \['l'\]",
         lambda: block(name="l"),
     ),
     "gradients": (
-        r"gradients of block 0 are \[\], those of block 1 are \['x'\]",
+        r"gradients of block 0 are \[\], but those of block 1 are \['x'\]",
         lambda: block(parameters={"x": Parameter()}),
     ),
     "dtype": (
-        r"block 0 has dtype float64, block 1 has float32; convert one of them with .to\(dtype=…\)",
+        r"block 0 has dtype float64, but block 1 has float32; convert one of them with .to\(dtype=…\)",
         lambda: block(dtype="float32"),
     ),
 }
@@ -86,7 +85,9 @@ def test_blocks_must_agree(name: str, chunked: bool) -> None:
 def test_gradients_must_agree_in_names() -> None:
     one = block(parameters={"x": Parameter((3,))})
     renamed = block(parameters={"x": Parameter((3,))}, targets=Labels("target", [[0]]))
-    match = r"sample names of block 0 are \['sample', 'system', 'atom'\], those of gradient 'x' of block 1"
+    match = (
+        r"sample names of block 0 are \['sample', 'system', 'atom'\], but those of gradient 'x' of block 1"
+    )
     with pytest.raises(ValidationError, match=match):
         TensorMap(Labels.range("k", 2), [one, renamed])
     more = block(parameters={"x": Parameter((3, 3))})
@@ -96,7 +97,7 @@ def test_gradients_must_agree_in_names() -> None:
         TensorMap(Labels.range("k", 2), [one, more])
     nested = block(parameters={"x": Parameter((3,), {"x": Parameter()})})
     with pytest.raises(
-        ValidationError, match=r"gradients of block 0 are \[\], those of gradient 'x' of block 1 are"
+        ValidationError, match=r"gradients of block 0 are \[\], but those of gradient 'x' of block 1 are"
     ):
         TensorMap(Labels.range("k", 2), [one, nested])
 
@@ -121,7 +122,7 @@ def test_wrong_arguments() -> None:
         TensorMap([0], [block()])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"TensorMap: blocks\[1\] must be a TensorBlock, got ndarray"):
         TensorMap(Labels.range("k", 2), [block(), np.ones(2)])  # type: ignore[list-item]
-    with pytest.raises(ValidationError, match="there are 2 keys, but 1 blocks; give one block a key"):
+    with pytest.raises(ValidationError, match="got 2 keys for 1 blocks; give one key per block"):
         TensorMap(Labels.range("k", 2), [block()])
 
 
@@ -214,7 +215,7 @@ def test_by_number(map: TensorMap) -> None:
     for number in (4, -5):
         for call in (map.block, map.block_by_id, map.blocks, map.__getitem__):
             with pytest.raises(
-                IndexError, match=rf"^block\w*\({number}\): the map has 4 blocks, numbered from 0$"
+                IndexError, match=rf"^block\w*\({number}\): index is out of range for a map with 4 blocks$"
             ):
                 call(number)
 
@@ -232,11 +233,11 @@ def test_the_only_block() -> None:
 SELECTION_ERRORS: list[tuple[type[Exception], str, Callable[[TensorMap], Any]]] = [
     (
         ValidationError,
-        r"block\(a=0\): 2 blocks are selected, one is needed; the keys are \['a', 'b'\] with 4 entries; "
+        r"block\(a=0\): 2 blocks are selected, expected one; the keys are \['a', 'b'\] with 4 entries; "
         r"add dimensions, or call blocks\(…\)",
         lambda m: m.block(a=0),
     ),
-    (ValidationError, r"block\(a=7\): no block is selected, one is needed", lambda m: m.block(a=7)),
+    (ValidationError, r"block\(a=7\): no block is selected, expected one", lambda m: m.block(a=7)),
     (ValidationError, r"block\(\): 4 blocks are selected", lambda m: m.block()),
     (
         ValidationError,
@@ -248,14 +249,18 @@ SELECTION_ERRORS: list[tuple[type[Exception], str, Callable[[TensorMap], Any]]] 
     (TypeError, "block: the value of 'a' must be an int, got 0.0", lambda m: m.block(a=0.0)),
     (TypeError, "blocks: the value of 'a' must be an int, got 'x'", lambda m: m.blocks(a="x")),
     (ValidationError, "32-bit", lambda m: m.block(a=2**40)),
-    (TypeError, "block: give a selection or keyword arguments, not both", lambda m: m.block(0, a=0)),
     (
         TypeError,
-        "block: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, got float",
+        "block: got a selection and keyword arguments; give only one of them",
+        lambda m: m.block(0, a=0),
+    ),
+    (
+        TypeError,
+        "block: the selection must be an int, Labels, a LabelsEntry or a dict, got float",
         lambda m: m.block(1.0),
     ),
-    (TypeError, "block: a block is selected by an int, .* got slice", lambda m: m[0:2]),
-    (TypeError, "blocks: a block is selected by an int, .* got list", lambda m: m.blocks([0, 1])),
+    (TypeError, "block: the selection must be an int, .* got slice", lambda m: m[0:2]),
+    (TypeError, "blocks: the selection must be an int, .* got list", lambda m: m.blocks([0, 1])),
 ]
 
 
@@ -294,9 +299,9 @@ def test_info() -> None:
     assert map.info() == {"source": "seed 0", "author": "ÅÄÖ\0 and more"}
     map.info()["source"] = "changed"
     assert map.get_info("source") == "seed 0"
-    with pytest.raises(TypeError, match=r"set_info\('n', 1\): both must be str"):
+    with pytest.raises(TypeError, match=r"set_info\('n', 1\): key and value must be str"):
         map.set_info("n", 1)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"set_info\(1, 'n'\): both must be str"):
+    with pytest.raises(TypeError, match=r"set_info\(1, 'n'\): key and value must be str"):
         map.set_info(1, "n")  # type: ignore[arg-type]
 
 

@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given
 
 import outgrad as og
-from ops.cases import KEYS, operand
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import assert_identical, random_values
 from outgrad.testing.strategies import tensor_maps
+from tests.support.operands import CLOSED, KEYS, operand
 
 MAP = operand(0, parameters=CLOSED, sparsity=1.0)
 
 
 def changed(path: tuple[str, ...], number: float) -> TensorMap:
     map = MAP.copy()
-    map._blocks().chunk(1).at(path).values.flat[-1] = number
+    map._blocks().chunks[1].at(path).values.flat[-1] = number
     return map
 
 

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 
 import outgrad as og
-from ops.cases import FLAT, KEYS, operand
-from ops.test_nested import CLOSED
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.errors import GradientError, OutgradError
 from outgrad.testing import Parameter, assert_identical, check_gradient, random_block
 from outgrad.testing.strategies import blocks, tensor_maps
+from tests.support.operands import CLOSED, FLAT, KEYS, operand
 
 
 def spoiled(
@@ -25,7 +24,7 @@ def spoiled(
 
     def function(map: Any) -> TensorMap:
         square = (map * map).compute()
-        array = square._blocks().chunk(block).at(path).values
+        array = square._blocks().chunks[block].at(path).values
         array[...] = change(array)
         return square  # type: ignore[no-any-return]
 

@@ -11,7 +11,7 @@ from hypothesis import Phase, find, given, settings
 
 from outgrad import Labels, TensorBlock, TensorMap
 from outgrad.testing import Parameter
-from outgrad.testing.strategies import DRAWN_DTYPES, FLAT, blocks, labels, tensor_maps
+from outgrad.testing.strategies import DTYPES, FLAT, blocks, labels, tensor_maps
 
 QUICK = settings(phases=[Phase.generate], max_examples=500, database=None)
 
@@ -61,7 +61,7 @@ WANTED: dict[str, Callable[[TensorMap], Any]] = {
             (g.samples.values.tolist() != sorted(g.samples.values.tolist())) for _, g in b.gradients()
         )
     ),
-    **{dtype: (lambda map, dtype=dtype: map.dtype == dtype) for dtype in DRAWN_DTYPES},
+    **{dtype: (lambda map, dtype=dtype: map.dtype == dtype) for dtype in DTYPES},
 }
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 SCRIPT = ROOT / "tools" / "metatensor_tests.py"
 
 TESTS = """
@@ -131,7 +132,7 @@ def test_what_is_explained_is_told_with_its_statement(source: Path, tmp_path: Pa
     assert "test_that_fails\n    AssertionError: " in done.stdout
     assert "    Names are others.\n" in done.stdout
     assert "No module named 'metatensor._c_lib'" in done.stdout
-    assert "expected 'words of metatensor'\n    found    'Labels rows must be unique" in done.stdout
+    assert "expected 'words of metatensor'\n    found    'Labels: rows must be unique" in done.stdout
     assert "    Texts are others.\n" in done.stdout
     assert "9 tests: 4 passed, 4 failed, 1 skipped; 1 other texts of errors in 1 tests\n    1 " in done.stdout
     assert "attribute 'of_another_version'\n    It fails with the installed metatensor, too." in done.stdout
@@ -149,7 +150,7 @@ def test_what_is_not_explained_is_told(results: Any, tmp_path: Path, capsys: Any
 
 def test_other_texts_need_a_statement_too(results: Any, tmp_path: Path, capsys: Any) -> None:
     assert script.report(results, *write(tmp_path, RIGHT, texts="")) == 1
-    assert "found    'Labels rows must be unique" in capsys.readouterr().out.split("NOT EXPLAINED")[0]
+    assert "found    'Labels: rows must be unique" in capsys.readouterr().out.split("NOT EXPLAINED")[0]
 
 
 def test_an_entry_of_a_test_that_passes_is_told(results: Any, tmp_path: Path, capsys: Any) -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.outline import Edges, Outline, Part, Piece
+from outgrad.data.positions import Index
 from outgrad.tree import fold
 
 SYSTEM_NAMES = ("system", "structure")
-"""Names of the sample column that tells systems apart; ``structure`` is its older name."""
+"""Names of the sample column that identifies systems; ``structure`` is its older name."""
 
 
-def cut(cumulative_bytes: npt.NDArray[np.integer], allowed: Edges, target_bytes: int) -> Edges:
+def choose_edges(cumulative_bytes: Index, allowed: Edges, target_bytes: int) -> Edges:
     """Choose edges among ``allowed`` so that no chunk exceeds ``target_bytes`` if that is possible.
 
-    ``cumulative_bytes`` (A,) are the bytes before each allowed edge. The first and the last allowed
-    edge are always taken, and a stretch between two neighbours that is larger than the target stays whole.
-    Without rows, one empty chunk is left: a block always has at least one.
+    ``cumulative_bytes`` (A,) are the bytes before each allowed edge. The first and the last allowed edge are
+    always taken; rows between two neighbouring allowed edges are never cut, even if they exceed the target.
     """
-    if len(allowed) == 1:
+    if len(allowed) == 1:  # no rows: a block has at least one chunk, which is empty
         return np.repeat(np.asarray(allowed, dtype=np.int64), 2)
     chosen = [0]
     last = len(allowed) - 1
@@ -32,11 +31,10 @@ def cut(cumulative_bytes: npt.NDArray[np.integer], allowed: Edges, target_bytes:
     return np.asarray(allowed, dtype=np.int64)[chosen]
 
 
-def system_edges(column: npt.NDArray[np.integer]) -> Edges:
+def system_edges(column: Index) -> Edges:
     """Return the rows at which a new system starts, with 0 and the number of rows.
 
-    Only meaningful where the column is sorted; otherwise every row is an allowed edge, since systems
-    cannot be kept whole.
+    Where the column is not sorted, systems cannot be kept together: then every row is an allowed edge.
     """
     steps = np.diff(column)
     if len(column) == 0 or (steps < 0).any():
@@ -45,12 +43,12 @@ def system_edges(column: npt.NDArray[np.integer]) -> Edges:
 
 
 def cut_samples(
-    cumulative_bytes: npt.NDArray[np.integer],
+    cumulative_bytes: Index,
     starts: Edges,
     target_bytes: int,
     whole_bytes: int | None = None,
 ) -> Edges:
-    """Choose sample edges by bytes, on ``starts`` (whole systems) as far as possible.
+    """Choose sample edges by bytes, on the ``starts`` of systems as far as possible.
 
     ``cumulative_bytes`` (S + 1,) are the bytes before each sample. A system larger than ``whole_bytes``, by
     default the target, is cut at its samples, since memory must stay bounded.
@@ -61,12 +59,14 @@ def cut_samples(
     for first, last in zip(starts[:-1][large], starts[1:][large], strict=True):
         allowed[first:last] = True
     edges = np.flatnonzero(allowed).astype(np.int64)
-    return cut(cumulative_bytes[edges], edges, target_bytes)
+    return choose_edges(cumulative_bytes[edges], edges, target_bytes)
 
 
-def at_samples(outline: Outline, picks: npt.NDArray[np.integer]) -> Outline:
+def at_samples(outline: Outline, picks: Index) -> Outline:
     """Keep only the edges numbered ``picks``, in the values and in every gradient."""
-    return fold(lambda own, gradients: Outline(own.edges[picks], own.trailing, own.dtype, gradients), outline)
+    return fold(
+        lambda node, gradients: Outline(node.edges[picks], node.trailing, node.dtype, gradients), outline
+    )
 
 
 def coarsen(outline: Outline, target_bytes: int) -> Outline:
@@ -74,41 +74,35 @@ def coarsen(outline: Outline, target_bytes: int) -> Outline:
     if outline.chunk_count == 1:
         return outline
     cumulative = np.concatenate([[0], np.cumsum(outline.chunk_bytes)])
-    picks = cut(cumulative, np.arange(len(outline.edges), dtype=np.int64), target_bytes)
+    picks = choose_edges(cumulative, np.arange(len(outline.edges), dtype=np.int64), target_bytes)
     return at_samples(outline, picks)
 
 
-def pack(outlines: Sequence[Outline], target_bytes: int) -> tuple[Part, ...]:
+def pack_chunks(outlines: Sequence[Outline], target_bytes: int) -> tuple[Part, ...]:
     """Put consecutive chunks of *different* blocks into one part while they fit into ``target_bytes``.
 
-    Chunks of one block stay apart: they were cut by bytes already, and a part of several small blocks
-    saves the cost of a task for each.
+    A part of several small blocks saves the cost of a task for each. Chunks of one block stay apart: they
+    were cut by bytes already.
     """
-    return pack_by([outline.chunk_bytes.tolist() for outline in outlines], target_bytes)
+    return pack_by_bytes([outline.chunk_bytes.tolist() for outline in outlines], target_bytes)
 
 
-def pack_by(costs: Sequence[Sequence[int]], target_bytes: int) -> tuple[Part, ...]:
-    """The same by the bytes that each chunk of each block stands for."""
+def pack_by_bytes(costs: Sequence[Sequence[int]], target_bytes: int) -> tuple[Part, ...]:
+    """Like :func:`pack_chunks`, with the bytes that each chunk of each block counts."""
     parts: list[list[Piece]] = []
-    filled = target_bytes
-    for piece, nbytes in _pieces(costs):
-        follows_own = bool(parts) and bool(parts[-1]) and parts[-1][-1].block == piece.block
-        if not parts or follows_own or filled + nbytes > target_bytes:
-            parts.append([])
-            filled = 0
-        parts[-1].append(piece)
-        filled += nbytes
+    filled = 0
+    for block, chunk_costs in enumerate(costs):
+        for chunk, nbytes in enumerate(chunk_costs):
+            if not parts or parts[-1][-1].block == block or filled + nbytes > target_bytes:
+                parts.append([])
+                filled = 0
+            parts[-1].append(Piece(block, chunk))
+            filled += nbytes
     return tuple(tuple(part) for part in parts)
 
 
-def _pieces(costs: Sequence[Sequence[int]]) -> Iterable[tuple[Piece, int]]:
-    for block, own in enumerate(costs):
-        for chunk, nbytes in enumerate(own):
-            yield Piece(block, chunk), nbytes
-
-
-def gradient_edges(sample_column: npt.NDArray[np.integer], edges: Edges) -> Edges | None:
-    """Return the gradient rows at which the samples ``edges`` fall, or None where rows are not sorted."""
+def gradient_edges(sample_column: Index, edges: Edges) -> Edges | None:
+    """Return the gradient rows at which the samples ``edges`` fall, or None if rows are not sorted."""
     if len(sample_column) > 1 and (np.diff(sample_column) < 0).any():
         return None
     return np.searchsorted(sample_column, edges, side="left").astype(np.int64)

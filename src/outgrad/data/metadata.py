@@ -13,7 +13,7 @@ from outgrad.tree import Tree
 class BlockMetadata(Tree):
     """Samples, components and properties of a block, and the same for each gradient.
 
-    A gradient repeats the properties of its parent, and has its own components before the parent's.
+    A gradient repeats the properties of its parent, and has its own components in front of the parent's.
     """
 
     samples: Labels

@@ -1,4 +1,4 @@
-"""The shape of a block's arrays and the rows at which its chunks are cut: plain data, no values."""
+"""What is known of a block without its data: shapes, dtypes, and the rows at which its chunks are cut."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ import numpy.typing as npt
 from outgrad.tree import Tree
 
 Edges = npt.NDArray[np.int64]
+"""The rows at which the chunks of an array start and, as last number, how many rows there are."""
 
 TABLE_BYTES = 16
-"""Labels of a gradient row: four numbers of four bytes, which few have more of."""
+"""Bytes of the labels of a gradient row: most have four int32 columns or fewer."""
 
 
 class Piece(NamedTuple):
-    """One chunk of one block: what a task holds is a tuple of these, its *part*."""
+    """A chunk without its data: the number of its block, and its number in the block."""
 
     block: int
     chunk: int
 
 
 Part = tuple[Piece, ...]
+"""The pieces that one task makes."""
 
 
-def _rows(edges: Edges) -> Edges:
+def _row_counts(edges: Edges) -> Edges:
     """Rows between edges; ``np.diff`` takes five times longer for the few edges of a small block."""
     return edges[1:] - edges[:-1]
 
@@ -60,23 +62,36 @@ class Outline(Tree):
 
     @property
     def chunk_rows(self) -> tuple[int, ...]:
-        """Number of rows of each chunk, as dask writes chunks."""
-        return tuple(_rows(self.edges).tolist())
+        """Number of rows of each chunk, in the form of Dask's ``chunks``."""
+        return tuple(_row_counts(self.edges).tolist())
 
     @cached_property
     def chunk_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk, gradients included."""
-        found = _rows(self.edges) * self.row_bytes
+        nbytes = _row_counts(self.edges) * self.row_bytes
         for gradient in self.gradients.values():
-            found += gradient.chunk_bytes
-        return found
+            nbytes += gradient.chunk_bytes
+        return nbytes
 
     @cached_property
     def held_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each chunk with the labels of its gradient rows, as a task holds it."""
-        tables = (_rows(own.edges) for path, own in self.walk() if path)
-        return self.chunk_bytes + TABLE_BYTES * sum(tables, np.zeros(self.chunk_count, np.int64))
+        row_counts = (_row_counts(node.edges) for path, node in self.walk() if path)
+        return self.chunk_bytes + TABLE_BYTES * sum(row_counts, np.zeros(self.chunk_count, np.int64))
 
     @property
     def nbytes(self) -> int:
         return int(self.edges[-1]) * self.row_bytes + sum(g.nbytes for g in self.gradients.values())
+
+
+@dataclass(frozen=True)
+class Frame(Tree):
+    """The shape and dtype of a chunk without its rows, and the same for each gradient.
+
+    ``dimensions`` is the number of columns of a gradient's table; at the top it is 0.
+    """
+
+    trailing: tuple[int, ...]
+    dtype: np.dtype[Any]
+    dimensions: int = 0
+    gradients: dict[str, Frame] = field(default_factory=dict)

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.integer]
+"""Positions of rows or columns, from 0; −1 is nowhere."""
 
 Span = Index | tuple[int, int]
 """Positions, or ``(start, stop)`` of neighbours."""
 
 
-def stretch(index: Index) -> tuple[int, int] | None:
+def neighbour_range(index: Index) -> tuple[int, int] | None:
     """Return ``(start, stop)`` of positions that are neighbours in increasing order; otherwise None."""
     if len(index) == 0:
         return 0, 0
@@ -22,15 +23,15 @@ def stretch(index: Index) -> tuple[int, int] | None:
 
 
 def compact(index: Index | range) -> Index | range:
-    """Return neighbours as a range, which takes no memory and tells that nothing has to be looked up.
+    """Return neighbours as a range, which takes no memory and shows that nothing has to be looked up.
 
-    −1, which stands for no position, is no neighbour of 0.
+    −1, which is nowhere, is not a neighbour of 0.
 
     >>> compact(np.array([3, 4, 5])), compact(np.array([-1, 0])).tolist()
     (range(3, 6), [-1, 0])
     """
-    found = None if isinstance(index, range) else stretch(index)
-    return index if found is None or found[0] < 0 else range(*found)
+    ends = None if isinstance(index, range) else neighbour_range(index)
+    return index if ends is None or ends[0] < 0 else range(*ends)
 
 
 def span(index: Index) -> Span:
@@ -39,16 +40,16 @@ def span(index: Index) -> Span:
     >>> span(np.array([3, 4, 5])), span(np.array([5, 3])).tolist()
     ((3, 6), [5, 3])
     """
-    return stretch(index) or index.astype(np.int32, copy=False)
+    return neighbour_range(index) or index.astype(np.int32, copy=False)
 
 
-def positions(found: Span) -> Index:
+def positions(span: Span) -> Index:
     """Return the positions of a span."""
-    return np.arange(*found) if isinstance(found, tuple) else found
+    return np.arange(*span) if isinstance(span, tuple) else span
 
 
 def places_of(chosen: Index, count: int) -> Index:
-    """Return where each of ``count`` entries is among those that are chosen, −1 for the others.
+    """Return where each of ``count`` entries is among those chosen, −1 for the others.
 
     >>> places_of(np.array([2, 0]), 4).tolist()
     [1, -1, 0, -1]

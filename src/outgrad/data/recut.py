@@ -1,4 +1,4 @@
-"""Cutting co-chunked blocks at other rows: which rows of which old chunk make up a new one."""
+"""Cutting blocks at other rows: which rows of which old chunk make up a new one."""
 
 from __future__ import annotations
 
@@ -6,38 +6,32 @@ from typing import NamedTuple
 
 import numpy as np
 
+from outgrad.data.chunk import RowRange
 from outgrad.data.outline import Outline, Piece
 
 
-class Source(NamedTuple):
-    """Rows of an old chunk: a local ``(start, stop)`` for each array in the order of ``walk()``."""
+class ChunkRows(NamedTuple):
+    """Rows of an old chunk: a local range for each array in the order of ``walk()``."""
 
     chunk: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: tuple[RowRange, ...]
 
 
-def sources(old: tuple[Outline, ...], new: tuple[Outline, ...], piece: Piece) -> list[Source]:
-    """Return the rows of old chunks that make up ``piece`` of the new cut, in order.
-
-    A chunk without rows still needs one source, to know its gradients and dtypes.
-    """
+def rows_of_old_chunks(old: tuple[Outline, ...], new: tuple[Outline, ...], piece: Piece) -> list[ChunkRows]:
+    """Return the rows of old chunks that make up ``piece`` of the new cut, in order."""
     before, after = old[piece.block], new[piece.block]
-    first, last = _overlap(before, int(after.edges[piece.chunk]), int(after.edges[piece.chunk + 1]))
-    return [_source(before, after, chunk, piece.chunk) for chunk in range(first, last)]
-
-
-def _overlap(outline: Outline, start: int, stop: int) -> tuple[int, int]:
-    last_chunk = outline.chunk_count
-    first = min(int(np.searchsorted(outline.edges, start, side="right")) - 1, last_chunk - 1)
-    last = int(np.searchsorted(outline.edges, stop, side="left"))
-    return first, max(last, first + 1)
-
-
-def _source(before: Outline, after: Outline, old_chunk: int, new_chunk: int) -> Source:
-    ranges = []
-    for (_, b), (_, a) in zip(before.walk(), after.walk(), strict=True):
-        lower, upper = int(b.edges[old_chunk]), int(b.edges[old_chunk + 1])
-        start = min(max(int(a.edges[new_chunk]), lower), upper)
-        stop = min(max(int(a.edges[new_chunk + 1]), start), upper)
-        ranges.append((start - lower, stop - lower))
-    return Source(old_chunk, tuple(ranges))
+    start, stop = after.edges[piece.chunk], after.edges[piece.chunk + 1]
+    # A new chunk without rows still takes one old chunk, from which it knows its gradients and dtypes.
+    last_chunk = before.chunk_count - 1
+    first = min(int(np.searchsorted(before.edges, start, side="right")) - 1, last_chunk)
+    end = max(int(np.searchsorted(before.edges, stop, side="left")), first + 1)
+    sources = []
+    for chunk in range(first, end):
+        ranges = []
+        for (_, old_array), (_, new_array) in zip(before.walk(), after.walk(), strict=True):
+            lower, upper = int(old_array.edges[chunk]), int(old_array.edges[chunk + 1])
+            low = min(max(int(new_array.edges[piece.chunk]), lower), upper)
+            high = min(max(int(new_array.edges[piece.chunk + 1]), low), upper)
+            ranges.append((low - lower, high - lower))
+        sources.append(ChunkRows(chunk, tuple(ranges)))
+    return sources

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from outgrad.data.chunk import RowRange
 from outgrad.data.outline import Outline, Piece
+
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+"""What a writer adds to the info of a map where nothing had to be computed for it."""
 
 
 class Request(NamedTuple):
     """The rows of one chunk of one block.
 
-    ``ranges`` holds ``(start, stop)`` of the values and of each gradient, in the order of
-    :meth:`Outline.walk`; rows are counted from the start of the block.
+    ``ranges`` has the rows of the values and of each gradient, in the order of :meth:`Outline.walk`; they are
+    counted from the start of the block.
     """
 
     block: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: tuple[RowRange, ...]
 
 
 def request(outlines: tuple[Outline, ...], piece: Piece) -> Request:
@@ -47,7 +53,7 @@ class Written:
     ends: tuple[End, ...] = ()
 
     def receipt(self) -> Written:
-        """Return the same without arrays: what travels to the client."""
+        """Return the same without arrays, which is what travels to the client."""
         return replace(self, ends=())
 
 

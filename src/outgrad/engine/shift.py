@@ -4,71 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, Table
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.errors import ValidationError
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.labels.check import INT32
+from outgrad.graph.lazy_blocks import rowwise
+from outgrad.labels.checks import INT32
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import sliced_digest
+from outgrad.labels.rows import sliced_digest
 from outgrad.tree import GradientPath, fold_down
 
 SLICE_ROWS = 2**20
+"""Rows of stored labels that are read at a time, chosen to be some MiB."""
 
-Columns = Mapping[GradientPath, int]
+ShiftedColumns = Mapping[GradientPath, int]
 """The column of the dimension in the samples of a block, by (), and of its gradients."""
 
 
 def shifted(call: str, blocks: Blocks, name: str, number: int) -> Blocks:
     """Add ``number`` to dimension ``name`` of all samples; data are shared, but for rows that tasks carry."""
-    columns = _columns(blocks.metadata[0], name) if len(blocks) else {}
-    if len(blocks) and not columns:
-        raise ValidationError(f"{call}: {name!r} is no dimension of {_dimensions(blocks.metadata[0])}")
-    if not (columns and number):
+    if not len(blocks):
+        return blocks
+    columns: dict[GradientPath, int] = {}
+    dimensions = []
+    for path, node in blocks.metadata[0].walk():
+        names = node.samples.names
+        dimensions.append(f"gradient {'/'.join(path)!r}, {names}" if path else f"the samples, {names}")
+        # The first dimension of a gradient is a row of its parent, even if it has the same name.
+        first = 1 if path else 0
+        if name in names[first:]:
+            columns[path] = names.index(name, first)
+    if not columns:
+        raise ValidationError(
+            f"{call}: {name!r} is not a dimension of {', nor of '.join(dimensions)}; give one of their names"
+        )
+    if number == 0:
         return blocks
     metadata = tuple(
-        _shifted_labels(f"{call}: block {n}", m, columns, name, number) for n, m in enumerate(blocks.metadata)
+        _shifted_metadata(f"{call}: block {n}", block, columns, name, number)
+        for n, block in enumerate(blocks.metadata)
     )
-    data = blocks.data
-    if isinstance(data, LazyBlocks) and any(columns):
-        configs = [(columns, number)] * len(data.parts)
-        data = rowwise("shift", _shifted_part, configs, [data], data.outlines)
-    return Blocks(metadata, data)
+    return shift_rows(replace(blocks, metadata=metadata), columns, number)
 
 
-def _columns(metadata: BlockMetadata, name: str) -> dict[GradientPath, int]:
-    """The first dimension of a gradient is a row of its parent, whatever the dimensions are called."""
-    found = {}
-    for path, below in metadata.walk():
-        names = below.samples.names
-        if name in names[bool(path) :]:
-            found[path] = names.index(name, bool(path))
-    return found
-
-
-def _dimensions(metadata: BlockMetadata) -> str:
-    listed = [f"the samples, which are {metadata.samples.names}"]
-    for path, below in metadata.walk():
-        if path:
-            listed.append(f"nor of gradient {'/'.join(path)!r}, {below.samples.names}")
-    return ", ".join(listed)
-
-
-def _shifted_labels(
-    where: str, metadata: BlockMetadata, columns: Columns, name: str, number: int
+def _shifted_metadata(
+    where: str, metadata: BlockMetadata, columns: ShiftedColumns, name: str, number: int
 ) -> BlockMetadata:
-    def shift(path: GradientPath, _: Any, own: BlockMetadata, gradients: Any) -> BlockMetadata:
-        samples = own.samples
-        if path in columns:
-            samples = _labels(where, samples, ShiftedRows(samples, columns[path], number), name)
-        return replace(own, samples=samples, gradients=gradients)
+    def shift(path: GradientPath, _: Any, node: BlockMetadata, gradients: Any) -> BlockMetadata:
+        old = node.samples
+        if path not in columns:
+            return replace(node, gradients=gradients)
+        rows, count = ShiftedRows(old, columns[path], number), len(old)
+        try:
+            if old.is_stored:  # read once, in slices, for the digest; the labels stay where they are
+                hashed = sliced_digest(old.names, count, rows.slices())
+                samples = Labels.from_source(old.names, count, hashed, rows)
+            else:
+                samples = Labels(old.names, rows.read(0, count), assume_unique=True)
+        except OverflowError as error:
+            raise ValidationError(
+                f"{where}: {error.args[0]} of {name!r} and {number} do not fit into 32-bit integers "
+                f"together; labels stay within {INT32.min} and {INT32.max}"
+            ) from None
+        return replace(node, samples=samples, gradients=gradients)
 
     return fold_down(shift, metadata)
 
@@ -83,7 +86,7 @@ class ShiftedRows:
 
     def read(self, start: int, stop: int) -> Table:
         """Return the rows [start, stop)."""
-        return _added(self.labels.read(start, stop), self.column, self.number)
+        return _add_to_column(self.labels.read(start, stop), self.column, self.number)
 
     def slices(self) -> Iterator[Table]:
         """All rows, a slice at a time."""
@@ -91,36 +94,43 @@ class ShiftedRows:
             yield self.read(start, min(start + SLICE_ROWS, len(self.labels)))
 
 
-def _labels(where: str, old: Labels, rows: ShiftedRows, name: str) -> Labels:
-    """Stored labels are read once, in slices, for their digest, and stay where they are."""
-    count = len(old)
-    try:
-        if old.is_stored:
-            return Labels.from_source(old.names, count, sliced_digest(old.names, count, rows.slices()), rows)
-        return Labels(old.names, rows.read(0, count), assume_unique=True)
-    except OverflowError as error:
-        raise ValidationError(
-            f"{where}: {error.args[0]} of {name!r} and {rows.number} do not fit into 32-bit integers "
-            f"together; labels stay within {INT32.min} and {INT32.max}"
-        ) from None
-
-
-def _added(table: Table, column: int, number: int) -> Table:
+def _add_to_column(table: Table, column: int, number: int) -> Table:
     low, high = (int(limit(initial=0)) for limit in (table[:, column].min, table[:, column].max))
     if low + number < INT32.min or high + number > INT32.max:
         raise OverflowError(high if number > 0 else low)
-    found = table.copy()
-    found[:, column] += np.int32(number)
-    return found
+    out = table.copy()
+    out[:, column] += np.int32(number)
+    return out
 
 
-def _shifted_part(columns: Columns, number: int, part: Sequence[Chunk]) -> list[Chunk]:
+@singledispatch
+def shift_rows(blocks: Blocks, columns: ShiftedColumns, number: int) -> Blocks:
+    """Shift the tables of gradient rows that the data carry."""
+    raise NotImplementedError
+
+
+@shift_rows.register(InMemory)
+def shift_rows_in_memory(blocks: InMemory, columns: ShiftedColumns, number: int) -> Blocks:
+    """Arrays carry no tables: rows are known from the labels alone."""
+    return blocks
+
+
+@shift_rows.register(Lazy)
+def shift_rows_lazily(blocks: Lazy, columns: ShiftedColumns, number: int) -> Blocks:
+    if not any(columns):  # only the samples of the values
+        return blocks
+    configs = [(columns, number)] * len(blocks.data.parts)
+    data = rowwise("shift", shift_part, configs, [blocks.data], blocks.data.outlines)
+    return replace(blocks, data=data)
+
+
+def shift_part(columns: ShiftedColumns, number: int, part: Sequence[Chunk]) -> list[Chunk]:
     """Shift the rows of gradients that chunks carry: this runs in tasks."""
 
-    def shift(path: GradientPath, _: Any, own: Chunk, gradients: dict[str, Chunk]) -> Chunk:
-        table = own.table
+    def shift(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        table = node.table
         if path in columns and table is not None:
-            table = _added(table, columns[path], number)
-        return Chunk(own.values, gradients, table, own.notes)
+            table = _add_to_column(table, columns[path], number)
+        return Chunk(node.values, gradients, table)
 
     return [fold_down(shift, chunk) for chunk in part]

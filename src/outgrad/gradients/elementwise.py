@@ -1,56 +1,63 @@
 """The derivative of every operation: one entry each.
 
-``x``, ``y`` are the chunks of the arguments, other letters are constants. A weight is written with the
-entries of this table, so that it can be differentiated again.
+``x`` and ``y`` are the chunks of the arguments, other letters are constants. A weight that depends on the
+arguments is written with the entries of this table, so that it can be differentiated again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from outgrad.data.chunk import Array, Chunk
-from outgrad.gradients.apply import PRODUCT, apply
-from outgrad.gradients.components import permute_components, sum_components
-from outgrad.gradients.fold import fold_axes
-from outgrad.gradients.rule import Rule, Term
+from outgrad.gradients.axes import fold_axes, permute_components, sum_components
+from outgrad.gradients.rule import PRODUCT, Rule, Term, Terms
 
-Terms = Sequence[Term]
-Number = complex | float
+Number = float | complex
 
 
 # ---- two maps ----
-def _subtract(x: Chunk, y: Chunk) -> Terms:
-    return [Term(), Term(-1)]
-
-
-def _divide(x: Chunk, y: Chunk) -> Terms:
+def _divide_terms(x: Chunk, y: Chunk) -> Terms:
     """∂(x/y)/∂x = 1/y and ∂(x/y)/∂y = −(x/y)/y."""
-    inverse = apply(INVERSE, [y], 1.0)
-    return [Term(inverse), Term(apply(SCALE, [apply(PRODUCT, [apply(DIVIDE, [x, y]), inverse])], -1.0))]
+    inverse = INVERSE([y], 1.0)
+    return [Term(inverse), Term(SCALE([PRODUCT([DIVIDE([x, y]), inverse])], -1.0))]
 
 
-# ---- one map, one number ----
-def _power(x: Chunk, n: Number) -> Terms:
+ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()], linear=True)
+SUBTRACT = Rule("subtract", lambda x, y: x - y, lambda x, y: [Term(), Term(-1)], linear=True)
+DIVIDE = Rule("divide", lambda x, y: x / y, _divide_terms)
+
+
+# ---- one map and a number c ----
+def _power_terms(x: Chunk, n: Number) -> Terms:
     """∂xⁿ/∂x = n xⁿ⁻¹; n = 0 and n = 1 are written out, since 0 · 0⁻¹ would not be zero."""
     if n == 0:
         return [Term(0.0)]
-    return [Term() if n == 1 else Term(apply(SCALE, [apply(POWER, [x], n - 1)], n))]
+    return [Term() if n == 1 else Term(SCALE([POWER([x], n - 1)], n))]
 
 
-def _inverse(x: Chunk, c: Number) -> Terms:
-    """∂(c/x)/∂x = −(c/x)(1/x), where integers do not overflow as in x²."""
-    return [Term(apply(PRODUCT, [apply(INVERSE, [x], -c), apply(INVERSE, [x], 1.0)]))]
+SHIFT = Rule("shift", lambda x, c: x + c, lambda x, c: [Term()], linear=True)
+SHIFT_FROM = Rule("shift_from", lambda x, c: c - x, lambda x, c: [Term(-1)], linear=True)
+SCALE = Rule("scale", lambda x, c: x * c, lambda x, c: [Term(c)], linear=True)
+POWER = Rule("power", lambda x, n: x**n, _power_terms)
+
+# ∂(c/x)/∂x = −(c/x)(1/x), where integers do not overflow as in x²
+INVERSE: Rule = Rule(
+    "inverse", lambda x, c: c / x, lambda x, c: [Term(PRODUCT([INVERSE([x], -c), INVERSE([x], 1.0)]))]
+)
+
+# ∂cˣ/∂x = ln(c) cˣ
+EXPONENTIAL: Rule = Rule(
+    "exponential",
+    lambda x, c: c**x,
+    lambda x, c: [Term(SCALE([EXPONENTIAL([x], c)], np.log(c).item()))],
+)
 
 
-def _exponential(x: Chunk, c: Number) -> Terms:
-    """∂cˣ/∂x = ln(c) cˣ."""
-    return [Term(apply(SCALE, [apply(EXPONENTIAL, [x], c)], np.log(c).item()))]
-
-
-def _absolute(x: Chunk) -> Terms:
+# ---- functions with a kink ----
+def _absolute_terms(x: Chunk) -> Terms:
     """d|z| = Re(z̄/|z| dz), which is sign(x) dx for real x; at 0 the derivative is taken as 0.
 
     The sign of real numbers is constant almost everywhere, so its own derivative is zero.
@@ -66,7 +73,7 @@ def _absolute(x: Chunk) -> Terms:
     return [Term(Chunk(weight), columns=np.real)]
 
 
-def _clipped(x: Chunk, low: Number | None, high: Number | None) -> Terms:
+def _clip_terms(x: Chunk, low: Number | None, high: Number | None) -> Terms:
     """∂x/∂x is 1 between the bounds, and on them; outside the result does not change with x."""
     inside = np.ones(x.values.shape, x.values.dtype)
     if low is not None:
@@ -76,8 +83,29 @@ def _clipped(x: Chunk, low: Number | None, high: Number | None) -> Terms:
     return [Term(inside)]
 
 
+ABSOLUTE = Rule("absolute", np.abs, _absolute_terms, linear=True)
+CLIP = Rule("clip", lambda x, low, high: np.clip(x, low, high), _clip_terms, linear=True)
+
+
+# ---- square roots, where no derivative is infinite ----
+def _inverse_or_zero_terms(x: Chunk) -> Terms:
+    """∂(1/x)/∂x = −1/x², and 0 where x = 0."""
+    inverse = INVERSE_OR_ZERO([x])
+    return [Term(SCALE([PRODUCT([inverse, inverse])], -1.0))]
+
+
+INVERSE_OR_ZERO = Rule(
+    "inverse_or_zero",
+    lambda x: np.divide(1, x, out=np.zeros_like(x), where=x != 0),
+    _inverse_or_zero_terms,
+)
+
+# ∂√x/∂x = 1/(2√x), and 0 where x = 0: if a standard deviation is 0, all entries are the same
+ROOT: Rule = Rule("root", np.sqrt, lambda x: [Term(SCALE([INVERSE_OR_ZERO([ROOT([x])])], 0.5))])
+
+
 # ---- linear maps of the last axes ----
-def _columns(name: str, value: Any) -> Rule:
+def _linear_map(name: str, value: Callable[..., Array]) -> Rule:
     """Rule of a map that is linear in the last axes: gradients are mapped like the values."""
 
     def terms(x: Chunk, *constants: Any) -> Terms:
@@ -86,36 +114,8 @@ def _columns(name: str, value: Any) -> Rule:
     return Rule(name, value, terms, linear=True)
 
 
-# ---- square roots, where no derivative is infinite ----
-def _root(x: Chunk) -> Terms:
-    """∂√x/∂x = 1/(2√x), and 0 where x = 0: of a standard deviation that is 0, all entries are the same."""
-    return [Term(apply(SCALE, [apply(INVERSE_OR_ZERO, [apply(ROOT, [x])])], 0.5))]
-
-
-def _inverse_or_zero(x: Chunk) -> Terms:
-    inverse = apply(INVERSE_OR_ZERO, [x])
-    return [Term(apply(SCALE, [apply(PRODUCT, [inverse, inverse])], -1.0))]
-
-
-def _inverse_value(x: Array) -> Array:
-    return np.divide(1, x, out=np.zeros_like(x), where=x != 0)
-
-
-ADD = Rule("add", lambda x, y: x + y, lambda x, y: [Term(), Term()], linear=True)
-SUBTRACT = Rule("subtract", lambda x, y: x - y, _subtract, linear=True)
-DIVIDE = Rule("divide", lambda x, y: x / y, _divide)
-SHIFT = Rule("shift", lambda x, c: x + c, lambda x, c: [Term()], linear=True)
-SHIFT_FROM = Rule("shift_from", lambda x, c: c - x, lambda x, c: [Term(-1)], linear=True)
-SCALE = Rule("scale", lambda x, c: x * c, lambda x, c: [Term(c)], linear=True)
-OVER = _columns("over", lambda x, c: x / c)
-POWER = Rule("power", lambda x, n: x**n, _power)
-INVERSE = Rule("inverse", lambda x, c: c / x, _inverse)
-EXPONENTIAL = Rule("exponential", lambda x, c: c**x, _exponential)
-ABSOLUTE = Rule("absolute", np.abs, _absolute, linear=True)
-CLIP = Rule("clip", lambda x, low, high: np.clip(x, low, high), _clipped, linear=True)
-ROOT = Rule("root", np.sqrt, _root)
-INVERSE_OR_ZERO = Rule("inverse_or_zero", _inverse_value, _inverse_or_zero)
-TAKE_COLUMNS = _columns("take_columns", lambda x, index: np.take(x, index, axis=-1))
-PERMUTE_COMPONENTS = _columns("permute_components", permute_components)
-SUM_COMPONENTS = _columns("sum_components", sum_components)
-FOLD_AXES = _columns("fold_axes", fold_axes)
+OVER = _linear_map("over", lambda x, c: x / c)
+TAKE_COLUMNS = _linear_map("take_columns", lambda x, index: np.take(x, index, axis=-1))
+PERMUTE_COMPONENTS = _linear_map("permute_components", permute_components)
+SUM_COMPONENTS = _linear_map("sum_components", sum_components)
+FOLD_AXES = _linear_map("fold_axes", fold_axes)

@@ -5,8 +5,8 @@ aᵢ, so
 
     ∂ Dₖ(x, a₁, …, aₖ) = Dₖ₊₁(x, a₁, …, aₖ, ∂x) + Σᵢ Dₖ(x, a₁, …, ∂aᵢ, …, aₖ)
 
-which is the one rule here. Functions are not of the form *columns · rows · diag(weight)*: their derivative
-mixes columns by a matrix that is another one in each row.
+which is the one rule here. Functions are not of the form *columns · diag(weight)*: their derivative mixes
+columns, by a matrix that differs from row to row.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ import numpy as np
 
 from outgrad.data.chunk import Array, Chunk
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import gather, missing_gradient, only, pad, unite
 from outgrad.gradients.functions import check_array, require_derivative
-from outgrad.gradients.rule import Composite
+from outgrad.gradients.rule import Composite, add_gradients, gather, missing_gradient, pad, with_gradients_of
 
 PIECE_BYTES = 1024 * 1024
-"""Size of the arrays that functions are called with: gathered values of all gradient rows would be as many
+"""Size of the arrays that functions are called with: values gathered at all gradient rows would have as many
 bytes as the gradient, for each argument."""
 
-NAMES = ("f", "jvp")
+ARGUMENTS = ("f", "jvp")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class RowFunctions:
 
     def name(self, order: int) -> str:
         """How the user calls a derivative."""
-        return NAMES[order] if order == 0 or len(self.functions) == 2 else f"jvp[{order - 1}]"
+        return ARGUMENTS[order] if order == 0 or len(self.functions) == 2 else f"jvp[{order - 1}]"
 
     def __call__(self, x: Array, tangents: Sequence[Array]) -> Array:
         """Compute the derivative along ``tangents``; all arrays (R, …, P) broadcast."""
@@ -56,65 +55,61 @@ class RowFunctions:
         arrays = [np.broadcast_to(array, shape) for array in (x, *tangents)]
         step = max(1, PIECE_BYTES * shape[0] // max(arrays[0].nbytes, 1))
         for start in range(0, shape[0] if prod(shape[:-1]) else 0, step):
-            place = slice(start, start + step)
-            count = prod(out[place].shape[:-1])
-            rows = [np.ascontiguousarray(array[place]).reshape(count, self.width) for array in arrays]
-            out[place] = self._rows(rows).reshape(out[place].shape)
+            piece = slice(start, start + step)
+            count = prod(out[piece].shape[:-1])
+            rows = [np.ascontiguousarray(array[piece]).reshape(count, self.width) for array in arrays]
+            out[piece] = self._call_user(rows).reshape(out[piece].shape)
         return out
 
-    def _rows(self, arrays: Sequence[Array]) -> Array:
+    def _call_user(self, arrays: Sequence[Array]) -> Array:
+        """Call f or a derivative on rows that it cannot change, and check what it returns."""
         order = len(arrays) - 1
         for array in arrays:
             array.flags.writeable = False
-        found = self.functions[order](*arrays)
         call, shape = f"apply_rows: {self.name(order)}", (len(arrays[0]), self.size)
-        found = check_array(call, found, shape, f"an array of shape {shape} here")
-        if not np.can_cast(found.dtype, self.dtype, "same_kind"):
+        returned = self.functions[order](*arrays)
+        result = check_array(call, returned, shape, f"an array of shape {shape} here")
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
             raise ValidationError(
-                f"{call} returned {found.dtype} of these values, but the result has the dtype {self.dtype}, "
+                f"{call} returned {result.dtype} of these values, but the result has the dtype {self.dtype}, "
                 "as f has of an array without rows; convert it in the function"
             )
-        return found
+        return result
 
 
-def apply_rows(chunks: Sequence[Chunk], functions: RowFunctions) -> Chunk:
+def apply_to_rows(chunks: Sequence[Chunk], functions: RowFunctions) -> Chunk:
     """Apply a function to each row of a chunk."""
     (chunk,) = chunks
     out = _derive(functions, chunk, (), chunk)
     return Chunk(out.values, out.gradients, chunk.table)
 
 
-def _derive(functions: RowFunctions, x: Chunk, tangents: tuple[Chunk, ...], wanted: Chunk) -> Chunk:
-    """Dₖ with the gradients that ``wanted`` has; all chunks have the same rows and number of axes."""
+def _derive(functions: RowFunctions, x: Chunk, tangents: tuple[Chunk, ...], pattern: Chunk) -> Chunk:
+    """Dₖ with the gradients that ``pattern`` has; all chunks have the same rows and number of axes."""
     values = functions(x.values, [tangent.values for tangent in tangents])
-    gradients = {name: _gradient(functions, x, tangents, name, g) for name, g in wanted.gradients.items()}
+    arguments = (x, *tangents)
+    gradients = {}
+    for name, gradient_pattern in pattern.gradients.items():
+        if any(name not in argument.gradients for argument in arguments):
+            raise missing_gradient([name])
+        terms = []
+        for number, argument in enumerate(arguments):
+            moving = argument.gradients[name]
+            axes = moving.values.ndim - argument.values.ndim
+            first, *others = (
+                pad(gather(with_gradients_of(other, [gradient_pattern]), moving.rows[:, 0]), axes)
+                for other in arguments
+            )
+            # The derivative along x is another tangent; that along a tangent takes its place.
+            derivative = Chunk(moving.values, moving.gradients)
+            if number == 0:
+                others.append(derivative)
+            else:
+                others[number - 1] = derivative
+            term = _derive(functions, first, tuple(others), gradient_pattern)
+            terms.append(Chunk(term.values, term.gradients, moving.rows))
+        gradients[name] = add_gradients(terms)
     return Chunk(values, gradients)
 
 
-def _gradient(
-    functions: RowFunctions, x: Chunk, tangents: tuple[Chunk, ...], name: str, wanted: Chunk
-) -> Chunk:
-    arguments = (x, *tangents)
-    if any(name not in argument.gradients for argument in arguments):
-        raise missing_gradient([name])
-    pieces = []
-    for place, argument in enumerate(arguments):
-        moving = argument.gradients[name]
-        first, *others = (_lifted(other, moving, wanted) for other in arguments)
-        free = Chunk(moving.values, moving.gradients)
-        if place == 0:
-            others.append(free)
-        else:
-            others[place - 1] = free
-        piece = _derive(functions, first, tuple(others), wanted)
-        pieces.append(Chunk(piece.values, piece.gradients, moving.rows))
-    return unite(pieces)
-
-
-def _lifted(chunk: Chunk, gradient: Chunk, wanted: Chunk) -> Chunk:
-    """Carry a chunk over to the rows and axes of a gradient."""
-    needed = gather(only(chunk, [wanted]), gradient.rows[:, 0])
-    return pad(needed, gradient.values.ndim - chunk.values.ndim)
-
-
-APPLY_ROWS = Composite("apply_rows", apply_rows, share=3.0)
+APPLY_ROWS = Composite("apply_rows", apply_to_rows, share=3.0, calls_user=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.chunk import Array
-
-Index = npt.NDArray[np.integer]
+from outgrad.data.positions import Index
 
 
 def accumulator(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
@@ -20,14 +18,13 @@ def accumulator(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
 def scatter_rows(array: Array, target: Index, size: int, dtype: np.dtype[np.generic] | None = None) -> Array:
     """Return ``out`` (size, ...) with ``out[t]`` = Σ array[i] over i with ``target[i] == t``.
 
-    It has ``dtype``, or that of the array.
-
-    Each row of a 0/1 matrix in CSR form names the rows to add, so that rows of other groups are never
-    touched: a NaN stays in its own group. The product is 15 times faster than ``np.add.at``.
+    The result has ``dtype``, or that of the array. Each row of a 0/1 matrix in CSR form names the rows to
+    add, so that rows of other groups are never touched: a NaN stays in its own group. The product is 15
+    times faster than ``np.add.at``.
     """
     if size == len(array) and np.array_equal(target, np.arange(size)):
         return array.astype(dtype or array.dtype, copy=False)
-    from scipy import sparse  # it takes 0.15 s, and many sums add nothing
+    from scipy import sparse  # importing it takes 0.15 s, and many sums add nothing
 
     wide = dtype or accumulator(array.dtype)
     order = np.argsort(target, kind="stable")

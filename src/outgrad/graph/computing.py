@@ -16,7 +16,7 @@ from outgrad._signals import deferred
 from outgrad.graph.dask_names import Key
 
 DRAIN_SECONDS = 30.0
-"""How long to wait for tasks that still run when a computation is stopped: they write files that must go."""
+"""Seconds to wait for tasks that still run when a computation is stopped: then what they write is removed."""
 
 
 def compute(get: Callable[..., Any], graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
@@ -24,13 +24,9 @@ def compute(get: Callable[..., Any], graph: Mapping[Key, Any], keys: list[Key]) 
     client = getattr(get, "__self__", None)
     if hasattr(client, "scheduler_info"):
         return _on_client(client, graph, keys)
-    if get is threaded.get and dask.config.get("pool", None) is None:
-        return _on_threads(graph, keys)
-    return list(get(graph, keys))
-
-
-def _on_threads(graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
-    """On threads of this call: those that Dask shares go on with their tasks after an error or Ctrl-C."""
+    if get is not threaded.get or dask.config.get("pool", None) is not None:
+        return list(get(graph, keys))
+    # Threads of this call: those that Dask shares go on with their tasks after an error or Ctrl-C.
     pool = ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT)
     try:
         return list(threaded.get(graph, keys, pool=pool))
@@ -41,7 +37,7 @@ def _on_threads(graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
 def _on_client(client: Any, graph: Mapping[Key, Any], keys: list[Key]) -> list[Any]:
     futures: list[Any] = []
     try:
-        with deferred():  # otherwise tasks could be submitted, and nobody could name them
+        with deferred():  # Ctrl-C between submission and assignment would leave tasks that nobody can cancel
             futures = client.get(graph, keys, sync=False)
         return list(client.gather(futures))
     except BaseException:
@@ -54,10 +50,10 @@ def stop_tasks(client: Any, futures: Sequence[Any], keys: frozenset[Key]) -> Non
     with suppress(Exception):  # the scheduler may be what failed
         client.cancel(futures, force=True)
         deadline = time.monotonic() + DRAIN_SECONDS
-        while any(client.run(_runs, keys).values()) and time.monotonic() < deadline:
+        while any(client.run(_runs_any, keys).values()) and time.monotonic() < deadline:
             time.sleep(0.1)
 
 
-def _runs(keys: frozenset[Key], dask_worker: Any) -> bool:
+def _runs_any(keys: frozenset[Key], dask_worker: Any) -> bool:
     """Whether a worker still runs one of these tasks; a cancelled one goes on until its function returns."""
     return any(task.key in keys for task in dask_worker.state.all_running_tasks)

@@ -16,18 +16,16 @@ from outgrad.data.chunk import Array, Chunk, ChunkList
 from outgrad.data.outline import Outline, Piece
 from outgrad.errors import ValidationError
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import add_blocks
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks
 from outgrad.task import task
 
 
 class RowArray(da.Array):
     """A Dask array that takes rows and inserts axes in one index, ``values[row, None, :]``.
 
-    Dask inserts axes into the tasks that take the rows and fails where these are no plain slices
-    (dask/dask#11993), so the two are done one after the other.
+    Dask inserts axes in the tasks that take the rows and fails if these are not plain slices
+    (https://github.com/dask/dask/issues/11993), so the two are done one after the other.
     """
 
     __slots__ = ()
@@ -38,12 +36,9 @@ class RowArray(da.Array):
         if not (inserts and any(isinstance(part, (list, np.ndarray)) for part in parts)):
             return super().__getitem__(index)  # type: ignore[no-untyped-call]
         taken = super().__getitem__(tuple(part for part in parts if part is not None))  # type: ignore[no-untyped-call]
-        return taken[tuple(_kept(part) for part in parts if not isinstance(part, (int, np.integer)))]
-
-
-def _kept(part: Any) -> Any:
-    """An inserted axis, or all of an axis that was indexed before."""
-    return part if part is None or part is Ellipsis else slice(None)
+        # Integers have removed their axes; of those that are left, everything is taken.
+        left = (part for part in parts if not isinstance(part, (int, np.integer)))
+        return taken[tuple(part if part is None or part is Ellipsis else slice(None) for part in left)]
 
 
 def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da.Array:
@@ -51,8 +46,8 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
     outline = blocks.outlines[block].at(path)
     places = list(blocks.chunks_of(block))
     zeros = (0,) * len(outline.trailing)
-    draft = Draft(places=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
-    draft.add_all(pick, [(place, path) for _, place in places], [[key for key, _ in places]])
+    draft = Draft(grid=[(chunk, *zeros) for chunk in range(outline.chunk_count)])
+    draft.add_all(pick, [(index, path) for _, index in places], [[key for key, _ in places]])
     chunks = (outline.chunk_rows, *((size,) for size in outline.trailing))
     meta = np.empty((0,) * (1 + len(outline.trailing)), outline.dtype)
 
@@ -66,7 +61,7 @@ def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da
 def from_dask(array: da.Array, block: str) -> LazyBlocks:
     """Take a Dask array as the values of one block; only rows stay chunked.
 
-    Tasks compare each chunk with what the array says of it, and name ``block`` where they differ.
+    Tasks compare each chunk with what the array says about it, and name ``block`` where they differ.
     """
     if any(len(sizes) > 1 for sizes in array.chunks[1:]):
         array = checked(array, block)
@@ -80,69 +75,74 @@ def from_dask(array: da.Array, block: str) -> LazyBlocks:
 
 
 def checked(array: da.Array, block: str) -> da.Array:
-    """The same array, whose tasks compare each chunk with what the array says of it.
+    """The same array, whose tasks compare each chunk with what the array says about it.
 
     Dask's own functions do not: cutting and joining chunks of other shapes can lose or mix numbers.
     """
     dtype = native(array.dtype)
-    draft = Draft(places=list(_places(array)))
+    draft = Draft(grid=list(_chunk_numbers(array)))
     constants, needs = _compared(array, block)
-    draft.add_all(given_array, constants, needs)
+    draft.add_all(checked_array, constants, needs)
     sizes: dict[Key, int] = {
-        (0, number): prod(given.shape) * dtype.itemsize for number, (given,) in enumerate(constants)
+        (0, number): prod(chunk.shape) * dtype.itemsize for number, (chunk,) in enumerate(constants)
     }
     layer = draft.place("checked", [array.dask], lambda: Notes(sizes))
     meta = np.empty((0,) * array.ndim, dtype)
     return da.Array(layer.graph, layer.name, array.chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
-def _compared(array: da.Array, block: str) -> tuple[list[tuple[Any, ...]], list[list[Key]]]:
+def _compared(array: da.Array, block: str) -> tuple[list[tuple[DaskChunk]], list[list[Key]]]:
     """What tasks are told of each chunk, and its key."""
-    places = list(_places(array))
-    return [(_given(array, block, place),) for place in places], [[(array.name, *own) for own in places]]
+    dtype = native(array.dtype)
+    chunks: list[tuple[DaskChunk]] = []
+    keys: list[Key] = []
+    for numbers in _chunk_numbers(array):
+        shape = tuple(int(sizes[number]) for sizes, number in zip(array.chunks, numbers, strict=True))
+        chunks.append((DaskChunk(block, numbers, shape, dtype),))
+        keys.append((array.name, *numbers))
+    return chunks, [keys]
 
 
-def _places(array: da.Array) -> Iterator[tuple[int, ...]]:
+def _chunk_numbers(array: da.Array) -> Iterator[tuple[int, ...]]:
+    """The number of each chunk along each axis."""
     return product(*(range(len(sizes)) for sizes in array.chunks))
 
 
-def _given(array: da.Array, block: str, place: tuple[int, ...]) -> Given:
-    shape = tuple(int(sizes[at]) for sizes, at in zip(array.chunks, place, strict=True))
-    return Given(block, place, shape, native(array.dtype))
-
-
 @dataclass(frozen=True)
-class Given:
-    """What a Dask array from outside says of one of its chunks."""
+class DaskChunk:
+    """What a Dask array from outside says about one of its chunks."""
 
     block: str
-    place: tuple[int, ...]
+    numbers: tuple[int, ...]
+    """Along each axis."""
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
 
 @task(copies=True)
-def given_array(given: Given, array: Any) -> Array:
-    """Return a chunk of a Dask array from outside as a plain array, if it is what the array says of it."""
-    number: Any = given.place if any(given.place[1:]) else given.place[0]
-    where = f"chunk {number} of the values of {given.block}"
+def checked_array(chunk: DaskChunk, array: Any) -> Array:
+    """Return a chunk of a Dask array from outside as a plain array, if it is what the array says it is."""
+    number: Any = chunk.numbers if any(chunk.numbers[1:]) else chunk.numbers[0]
+    where = f"chunk {number} of the values of {chunk.block}"
     if not isinstance(array, np.ndarray):
         raise ValidationError(f"{where} must be a NumPy array, got {kind_of(array)}")
-    found: Array = plain(where, array)
-    if found.shape != given.shape or found.dtype != given.dtype:
+    result: Array = plain(where, array)
+    if result.shape != chunk.shape or result.dtype != chunk.dtype:
         raise ValidationError(
-            f"{where} has shape {found.shape} and dtype {found.dtype}, but its Dask array says {given.shape} "
-            f"and {given.dtype}; tell Dask what its function returns, as in map_blocks(…, chunks=…, dtype=…)"
+            f"{where} has shape {result.shape} and dtype {result.dtype}, but its Dask array says "
+            f"{chunk.shape} and {chunk.dtype}; tell Dask what its function returns, as in "
+            "map_blocks(…, chunks=…, dtype=…)"
         )
-    return found
+    return result
 
 
 @task(copies=True)
-def from_array(given: Given, array: Any) -> ChunkList:
-    return [Chunk(given_array(given, array))]
+def from_array(chunk: DaskChunk, array: Any) -> ChunkList:
+    """Return a part of one chunk that has no gradients."""
+    return [Chunk(checked_array(chunk, array))]
 
 
 @task(copies=True)
-def pick(place: int, path: tuple[str, ...], part: ChunkList) -> Array:
+def pick(index: int, path: tuple[str, ...], part: ChunkList) -> Array:
     """Take one array out of a part."""
-    return part[place].at(path).values
+    return part[index].at(path).values

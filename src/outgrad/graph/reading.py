@@ -9,8 +9,7 @@ from outgrad.data.chunk import ChunkList
 from outgrad.data.outline import Outline, Part
 from outgrad.data.requests import Request, request
 from outgrad.graph.draft import Draft
-from outgrad.graph.layers import add_blocks
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks
 from outgrad.task import task
 
 

@@ -1,4 +1,4 @@
-"""Some blocks exchanged for others: parts that hold none of them stay what they are, and cost no task."""
+"""Some blocks exchanged for others: parts that hold none of them stay as they are, and cost no task."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 from dask.highlevelgraph import HighLevelGraph
 
+from outgrad.data.chunk import collect_part
 from outgrad.data.outline import Part, Piece
-from outgrad.data.slices import collect_part
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes, rowwise
 
 
 def rowwise_on(
@@ -24,13 +22,13 @@ def rowwise_on(
     config: Callable[[Part], tuple[Any, ...]],
 ) -> LazyBlocks:
     """Run ``function(*config(part), part)`` on the parts that hold any of some blocks; shapes stay."""
-    held = [n for n, part in enumerate(blocks.parts) if any(piece.block in numbers for piece in part)]
-    keys, parts = tuple(blocks.keys[n] for n in held), tuple(blocks.parts[n] for n in held)
-    own = LazyBlocks(blocks.graph, keys, parts, blocks.outlines)
-    run = rowwise(label, function, [config(part) for part in parts], [own], own.outlines)
-    changed = dict(zip(keys, run.keys, strict=True))
+    chosen = [n for n, part in enumerate(blocks.parts) if any(piece.block in numbers for piece in part)]
+    keys, parts = tuple(blocks.keys[n] for n in chosen), tuple(blocks.parts[n] for n in chosen)
+    operand = LazyBlocks(blocks.graph, keys, parts, blocks.outlines)
+    result = rowwise(label, function, [config(part) for part in parts], [operand], blocks.outlines)
+    changed = dict(zip(keys, result.keys, strict=True))
     return LazyBlocks(
-        run.graph, tuple(changed.get(key, key) for key in blocks.keys), blocks.parts, blocks.outlines
+        result.graph, tuple(changed.get(key, key) for key in blocks.keys), blocks.parts, blocks.outlines
     )
 
 
@@ -41,19 +39,20 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     draft = Draft()
     cut: list[Key] = []
     kept: list[Part] = []
-    found: list[tuple[Part, Key]] = [
+    parts_and_keys: list[tuple[Part, Key]] = [
         (tuple(Piece(numbers[piece.block], piece.chunk) for piece in part), key)
         for key, part in zip(others.keys, others.parts, strict=True)
     ]
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
-        stay = [place for place, piece in enumerate(part) if piece.block not in numbers]
+        stay = [n for n, piece in enumerate(part) if piece.block not in numbers]
+        rest = tuple(part[n] for n in stay)
         if 0 < len(stay) < len(part):
-            key = draft.add(collect_part, ([(0, place) for place in stay],), (key,))
+            key = draft.add(collect_part, ([(0, n) for n in stay],), (key,))
             cut.append(key)
-            kept.append(tuple(part[place] for place in stay))
+            kept.append(rest)
         if stay:
-            found.append((tuple(part[place] for place in stay), key))
-    found.sort(key=lambda each: each[0])
+            parts_and_keys.append((rest, key))
+    parts_and_keys.sort(key=lambda each: each[0])
     outlines = list(blocks.outlines)
     for k, number in enumerate(numbers):
         outlines[number] = others.outlines[k]
@@ -62,7 +61,7 @@ def replaced(blocks: LazyBlocks, numbers: Sequence[int], others: LazyBlocks) -> 
     def note() -> Notes:
         return Notes(dict(zip(cut, held_bytes(blocks.outlines, kept), strict=True)))
 
-    keys, parts = tuple(key for _, key in found), tuple(part for part, _ in found)
+    keys, parts = tuple(key for _, key in parts_and_keys), tuple(part for part, _ in parts_and_keys)
     if not cut:
         return LazyBlocks(HighLevelGraph.merge(*graphs), keys, parts, tuple(outlines))
     layer = draft.place("kept", graphs, note)

@@ -1,4 +1,4 @@
-"""The memory of workers, and a refusal before tasks start where it does not suffice."""
+"""The memory of workers, and the error before tasks start if it does not suffice."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ STORAGE_BYTES = 112 * 2**20
 """What a worker holds beside the arrays of its tasks: storage chunks that are being compressed, and memory
 that was freed and is kept. Measured with chunks of 16 to 128 MiB: 50 to 90 MiB."""
 
-UNEVEN = 1.5
-"""How much more than its share of waiting results one of several workers may hold."""
+UNEVEN_WAITING = 1.5
+"""How much more than its share of waiting results one of several workers may hold. Chosen: Dask does not give
+workers equal shares."""
 
 WHOLE_ADVICE = (
     "Give workers more memory (--memory-limit, memory_limit), or save the result, or persist it: then it "
@@ -29,7 +30,7 @@ WHOLE_ADVICE = (
 )
 
 SMALLEST_CHUNK = 2**18
-"""Smaller chunks are never proposed: each costs a task."""
+"""Smaller chunks are never proposed, since each costs a task: 256 KiB."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Workers:
 
     def _waiting(self, needed: TaskMemory) -> int:
         """Every thread may leave a result; what waits in all is spread over the workers, but not evenly."""
-        share = needed.waiting_bytes * (1 if self.count == 1 else UNEVEN / self.count)
+        share = needed.waiting_bytes * (1 if self.count == 1 else UNEVEN_WAITING / self.count)
         return int(max(self.threads * needed.result_bytes, 0 if self.spills else share))
 
     def fits(self, needed: TaskMemory) -> bool:
@@ -69,38 +70,34 @@ class Workers:
         """
         if self.limit_bytes is None or self.fits(needed):
             return
-        tasks = "a task" if self.threads == 1 else f"{self.threads} tasks at once"
-        held = [f"{format_bytes(self.base_bytes + STORAGE_BYTES)} for the process and its files"]
-        whole = needed.whole_bytes > self.threads * needed.task_bytes + self._waiting(needed)
-        if whole:
-            held += [
+        running, waiting = self.threads * needed.task_bytes, self._waiting(needed)
+        uses = [f"{format_bytes(self.base_bytes + STORAGE_BYTES)} for the process and its files"]
+        if needed.whole_bytes > running + waiting:
+            uses.append(
                 f"{format_bytes(needed.whole_bytes)} for the whole result and the parts that it is made of"
-            ]
+            )
+            advice = WHOLE_ADVICE
         else:
-            held += [
-                f"{format_bytes(self.threads * needed.task_bytes)} for {tasks}",
-                f"{format_bytes(self._waiting(needed))} for results that wait",
-            ]
+            tasks = "a task" if self.threads == 1 else f"{self.threads} tasks at once"
+            uses.append(f"{format_bytes(running)} for {tasks}")
+            uses.append(f"{format_bytes(waiting)} for results that wait")
+            advice = "Give workers more memory (--memory-limit, memory_limit)"
+            if self.threads > 1:
+                advice += " or fewer threads"
+            if waiting > running:
+                advice += ", or take more workers: results that wait are spread over them"
+            # Tasks and their results grow with chunks; the largest power of two that leaves room is proposed.
+            free = self.limit_bytes - self.base_bytes - STORAGE_BYTES
+            used = running + self.threads * needed.result_bytes
+            fitting = int(chunk_bytes() * max(0, free) / max(1, used))
+            fitting = 2 ** max(0, fitting.bit_length() - 1)
+            if SMALLEST_CHUNK <= fitting < chunk_bytes():
+                advice += f", or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES={fitting // 1024}KiB)"
         peak, limit = format_bytes(self.peak_bytes(needed)), format_bytes(self.limit_bytes)
         raise MemoryLimitError(
-            f"{call} needs {peak} of memory in each worker: {', '.join(held)}; a worker may use {limit}. "
-            f"{WHOLE_ADVICE if whole else self._advice(needed)}"
+            f"{call} needs {peak} of memory in each worker: {', '.join(uses)}; a worker may use {limit}. "
+            f"{advice}"
         )
-
-    def _advice(self, needed: TaskMemory) -> str:
-        ways = "Give workers more memory (--memory-limit, memory_limit)"
-        if self.threads > 1:
-            ways += " or fewer threads"
-        if self._waiting(needed) > self.threads * needed.task_bytes:
-            ways += ", or take more workers: results that wait are spread over them"
-        assert self.limit_bytes is not None, "only a limit is exceeded"
-        room = self.limit_bytes - self.base_bytes - STORAGE_BYTES
-        tasks = self.threads * (needed.task_bytes + needed.result_bytes)
-        fitting = int(chunk_bytes() * max(0, room) / max(1, tasks))
-        fitting = 2 ** max(0, fitting.bit_length() - 1)
-        if SMALLEST_CHUNK <= fitting < chunk_bytes():
-            ways += f", or make chunks smaller (DASK_OUTGRAD__CHUNK_BYTES={fitting // 1024}KiB)"
-        return ways
 
 
 def connected_workers(client: Any) -> Workers | None:

@@ -11,15 +11,16 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import Chunk, ChunkList
 from outgrad.data.requests import Request, Seam, Written, request
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
 from outgrad.task import task
 
 Graph = HighLevelGraph
+"""So that storage, which does not import Dask, can name it."""
 
 FEW_PARTS = 4
-"""A storage chunk of more parts waits long: then what else each part has written does not wait with it."""
+"""A storage chunk to which more parts contribute waits long: what else these parts have written does not wait
+with it. Chosen, not measured."""
 
 
 def merge_graphs(graphs: Sequence[Graph]) -> Graph:
@@ -41,24 +42,38 @@ def store_blocks(blocks: LazyBlocks, writer: Writer) -> StoreGraph:
     """Write every part by one task, and storage chunks shared by parts by seam tasks of their own."""
     requests = [tuple(request(blocks.outlines, piece) for piece in part) for part in blocks.parts]
     seams = writer.seams(requests)
-    draft = Draft()
     shared = {part for seam in seams for part in seam.parts}
-    long = _long_waits(seams)
+    # Values are much smaller than gradients: a hundred parts share a storage chunk of values, and each of
+    # them has megabytes of gradient rows, which their own seams wait for. So a task of its own takes what
+    # waits long out of what a part has written. The receipt comes after it: otherwise Dask, which orders
+    # tasks by what they lead to, runs it after all parts were written, and all their gradient rows wait for
+    # that: 4.6 GB of a map of 40 GB, instead of 30 MB (docs/design/0006-memory-and-tasks.md).
+    waits_long: dict[int, set[int]] = {}
+    for seam in filter(_waits_long, seams):
+        for part in seam.parts:
+            waits_long.setdefault(part, set()).add(seam.array)
+
+    draft = Draft()
     keys: list[Key] = []
     written: list[Key] = []
     ends: dict[int, Key] = {}
     for number, key in enumerate(blocks.keys):
-        own = draft.add(write_part, (writer, requests[number]), (key,))
-        written.append(own)
-        if number in long:
-            own = ends[number] = draft.add(ends_of, (frozenset(long[number]),), (own,), "ends")
-        keys.append(draft.add(receipt, (), (own,), "receipt") if number in shared else own)
+        last = draft.add(write_part, (writer, requests[number]), (key,))
+        written.append(last)
+        if number in waits_long:
+            last = ends[number] = draft.add(ends_of, (frozenset(waits_long[number]),), (last,), "ends")
+        keys.append(draft.add(receipt, (), (last,), "receipt") if number in shared else last)
     sizes = dict.fromkeys([*written, *ends.values(), *keys], 0)
     for seam in seams:
-        before = [ends[part] if _waits_long(seam) else written[part] for part in seam.parts]
-        keys.append(draft.add(write_seam, (writer, seam._replace(parts=())), before, "seam"))
+        sources = [ends[part] if _waits_long(seam) else written[part] for part in seam.parts]
+        keys.append(draft.add(write_seam, (writer, seam._replace(parts=())), sources, "seam"))
         sizes[keys[-1]] = 0
-        _add_sizes(sizes, seam, written, ends)
+        # Each of the parts that share a storage chunk is taken to hold an equal share of it until then.
+        share = seam.nbytes // len(seam.parts)
+        for part in seam.parts:
+            sizes[written[part]] += share
+            if _waits_long(seam):
+                sizes[ends[part]] += share
     nbytes = (*blocks.part_bytes, *(0 for _ in seams))
     layer = draft.place("write", [blocks.graph], lambda: Notes(sizes), once=True)
     return StoreGraph(layer.graph, tuple(map(layer.key, keys)), nbytes)
@@ -68,31 +83,8 @@ def _waits_long(seam: Seam) -> bool:
     return len(seam.parts) > FEW_PARTS
 
 
-def _long_waits(seams: Sequence[Seam]) -> dict[int, set[int]]:
-    """The arrays of each part whose rows wait for many other parts.
-
-    Values are much smaller than gradients: a hundred parts share a storage chunk of values, and each of them
-    has megabytes of gradient rows, which their own seams wait for. So a task of its own takes what waits long
-    out of what a part has written. The receipt comes after it: otherwise Dask, which orders tasks by what
-    they lead to, runs it after all parts were written, and all their gradient rows wait for that.
-    """
-    found: dict[int, set[int]] = {}
-    for seam in filter(_waits_long, seams):
-        for part in seam.parts:
-            found.setdefault(part, set()).add(seam.array)
-    return found
-
-
-def _add_sizes(sizes: dict[Key, int], seam: Seam, written: Sequence[Key], ends: Mapping[int, Key]) -> None:
-    """What waits for a seam: each of the parts that share a storage chunk is taken to hold as much of it."""
-    for part in seam.parts:
-        sizes[written[part]] += seam.nbytes // len(seam.parts)
-        if _waits_long(seam):
-            sizes[ends[part]] += seam.nbytes // len(seam.parts)
-
-
 class Writer(Protocol):
-    """A light handle on an output that is being written."""
+    """A light handle on an output that is being written: it travels in tasks."""
 
     def start(self) -> None:
         """Lay out the output and write its label tables; nothing is visible yet."""
@@ -110,8 +102,8 @@ class Writer(Protocol):
         """Write a storage chunk that several parts share."""
         ...
 
-    def prepare(self, receipts: Sequence[Written]) -> Any:
-        """Finish and flush the output; return what is to be published."""
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str]) -> Any:
+        """Finish and flush the output, with texts that were computed; return what is to be published."""
         ...
 
     def abort(self) -> None:

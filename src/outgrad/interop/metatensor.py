@@ -146,5 +146,5 @@ def _blocks_out(metatensor: Any, tensor: TensorMap | TensorBlock) -> list[Any]:
             block.add_gradient(parameter, gradient)
         return block
 
-    blocks = tensor.compute()._blocks()
-    return [fold(converted, metadata, blocks.chunk(n)) for n, metadata in enumerate(blocks.metadata)]
+    blocks = tensor.compute()._blocks().in_memory("to_metatensor")
+    return [fold(converted, *each) for each in zip(blocks.metadata, blocks.chunks, strict=True)]

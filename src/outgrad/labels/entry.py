@@ -10,9 +10,9 @@ import numpy as np
 
 from outgrad._foreign import kind_of
 from outgrad.errors import ValidationError
-from outgrad.labels import show
-from outgrad.labels.check import as_array, as_int32, frozen, normalize_names, row_text
-from outgrad.labels.packing import Table
+from outgrad.labels import display
+from outgrad.labels.checks import as_array, as_int32, column_index, frozen, normalize_names
+from outgrad.labels.types import Table
 
 
 @final
@@ -51,8 +51,8 @@ class LabelsEntry:
         array = as_array(values)
         if array.shape != (len(self._names),):
             raise ValidationError(
-                f"LabelsEntry with names {list(self._names)} needs {len(self._names)} value(s), "
-                f"found shape {array.shape}"
+                f"LabelsEntry: names {list(self._names)} need {len(self._names)} value(s), "
+                f"found shape {array.shape}; pass one value for each name"
             )
         self._values = frozen(as_int32(self._names, array[None, :]))[0]
 
@@ -87,12 +87,13 @@ class LabelsEntry:
         if isinstance(dimension, str):
             return int(self._values[column_index(self._names, dimension)])
         try:
-            place = operator.index(dimension)
+            position = operator.index(dimension)
         except TypeError:
             raise TypeError(
-                f"an entry is indexed by one name or one integer, found {kind_of(dimension)}"
+                f"LabelsEntry: an index must be one name or one integer, found {kind_of(dimension)}; "
+                "for several values index entry.values"
             ) from None
-        return int(self._values[place])
+        return int(self._values[position])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LabelsEntry):
@@ -113,17 +114,10 @@ class LabelsEntry:
         >>> LabelsEntry(["system", "atom"], [0, 3]).print()
         '(system=0, atom=3)'
         """
-        return row_text(self._names, self._values)
+        return display.row_text(self._names, self._values)
 
     def __repr__(self) -> str:
         return "LabelsEntry" + self.print()
 
     def _repr_html_(self) -> str:
-        return show.entry_html(self._names, self._values)
-
-
-def column_index(names: tuple[str, ...], name: str) -> int:
-    """Return the position of ``name``."""
-    if name not in names:
-        raise ValueError(f"{name!r} is not a dimension of these labels; they have {list(names)}")
-    return names.index(name)
+        return display.entry_html(self._names, self._values)

@@ -1,4 +1,4 @@
-"""How labels, blocks and maps write and read themselves, by the functions of the same meaning."""
+"""The methods with which labels, blocks and maps are saved and loaded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from outgrad.late import late
 
 
 class Saving:
-    """``save``, ``save_buffer``, ``load`` and ``load_buffer`` by the functions of the same meaning."""
+    """``save``, ``save_buffer``, ``load`` and ``load_buffer``, which call the functions of these names."""
 
     __slots__ = ()
 
     _kind: ClassVar[str]
-    """What is in a file of one of this class: ``map``, ``block`` or ``labels``."""
+    """What a file of this class contains: ``map``, ``block`` or ``labels``."""
 
     def save(
         self, file: str | PathLike[str] | BinaryIO, use_numpy: bool = False, *, overwrite: bool = False
@@ -64,12 +64,12 @@ class Saving:
         >>> len(og.Labels.load_buffer(buffer))
         3
         """
-        found: memoryview = late("storage.buffers", "save_buffer")(self, use_numpy)
-        return found
+        buffer: memoryview = late("storage.buffers", "save_buffer")(self, use_numpy)
+        return buffer
 
     @classmethod
     def load(cls, file: str | PathLike[str] | BinaryIO, use_numpy: bool = False) -> Self:
-        """Read one of this class from a file, into memory: see :func:`outgrad.load`.
+        """Read an object of this class from a file into memory: see :func:`outgrad.load`.
 
         Parameters
         ----------
@@ -86,13 +86,13 @@ class Saving:
         Raises
         ------
         ArchiveError
-            If there is something else in the file; the message says what reads it.
+            If the file contains something else; the message says what reads it.
         """
         return late("storage.loading", f"load_{cls._kind}")(file)  # type: ignore[no-any-return]
 
     @classmethod
     def load_buffer(cls, buffer: bytes | bytearray | memoryview, use_numpy: bool = False) -> Self:
-        """Read one of this class from the bytes of an ``.mts`` file.
+        """Read an object of this class from the bytes of an ``.mts`` file.
 
         Parameters
         ----------
@@ -109,6 +109,6 @@ class Saving:
         Raises
         ------
         ArchiveError
-            If there is something else in the bytes; the message says what reads it.
+            If the bytes contain something else; the message says what reads it.
         """
         return late("storage.buffers", f"load_{cls._kind}_buffer")(buffer)  # type: ignore[no-any-return]

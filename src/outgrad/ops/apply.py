@@ -1,4 +1,4 @@
-"""Functions of the user: of each element, and of each row of properties."""
+"""User-defined functions of each element, and of each row of properties."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.data.chunk import Array
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
 from outgrad.errors import ValidationError
 from outgrad.gradients.functions import APPLY, check_array
@@ -31,33 +30,33 @@ def apply(tensor: T, f: Function, df: Derivatives = None) -> T:
     Gradients of gradients need the second derivative, and so on:
     :math:`\nabla \nabla h = f''(X)\,\nabla X\,\nabla X + f'(X)\,\nabla \nabla X`.
 
-    Functions are called with read-only arrays of any shape, also without entries: with those alone, while a
-    graph is built. Complex functions must be holomorphic, unless there are no gradients.
+    The functions get read-only arrays of any shape. They must accept arrays without entries, with which they
+    are called while a graph is built. Complex functions must be holomorphic if there are gradients.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     f : callable
-        Elementwise function of an array, which returns an array of the same shape.
+        Elementwise function that takes an array and returns an array of the same shape.
     df : callable or sequence of callable, optional
-        Its derivative; or the first, second, … derivatives. Not needed without gradients.
+        The derivative of ``f``, or its first, second, … derivatives. Not needed without gradients.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``tensor``; the dtype is that of what ``f`` returns.
+        Has the labels and ``info`` of ``tensor``, and the dtype that ``f`` returns.
 
     Raises
     ------
     ValidationError
-        If a derivative is missing, or a function returns anything but an array of the same shape.
+        If a derivative is missing, or a function does not return an array of the same shape.
     TypeError
         If an argument has the wrong type.
 
     See Also
     --------
-    exp, log, sqrt, tanh, sin, cos, reciprocal, square : functions with all derivatives
+    exp, log, sqrt, tanh, sin, cos, reciprocal, square : functions whose derivatives are built in
 
     Examples
     --------
@@ -67,7 +66,7 @@ def apply(tensor: T, f: Function, df: Derivatives = None) -> T:
     array([[0.   , 0.785]])
     """
     blocks = content("apply", "tensor", tensor)
-    functions = _listed("apply", f, "df", df)
+    functions = _with_derivatives("apply", f, "df", df)
     return like(tensor, run_rule(APPLY, [blocks], lambda n: (functions,)))
 
 
@@ -76,37 +75,37 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
 
     .. math:: h_{sc} = f(X_{sc}), \qquad \nabla h_{rkc} = \mathrm{jvp}(X_{\sigma(r) c}, \nabla X_{rkc})
 
-    A row is the vector of all properties of one sample s and one component c: components are rows too.
-    The function gets many rows at once, an array (N, P), and returns (N, Q). Its directional derivative
-    :math:`\mathrm{jvp}(x, d) = \frac{d}{dt} f(x + t d)` at t = 0 gets two such arrays.
+    A row is the vector of all properties for one sample s and one component c. The function gets many rows at
+    once, as an array (N, P), and returns an array (N, Q). Its directional derivative
+    :math:`\mathrm{jvp}(x, d) = \frac{d}{dt} f(x + t d)` at t = 0 gets two arrays (N, P).
 
-    For gradients of gradients ``jvp`` is a sequence ``(jvp, d2f, …)``, with
-    :math:`\mathrm{d2f}(x, a, b) = \frac{d}{dt} \mathrm{jvp}(x + t b, a)`, and so on. Functions are called
-    with read-only arrays, and how rows are put into arrays may change.
+    For gradients of gradients, pass a sequence ``(jvp, d2f, …)``, where
+    :math:`\mathrm{d2f}(x, a, b) = \frac{d}{dt} \mathrm{jvp}(x + t b, a)`, and so on. The functions get
+    read-only arrays. Do not rely on which rows come together in one array.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     f : callable
-        Function of an array (N, P) that returns an array (N, Q), row by row.
+        Function that maps an array (N, P) to an array (N, Q), row by row.
     jvp : callable or sequence of callable, optional
-        Its directional derivative; or the first, second, … ones. Not needed without gradients.
+        The directional derivative of ``f``, or the first, second, … ones. Not needed without gradients.
     properties : Labels, optional
-        Properties of the result, Q entries. By default those of ``tensor`` if all blocks keep their number,
-        otherwise ``Labels.range("property", Q)``.
+        Properties of the result, with Q entries. The default is the properties of ``tensor`` if Q = P in all
+        blocks, otherwise ``Labels.range("property", Q)``.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Values (S, \*C, Q). Q and the dtype are those that ``f`` returns for an array without rows; if it
-        fails there and ``properties`` are given, the dtype is that of ``tensor``.
+        Values (S, \*C, Q). Q and the dtype are what ``f`` returns for an array without rows. If ``f`` fails
+        for such an array and ``properties`` is given, the dtype is that of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If a derivative is missing, a function returns an array of another shape, or ``f`` fails for an
-        array without rows and ``properties`` are not given.
+        If a derivative is missing, a function returns an array of the wrong shape, or ``f`` fails for an
+        array without rows and ``properties`` is not given.
     TypeError
         If an argument has the wrong type.
 
@@ -127,22 +126,27 @@ def apply_rows(tensor: T, f: Function, jvp: Derivatives = None, properties: Labe
            [0. , 1. ]])
     """
     blocks = content("apply_rows", "tensor", tensor)
-    functions = _listed("apply_rows", f, "jvp", jvp)
+    functions = _with_derivatives("apply_rows", f, "jvp", jvp)
     if not (properties is None or isinstance(properties, Labels)):
         raise TypeError(f"apply_rows: properties must be Labels, got {kind_of(properties)}")
-    made = [
+    by_block = [
         _row_functions(functions, metadata, blocks.dtype(n), properties)
         for n, metadata in enumerate(blocks.metadata)
     ]
-    labels = _properties(blocks, made) if properties is None else [properties] * len(made)
+    if properties is not None:
+        labels = [properties] * len(by_block)
+    elif all(each.size == each.width for each in by_block):
+        labels = [metadata.properties for metadata in blocks.metadata]
+    else:  # property names are the same in all blocks, so all keep theirs or none does
+        labels = [Labels.range("property", each.size) for each in by_block]
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, properties=labels[n])
 
-    return like(tensor, run_rule(APPLY_ROWS, [blocks], lambda n: (made[n],), top))
+    return like(tensor, run_rule(APPLY_ROWS, [blocks], lambda n: (by_block[n],), top))
 
 
-def _listed(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:
+def _with_derivatives(call: str, f: Any, argument: str, derivatives: Any) -> tuple[Function, ...]:
     """The function and its derivatives, in order."""
     if not callable(f):
         raise TypeError(f"{call}: f must be a function, got {kind_of(f)}")
@@ -166,8 +170,8 @@ def _row_functions(
     found = check_array("apply_rows: f", found, (0, size), f"an array (N, Q) for an array (N, {width})")
     if properties is not None and len(properties) != size:
         raise ValidationError(
-            f"apply_rows: f makes {size} properties of {width}, but the Labels given have {len(properties)} "
-            "entries; give one entry for each column of the result"
+            f"apply_rows: f returns {size} columns, but properties has {len(properties)} entries; "
+            "give one entry for each column"
         )
     made = RowFunctions(functions, width, size, found.dtype)
     for order, function in enumerate(functions[1:] if metadata.gradients else (), start=1):
@@ -186,13 +190,6 @@ def _without_rows(name: str, function: Function, arrays: Sequence[Array], proper
         if properties is not None:
             return None
         raise ValidationError(
-            f"apply_rows: {name} failed for arrays without rows, of shape {arrays[0].shape}: {error!r}; give "
-            "properties=Labels(…), so that the number of properties is known without calling it"
+            f"apply_rows: {name} failed for arrays without rows, of shape {arrays[0].shape}: {error!r}; pass "
+            "properties=Labels(…) to set the number of columns without this call"
         ) from error
-
-
-def _properties(blocks: Blocks, made: Sequence[RowFunctions]) -> list[Labels]:
-    """The names of properties are the same in all blocks, so all keep theirs or none does."""
-    if all(own.size == own.width for own in made):
-        return [metadata.properties for metadata in blocks.metadata]
-    return [Labels.range("property", own.size) for own in made]

@@ -1,26 +1,19 @@
-"""What concerns arrays alone: their order in memory, and the switches of automatic differentiation."""
+"""Functions of the arrays themselves: memory layout, and stand-ins for automatic differentiation."""
 
 from __future__ import annotations
 
 import warnings
 
-import numpy as np
-
-from outgrad.data.chunk import Chunk
-from outgrad.engine.content import Blocks
-from outgrad.gradients.apply import map_arrays
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.ops.operands import T, block_twin, content, like
-
-CONTIGUOUS = "make_contiguous"
+from outgrad.engine import convert
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
 
 def is_contiguous(tensor: T) -> bool:
-    r"""Tell whether all arrays, those of gradients too, are contiguous in C order.
+    r"""Check whether all arrays, including those of gradients, are contiguous in C order.
 
-    Chunks of lazy data are not computed for the answer: it is True only for what :func:`make_contiguous`
-    returned.
+    Lazy data are not computed to find out: for them, the result is True only if they come directly from
+    :func:`make_contiguous`.
 
     Parameters
     ----------
@@ -30,7 +23,7 @@ def is_contiguous(tensor: T) -> bool:
     Returns
     -------
     bool
-        True if no array needs to be copied.
+        True if all arrays are contiguous.
 
     Examples
     --------
@@ -38,14 +31,13 @@ def is_contiguous(tensor: T) -> bool:
     >>> og.is_contiguous(og.block_from_array(np.ones((2, 3)).T))
     False
     """
-    blocks = content("is_contiguous", "tensor", tensor)
-    if isinstance(blocks.data, LazyBlocks):
-        return _made_contiguous(blocks.data)
-    return all(below.values.flags.c_contiguous for chunk in blocks.data for _, below in chunk.walk())
+    return convert.all_contiguous(content("is_contiguous", "tensor", tensor))
 
 
 def make_contiguous(tensor: T) -> T:
-    r"""Copy arrays that are not contiguous in C order, gradients too; others are shared.
+    r"""Make all arrays, including those of gradients, contiguous in C order.
+
+    Arrays that are contiguous already are shared with the result, the others are copied.
 
     Parameters
     ----------
@@ -55,7 +47,7 @@ def make_contiguous(tensor: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        The same values.
+        The same data and labels.
 
     Examples
     --------
@@ -64,27 +56,13 @@ def make_contiguous(tensor: T) -> T:
     >>> block.values.flags.c_contiguous
     True
     """
-    blocks = content("make_contiguous", "tensor", tensor)
-    data = blocks.data
-    if not isinstance(data, LazyBlocks):
-        return like(tensor, Blocks(blocks.metadata, tuple(_contiguous(list(data)))))
-    if not _made_contiguous(data):
-        data = rowwise(CONTIGUOUS, _contiguous, [()] * len(data.parts), [data], data.outlines)
-    return like(tensor, Blocks(blocks.metadata, data))
-
-
-def _made_contiguous(data: LazyBlocks) -> bool:
-    return all(isinstance(key, tuple) and str(key[0]).startswith(f"{CONTIGUOUS}-") for key in data.keys)
-
-
-def _contiguous(chunks: list[Chunk]) -> list[Chunk]:
-    return [map_arrays(chunk, np.ascontiguousarray) for chunk in chunks]
+    return like(tensor, convert.contiguous(content("make_contiguous", "tensor", tensor)))
 
 
 def detach(tensor: T) -> T:
-    r"""Return the same map: NumPy and Dask arrays are part of no graph of automatic differentiation.
+    r"""Return the same data: NumPy and Dask arrays do not take part in automatic differentiation.
 
-    To drop explicit gradients call :func:`remove_gradients`.
+    To drop explicit gradients, call :func:`remove_gradients`.
 
     Parameters
     ----------
@@ -107,14 +85,14 @@ def detach(tensor: T) -> T:
 
 
 def requires_grad(tensor: T, requires_grad: bool = True) -> T:
-    r"""Return the same map: NumPy and Dask arrays record no operations for automatic differentiation.
+    r"""Return the same data: NumPy and Dask arrays do not record operations for automatic differentiation.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
@@ -139,11 +117,11 @@ def requires_grad(tensor: T, requires_grad: bool = True) -> T:
 
 
 def warn_requires_grad(call: str, requires_grad: bool, stacklevel: int = 3) -> None:
-    """Say that an argument for other arrays has no effect here."""
+    """Warn that this argument has no effect on NumPy and Dask arrays."""
     if requires_grad:
         warnings.warn(
             f"{call}: `requires_grad=True` does nothing for numpy arrays, nor for Dask arrays; explicit "
-            "gradients go through operations without it",
+            "gradients are propagated without it",
             stacklevel=stacklevel,
         )
 

@@ -6,42 +6,43 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.compare.chunks import Tolerance, difference
-from outgrad.engine.compare.graph import first_difference
+from outgrad.engine.compare.blocks import first_difference
+from outgrad.engine.compare.chunks import Tolerance
 from outgrad.engine.content import Blocks, alike
 from outgrad.errors import NotEqualError
-from outgrad.ops.operands import T, block_twin, pair
+from outgrad.ops.operands import T, pair
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
 
 Check = str | Sequence[str]
-AXES = ("samples", "components", "properties")
+COMPARED_AXES = ("samples", "components", "properties")
 
 
 def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True) -> bool:
-    """Tell whether two maps or blocks have the same labels; values are not looked at.
+    """Check whether two maps or blocks have the same labels, without looking at values.
 
-    Keys may be in any order; all other labels must be in the same order. Gradients of gradients count.
+    Keys may be in any order; all other labels must be in the same order. Gradients of gradients are compared
+    too.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     check : "all" or list of {"samples", "components", "properties"}
-        Which axes to compare.
+        The axes to compare.
     check_gradients : bool
-        Whether gradients must agree too.
+        Whether to compare gradients too.
 
     Returns
     -------
     bool
-        True if they agree.
+        True if the labels are the same.
 
     Raises
     ------
     ValueError
-        If ``check`` names something else.
+        If ``check`` contains anything else.
 
     Examples
     --------
@@ -56,21 +57,21 @@ def equal_metadata(tensor_1: T, tensor_2: T, check: Check = "all", check_gradien
 def equal_metadata_raise(
     tensor_1: T, tensor_2: T, check: Check = "all", check_gradients: bool = True
 ) -> None:
-    """Raise unless two maps or blocks have the same labels: see :func:`equal_metadata`.
+    """Raise an error unless two maps or blocks have the same labels: see :func:`equal_metadata`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     check : "all" or list of {"samples", "components", "properties"}
-        Which axes to compare.
+        The axes to compare.
     check_gradients : bool
-        Whether gradients must agree too.
+        Whether to compare gradients too.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -78,25 +79,28 @@ def equal_metadata_raise(
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.equal_metadata_raise(block, block)
     """
-    axes = _axes(check)
+    axes = COMPARED_AXES if check == "all" else [check] if isinstance(check, str) else list(check)
+    if any(name not in COMPARED_AXES for name in axes):
+        known = list(COMPARED_AXES)
+        raise ValueError(f"equal_metadata: check must be 'all' or some of {known}, got {check!r}")
     first, second = _pair("equal_metadata", tensor_1, tensor_2)
     _compare_metadata("equal_metadata", tensor_1, first, second, axes, check_gradients)
 
 
 def equal(tensor_1: T, tensor_2: T) -> bool:
-    """Tell whether two maps or blocks have the same labels and exactly the same values.
+    """Check whether two maps or blocks have the same labels and exactly the same values.
 
-    NaN differs from NaN; dtypes and ``info`` are not compared. Lazy data are computed, chunk by chunk.
+    NaN is not equal to NaN. Dtypes and ``info`` are not compared. Lazy data are computed chunk by chunk.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare; keys may be in any order.
+        The two maps or the two blocks to compare; keys may be in any order.
 
     Returns
     -------
     bool
-        True if they agree, gradients and gradients of gradients included.
+        True if they agree, including gradients and gradients of gradients.
 
     Examples
     --------
@@ -109,17 +113,17 @@ def equal(tensor_1: T, tensor_2: T) -> bool:
 
 
 def equal_raise(tensor_1: T, tensor_2: T) -> None:
-    """Raise unless two maps or blocks are equal: see :func:`equal`.
+    """Raise an error unless two maps or blocks are equal: see :func:`equal`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -127,31 +131,31 @@ def equal_raise(tensor_1: T, tensor_2: T) -> None:
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.equal_raise(block, block)
     """
-    _compare("equal", tensor_1, tensor_2, Tolerance(), "not equal")
+    _compare_values("equal", tensor_1, tensor_2, Tolerance(), "not equal")
 
 
 def allclose(
     tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> bool:
-    r"""Tell whether two maps or blocks have the same labels and nearly the same values.
+    r"""Check whether two maps or blocks have the same labels and the same values within a tolerance.
 
     .. math:: |a - b| \le \mathrm{atol} + \mathrm{rtol}\,|b|
 
-    Lazy data are computed, chunk by chunk.
+    Lazy data are computed chunk by chunk.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare; keys may be in any order.
+        The two maps or the two blocks to compare; keys may be in any order.
     rtol, atol : float
-        Relative and absolute tolerance, in the unit of the values.
+        Relative tolerance, and absolute tolerance in the units of the values.
     equal_nan : bool
-        Whether NaN counts as close to NaN.
+        Whether NaN is close to NaN.
 
     Returns
     -------
     bool
-        True if they agree, gradients and gradients of gradients included.
+        True if they agree, including gradients and gradients of gradients.
 
     Examples
     --------
@@ -166,21 +170,21 @@ def allclose(
 def allclose_raise(
     tensor_1: T, tensor_2: T, rtol: float = 1e-13, atol: float = 1e-12, equal_nan: bool = False
 ) -> None:
-    """Raise unless two maps or blocks are nearly equal: see :func:`allclose`.
+    """Raise an error unless two maps or blocks agree within a tolerance: see :func:`allclose`.
 
     Parameters
     ----------
     tensor_1, tensor_2 : TensorMap or TensorBlock
-        What to compare.
+        The two maps or the two blocks to compare.
     rtol, atol : float
-        Relative and absolute tolerance, in the unit of the values.
+        Relative tolerance, and absolute tolerance in the units of the values.
     equal_nan : bool
-        Whether NaN counts as close to NaN.
+        Whether NaN is close to NaN.
 
     Raises
     ------
     NotEqualError
-        If they differ; the message names the place.
+        If they differ; the message says where.
 
     Examples
     --------
@@ -188,7 +192,7 @@ def allclose_raise(
     >>> block = og.block_from_array(np.ones((1, 2)))
     >>> og.allclose_raise(block, block)
     """
-    _compare("allclose", tensor_1, tensor_2, Tolerance(rtol, atol, equal_nan), "not allclose")
+    _compare_values("allclose", tensor_1, tensor_2, Tolerance(rtol, atol, equal_nan), "not allclose")
 
 
 def _holds(check: Callable[..., None], *arguments: Any) -> bool:
@@ -201,19 +205,11 @@ def _holds(check: Callable[..., None], *arguments: Any) -> bool:
 
 def _pair(call: str, first: Any, second: Any) -> list[Blocks]:
     if {type(first), type(second)} == {TensorMap, TensorBlock}:
-        raise NotEqualError(f"inputs to '{call}' should be of one kind; found a map and a block")
+        raise NotEqualError(f"inputs to '{call}' should be two maps or two blocks; found a map and a block")
     try:
         return pair(call, first, second, ("tensor_1", "tensor_2"))
     except NotEqualError as error:
         raise NotEqualError(f"the tensor maps have different keys: {error}") from None
-
-
-def _axes(check: Check) -> Sequence[str]:
-    wanted = AXES if check == "all" else [check] if isinstance(check, str) else list(check)
-    unknown = [name for name in wanted if name not in AXES]
-    if unknown:
-        raise ValueError(f"equal_metadata: check must be 'all' or some of {list(AXES)}, got {check!r}")
-    return wanted
 
 
 def _where(tensor: Any, number: int) -> str:
@@ -230,69 +226,53 @@ def _compare_metadata(
     call: str, tensor: Any, first: Blocks, second: Blocks, axes: Sequence[str], gradients: bool
 ) -> None:
     for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        try:
-            _compare_labels(call, a, b, axes, gradients)
-        except NotEqualError as error:
-            raise NotEqualError(f"{_where(tensor, number)}{error}") from None
+        difference = _metadata_difference(a, b, axes, gradients)
+        if difference is not None:
+            raise NotEqualError(f"{_where(tensor, number)}inputs to '{call}' {difference}")
 
 
-def _compare_labels(
-    call: str, first: BlockMetadata, second: BlockMetadata, axes: Sequence[str], gradients: bool
-) -> None:
+def _metadata_difference(
+    first: BlockMetadata, second: BlockMetadata, axes: Sequence[str], gradients: bool
+) -> str | None:
+    """What metatensor says of the first labels that differ; None if all agree."""
     for path, a in first.walk():
-        b = second.at(path)
+        b, where = second.at(path), _below(path)
         for axis in axes:
-            if getattr(a, axis) != getattr(b, axis):
-                raise NotEqualError(f"inputs to '{call}' {_difference(path, axis, a, b)}")
+            if getattr(a, axis) == getattr(b, axis):
+                continue
+            counts = len(a.components), len(b.components)
+            if axis == "components" and counts[0] != counts[1]:
+                unlike = f"different number of components, {counts[0]} and {counts[1]}"
+                return (
+                    f"should have the same gradients: {where} have {unlike}" if path else f"have a {unlike}"
+                )
+            unlike = "are not the same or not in the same order"
+            if path:
+                return f"should have the same gradients: {where} {axis} {unlike}"
+            return f"should have the same {axis}, but they {unlike}"
         if not gradients:
-            return
+            return None
         if a.gradients.keys() != b.gradients.keys():
-            raise NotEqualError(
-                f"inputs to '{call}' should have the same gradient parameters; "
-                f"{_below(path) or 'they'} have {list(a.gradients)} and {list(b.gradients)}"
+            return (
+                f"should have the same gradient parameters; {where or 'they'} have {list(a.gradients)} and "
+                f"{list(b.gradients)}"
             )
+    return None
 
 
-def _difference(path: GradientPath, axis: str, a: BlockMetadata, b: BlockMetadata) -> str:
-    """What metatensor says of labels that differ."""
-    counts = len(a.components), len(b.components)
-    if axis == "components" and counts[0] != counts[1]:
-        number = f"different number of components, {counts[0]} and {counts[1]}"
-        return f"should have the same gradients: {_below(path)} have {number}" if path else f"have a {number}"
-    if path:
-        found = f"{_below(path)} {axis} are not the same or not in the same order"
-        return f"should have the same gradients: {found}"
-    return f"should have the same {axis}, but they are not the same or not in the same order"
-
-
-def _compare(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
+def _compare_values(call: str, tensor_1: Any, tensor_2: Any, tolerance: Tolerance, verdict: str) -> None:
     first, second = _pair(call, tensor_1, tensor_2)
-    _compare_shapes(tensor_1, first, second)
-    _compare_metadata(call, tensor_1, first, second, AXES, True)
-    found = _first_difference(alike([first, second]), tolerance)
+    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
+        if a.shape != b.shape:
+            where = _where(tensor_1, number)
+            raise NotEqualError(f"{where}values shapes are different, {a.shape} and {b.shape}")
+    _compare_metadata(call, tensor_1, first, second, COMPARED_AXES, True)
+    first, second = alike([first, second])
+    found = first_difference(first, second, tolerance)
     if found is not None:
         number, path = found
         below = f"{_below(path)} " if path else ""
         raise NotEqualError(f"{_where(tensor_1, number)}{below}values are {verdict}")
-
-
-def _compare_shapes(tensor: Any, first: Blocks, second: Blocks) -> None:
-    for number, (a, b) in enumerate(zip(first.metadata, second.metadata, strict=True)):
-        if a.shape != b.shape:
-            raise NotEqualError(
-                f"{_where(tensor, number)}values shapes are different, {a.shape} and {b.shape}"
-            )
-
-
-def _first_difference(operands: Sequence[Blocks], tolerance: Tolerance) -> tuple[int, GradientPath] | None:
-    first, second = operands
-    if first.lazy is not None and second.lazy is not None:
-        return first_difference(first.lazy, second.lazy, tolerance)
-    for number in range(len(first)):
-        path = difference(first.chunk(number), second.chunk(number), tolerance)
-        if path is not None:
-            return number, path
-    return None
 
 
 equal_metadata_block = block_twin(equal_metadata)

@@ -1,4 +1,4 @@
-"""Making blocks."""
+"""Creating blocks from arrays."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ def block_from_array(
     component_names: Sequence[str] | None = None,
     property_names: Sequence[str] | None = None,
 ) -> TensorBlock:
-    """Make a block of an array, with labels that count from 0.
+    """Create a block from an array, with labels that count from 0.
 
     Parameters
     ----------
     array : NumPy or Dask array
-        At least 2-D. It is shared where no axes are folded.
+        At least two-dimensional. It is shared with the block unless axes are merged.
     sample_names : list of str, optional
-        Names of the first axes, which are folded into the samples; by default the first is ``sample``.
+        Names of the leading axes, which are merged into the samples. The default is one axis, ``sample``.
     component_names : list of str, optional
-        Names of the middle axes; by default ``component_1``, …
+        Names of the middle axes. The default is ``component_1``, ``component_2``, …
     property_names : list of str, optional
-        Names of the last axes, which are folded into the properties; by default the last is ``property``.
+        Names of the trailing axes, which are merged into the properties. The default is one axis,
+        ``property``.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def block_from_array(
     Raises
     ------
     ValidationError
-        If the array has too few axes for the names.
+        If the number of axes and the number of names differ.
 
     Examples
     --------
@@ -63,28 +64,25 @@ def block_from_array(
     if array.ndim < 2 or middle != len(components):
         raise ValidationError(
             f"block_from_array: the array has {array.ndim} axes, but {samples}, {components}, {properties} "
-            f"name {len(samples) + len(components) + len(properties)}; give one name for each axis"
+            f"name {len(samples) + len(components) + len(properties)}; give one name per axis"
         )
     sample_shape, property_shape = array.shape[: len(samples)], array.shape[array.ndim - len(properties) :]
     component_shape = array.shape[len(samples) : len(samples) + middle]
     folded = (prod(sample_shape), *component_shape, prod(property_shape))
+    if folded != array.shape:
+        if is_dask_array(array):  # chunks of other shapes would be folded too
+            where = f"block_from_array, of an array of shape {array.shape}"
+            array = late("graph.dask_arrays", "checked")(array, where)
+        array = array.reshape(folded)
     return TensorBlock(
-        array if folded == array.shape else _folded(array, folded),
-        _counted(samples, sample_shape),
+        array,
+        _indices(samples, sample_shape),
         [Labels.range(name, size) for name, size in zip(components, component_shape, strict=True)],
-        _counted(properties, property_shape),
+        _indices(properties, property_shape),
     )
 
 
-def _folded(array: Any, shape: tuple[int, ...]) -> Any:
-    if is_dask_array(array):  # chunks of other shapes would be folded too
-        array = late("graph.dask_arrays", "checked")(
-            array, f"block_from_array, of an array of shape {array.shape}"
-        )
-    return array.reshape(shape)
-
-
-def _counted(names: list[str], shape: tuple[int, ...]) -> Labels:
+def _indices(names: list[str], shape: tuple[int, ...]) -> Labels:
     """All indices of an array of this shape, the last one running fastest."""
     table = np.indices(shape, dtype=np.int32).reshape(len(shape), -1).T
     return Labels(names, table, assume_unique=True)

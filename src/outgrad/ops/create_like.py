@@ -1,4 +1,4 @@
-"""Maps with the labels of others, and new values: zeros, ones, random numbers, or nothing in particular."""
+"""New maps with the labels of others: zeros, ones, random numbers, or uninitialized values."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from outgrad.data.chunk import Array
-from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.create import Fill, Space, fresh
+from outgrad.engine.create import Fill, NewChunk, create
 from outgrad.errors import ValidationError
 from outgrad.ops.arrays import warn_requires_grad
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 
-Gradients = str | Sequence[str] | None
+GradientNames = str | Sequence[str] | None
 
 
-def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map of zeros with the labels of another.
+def zeros_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
+    r"""Create a map of zeros with the labels of another map.
 
     .. math:: h = 0, \qquad \nabla h = 0
 
-    Data of the other map are not looked at; from lazy data follow lazy zeros in the same chunks.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -52,32 +52,33 @@ def zeros_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
     return _made("zeros_like", _zeros, tensor, gradients, requires_grad)
 
 
-def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map of ones with the labels of another; gradients are ones, too.
+def ones_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
+    r"""Create a map of ones with the labels of another map.
 
     .. math:: h = 1, \qquad \nabla h = 1
 
-    Data of the other map are not looked at; from lazy data follow lazy ones in the same chunks. Values are
-    not a function that has these gradients; ``gradients=[]`` leaves them out.
+    The gradients are ones too, and not the derivative of the values; pass ``gradients=[]`` to omit them.
+
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -88,30 +89,30 @@ def ones_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fals
     return _made("ones_like", _ones, tensor, gradients, requires_grad)
 
 
-def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map with the labels of another, whose values are whatever is in memory.
+def empty_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
+    r"""Create a map with the labels of another map and uninitialized values.
 
-    Data of the other map are not looked at; from lazy data follow lazy data in the same chunks, which may
-    have other values each time they are computed.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks; its values
+    may then differ each time they are computed.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -122,34 +123,34 @@ def empty_like(tensor: T, gradients: Gradients = None, requires_grad: bool = Fal
     return _made("empty_like", _empty, tensor, gradients, requires_grad)
 
 
-def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: bool = False) -> T:
-    r"""Make a map with the labels of another and random values between 0 and 1; 1 does not occur.
+def random_uniform_like(tensor: T, gradients: GradientNames = None, requires_grad: bool = False) -> T:
+    r"""Create a map with the labels of another map and random values, uniform in [0, 1).
 
-    NumPy's global generator gives a seed at the call: ``numpy.random.seed`` makes the map repeatable. Each
-    number depends on this seed and on its position in the map, and not on chunks. Numbers are drawn in
-    float64 and converted to the dtype of the map: integers are 0, and complex numbers are real, as in
-    metatensor.
+    The call takes one seed from NumPy's global generator, so ``numpy.random.seed`` makes the result
+    reproducible. Each number depends only on this seed and on its position in the map, not on the chunks.
+    Numbers are drawn in float64 and converted to the dtype of the map. As in metatensor, integers are then 0
+    and complex numbers are real.
 
-    Data of the other map are not looked at; from lazy data follow lazy numbers in the same chunks.
+    The values of ``tensor`` are not read. If they are lazy, so is the result, in the same chunks.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     gradients : str or list of str, optional
-        Parameters whose gradients the result has, with their own gradients; by default all.
+        Gradients that the result has, including their own gradients; the default is all.
     requires_grad : bool
-        Has no effect; True warns.
+        Has no effect; True raises a warning.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same labels, shapes and dtype.
+        Has the labels, shapes, dtype and ``info`` of ``tensor``.
 
     Raises
     ------
     ValidationError
-        If there is no gradient of such a name.
+        If a gradient does not exist.
 
     Examples
     --------
@@ -162,37 +163,34 @@ def random_uniform_like(tensor: T, gradients: Gradients = None, requires_grad: b
     return _made("random_uniform_like", _Uniform(seed), tensor, gradients, requires_grad)
 
 
-def _made(call: str, fill: Fill, tensor: T, gradients: Gradients, requires_grad: bool) -> T:
+def _made(call: str, fill: Fill, tensor: T, gradients: GradientNames, requires_grad: bool) -> T:
     blocks = content(call, "tensor", tensor)
     warn_requires_grad(call, requires_grad, stacklevel=4)
     names = None if gradients is None else names_of(call, "gradients", gradients)
-    metadata = [_chosen(call, own, names) for own in blocks.metadata]
-    return like(tensor, fresh(call, fill, metadata, blocks))
-
-
-def _chosen(call: str, metadata: BlockMetadata, names: Sequence[str] | None) -> BlockMetadata:
-    if names is None:
-        return metadata
-    missing = [name for name in names if name not in metadata.gradients]
-    if missing:
-        raise ValidationError(
-            f"{call}: requested gradient {missing[0]!r} is not defined in this tensor, which has "
-            f"{list(metadata.gradients)}"
-        )
-    return replace(metadata, gradients={name: metadata.gradients[name] for name in names})
+    metadata = []
+    for labels in blocks.metadata:
+        missing = [name for name in names or () if name not in labels.gradients]
+        if missing:
+            raise ValidationError(
+                f"{call}: requested gradient {missing[0]!r} is not defined in this tensor, which has "
+                f"{list(labels.gradients)}"
+            )
+        kept = labels.gradients if names is None else {name: labels.gradients[name] for name in names}
+        metadata.append(replace(labels, gradients=kept))
+    return like(tensor, create(blocks, call, fill, metadata))
 
 
 # ---- what fills arrays ----
-def _zeros(space: Space) -> Array:
-    return np.zeros(space.shape, space.dtype)
+def _zeros(chunk: NewChunk) -> Array:
+    return np.zeros(chunk.shape, chunk.dtype)
 
 
-def _ones(space: Space) -> Array:
-    return np.ones(space.shape, space.dtype)
+def _ones(chunk: NewChunk) -> Array:
+    return np.ones(chunk.shape, chunk.dtype)
 
 
-def _empty(space: Space) -> Array:
-    return np.empty(space.shape, space.dtype)
+def _empty(chunk: NewChunk) -> Array:
+    return np.empty(chunk.shape, chunk.dtype)
 
 
 @dataclass(frozen=True)
@@ -201,12 +199,12 @@ class _Uniform:
 
     seed: int
 
-    def __call__(self, space: Space) -> Array:
-        numbers = np.random.Generator(np.random.PCG64(self.seed).advance(space.start)).random(space.shape)
-        if space.dtype.kind != "f" or space.dtype.itemsize >= 8:
-            return numbers.astype(space.dtype, copy=False)
-        largest = np.nextafter(space.dtype.type(1), space.dtype.type(0))
-        rounded: Array = np.minimum(numbers.astype(space.dtype), largest)  # a narrow float may become 1
+    def __call__(self, chunk: NewChunk) -> Array:
+        numbers = np.random.Generator(np.random.PCG64(self.seed).advance(chunk.start)).random(chunk.shape)
+        if chunk.dtype.kind != "f" or chunk.dtype.itemsize >= 8:
+            return numbers.astype(chunk.dtype, copy=False)
+        largest = np.nextafter(chunk.dtype.type(1), chunk.dtype.type(0))
+        rounded: Array = np.minimum(numbers.astype(chunk.dtype), largest)  # a narrow float may become 1
         return rounded
 
 

@@ -1,4 +1,4 @@
-"""Dimensions of labels: append, insert, permute, remove, rename. Data are shared."""
+"""Dimensions of labels: append, insert, permute, remove, rename. Arrays are shared."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ from outgrad.gradients.elementwise import PERMUTE_COMPONENTS
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import fold_down, follow
 
-AXES = ("keys", "samples", "properties")
+CHANGED_AXES = ("keys", "samples", "properties")
 Change = Callable[[int, Labels], Labels]
 """New labels of an axis, given the number of the block and its labels."""
 
 
 def append_dimension(tensor: T, axis: str, name: str, values: Any) -> T:
-    r"""Give labels one more dimension, after the others.
+    r"""Append a dimension to keys, samples or properties.
 
-    Sample labels of gradients stay as they are; their properties are those of the values. Data are shared.
+    New properties apply to gradients too; the samples of gradients stay as they are. Arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"keys", "samples", "properties"}
-        Which labels.
+        The labels to change.
     name : str
         Name of the new dimension.
     values : int, 1-D array of int, or list with one such array for each block
-        Its value in each entry; an int is the value in all of them.
+        The value for each entry; an int is used for all entries.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data, with the new labels.
+        The same values with the new labels.
 
     Raises
     ------
     ValidationError
-        If the axis does not exist, the name is used already, or there is not one value for each entry.
+        If the axis does not exist, the name is already in use, or there is not one value per entry.
     TypeError
-        If values are no integers.
+        If ``values`` are not integers.
 
     Examples
     --------
@@ -63,36 +64,36 @@ def append_dimension(tensor: T, axis: str, name: str, values: Any) -> T:
 
 
 def insert_dimension(tensor: T, axis: str, index: int, name: str, values: Any) -> T:
-    r"""Give labels one more dimension, before position ``index``.
+    r"""Insert a dimension into keys, samples or properties before position ``index``.
 
-    Sample labels of gradients stay as they are; their properties are those of the values. Data are shared.
+    New properties apply to gradients too; the samples of gradients stay as they are. Arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"keys", "samples", "properties"}
-        Which labels.
+        The labels to change.
     index : int
-        Position of the new dimension; negative ones count from the end, as in ``list.insert``.
+        Position of the new dimension; negative values count from the end, as in ``list.insert``.
     name : str
         Name of the new dimension.
     values : int, 1-D array of int, or list with one such array for each block
-        Its value in each entry; an int is the value in all of them.
+        The value for each entry; an int is used for all entries.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data, with the new labels.
+        The same values with the new labels.
 
     Raises
     ------
     ValidationError
-        If the axis does not exist, the name is used already, or there is not one value for each entry.
+        If the axis does not exist, the name is already in use, or there is not one value per entry.
     IndexError
         If ``index`` is out of range.
     TypeError
-        If values are no integers.
+        If ``values`` are not integers.
 
     Examples
     --------
@@ -105,33 +106,33 @@ def insert_dimension(tensor: T, axis: str, index: int, name: str, values: Any) -
 
 
 def permute_dimensions(tensor: T, axis: str, dimensions_indexes: Sequence[int]) -> T:
-    r"""Put the dimensions of labels, or the component axes, into another order.
+    r"""Permute the dimensions of labels, or the component axes.
 
-    Dimensions of labels are permuted without touching the data; entries keep their order. Components are axes
-    of the values, and permuting them moves data, of gradients too:
+    Permuting the dimensions of labels leaves the values and the order of the entries alone. Components are
+    axes of the values, so permuting them transposes the values and the gradients:
 
     .. math:: h_{s c_{o(1)} c_{o(2)} \dots p} = X_{s c_1 c_2 \dots p}
 
-    Sample labels of gradients stay as they are, and their own components stay in front.
+    The samples of gradients stay as they are, and components that only a gradient has stay in front.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"keys", "samples", "components", "properties"}
-        Which labels.
+        The labels to change.
     dimensions_indexes : list of int
-        Position now of each dimension of the result; negative ones count from the end.
+        Current position of each dimension of the result; negative values count from the end.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data, with the new labels.
+        The same values with the new labels.
 
     Raises
     ------
     ValidationError
-        If the axis does not exist, or not every dimension is named once.
+        If the axis does not exist, or ``dimensions_indexes`` does not contain each position once.
 
     Examples
     --------
@@ -145,34 +146,35 @@ def permute_dimensions(tensor: T, axis: str, dimensions_indexes: Sequence[int]) 
         return _permute_components(content(call, "tensor", tensor), tensor, dimensions_indexes)
 
     def permuted(number: int, labels: Labels) -> Labels:
-        return labels.permute(_order(call, axis, dimensions_indexes, labels.names))
+        return labels.permute(_checked_order(call, axis, dimensions_indexes, labels.names))
 
-    return _changed(call, tensor, axis, permuted, (*AXES, "components"))
+    return _with_labels(call, tensor, axis, permuted, (*CHANGED_AXES, "components"))
 
 
 def remove_dimension(tensor: T, axis: str, name: str) -> T:
-    r"""Leave out one dimension of labels.
+    r"""Remove a dimension from keys, samples or properties.
 
-    Sample labels of gradients stay as they are; their properties are those of the values. Data are shared.
+    New properties apply to gradients too; the samples of gradients stay as they are. Arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"keys", "samples", "properties"}
-        Which labels.
+        The labels to change.
     name : str
         Name of the dimension.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data, with the new labels.
+        The same values with the new labels.
 
     Raises
     ------
     ValidationError
-        If the axis or the dimension does not exist, it is the only one, or entries become equal.
+        If the axis or the dimension does not exist, the dimension is the only one, or the remaining labels
+        are not unique.
 
     Examples
     --------
@@ -195,34 +197,33 @@ def remove_dimension(tensor: T, axis: str, name: str) -> T:
                 f"{call}: without {name!r} the {axis}{where} are not unique: {error}"
             ) from None
 
-    return _changed(call, tensor, axis, removed)
+    return _with_labels(call, tensor, axis, removed)
 
 
 def rename_dimension(tensor: T, axis: str, old: str, new: str) -> T:
-    r"""Give a dimension of labels another name.
+    r"""Rename a dimension of keys, samples, components or properties.
 
-    A dimension of the samples is also renamed in the samples of gradients, except for the dimension
-    ``sample`` of gradients, which always has this name; a component also where only gradients have it.
-    Data are shared.
+    A sample dimension is also renamed in the samples of gradients, except for their dimension ``sample``,
+    which always keeps its name. A component is also renamed where only gradients have it. Arrays are shared.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"keys", "samples", "components", "properties"}
-        Which labels.
+        The labels to change.
     old, new : str
-        The name now, and the new one.
+        The current name and the new name.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data, with the new labels.
+        The same values with the new labels.
 
     Raises
     ------
     ValidationError
-        If the axis or the dimension does not exist, or the new name is invalid or used already.
+        If the axis or the dimension does not exist, or the new name is invalid or already in use.
 
     Examples
     --------
@@ -237,13 +238,13 @@ def rename_dimension(tensor: T, axis: str, old: str, new: str) -> T:
 
     def renamed(number: int, labels: Labels) -> Labels:
         _check_known(call, axis, old, labels.names)
-        return _renamed(labels, old, new)
+        return _renamed_labels(labels, old, new)
 
     def row_labels(labels: Labels) -> Labels:
-        return _renamed(labels, old, new) if old in labels.names[1:] else labels
+        return _renamed_labels(labels, old, new) if old in labels.names[1:] else labels
 
     below = row_labels if axis == "samples" else None
-    return _changed(call, tensor, axis, renamed, (*AXES, "components"), below)
+    return _with_labels(call, tensor, axis, renamed, (*CHANGED_AXES, "components"), below)
 
 
 # ---- new values ----
@@ -253,7 +254,7 @@ def _insert(call: str, tensor: T, axis: str, index: int | None, name: str, value
     if several and (axis == "keys" or len(values) != len(blocks)):
         raise ValidationError(
             f"{call}: values is a list of {len(values)} arrays for the {axis} of {len(blocks)} block(s); "
-            "give an int, an array, or for samples and properties a list with one array for each block"
+            "give an int, an array, or for samples and properties a list with one array per block"
         )
 
     def inserted(number: int, labels: Labels) -> Labels:
@@ -266,7 +267,7 @@ def _insert(call: str, tensor: T, axis: str, index: int | None, name: str, value
         except ValidationError as error:
             raise ValidationError(f"{call}: {error}") from None
 
-    return _changed(call, tensor, axis, inserted)
+    return _with_labels(call, tensor, axis, inserted)
 
 
 def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
@@ -279,7 +280,7 @@ def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
     if found.shape != (count,):
         raise ValidationError(
             f"{call}: {where} {count} entries, but the values of {name!r} have shape {found.shape}; "
-            "give one for each entry, an int for all, or a list with one array for each block"
+            "give one value per entry, an int for all entries, or a list with one array per block"
         )
     return found
 
@@ -287,7 +288,7 @@ def _column(call: str, name: str, values: Any, count: int, where: str) -> Any:
 # ---- components ----
 def _permute_components(blocks: Blocks, tensor: T, order: Sequence[int]) -> T:
     names = [[component.names[0] for component in m.components] for m in blocks.metadata]
-    orders = [tuple(_order("permute_dimensions", "components", order, own)) for own in names]
+    orders = [tuple(_checked_order("permute_dimensions", "components", order, own)) for own in names]
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
         return replace(metadata, components=tuple(metadata.components[place] for place in orders[n]))
@@ -302,77 +303,83 @@ def _rename_components(tensor: T, old: str, new: str) -> T:
 
     def renamed(metadata: BlockMetadata) -> BlockMetadata:
         components = tuple(
-            _renamed(component, old, new) if component.names == [old] else component
+            _renamed_labels(component, old, new) if component.names == [old] else component
             for component in metadata.components
         )
         names = [component.names[0] for component in components]
         if names.count(new) > 1:
             raise ValidationError(
-                f"rename_dimension: {new!r} is a component already, beside {old!r}; use another name"
+                f"rename_dimension: {old!r} cannot become {new!r}, already a component; use another name"
             )
         return replace(metadata, components=components)
 
     names = {c.names[0]: None for m in blocks.metadata for _, below in m.walk() for c in below.components}
     if len(blocks):
         _check_known("rename_dimension", "components", old, list(names))
-    return like(tensor, Blocks(tuple(m.map(renamed) for m in blocks.metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(m.map(renamed) for m in blocks.metadata)))
 
 
 # ---- what all of them share ----
-def _changed(
+def _with_labels(
     call: str,
     tensor: T,
     axis: str,
     change: Change,
-    axes: Sequence[str] = AXES,
+    axes: Sequence[str] = CHANGED_AXES,
     below: Callable[[Labels], Labels] | None = None,
 ) -> T:
     """Change the labels of one axis, and with ``below`` the samples of gradients."""
     blocks = content(call, "tensor", tensor)
-    if axis not in AXES:
+    if axis not in CHANGED_AXES:
         raise ValidationError(
             f"{call}: {axis!r} is not a valid axis. Choose from {', '.join(map(repr, axes))}"
         )
     if axis == "keys":
         if not isinstance(tensor, TensorMap):
-            raise ValidationError(f"{call}: a block has no keys; choose 'samples' or 'properties'")
-        return TensorMap._of(change(0, tensor.keys), blocks, tensor.info())
-    replaced = _samples if axis == "samples" else _properties
+            raise ValidationError(
+                f"{call}: axis is 'keys', but a block has no keys; choose 'samples' or 'properties'"
+            )
+        return TensorMap._of(change(0, tensor.keys), blocks, tensor._info)
+    replaced = _with_samples if axis == "samples" else _with_properties
     metadata = [
         replaced(m, change(number, getattr(m, axis)), below) for number, m in enumerate(blocks.metadata)
     ]
-    return like(tensor, Blocks(tuple(metadata), blocks.data))
+    return like(tensor, replace(blocks, metadata=tuple(metadata)))
 
 
-def _samples(
+def _with_samples(
     metadata: BlockMetadata, samples: Labels, below: Callable[[Labels], Labels] | None
 ) -> BlockMetadata:
     if below is None:
         return replace(metadata, samples=samples)
-    # from the top down, unlike Tree.map: an error names the dimensions of the outermost gradient
-    gradients = {name: _samples(g, below(g.samples), below) for name, g in metadata.gradients.items()}
-    return replace(metadata, samples=samples, gradients=gradients)
+    # Found from the top down: an error names the dimensions of the outermost gradient.
+    new = follow(lambda gradient, _: below(gradient.samples), metadata, samples)
+    changed: BlockMetadata = fold_down(
+        lambda path, _, node, gradients: replace(node, samples=new[path], gradients=gradients), metadata
+    )
+    return changed
 
 
-def _properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:
-    return metadata.map(lambda own: replace(own, properties=properties))
+def _with_properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:
+    return metadata.map(lambda node: replace(node, properties=properties))
 
 
-def _renamed(labels: Labels, old: str, new: str) -> Labels:
+def _renamed_labels(labels: Labels, old: str, new: str) -> Labels:
     try:
         return labels.rename(old, new)
     except ValidationError as error:
         raise ValidationError(f"rename_dimension: {old!r} cannot become {new!r}: {error}") from None
 
 
-def _order(call: str, axis: str, given: Sequence[int], names: Sequence[str]) -> list[int]:
+def _checked_order(call: str, axis: str, given: Sequence[int], names: Sequence[str]) -> list[int]:
     """Positions from 0, each once."""
     count = len(names)
     picks = [operator.index(index) for index in given]
     places = [pick + count if -count <= pick < 0 else pick for pick in picks]
     if sorted(places) != list(range(count)):
         raise ValidationError(
-            f"{call}: each position of the {axis} {list(names)} is needed once, dimensions_indexes={picks}"
+            f"{call}: dimensions_indexes is {picks}, but the {axis} have dimensions {list(names)}; "
+            "give each position once"
         )
     return places
 

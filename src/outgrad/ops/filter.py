@@ -1,4 +1,4 @@
-"""Choosing blocks of a map."""
+"""Selecting blocks of a map."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.engine.convert import copied
 from outgrad.labels.labels import Labels
 from outgrad.tensor.map import TensorMap
 
 
 def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
-    r"""Keep the blocks whose keys are selected.
+    r"""Keep the blocks whose keys match.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     keys : Labels
-        Values of some or all dimensions of the keys. Labels of all dimensions give the order of the blocks;
-        others keep the order of the map. What does not occur is ignored.
+        Values of some or all key dimensions; values that do not occur are ignored. Labels with all dimensions
+        also set the order of the blocks, otherwise the order of the map is kept.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        A map of fewer blocks, perhaps of none.
+        The matching blocks; possibly none.
 
     Raises
     ------
     ValidationError
-        If ``keys`` has a dimension that the keys of the map do not have.
+        If ``keys`` has a dimension that the keys of the map lack.
     TypeError
         If an argument has the wrong type.
 
@@ -46,31 +45,31 @@ def filter_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> Tensor
     >>> og.filter_blocks(tensor, og.Labels("center_type", [[6], [8]])).block().shape
     (3, 2)
     """
-    _check("filter_blocks", tensor, copy, keys)
-    return _chosen(tensor, tensor.keys.select(keys), copy)
+    _check_types("filter_blocks", tensor, copy, keys)
+    return _chosen_blocks(tensor, tensor.keys.select(keys), copy)
 
 
 def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMap:
-    r"""Leave out the blocks whose keys are selected.
+    r"""Drop the blocks whose keys match.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     keys : Labels
-        Values of some or all dimensions of the keys. What does not occur is ignored.
+        Values of some or all key dimensions; values that do not occur are ignored.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        The other blocks, in the order of the map.
+        The remaining blocks, in the order of the map.
 
     Raises
     ------
     ValidationError
-        If ``keys`` has a dimension that the keys of the map do not have.
+        If ``keys`` has a dimension that the keys of the map lack.
     TypeError
         If an argument has the wrong type.
 
@@ -82,26 +81,26 @@ def drop_blocks(tensor: TensorMap, keys: Labels, copy: bool = False) -> TensorMa
     >>> og.drop_blocks(tensor, og.Labels("center_type", [[6]])).block().shape
     (1, 2)
     """
-    _check("drop_blocks", tensor, copy, keys)
+    _check_types("drop_blocks", tensor, copy, keys)
     kept = np.ones(len(tensor), dtype=np.bool_)
     kept[tensor.keys.select(keys)] = False
-    return _chosen(tensor, np.flatnonzero(kept), copy)
+    return _chosen_blocks(tensor, np.flatnonzero(kept), copy)
 
 
 def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
-    r"""Leave out the blocks that have no samples or no properties.
+    r"""Drop the blocks without samples or without properties.
 
     Parameters
     ----------
     tensor : TensorMap
-        The map to choose from.
+        The map to select blocks from.
     copy : bool
-        Copy the arrays; otherwise they are shared. Lazy data never change, and are shared in any case.
+        Copy the arrays; otherwise they are shared. Lazy data are immutable and always shared.
 
     Returns
     -------
     TensorMap
-        The other blocks, in the order of the map.
+        The remaining blocks, in the order of the map.
 
     Raises
     ------
@@ -116,12 +115,12 @@ def drop_empty_blocks(tensor: TensorMap, copy: bool = False) -> TensorMap:
     >>> og.drop_empty_blocks(tensor).keys["center_type"]
     array([6], dtype=int32)
     """
-    _check("drop_empty_blocks", tensor, copy)
+    _check_types("drop_empty_blocks", tensor, copy)
     shapes = [metadata.shape for metadata in tensor._blocks().metadata]
-    return _chosen(tensor, [number for number, shape in enumerate(shapes) if 0 not in shape], copy)
+    return _chosen_blocks(tensor, [number for number, shape in enumerate(shapes) if 0 not in shape], copy)
 
 
-def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
+def _check_types(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
     wanted = [
         ("tensor", tensor, TensorMap),
         *(("keys", given, Labels) for given in keys),
@@ -132,10 +131,10 @@ def _check(call: str, tensor: Any, copy: Any, *keys: Any) -> None:
             raise TypeError(f"{call}: {name} must be a {kind.__name__}, got {kind_of(given)}")
 
 
-def _chosen(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:
+def _chosen_blocks(tensor: TensorMap, numbers: Sequence[int] | np.ndarray[Any, Any], copy: bool) -> TensorMap:
     places = np.asarray(numbers, dtype=np.int64)
     content = tensor._blocks().select(places.tolist())
     keys = tensor.keys
     if not np.array_equal(places, np.arange(len(keys))):
         keys = Labels(keys.names, keys.values[places], assume_unique=True)
-    return TensorMap._of(keys, copied(content) if copy else content, tensor.info())
+    return TensorMap._of(keys, content.copied() if copy else content, tensor._info)

@@ -1,4 +1,4 @@
-"""Functions of each element that are known with all their derivatives: exp, log, sqrt, …"""
+"""Elementwise functions whose derivatives of every order are known: exp, log, sqrt, …"""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def exp(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def log(A: T) -> T:
 
     .. math:: h = \ln A, \qquad \nabla h = \nabla A / A
 
-    Negative numbers give NaN, and 0 gives −∞, with the warnings of NumPy.
+    Negative numbers give NaN and 0 gives −∞, with NumPy's warnings.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def log(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def sqrt(A: T) -> T:
     .. math:: h = \sqrt{A}, \qquad \nabla h = \frac{\nabla A}{2 \sqrt{A}}
 
     At 0 the derivative is infinite: a gradient there becomes infinite, or NaN where it was 0. Negative
-    numbers give NaN. Both come with the warnings of NumPy.
+    numbers give NaN. NumPy warns in both cases.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def sqrt(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -119,12 +119,12 @@ def tanh(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -148,12 +148,12 @@ def sin(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -177,12 +177,12 @@ def cos(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -194,11 +194,11 @@ def cos(A: T) -> T:
 
 
 def reciprocal(A: T) -> T:
-    r"""Take one divided by each element.
+    r"""Take the reciprocal of each element.
 
     .. math:: h = 1 / A, \qquad \nabla h = -\nabla A / A^2
 
-    Integers become float64, unlike in ``numpy.reciprocal``; it is the same as ``1 / A``. Zeros give
+    This is the same as ``1 / A``: integers become float64, unlike in ``numpy.reciprocal``. Zeros give
     infinities, as in NumPy.
 
     Parameters
@@ -209,12 +209,12 @@ def reciprocal(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``.
+        Has the labels and ``info`` of ``A``.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -240,12 +240,12 @@ def square(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of NumPy's function.
+        Has the labels and ``info`` of ``A``, and the dtype that NumPy's function returns.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -267,19 +267,19 @@ def clip(A: T, min: float | None = None, max: float | None = None) -> T:
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     min, max : number, optional
-        The bounds, in units of the values; None is no bound.
+        The bounds, in the units of the values; None means no bound.
 
     Returns
     -------
     TensorMap or TensorBlock
-        Labels and ``info`` of ``A``; the dtype is that of :func:`numpy.clip`.
+        Has the labels and ``info`` of ``A``, and the dtype that :func:`numpy.clip` returns.
 
     Raises
     ------
     TypeError
         If ``A`` is neither a map nor a block, or a bound is not a real number.
     ValidationError
-        If there is no bound, ``min`` is larger than ``max``, or the values are complex.
+        If neither bound is given, ``min`` is larger than ``max``, or the values are complex.
 
     Examples
     --------
@@ -290,13 +290,13 @@ def clip(A: T, min: float | None = None, max: float | None = None) -> T:
     blocks = content("clip", "A", A)
     bounds = [_bound(name, given) for name, given in (("min", min), ("max", max))]
     if bounds == [None, None]:
-        raise ValidationError("clip: there is no bound; give min, max or both")
+        raise ValidationError("clip: got neither min nor max; give at least one bound")
     if None not in bounds and not bounds[0] <= bounds[1]:
-        raise ValidationError(f"clip: min={min!r} is larger than max={max!r}; exchange them")
+        raise ValidationError(f"clip: min={min!r} is larger than max={max!r}; swap them")
     if len(blocks) and blocks.dtype(0).kind == "c":
         raise ValidationError(
-            f"clip: the values are {blocks.dtype(0)}, and complex numbers have no order; "
-            "clip the real and the imaginary part"
+            f"clip: the values are {blocks.dtype(0)}, and complex numbers are not ordered; "
+            "clip the real and the imaginary part separately"
         )
     return like(A, run_rule(CLIP, [blocks], lambda n: tuple(bounds)))
 
@@ -308,7 +308,7 @@ def _bound(name: str, given: Any) -> Any:
         raise TypeError(f"clip: {name} must be a real number or None, got {kind_of(given)}")
     bound = number(given)
     if bound != bound:
-        raise ValidationError(f"clip: {name} is not a number (NaN); give a number, or None for no bound")
+        raise ValidationError(f"clip: {name} is NaN; give a number, or None for no bound")
     return int(given) if isinstance(given, Integral) else bound  # integers that are clipped stay integers
 
 

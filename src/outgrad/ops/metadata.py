@@ -1,46 +1,45 @@
-"""Questions about labels: which entries occur, and their one-hot encoding."""
+"""Distinct entries of labels, and their one-hot encoding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from outgrad._foreign import kind_of
-from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content
+from outgrad.labels.rows import find_rows, unique_rows
+from outgrad.ops.operands import T, content
+from outgrad.ops.twins import block_twin
 
 
 def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: str | None = None) -> Labels:
-    r"""List the distinct values of some dimensions, over all blocks.
+    r"""Return the distinct values of some dimensions over all blocks.
 
-    Only labels are looked at, also of lazy data.
+    Only labels are read, for lazy data too.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        Which labels.
+        The labels to look at.
     names : str, or list or tuple of str
         Dimensions of these labels.
     gradient : str, optional
-        Parameter of a gradient, whose labels are then taken; by default those of the values.
+        Look at the labels of this gradient instead of those of the values.
 
     Returns
     -------
     Labels
-        Sorted, with the dimensions ``names``; without entries if there are none.
+        Sorted labels with the dimensions ``names``, possibly without entries.
 
     Raises
     ------
     ValidationError
-        If the axis, a name or the gradient does not exist.
+        If the axis, a dimension or the gradient does not exist.
     TypeError
         If an argument has the wrong type.
 
@@ -55,10 +54,23 @@ def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: 
     call = "unique_metadata"
     blocks = content(call, "tensor", tensor)
     wanted = [names] if isinstance(names, str) else names
-    _check_arguments(axis, wanted, gradient)
+    if not isinstance(axis, str):
+        raise TypeError(f"{call}: axis must be a str, got {kind_of(axis)}")
+    if not isinstance(wanted, (list, tuple)) or not all(isinstance(name, str) for name in wanted):
+        raise TypeError(f"{call}: names must be a str, or a list of str, got {wanted!r}")
+    if gradient is not None and not isinstance(gradient, str):
+        raise TypeError(f"{call}: gradient must be a str, got {kind_of(gradient)}")
+    if axis not in ("samples", "properties"):
+        raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
+    if not wanted:
+        raise ValidationError(f"{call}: names is empty; give at least one dimension of the {axis}")
     found = [np.zeros((0, len(wanted)), np.int32)]
     for metadata in blocks.metadata:
-        labels: Labels = getattr(_at(metadata, gradient), axis)
+        if gradient is not None and gradient not in metadata.gradients:
+            raise ValidationError(
+                f"{call}: gradient {gradient!r} not found; the blocks have {list(metadata.gradients)}"
+            )
+        labels: Labels = getattr(metadata if gradient is None else metadata.gradients[gradient], axis)
         unknown = [name for name in wanted if name not in labels.names]
         if unknown:
             raise ValidationError(
@@ -69,55 +81,31 @@ def unique_metadata(tensor: T, axis: str, names: str | Sequence[str], gradient: 
     return Labels(wanted, unique_rows(np.concatenate(found))[0], assume_unique=True)
 
 
-def _check_arguments(axis: Any, names: Any, gradient: Any) -> None:
-    call = "unique_metadata"
-    if not isinstance(axis, str):
-        raise TypeError(f"{call}: axis must be a str, got {kind_of(axis)}")
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{call}: names must be a str, or a list of str, got {names!r}")
-    if gradient is not None and not isinstance(gradient, str):
-        raise TypeError(f"{call}: gradient must be a str, got {kind_of(gradient)}")
-    if axis not in ("samples", "properties"):
-        raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
-    if not names:
-        raise ValidationError(f"{call}: names is empty; give at least one dimension of the {axis}")
-
-
-def _at(metadata: BlockMetadata, gradient: str | None) -> BlockMetadata:
-    if gradient is None:
-        return metadata
-    if gradient not in metadata.gradients:
-        raise ValidationError(
-            f"unique_metadata: there is no gradient {gradient!r}; the blocks have {list(metadata.gradients)}"
-        )
-    return metadata.gradients[gradient]
-
-
 def one_hot(labels: Labels, dimension: Labels) -> npt.NDArray[np.int32]:
-    r"""Encode one dimension of labels by ones and zeros.
+    r"""Return the one-hot encoding of one dimension of labels.
 
-    .. math:: h_{ij} = 1 \text{ where entry } i \text{ has the value } j, \text{ and } 0 \text{ elsewhere}
+    .. math:: h_{ij} = 1 \text{ if entry } i \text{ has the value } j, \text{ and } 0 \text{ otherwise}
 
     Parameters
     ----------
     labels : Labels
         N entries.
     dimension : Labels
-        One dimension of ``labels``, with the M values that are told apart.
+        One dimension of ``labels``, with the M values to encode.
 
     Returns
     -------
     (N, M) array of int32
-        One 1 in each row.
+        Each row contains a single 1.
 
     Raises
     ------
     ValidationError
-        If ``dimension`` has several dimensions, or does not contain a value that occurs.
+        If ``dimension`` has several dimensions, or lacks a value that occurs in ``labels``.
     ValueError
-        If ``labels`` has no such dimension.
+        If ``labels`` does not have this dimension.
     TypeError
-        If an argument is no Labels.
+        If an argument is not Labels.
 
     Examples
     --------

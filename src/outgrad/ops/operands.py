@@ -1,32 +1,38 @@
-"""Arguments of operations: their types, and maps aligned by key."""
+"""Arguments of operations: their types, and two operands that are aligned by key and by sample."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import numbers
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from outgrad._foreign import kind_of, of_package, plain
 from outgrad.config import checks
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.outline import Edges
+from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
-from outgrad.errors import NotEqualError
+from outgrad.engine.shuffle.blocks import Origin, Target, moved
+from outgrad.errors import NotEqualError, ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows
+from outgrad.labels.rows import find_rows, unique_rows
+from outgrad.labels.sets import unite
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
 
 T = TypeVar("T", TensorMap, TensorBlock)
 
+Names = str | Sequence[str]
+"""One name or several."""
+
 
 def content(call: str, name: str, given: Any) -> Blocks:
-    """The blocks of a map, or a block alone."""
+    """The blocks of a map, or a single block."""
     if not isinstance(given, (TensorMap, TensorBlock)):
         raise TypeError(f"{call}: {name} must be a TensorMap or a TensorBlock, got {kind_of(given)}")
     return given._blocks()
@@ -35,7 +41,7 @@ def content(call: str, name: str, given: Any) -> Blocks:
 def like(original: T, result: Blocks, keys: Labels | None = None) -> T:
     """Wrap blocks as what they came from: same info, and the same keys unless others are given."""
     if isinstance(original, TensorMap):
-        return TensorMap._of(original.keys if keys is None else keys, result, original.info())
+        return TensorMap._of(original.keys if keys is None else keys, result, original._info)
     return TensorBlock._of(result)
 
 
@@ -104,17 +110,42 @@ def check_labels(
 
     With ``constants`` one of the two may have no gradients at all.
     """
-    for name in axes:
-        x, y = getattr(a, name), getattr(b, name)
-        if not agree(x, y):
-            found = f"{_counted(x)}, and {_counted(y)}" if isinstance(x, Labels) else _both_names(x, y)
-            raise NotEqualError(f"inputs to '{call}' {_unlike(name, x, y)}; in {where} found {found}")
-    if not constants or (a.gradients and b.gradients):
-        _check_gradients(call, a, b, where)
+    for axis in axes:
+        x, y = getattr(a, axis), getattr(b, axis)
+        if agree(x, y):
+            continue
+        if axis != "components":
+            found = f"{described(x)}, and {described(y)}"
+        else:
+            found = f"{[component.names for component in x]} and {[component.names for component in y]}"
+        unlike = f"should have the same {axis}, but they are not the same or not in the same order"
+        if axis == "components" and len(x) != len(y):
+            unlike = "have a different number of components"
+        raise NotEqualError(f"inputs to '{call}' {unlike}; in {where} found {found}")
+    if constants and not (a.gradients and b.gradients):
+        return
+    for path, gradient in a.walk():
+        other = b.at(path)
+        if path and not (
+            gradient.samples.names == other.samples.names and agree(gradient.components, other.components)
+        ):
+            raise NotEqualError(
+                f"inputs to '{call}' should have the same gradients: sample names or components of "
+                f"{gradient_of(path, where)} are not the same, found "
+                f"{gradient.samples.names}, {[c.names for c in gradient.components]} and "
+                f"{other.samples.names}, {[c.names for c in other.components]}"
+            )
+        if gradient.gradients.keys() != other.gradients.keys():
+            raise NotEqualError(
+                f"inputs to '{call}' should have the same gradient parameters; in {gradient_of(path, where)} "
+                f"found {list(gradient.gradients)} and {list(other.gradients)}"
+            )
 
 
 def agree(a: Labels | Sequence[Labels], b: Labels | Sequence[Labels]) -> bool:
     """Whether labels are the same; where checks are disabled, whether they have as many entries."""
+    if a is b:
+        return True
     if checks():
         return a == b
     if isinstance(a, Labels):
@@ -122,103 +153,180 @@ def agree(a: Labels | Sequence[Labels], b: Labels | Sequence[Labels]) -> bool:
     return [len(labels) for labels in a] == [len(labels) for labels in b]
 
 
-def _unlike(axis: str, a: Labels | Sequence[Labels], b: Labels | Sequence[Labels]) -> str:
-    """What metatensor says of labels that differ."""
-    if axis == "components" and len(a) != len(b):
-        return "have a different number of components"
-    return f"should have the same {axis}, but they are not the same or not in the same order"
-
-
-def _counted(labels: Labels) -> str:
-    return f"{labels.names} with {len(labels)} entries"
-
-
-def _both_names(a: Sequence[Labels], b: Sequence[Labels]) -> str:
-    return f"{[labels.names for labels in a]} and {[labels.names for labels in b]}"
-
-
 def check_same_names(call: str, a: BlockMetadata, b: BlockMetadata, axes: Sequence[str] = AXES) -> None:
     """Blocks that are to be in one map agree in names and gradient parameters; entries may differ."""
-    for path, own in a.walk():
+
+    def names(metadata: BlockMetadata, axes: Sequence[str]) -> dict[str, list[str]]:
+        by_axis = {
+            "samples": ("sample names", metadata.samples.names),
+            "components": ("component names", [component.names[0] for component in metadata.components]),
+            "properties": ("property names", metadata.properties.names),
+        }
+        return {**dict(by_axis[axis] for axis in axes), "gradients": sorted(metadata.gradients)}
+
+    for path, gradient in a.walk():
         compared = ("samples", "components") if path else axes
-        others = _names(b.at(path), compared)
-        for kind, names in _names(own, compared).items():
-            if names != others[kind]:
+        others = names(b.at(path), compared)
+        for kind, found in names(gradient, compared).items():
+            if found != others[kind]:
                 raise NotEqualError(
-                    f"inputs to '{call}' should have the same {kind}; found {names} and {others[kind]}"
+                    f"inputs to '{call}' should have the same {kind}; found {found} and {others[kind]}"
                 )
-
-
-def _names(metadata: BlockMetadata, axes: Sequence[str]) -> dict[str, list[str]]:
-    found = {
-        "samples": ("sample names", metadata.samples.names),
-        "components": ("component names", [component.names[0] for component in metadata.components]),
-        "properties": ("property names", metadata.properties.names),
-    }
-    return {**dict(found[axis] for axis in axes), "gradients": sorted(metadata.gradients)}
-
-
-def _check_gradients(call: str, first: BlockMetadata, second: BlockMetadata, where: str) -> None:
-    for path, a in first.walk():
-        b = second.at(path)
-        if path:
-            _check_gradient(call, path, a, b, where)
-        if a.gradients.keys() != b.gradients.keys():
-            raise NotEqualError(
-                f"inputs to '{call}' should have the same gradient parameters; in {gradient_of(path, where)} "
-                f"found {list(a.gradients)} and {list(b.gradients)}"
-            )
-
-
-def _check_gradient(call: str, path: GradientPath, a: BlockMetadata, b: BlockMetadata, where: str) -> None:
-    if a.samples.names != b.samples.names or not agree(a.components, b.components):
-        raise NotEqualError(
-            f"inputs to '{call}' should have the same gradients: sample names or components of "
-            f"{gradient_of(path, where)} are not the same, found "
-            f"{a.samples.names}, {[c.names for c in a.components]} and "
-            f"{b.samples.names}, {[c.names for c in b.components]}"
-        )
 
 
 def names_of(call: str, argument: str, given: Any) -> list[str]:
     """One name or several, as a list."""
-    found = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    if not all(isinstance(name, str) for name in found):
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if not all(isinstance(name, str) for name in names):
         got = kind_of(given) if of_package(given) else repr(given)
         raise TypeError(f"{call}: {argument} must be a str or a list of str, got {got}")
-    return found
+    return names
 
 
-def block_twin(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function for a block under metatensor's name: ``tensor`` is called ``block``."""
+# ---- alignment ----
+Align = Literal["inner", "outer"] | None
+"""None: the same keys and samples, in any order; else what both have, or what one of them has."""
 
-    @functools.wraps(function)
-    def twin(*args: Any, **kwargs: Any) -> Any:
-        bound = inspect.signature(twin).bind(*args, **kwargs)
-        given = next(iter(bound.arguments.values()))
-        if not isinstance(given, TensorBlock):
-            raise TypeError(f"{twin.__name__}: block must be a TensorBlock, got {kind_of(given)}")
-        return function(*bound.args, **bound.kwargs)
-
-    signature = inspect.signature(function)
-    renamed = [
-        p.replace(name=_block_name(p.name), annotation="TensorBlock") if _is_operand(p) else p
-        for p in signature.parameters.values()
-    ]
-    twin.__signature__ = signature.replace(parameters=renamed)  # type: ignore[attr-defined]
-    twin.__name__ = twin.__qualname__ = twin_name(function.__name__)
-    twin.__doc__ = f"The same as :func:`{function.__name__}`, for one block.\n\nSee there for the formula."
-    return twin
+BlockNumbers = Sequence[int | None]
+"""For each block of the result: the number of a block of an operand, None where it has none."""
 
 
-def _is_operand(parameter: inspect.Parameter) -> bool:
-    return parameter.name.startswith("tensor")
+@dataclass(frozen=True, eq=False)
+class _Match:
+    """Samples of one block of the result, and where the rows of both operands go (None: nothing moves)."""
+
+    samples: Labels
+    rows: tuple[Index | None, Index | None] = (None, None)
 
 
-def _block_name(name: str) -> str:
-    return name.replace("tensor", "block")
+def check_align(call: str, align: Any) -> None:
+    """Raise unless ``align`` is valid."""
+    if align not in (None, "inner", "outer"):
+        raise ValidationError(f"{call}: align must be None, 'inner' or 'outer', got {align!r}")
 
 
-def twin_name(name: str) -> str:
-    """The name of an operation for one block."""
-    return f"{name.removesuffix('_raise')}_block_raise" if name.endswith("_raise") else f"{name}_block"
+def aligned(
+    call: str, A: T, B: T, align: Align, constants: bool = False
+) -> tuple[Labels | None, list[Blocks]]:
+    """Bring two operands to the same keys and samples; blocks alone have no keys.
+
+    Properties, components and gradient parameters must be the same; gradient rows may differ. With
+    ``constants`` one of the operands may have no gradients at all.
+    """
+    first, second = both(call, A, B)
+    keys: Labels | None = None
+    numbers: tuple[BlockNumbers, BlockNumbers] = ([0], [0])
+    if isinstance(A, TensorMap) and isinstance(B, TensorMap):
+        keys, numbers = _align_keys(call, A.keys, B.keys, align)
+    if align == "outer" and len(first) and len(second):
+        check_same_names(call, first.metadata[0], second.metadata[0])
+    lefts, rights = (
+        [None if number is None else blocks.metadata[number] for number in chosen]
+        for blocks, chosen in zip((first, second), numbers, strict=True)
+    )
+    matches = []
+    for number, a, b in zip(numbers[0], lefts, rights, strict=True):
+        if a is not None and b is not None:
+            where = f"block {number}" if len(lefts) > 1 else "the blocks"
+            matches.append(_align_samples(call, a.samples, b.samples, where, align))
+            check_labels(call, a, b, where, ("properties", "components"), constants)
+        else:
+            only = b if a is None else a
+            assert only is not None, "one of the operands has the key"
+            matches.append(_Match(only.samples))
+    dtypes = [blocks.dtype(0) if len(blocks) else None for blocks in (first, second)]
+    left = _bring(first, 0, numbers[0], matches, rights, dtypes[0] or dtypes[1])
+    # The second operand is cut like the first at once, if that is lazy.
+    cuts = [left.outline(number) for number in range(len(left))]
+    edges = [None if cut is None else cut.edges for cut in cuts]
+    right = _bring(second, 1, numbers[1], matches, lefts, dtypes[1] or dtypes[0], edges)
+    return keys, [left, right]
+
+
+def _align_keys(
+    call: str, keys: Labels, others: Labels, align: Align
+) -> tuple[Labels, tuple[BlockNumbers, BlockNumbers]]:
+    """Keys of the result, and which blocks of the operands they belong to."""
+    if align is None or keys == others:
+        return keys, (range(len(keys)), key_order(call, keys, others))
+    if keys.names != others.names:
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same key names; found {keys.names} and {others.names}"
+        )
+    if align == "inner":
+        positions = find_rows(others.values, keys.values)
+        kept = np.flatnonzero(positions >= 0)
+        common = Labels(keys.names, keys.values[kept], assume_unique=True)
+        return common, (kept.tolist(), positions[kept].tolist())
+    table, places = unite([keys.values, others.values], sort=False)
+    numbers: tuple[list[int | None], list[int | None]] = ([None] * len(table), [None] * len(table))
+    for side in (0, 1):
+        for number, place in enumerate(places[side].tolist()):
+            numbers[side][place] = number
+    return Labels(keys.names, table, assume_unique=True), numbers
+
+
+ADVICE = "; use align='inner' to keep common samples, or align='outer' to keep all"
+
+
+def _align_samples(call: str, a: Labels, b: Labels, where: str, align: Align) -> _Match:
+    if a == b if align else agree(a, b):
+        return _Match(a)
+    if a.names != b.names or (align is None and len(a) != len(b)):
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same samples; in {where} found {described(a)}, "
+            f"and {described(b)}" + (ADVICE if a.names == b.names else "")
+        )
+    if align == "outer":
+        table, united = unique_rows(np.concatenate([a.values, b.values]))
+        rows = [_moves(own, len(table)) for own in np.split(united, [len(a)])]
+        # Labels that are all of the union already are passed on: they may be stored.
+        whole = [labels for labels, moves in zip((a, b), rows, strict=True) if moves is None]
+        samples = whole[0] if whole else Labels(a.names, table, assume_unique=True)
+        return _Match(samples, (rows[0], rows[1]))
+    positions = find_rows(b.values, a.values)
+    if align is None and (positions < 0).any():
+        missing = a.entry(int((positions < 0).argmax()))
+        raise NotEqualError(
+            f"inputs to '{call}' should have the same samples; in {where} {missing.print()} is only in the "
+            f"first{ADVICE}"
+        )
+    kept = np.flatnonzero(positions >= 0)
+    if len(kept) == len(a):
+        return _Match(a, (None, _inverse(positions, len(b))))
+    samples = Labels(a.names, a.values[kept], assume_unique=True)
+    return _Match(samples, (_inverse(kept, len(a)), _inverse(positions[kept], len(b))))
+
+
+def _moves(positions: Index, count: int) -> Index | None:
+    """Positions in an array of ``count`` rows; None if nothing moves."""
+    return None if np.array_equal(positions, np.arange(count)) else positions
+
+
+def _inverse(taken: Index, count: int) -> Index | None:
+    """Where each of ``count`` rows goes when rows ``taken`` are taken; None if nothing moves."""
+    return None if _moves(taken, count) is None else places_of(taken, count)
+
+
+def _bring(
+    blocks: Blocks,
+    side: int,
+    numbers: BlockNumbers,
+    matches: Sequence[_Match],
+    others: Sequence[BlockMetadata | None],
+    dtype: np.dtype[Any] | None,
+    edges: Sequence[Edges | None] | None = None,
+) -> Blocks:
+    """Choose the blocks of one operand and move its rows; a block that it lacks is zero."""
+    present = [number for number in numbers if number is not None]
+    if len(present) == len(numbers) and all(match.rows[side] is None for match in matches):
+        return blocks.select(present)
+    inputs = {number: place for place, number in enumerate(present)}
+    targets = []
+    for n, (number, match, other) in enumerate(zip(numbers, matches, others, strict=True)):
+        head = other if number is None else blocks.metadata[number]
+        assert head is not None, "one of the operands has the key"
+        origins = () if number is None else (Origin(inputs[number], match.rows[side]),)
+        cut = None if edges is None else edges[n]
+        targets.append(Target(replace(head, samples=match.samples), origins, dtype=dtype, edges=cut))
+    return moved("align", [(blocks, number) for number in present], targets)

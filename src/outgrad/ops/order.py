@@ -1,4 +1,4 @@
-"""Sorting by labels: keys, samples, components, properties."""
+"""Sorting by labels: keys, samples, components and properties."""
 
 from __future__ import annotations
 
@@ -6,55 +6,54 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.permute import permuted
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
-from outgrad.gradients.axes import AxisOrders, permute_entries, permute_part
-from outgrad.graph.replace import replaced, rowwise_on
+from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import is_sorted_rows, unique_rows
-from outgrad.ops.operands import T, block_twin, content, like, names_of
+from outgrad.labels.rows import is_sorted_rows, unique_rows
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.twins import block_twin
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold, zip_map
 
-Index = npt.NDArray[np.integer]
-
-AXES = ("samples", "components", "properties")
+SORTED_AXES = ("samples", "components", "properties")
 
 
 def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False) -> T:
-    r"""Order keys, samples, components and properties by their labels.
+    r"""Sort keys, samples, components and properties by their labels.
 
     .. math:: h_{i} = X_{\pi(i)}, \qquad \nabla h_{i} = \nabla X_{\pi(i)}
 
-    Labels are compared dimension by dimension, the first one first. With the samples, gradient rows are
-    sorted by all their dimensions, and their label ``sample`` is renumbered; with the components, those that
-    only gradients have are sorted too. What is sorted already is shared with the result, and costs no task.
+    Labels are compared dimension by dimension, starting with the first. Sorting the samples also sorts the
+    gradient rows by all their dimensions and renumbers their label ``sample``. Sorting the components
+    includes those that only gradients have. Blocks that are already sorted are shared with the result and
+    cost no task.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
-        Values (S, \*C, P). Gradient rows may come in any order: a block that they kept in one chunk is cut
-        into chunks again.
+        Values (S, \*C, P). Gradient rows may be in any order; a lazy block that had to stay in one chunk
+        because they were unsorted is split into chunks.
     axes : "all" or str or list of str
-        Some of "keys" (of maps only), "samples", "components" and "properties".
+        Any of "keys" (for maps), "samples", "components" and "properties".
     descending : bool
-        From the largest to the smallest. Gradient rows stay in the order of their samples, so that they can
-        be cut into chunks with them, and those of one sample are in descending order.
+        Sort from the largest to the smallest label. Gradient rows stay in the order of their samples, so that
+        they can be split into chunks with them; only the rows of each sample are in descending order.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same entries in another order.
+        The same data in sorted order.
 
     Raises
     ------
     ValidationError
-        If there is no such axis.
+        If an axis does not exist.
     TypeError
         If an argument has the wrong type.
 
@@ -71,30 +70,23 @@ def sort(tensor: T, axes: str | Sequence[str] = "all", descending: bool = False)
     array([3, 2, 1], dtype=int32)
     """
     blocks = content("sort", "tensor", tensor)
-    wanted = _axes(tensor, axes)
-    blocks = _sort_entries(blocks, [name for name in AXES[1:] if name in wanted], descending)
-    if "samples" in wanted:
-        blocks = _sort_samples(blocks, descending)
-    if isinstance(tensor, TensorMap) and "keys" in wanted:
-        order = _order(tensor.keys, descending)
-        if order is not None:
-            keys = _taken(tensor.keys, order)
-            return TensorMap._of(keys, blocks.select(order.tolist()), tensor.info())
-    return like(tensor, blocks)
-
-
-def _axes(tensor: TensorMap | object, axes: str | Sequence[str]) -> Sequence[str]:
-    known = ("keys", *AXES) if isinstance(tensor, TensorMap) else AXES
-    if isinstance(axes, str) and axes == "all":
-        return known
-    wanted = names_of("sort", "axes", axes)
+    known = ("keys", *SORTED_AXES) if isinstance(tensor, TensorMap) else SORTED_AXES
+    wanted = known if isinstance(axes, str) and axes == "all" else names_of("sort", "axes", axes)
     for name in wanted:
         if name not in known:
             raise ValidationError(f"sort: axes must be 'all' or some of {list(known)}, not {name!r}")
-    return wanted
+    blocks = _sort_entries(blocks, wanted, descending)
+    if "samples" in wanted:
+        blocks = _sort_samples(blocks, descending)
+    if isinstance(tensor, TensorMap) and "keys" in wanted:
+        order = _sorting_order(tensor.keys, descending)
+        if order is not None:
+            keys = _reordered(tensor.keys, order)
+            return TensorMap._of(keys, blocks.select(order.tolist()), tensor._info)
+    return like(tensor, blocks)
 
 
-def _order(labels: Labels, descending: bool) -> Index | None:
+def _sorting_order(labels: Labels, descending: bool) -> Index | None:
     """Where each entry comes from in the sorted labels; None if they are sorted."""
     table = labels.values
     if is_sorted_rows(table[::-1] if descending else table):
@@ -105,90 +97,57 @@ def _order(labels: Labels, descending: bool) -> Index | None:
     return order
 
 
-def _taken(labels: Labels, order: Index | None) -> Labels:
+def _reordered(labels: Labels, order: Index | None) -> Labels:
     return labels if order is None else Labels(labels.names, labels.values[order], assume_unique=True)
 
 
-# ---- components and properties ----
 def _sort_entries(blocks: Blocks, axes: Sequence[str], descending: bool) -> Blocks:
     """Sort the entries of components and properties: every row by itself."""
-    orders = [_entry_orders(metadata, axes, descending) for metadata in blocks.metadata]
-    numbers = [
-        n for n, own in enumerate(orders) if any(o is not None for _, each in own.walk() for o in each.orders)
-    ]
-    if not numbers:
-        return blocks
-    metadata = tuple(zip_map(_with_entries, m, own) for m, own in zip(blocks.metadata, orders, strict=True))
-    if blocks.lazy is None:
-        chunks = [permute_entries(blocks.chunk(n), own) for n, own in enumerate(orders)]
-        return Blocks(metadata, tuple(chunks))
-    only = [own if n in numbers else None for n, own in enumerate(orders)]
-    data = rowwise_on(
-        *("sort-entries", permute_part, blocks.lazy, frozenset(numbers)),
-        config=lambda part: ([only[piece.block] for piece in part],),
-    )
-    return Blocks(metadata, data)
 
-
-def _entry_orders(metadata: BlockMetadata, axes: Sequence[str], descending: bool) -> AxisOrders:
-    def orders(own: BlockMetadata, gradients: dict[str, AxisOrders]) -> AxisOrders:
-        components = [_order(c, descending) if "components" in axes else None for c in own.components]
-        properties = _order(own.properties, descending) if "properties" in axes else None
+    def orders(metadata: BlockMetadata, gradients: dict[str, AxisOrders]) -> AxisOrders:
+        components = [
+            _sorting_order(component, descending) if "components" in axes else None
+            for component in metadata.components
+        ]
+        properties = _sorting_order(metadata.properties, descending) if "properties" in axes else None
         return AxisOrders((*components, properties), gradients)
 
-    return fold(orders, metadata)
+    def with_orders(metadata: BlockMetadata, axes: AxisOrders) -> BlockMetadata:
+        *components, properties = (
+            _reordered(labels, order)
+            for labels, order in zip((*metadata.components, metadata.properties), axes.orders, strict=True)
+        )
+        return replace(metadata, components=tuple(components), properties=properties)
 
-
-def _with_entries(metadata: BlockMetadata, axes: AxisOrders) -> BlockMetadata:
-    *components, properties = axes.orders
-    return replace(
-        metadata,
-        components=tuple(_taken(c, own) for c, own in zip(metadata.components, components, strict=True)),
-        properties=_taken(metadata.properties, properties),
-    )
-
-
-# ---- samples and gradient rows ----
-def _sort_samples(blocks: Blocks, descending: bool) -> Blocks:
-    orders = [_order(metadata.samples, descending) for metadata in blocks.metadata]
-    numbers = [
-        n
-        for n, (order, m) in enumerate(zip(orders, blocks.metadata, strict=True))
-        if order is not None or not _rows_sorted(m, descending)
+    by_block = [fold(orders, metadata) for metadata in blocks.metadata]
+    changed = [
+        own if any(order is not None for _, each in own.walk() for order in each.orders) else None
+        for own in by_block
     ]
-    if not numbers:
+    if not any(changed):
         return blocks
-    order = Order.DESCENDING if descending else Order.SORTED
-    targets = [_target(place, blocks.metadata[n], orders[n], order) for place, n in enumerate(numbers)]
-    new = moved("sort", [(blocks, n) for n in numbers], targets)
-    metadata = list(blocks.metadata)
-    for n, own in zip(numbers, new.metadata, strict=True):
-        metadata[n] = own
-    if blocks.lazy is None:
-        sorted_ = dict(zip(numbers, range(len(numbers)), strict=True))
-        chunks = [new.chunk(sorted_[n]) if n in sorted_ else blocks.chunk(n) for n in range(len(blocks))]
-        return Blocks(tuple(metadata), tuple(chunks))
-    assert new.lazy is not None, "lazy blocks stay lazy"
-    return Blocks(tuple(metadata), replaced(blocks.lazy, numbers, new.lazy))
+    metadata = [zip_map(with_orders, *each) for each in zip(blocks.metadata, by_block, strict=True)]
+    return permuted(blocks, metadata, changed)
 
 
-def _target(place: int, metadata: BlockMetadata, order: Index | None, rows: Order) -> Target:
-    if order is None:
-        return Target(metadata, (Origin(place),), rows)
-    where = np.empty(len(order), dtype=np.int64)
-    where[order] = np.arange(len(order))
-    head = replace(metadata, samples=_taken(metadata.samples, order))
-    return Target(head, (Origin(place, where),), rows)
-
-
-def _rows_sorted(metadata: BlockMetadata, descending: bool) -> bool:
-    tables = (below.samples.values for path, below in metadata.walk() if path)
-    return all(is_sorted_rows(_turned(table) if descending else table) for table in tables)
-
-
-def _turned(table: Table) -> Table:
-    """A table that is sorted where all columns but the first of ``table`` descend: ~x is −x − 1."""
-    return np.column_stack([table[:, :1], ~table[:, 1:]])
+def _sort_samples(blocks: Blocks, descending: bool) -> Blocks:
+    """Sort samples, and the gradient rows of each sample."""
+    targets: dict[int, Target] = {}
+    for number, metadata in enumerate(blocks.metadata):
+        order = _sorting_order(metadata.samples, descending)
+        tables = (gradient.samples.values for path, gradient in metadata.walk() if path)
+        if descending:
+            # Sorted where all columns but that of the sample descend: ~x is −x − 1.
+            tables = (np.column_stack([table[:, :1], ~table[:, 1:]]) for table in tables)
+        if order is None and all(is_sorted_rows(table) for table in tables):
+            continue
+        origin = Origin(len(targets), None if order is None else places_of(order, len(order)))
+        head = replace(metadata, samples=_reordered(metadata.samples, order))
+        targets[number] = Target(head, (origin,), RowOrder.DESCENDING if descending else RowOrder.SORTED)
+    if not targets:
+        return blocks
+    moved_blocks = moved("sort", [(blocks, number) for number in targets], list(targets.values()))
+    return blocks.exchanged(list(targets), moved_blocks)
 
 
 sort_block = block_twin(sort)

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from outgrad._foreign import kind_of
 from outgrad.engine.map.blocks import run_rule
-from outgrad.gradients.apply import PRODUCT
 from outgrad.gradients.elementwise import (
     ABSOLUTE,
     ADD,
@@ -19,15 +18,14 @@ from outgrad.gradients.elementwise import (
     SHIFT,
     SHIFT_FROM,
     SUBTRACT,
+    Number,
 )
 from outgrad.gradients.functions import RAISE
-from outgrad.gradients.rule import Rule
-from outgrad.ops.align import Align, aligned, check_align
-from outgrad.ops.operands import T, content, is_number, like, number
+from outgrad.gradients.rule import PRODUCT, Rule
+from outgrad.ops.operands import Align, T, aligned, check_align, content, is_number, like, number
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
-Number = float | complex
 Operand = TensorMap | TensorBlock | Number
 
 
@@ -36,31 +34,31 @@ def add(A: T, B: Operand, *, align: Align = None) -> T:
 
     .. math:: h = A + B, \qquad \nabla h = \nabla A + \nabla B
 
-    Maps are aligned by key, and blocks by sample: the order of ``A`` stays. Components and properties are the
-    same; gradient rows may differ, and a missing row is zero.
+    Maps are aligned by key and blocks by sample, in the order of ``A``. Components and properties must be the
+    same. Gradient rows may differ; a missing row is zero.
 
     Parameters
     ----------
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
-        Of the kind of ``A``, or a number.
+        A map if ``A`` is a map, a block if ``A`` is a block, or a number.
     align : {None, "inner", "outer"}
-        None needs the same keys and samples, in any order. "inner" takes those that both have, in the order
-        of ``A``. "outer" takes those that one of them has: keys of ``A``, then the new ones; samples sorted
-        where they differ. What is missing is zero.
+        None requires the same keys and samples, in any order. "inner" keeps those that both operands have, in
+        the order of ``A``. "outer" keeps those that at least one operand has: the keys of ``A`` come first,
+        and samples are sorted where they differ. Missing blocks and samples are zero.
 
     Returns
     -------
     TensorMap or TensorBlock
-        ``info`` of ``A``.
+        Has the ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
     ValidationError
-        If ``align`` is another word.
+        If ``align`` is not None, "inner" or "outer".
     TypeError
         If an argument has the wrong type.
 
@@ -71,7 +69,7 @@ def add(A: T, B: Operand, *, align: Align = None) -> T:
     >>> og.add(block, 1).values
     array([[2., 3.]])
 
-    Samples that only one of two blocks has:
+    Keep samples that only one of the blocks has:
 
     >>> values, n = np.array([[1.0], [2.0]]), og.Labels.range("n", 1)
     >>> A = og.TensorBlock(values, og.Labels("system", [[0], [1]]), [], n)
@@ -93,21 +91,21 @@ def subtract(A: T, B: Operand, *, align: Align = None) -> T:
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
-        Of the kind of ``A``, with the same labels; gradient rows may differ.
+        A map or block like ``A``, with the same labels (gradient rows may differ), or a number.
     align : {None, "inner", "outer"}
         Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        ``info`` of ``A``.
+        Has the ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
     ValidationError
-        If ``align`` is another word.
+        If ``align`` is not None, "inner" or "outer".
     TypeError
         If an argument has the wrong type.
 
@@ -131,21 +129,21 @@ def multiply(A: T, B: Operand, *, align: Align = None) -> T:
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
-        Of the kind of ``A``, with the same labels; gradient rows may differ.
+        A map or block like ``A``, with the same labels (gradient rows may differ), or a number.
     align : {None, "inner", "outer"}
         Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        ``info`` of ``A``.
+        Has the ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
     ValidationError
-        If ``align`` is another word.
+        If ``align`` is not None, "inner" or "outer".
     TypeError
         If an argument has the wrong type.
 
@@ -169,22 +167,22 @@ def divide(A: T, B: Operand, *, align: Align = None) -> T:
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
-        Of the kind of ``A``, with the same labels; gradient rows may differ. Zeros give infinities, as
-        in NumPy, also those of what is missing.
+        A map or block like ``A``, with the same labels (gradient rows may differ), or a number. Division by
+        zero gives infinity or NaN, as in NumPy; this includes the zeros of missing blocks and samples.
     align : {None, "inner", "outer"}
         Which keys and samples the result has, as in :func:`add`.
 
     Returns
     -------
     TensorMap or TensorBlock
-        ``info`` of ``A``.
+        Has the ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
     ValidationError
-        If ``align`` is another word.
+        If ``align`` is not None, "inner" or "outer".
     TypeError
         If an argument has the wrong type.
 
@@ -203,30 +201,30 @@ def pow(A: T, B: Operand, *, align: Align = None) -> T:
 
     .. math:: h = A^B, \qquad \nabla h = B A^{B-1}\,\nabla A + \ln(A)\,A^B\,\nabla B
 
-    The first weight is 0 where ``B`` is 0, and the second where :math:`A^B` is 0, also where ``A`` is 0. If
-    ``B`` has no gradients no logarithm is taken, so that ``A`` may be negative. Integers become float64.
+    The first weight is 0 where ``B`` is 0, and the second is 0 where :math:`A^B` is 0, even where ``A`` is 0.
+    If ``B`` has no gradients, no logarithm is taken, and ``A`` may be negative. Integers become float64.
 
     Parameters
     ----------
     A : TensorMap or TensorBlock
         Values (S, \*C, P).
     B : TensorMap, TensorBlock or number
-        The exponents: of the kind of ``A``, with the same labels. Gradient rows may differ; one of the two
-        may have no gradients at all, unless ``align="outer"``.
+        The exponent: a map or block like ``A``, with the same labels (gradient rows may differ), or a number.
+        Unless ``align="outer"``, one of the two may have no gradients at all.
     align : {None, "inner", "outer"}
         Which keys and samples the result has, as in :func:`add`; a missing base or exponent is 0.
 
     Returns
     -------
     TensorMap or TensorBlock
-        ``info`` of ``A``.
+        Has the ``info`` of ``A``.
 
     Raises
     ------
     NotEqualError
         If keys, labels or gradient parameters differ.
     ValidationError
-        If ``align`` is another word.
+        If ``align`` is not None, "inner" or "outer".
     TypeError
         If an argument has the wrong type.
 
@@ -254,8 +252,8 @@ def abs(A: T) -> T:
 
     .. math:: h = |A|, \qquad \nabla h = \operatorname{sign}(A)\,\nabla A
 
-    The gradient is 0 where ``A`` is 0. Of complex numbers the modulus is real, and its gradient is
-    :math:`\operatorname{Re}(\bar{A}\,\nabla A) / |A|`.
+    The gradient is 0 where ``A`` is 0. For complex numbers the result is the modulus, which is real, and the
+    gradient is :math:`\operatorname{Re}(\bar{A}\,\nabla A) / |A|`.
 
     Parameters
     ----------
@@ -265,12 +263,12 @@ def abs(A: T) -> T:
     Returns
     -------
     TensorMap or TensorBlock
-        Keys and ``info`` of ``A``.
+        Has the labels and ``info`` of ``A``.
 
     Raises
     ------
     TypeError
-        If ``A`` is no map and no block.
+        If ``A`` is neither a map nor a block.
 
     Examples
     --------
@@ -309,6 +307,6 @@ def _binary(call: str, A: T, B: Any, rule: Rule, number_rule: Rule, align: Align
 def _with_number(call: str, A: T, B: Any, rule: Rule) -> T:
     blocks = content(call, "A", A)
     if not is_number(B):
-        raise TypeError(f"{call}: a number is needed, got {kind_of(B)}")
+        raise TypeError(f"{call}: the other operand must be a number, got {kind_of(B)}")
     constant = number(B)
     return like(A, run_rule(rule, [blocks], lambda n: (constant,)))

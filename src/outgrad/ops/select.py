@@ -1,8 +1,8 @@
-"""Choosing samples and properties."""
+"""Selecting samples and properties."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,49 +11,50 @@ import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.positions import places_of
+from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like
+from outgrad.ops.operands import T, content, like
+from outgrad.ops.twins import block_twin
 
-Index = npt.NDArray[np.integer]
-Selection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
+EntrySelection = Labels | LabelsEntry | Sequence[int] | npt.NDArray[Any]
 
 
-def slice(tensor: T, axis: str, selection: Selection) -> T:
-    r"""Choose some samples or properties of every block.
+def slice(tensor: T, axis: str, selection: EntrySelection) -> T:
+    r"""Select samples or properties of every block.
 
     .. math:: h_i = X_{s(i)}, \qquad \nabla h_i = \nabla X_{s(i)}
 
-    Gradient rows of samples that are not chosen are dropped; the others come in the order of their samples,
-    those of one sample in the order that they had, and their label ``sample`` is renumbered.
+    Gradient rows follow their samples: rows of samples that are not selected are dropped, the others are put
+    in the order of the selected samples, and their label ``sample`` is renumbered. Rows of one sample keep
+    their order.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        What to choose from.
+        The axis to select from.
     selection : Labels, LabelsEntry, or 1-D list or array of int or bool
-        Entries that agree with one of these labels in its dimensions; or positions; or a mask. Labels of
-        all dimensions, and positions, give the order of the selection; other labels keep the block's.
+        Labels with some or all dimensions of the axis, positions, or a mask. Positions and labels with all
+        dimensions also set the order of the result; otherwise the order of the block is kept.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same keys; a block in which nothing is chosen becomes empty.
+        Has the same keys; a block in which nothing is selected is empty.
 
     Raises
     ------
     ValidationError
-        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+        If the axis, a dimension or a position does not exist, or a position is repeated.
     TypeError
-        If the selection is of another type.
+        If ``selection`` has the wrong type.
 
     Examples
     --------
@@ -64,18 +65,19 @@ def slice(tensor: T, axis: str, selection: Selection) -> T:
     """
     blocks = content("slice", "tensor", tensor)
     check_axis("slice", axis)
-    chosen = [positions("slice", getattr(metadata, axis), axis, selection) for metadata in blocks.metadata]
-    choose: Callable[[Blocks, list[Index]], Blocks] = _samples if axis == "samples" else choose_properties
+    labels = [getattr(metadata, axis) for metadata in blocks.metadata]
+    chosen = [selected_positions("slice", each, axis, selection) for each in labels]
+    choose = _choose_samples if axis == "samples" else choose_properties
     return like(tensor, choose(blocks, chosen))
 
 
 def check_axis(call: str, axis: Any) -> None:
-    """Raise unless entries of the axis can be chosen."""
+    """Raise unless entries of the axis can be selected."""
     if axis not in ("samples", "properties"):
         raise ValidationError(f"{call}: axis must be either 'samples' or 'properties', got {axis!r}")
 
 
-def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
+def selected_positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
     """Turn any selection into positions, each at most once."""
     if isinstance(selection, (Labels, LabelsEntry)):
         return labels.select(selection).astype(np.int64, copy=False)
@@ -88,46 +90,43 @@ def positions(call: str, labels: Labels, axis: str, selection: Any) -> Index:
         raise ValidationError(
             f"{call}: positions must be 1-D integers or booleans, got {found.ndim}-D {found.dtype}"
         )
-    return _checked(call, found, axis, len(labels))
-
-
-def _checked(call: str, found: npt.NDArray[Any], axis: str, count: int) -> Index:
+    count = len(labels)
     if found.dtype.kind == "b":
         if len(found) != count:
-            raise ValidationError(f"{call}: the mask has {len(found)} entries, the {axis} have {count}")
+            raise ValidationError(f"{call}: the mask has {len(found)} entries, but the {axis} have {count}")
         return np.flatnonzero(found)
     outside = found[(found < -count) | (found >= count)]
     if len(outside):
         raise ValidationError(
-            f"{call}: position {outside[0]} does not exist, the {axis} have {count} entries"
+            f"{call}: position {outside[0]} is out of range, the {axis} have {count} entries"
         )
-    places: Index = found.astype(np.int64) % max(count, 1)
-    if len(np.unique(places)) < len(places):
+    chosen: Index = found.astype(np.int64) % max(count, 1)
+    if len(np.unique(chosen)) < len(chosen):
         raise ValidationError(f"{call}: a position is repeated, but {axis} must be unique; remove it")
-    return places
+    return chosen
 
 
 def choose_properties(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     """Take properties of every block, in the order of ``chosen``."""
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        return replace(metadata, properties=_chosen(metadata.properties, chosen[n]))
+        return replace(metadata, properties=_choice(metadata.properties, chosen[n]))
 
     return run_rule(TAKE_COLUMNS, [blocks], lambda n: (chosen[n],), top)
 
 
-def _chosen(labels: Labels, places: Index) -> Labels:
+def _choice(labels: Labels, places: Index) -> Labels:
     if np.array_equal(places, np.arange(len(labels))):
         return labels
     return Labels(labels.names, labels.values[places], assume_unique=True)
 
 
-def _samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
+def _choose_samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
         Target(
-            replace(m, samples=_chosen(m.samples, own)),
+            replace(m, samples=_choice(m.samples, own)),
             (Origin(n, places_of(own, len(m.samples))),),
-            Order.FOLLOWING,
+            RowOrder.FOLLOWING,
         )
         for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
     ]

@@ -1,4 +1,4 @@
-"""Numbering on: a number added to one dimension of the samples."""
+"""Adding a number to one dimension of the samples."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from outgrad.ops.operands import T, content, like
 
 
 def shift_dimension(tensor: T, name: str, number: int) -> T:
-    r"""Add a number to one dimension of the samples, so that maps that were computed apart number on.
+    r"""Add a number to one dimension of the samples, for example to renumber systems.
 
-    Programs that compute descriptors count systems from 0 in each call. Shifted by the number of systems
-    before, such maps can be joined, or appended to one archive.
+    Programs that compute descriptors count systems from 0 in each call. Shift each map by the number of
+    systems in the maps before it, and they can be joined or appended to one archive.
 
-    The dimension is shifted in the samples of the values and of all gradients that have it, but for the first
-    dimension of gradients, which is a row of the values. Keys, components and properties stay as they are.
-    Data are shared; from lazy data follow lazy data in the same chunks.
+    The dimension is shifted in the samples of the values and of all gradients, except for the first dimension
+    of gradients, ``sample``, which is a row of the values. Keys, components and properties stay as they are.
+    Arrays are shared; lazy data keep their chunks.
 
     Parameters
     ----------
@@ -27,24 +27,24 @@ def shift_dimension(tensor: T, name: str, number: int) -> T:
     name : str
         Name of the dimension.
     number : int
-        What is added, which may be negative.
+        The number to add; it may be negative.
 
     Returns
     -------
     TensorMap or TensorBlock
-        The same data and ``info``, with the new samples.
+        The same values and ``info`` with the new samples.
 
     Raises
     ------
     ValidationError
-        If neither samples nor gradients have this dimension, or a sum does not fit into 32 bits.
+        If neither the samples nor the gradients have this dimension, or a sum does not fit into 32 bits.
     TypeError
         If an argument has the wrong type.
 
     See Also
     --------
-    ArchiveWriter.append : shifts what it appends, with ``shift={name: number}``
-    join : with ``add_dimension`` the number of its map can tell samples apart
+    ArchiveWriter.append : ``shift={name: number}`` shifts each map that is appended
+    join : ``add_dimension`` distinguishes samples by the number of their map
 
     Examples
     --------
@@ -61,8 +61,10 @@ def shift_dimension(tensor: T, name: str, number: int) -> T:
 def shift(call: str, name: Any, number: Any) -> tuple[str, int]:
     """Check the name of a dimension and what is added to it."""
     if not isinstance(name, str):
-        raise TypeError(f"{call}: the name of a dimension must be a str, got {kind_of(name)}")
+        raise TypeError(f"{call}: the name of the dimension must be a str, got {kind_of(name)}")
     try:
         return name, operator.index(number)
     except TypeError:
-        raise TypeError(f"{call}: what is added to {name!r} must be an int, got {kind_of(number)}") from None
+        raise TypeError(
+            f"{call}: the number to add to {name!r} must be an int, got {kind_of(number)}"
+        ) from None

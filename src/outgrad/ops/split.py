@@ -1,52 +1,55 @@
-"""Dividing samples or properties among several maps."""
+"""Splitting maps along samples or properties."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from outgrad._foreign import kind_of
+from outgrad.data.chunk import Table
+from outgrad.data.positions import Index
 from outgrad.engine.content import Blocks
-from outgrad.engine.divide.blocks import Picks, split_rows
-from outgrad.engine.divide.plan import Table, found_in, groups, matching
+from outgrad.engine.divide.blocks import split_samples
+from outgrad.engine.divide.plan import Selections, by_distinct_rows, in_order_of_selections, in_order_of_table
 from outgrad.errors import ValidationError
 from outgrad.labels.entry import LabelsEntry
 from outgrad.labels.labels import Labels
-from outgrad.ops.operands import T, block_twin, content, like, names_of
-from outgrad.ops.select import Index, Selection, check_axis, choose_properties, positions
+from outgrad.ops.operands import T, content, like, names_of
+from outgrad.ops.select import EntrySelection, check_axis, choose_properties, selected_positions
+from outgrad.ops.twins import block_twin
 
 
-def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
-    r"""Choose several times some samples or properties of every block, in one pass.
+def split(tensor: T, axis: str, selections: list[EntrySelection]) -> list[T]:
+    r"""Split a map by several selections of samples or properties, in one pass.
 
     .. math:: h^{(n)}_i = X_{s_n(i)}, \qquad \nabla h^{(n)}_i = \nabla X_{s_n(i)}
 
-    Each result is that of :func:`slice` with one of the selections; they may overlap. The cost is that of the
-    rows in all results, whatever their number. Where the samples of a result are neighbours in the block, its
-    arrays are views.
+    Each result is that of :func:`slice` with one of the selections. Selections may overlap. The cost depends
+    on the total number of rows in the results, not on the number of results. If the selected samples are
+    contiguous in the block, the arrays of the result are views.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     axis : {"samples", "properties"}
-        What to choose from.
+        The axis to select from.
     selections : list of Labels, LabelsEntry, or 1-D lists or arrays of int or bool
-        What each result holds, as in :func:`slice`.
+        One selection per result, as in :func:`slice`.
 
     Returns
     -------
     list of TensorMap or TensorBlock
-        One for each selection, all with the same keys; a block in which nothing is chosen becomes empty.
+        One result per selection, with the same keys; a block in which nothing is selected is empty.
 
     Raises
     ------
     ValidationError
-        If the axis, the dimensions or the positions do not exist, or a position is repeated.
+        If the axis, a dimension or a position does not exist, or a position is repeated.
     TypeError
-        If ``selections`` is not a list, or one of them is of another type.
+        If ``selections`` is not a list, or a selection has the wrong type.
 
     Examples
     --------
@@ -59,40 +62,43 @@ def split(tensor: T, axis: str, selections: list[Selection]) -> list[T]:
     check_axis("split", axis)
     if not isinstance(selections, list):
         raise TypeError(f"split: selections must be a list, got {kind_of(selections)}")
-    found = [_positions(getattr(metadata, axis), axis, selections) for metadata in blocks.metadata]
-    chosen = [_picks(own) for own in found]
-    return [like(tensor, own) for own in _split("split", blocks, axis, chosen, len(selections))]
+    chosen = [
+        Selections.of(_positions_of_each(getattr(metadata, axis), axis, selections))
+        for metadata in blocks.metadata
+    ]
+    return [like(tensor, result) for result in _split("split", blocks, axis, chosen, len(selections))]
 
 
 def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -> dict[Any, T]:
-    r"""Divide the samples or properties of every block by the values of one dimension, in one pass.
+    r"""Split a map by the values of a dimension of its samples or properties, in one pass.
 
     .. math:: h^{(v)}_i = X_{s_v(i)}, \qquad \nabla h^{(v)}_i = \nabla X_{s_v(i)}
 
-    Each result is that of :func:`slice` with one value of the dimension. Where the samples of a result are
-    neighbours in the block, as when samples are sorted by system, its arrays are views.
+    Each result is that of :func:`slice` with one value of the dimension. If the samples of a result are
+    contiguous in the block, for example when they are sorted by system, its arrays are views.
 
     Parameters
     ----------
     tensor : TensorMap or TensorBlock
         Values (S, \*C, P).
     dimension : str or list of str
-        Name of a dimension of the samples or properties; or several.
+        One or several dimensions of the samples or properties.
     axis : {"samples", "properties"}
-        What to divide.
+        The axis to split.
 
     Returns
     -------
     dict of TensorMap or TensorBlock
-        By value, in increasing order of the values that occur in any block; with a list of names the keys are
-        tuples. Every result has all keys: a block without a sample of this value becomes empty.
+        Results by value, in increasing order of the values that occur in any block; for a list of dimensions,
+        the keys of the dict are tuples. Every result has all keys of the map: a block in which the value does
+        not occur is empty.
 
     Raises
     ------
     ValidationError
         If the axis or the dimension does not exist.
     TypeError
-        If an argument is of another type.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -107,43 +113,34 @@ def split_by(tensor: T, dimension: str | Sequence[str], axis: str = "samples") -
     blocks = content("split_by", "tensor", tensor)
     check_axis("split_by", axis)
     names = names_of("split_by", "dimension", dimension)
-    tables = [_columns(getattr(metadata, axis), axis, names) for metadata in blocks.metadata]
+    tables = []
+    for metadata in blocks.metadata:
+        labels: Labels = getattr(metadata, axis)
+        unknown = [name for name in names if name not in labels.names]
+        if not names:
+            raise ValidationError(f"split_by: dimension is empty; give at least one of {labels.names}")
+        if unknown:
+            raise ValidationError(
+                f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
+            )
+        tables.append(_columns_of(labels, names))
     if not tables:
         return {}
-    distinct, found = groups(tables)
+    distinct, chosen = by_distinct_rows(tables)
     values = [row[0] if isinstance(dimension, str) else tuple(row) for row in distinct.tolist()]
-    chosen = [Picks(*own) for own in found]
     results = _split("split_by", blocks, axis, chosen, len(values))
-    return {value: like(tensor, own) for value, own in zip(values, results, strict=True)}
+    return {value: like(tensor, result) for value, result in zip(values, results, strict=True)}
 
 
-def _columns(labels: Labels, axis: str, names: Sequence[str]) -> Table:
-    unknown = [name for name in names if name not in labels.names]
-    if not names:
-        raise ValidationError(f"split_by: dimension is empty; name at least one of {labels.names}")
-    if unknown:
-        raise ValidationError(
-            f"split_by: {unknown} not found in the {axis}, whose dimensions are {labels.names}"
-        )
-    return labels.values[:, [labels.names.index(name) for name in names]]
-
-
-def _split(call: str, blocks: Blocks, axis: str, chosen: Sequence[Picks], count: int) -> list[Blocks]:
+def _split(
+    call: str, blocks: Blocks, axis: str, chosen: Sequence[Selections], count: int
+) -> Sequence[Blocks]:
     if axis == "samples":
-        return split_rows(call, blocks, chosen, count)
-    return [choose_properties(blocks, [_part(own, n) for own in chosen]) for n in range(count)]
+        return split_samples(blocks, call, chosen, count)
+    return [choose_properties(blocks, [selections.rows_of(n) for selections in chosen]) for n in range(count)]
 
 
-def _part(picks: Picks, n: int) -> Index:
-    return picks.rows[picks.edges[n] : picks.edges[n + 1]]
-
-
-def _picks(found: Sequence[Index]) -> Picks:
-    edges = np.cumsum([0, *(len(own) for own in found)])
-    return Picks(np.concatenate([np.zeros(0, np.int64), *found]), edges)
-
-
-def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Index]:
+def _positions_of_each(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Index]:
     """Positions for each selection; labels that have the same dimensions are looked up together."""
     found: dict[int, Index] = {}
     alike: dict[tuple[str, ...], list[int]] = {}
@@ -152,19 +149,17 @@ def _positions(labels: Labels, axis: str, selections: Sequence[Any]) -> list[Ind
         if names and set(names) <= set(labels.names):
             alike.setdefault(names, []).append(number)
         else:
-            found[number] = positions("split", labels, axis, selection)
+            found[number] = selected_positions("split", labels, axis, selection)
     for names, numbers in alike.items():
-        rows = _looked_up(labels, names, [selections[number].values for number in numbers])
-        found.update(zip(numbers, rows, strict=True))
+        tables = [np.atleast_2d(selections[number].values) for number in numbers]
+        # All dimensions in their order give the order of the selection, others that of the labels.
+        find = in_order_of_selections if list(names) == labels.names else in_order_of_table
+        found.update(zip(numbers, find(_columns_of(labels, names), tables), strict=True))
     return [found[number] for number in range(len(selections))]
 
 
-def _looked_up(labels: Labels, names: Sequence[str], wanted: Sequence[Table]) -> list[Index]:
-    """All dimensions in their order give the order of the selection, others that of the labels."""
-    find: Callable[[Table, Sequence[Table]], list[Index]]
-    find = found_in if list(names) == labels.names else matching
-    columns = labels.values[:, [labels.names.index(name) for name in names]]
-    return find(columns, [np.atleast_2d(rows) for rows in wanted])
+def _columns_of(labels: Labels, names: Sequence[str]) -> Table:
+    return labels.values[:, [labels.names.index(name) for name in names]]
 
 
 split_block = block_twin(split)

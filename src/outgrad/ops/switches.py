@@ -1,4 +1,4 @@
-"""The switch of checks, for loops over many small maps whose labels are known to agree."""
+"""Switching label checks off and on, for loops over many small maps whose labels are known to agree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from outgrad.config import checks, set_checks
 
 
 def checks_enabled() -> bool:
-    """Tell whether operations of two maps compare labels: see :func:`unsafe_disable_checks`.
+    """Check whether operations on two maps compare labels: see :func:`unsafe_disable_checks`.
 
     Returns
     -------
     bool
-        The configuration ``outgrad.checks``, by default True.
+        The configuration value ``outgrad.checks``, True by default.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class _Switch:
 
 
 class unsafe_enable_checks(_Switch):
-    """Compare labels again: for good if it is called, for a while in a ``with`` statement.
+    """Compare labels again: permanently when called, temporarily in a ``with`` statement.
 
     Examples
     --------
@@ -58,15 +58,14 @@ class unsafe_enable_checks(_Switch):
 
 
 class unsafe_disable_checks(_Switch):
-    """Do not compare labels: for good if it is called, for a while in a ``with`` statement.
+    """Do not compare labels: permanently when called, temporarily in a ``with`` statement.
 
-    Operations of two maps then take the labels of the first. Shapes, keys and the names of gradients are
-    still compared, so that nothing crashes; but where samples, components or properties differ, what is
-    computed has no meaning, and nothing says so: samples in another order are not aligned. Gradient rows are
-    united as always.
+    Operations on two maps then use the labels of the first map. Shapes, keys and gradient names are still
+    compared. If samples, components or properties differ, the result is meaningless and no error is raised:
+    samples in a different order, for example, are not aligned. Gradient rows are matched as always.
 
-    The environment variable ``OUTGRAD_UNSAFE_DISABLE_CHECKS=1`` does the same from the start, and so does the
-    configuration ``outgrad.checks``.
+    The environment variable ``OUTGRAD_UNSAFE_DISABLE_CHECKS=1`` and the configuration value
+    ``outgrad.checks`` disable the checks from the start.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Jobs: read, check and run them on a cluster, with memory decided before."""
+"""Jobs: read and check them, project their memory, and run them on a cluster."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Jobs: read, check and run them on a cluster, with memory decided before."""
+"""Jobs: read and check them, project their memory, and run them on a cluster."""
 
 from .execute import run_job as run_job
 from .jobs import Job as Job

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 import msgspec
 
 from outgrad.labels.labels import Labels
-from outgrad.run.yaml_file import KeyPath, in_words, listed, nearest
+from outgrad.run.yaml_file import YamlKeys, in_words, listed, nearest
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
@@ -35,7 +35,7 @@ class LabelsArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ArgumentError(ValueError):
     """An argument that does not fit: the text, and where it is in the step."""
 
-    def __init__(self, keys: KeyPath, message: str) -> None:
+    def __init__(self, keys: YamlKeys, message: str) -> None:
         super().__init__(message)
         self.keys = keys
 
@@ -100,7 +100,7 @@ class StepOperation:
             {key: self._converted(key, (key,), value, names) for key, value in named.items()},
         )
 
-    def _converted(self, parameter: str, keys: KeyPath, value: Any, names: StepNames) -> Any:
+    def _converted(self, parameter: str, keys: YamlKeys, value: Any, names: StepNames) -> Any:
         """Turn names into references where the parameter takes a map, and mappings into labels."""
         classes = self.classes.get(parameter, frozenset())
         what = f"the argument {parameter!r}"
@@ -153,7 +153,7 @@ def _classes(annotation: Any) -> Iterator[type]:
         yield annotation
 
 
-def _labels_argument(what: str, keys: KeyPath, value: Mapping[str, Any]) -> LabelsArgument:
+def _labels_argument(what: str, keys: YamlKeys, value: Mapping[str, Any]) -> LabelsArgument:
     try:
         labels = msgspec.convert(value, LabelsArgument)
     except msgspec.ValidationError:

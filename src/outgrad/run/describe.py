@@ -41,11 +41,11 @@ def describe(path: str | Path) -> FileDescription:
     opened = open_path(path)
     kind = "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
     files = path.rglob("*") if path.is_dir() else (path,)
-    nbytes = sum(file.stat().st_size for file in files if file.is_file())
-    description: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": nbytes}
+    bytes_on_disk = sum(file.stat().st_size for file in files if file.is_file())
+    out: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": bytes_on_disk}
     if path.is_dir():
         archive = open_archive(path)
-        description["versions"] = {
+        out["versions"] = {
             "format": FORMAT_VERSION,
             "archive": archive.version,
             "created": archive.created,
@@ -53,21 +53,20 @@ def describe(path: str | Path) -> FileDescription:
             "provenance": archive.provenance,
         }
     if isinstance(opened, Labels):
-        return {**description, "names": list(opened.names), "rows": len(opened)}
+        return {**out, "names": list(opened.names), "rows": len(opened)}
     blocks = opened._blocks()
-    assert blocks.lazy is not None, "what is opened is lazy"
     if isinstance(opened, TensorMap):
         keys = {"names": list(opened.keys.names), "values": opened.keys.values.tolist()}
-        description |= {"keys": keys, "info": opened.info()}
+        out |= {"keys": keys, "info": opened.info()}
     described = [
         {
             **fold(_described_array, outline, metadata),
             "chunk_rows": list(outline.chunk_rows),
             "largest_chunk_bytes": int(outline.chunk_bytes.max(initial=0)),
         }
-        for metadata, outline in zip(blocks.metadata, blocks.lazy.outlines, strict=True)
+        for metadata, outline in zip(blocks.metadata, blocks.data.outlines, strict=True)
     ]
-    return {**description, "bytes": blocks.nbytes, "blocks": described}
+    return {**out, "bytes": blocks.nbytes, "blocks": described}
 
 
 def _described_array(

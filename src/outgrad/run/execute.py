@@ -18,7 +18,7 @@ from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.graph.computing import stop_tasks
 from outgrad.graph.dask_names import Key
 from outgrad.graph.fuse import optimize
-from outgrad.graph.layers import part_sizes
+from outgrad.graph.lazy_blocks import part_sizes
 from outgrad.graph.memory import project
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch
@@ -27,7 +27,7 @@ from outgrad.run.jobs import Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
-from outgrad.storage import Store, commit_all, merged, plan_save, removed_on_failure
+from outgrad.storage import Store, commit_all, merged_graph, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
 
 
@@ -69,38 +69,50 @@ def run_job(
 ) -> Summary:
     """Run a job file.
 
-    All outputs are computed together, so that shared steps run once. They are made visible when all of them
-    are complete; if anything fails before, nothing is left of any of them.
+    All outputs are computed together, so shared steps run once. They become visible when all of them are
+    complete; if anything fails before, no output is left.
 
     Parameters
     ----------
-    path
+    path : str or Path
         The job file.
-    cluster
-        A specification file, the address of a running scheduler, its scheduler file, what
-        :func:`outgrad.run.embedded` returns, or a client; by default two processes on this machine.
-    dry_run
-        Only plan: nothing is written and no cluster is started.
-    overwrite
-        Replace outputs that exist. They stay until the new ones are complete.
-    console
-        Where to show progress; without one nothing is shown.
+    cluster : str, Path, ClusterSpec, SchedulerAddress or distributed.Client, optional
+        A specification file, the address of a running scheduler, its scheduler file, the result of
+        :func:`outgrad.run.embedded`, or a client. The default is two processes on this machine.
+    dry_run : bool
+        Only plan the job: nothing is written and no cluster is started.
+    overwrite : bool
+        Replace existing outputs. They stay until the new ones are complete.
+    console : rich.console.Console, optional
+        Where to show progress; by default nothing is shown.
 
     Returns
     -------
     Summary
-        Wall time, bytes, and the peak memory of each worker; of a dry run the plan alone.
+        Wall time, bytes, and the peak memory of each worker; for a dry run only the projection.
 
     Raises
     ------
     JobError
-        If the job file or the specification cannot be used.
+        If the job file or the specification is invalid.
     ArchiveExistsError
         If an output exists and ``overwrite`` is not set.
     MemoryLimitError
-        If the workers do not have enough memory for the plan; no task is started.
+        If the workers do not have enough memory for the job; no task was started.
     ClusterError
-        If the cluster does not start, or was lost while the job ran.
+        If the cluster does not start, or is lost while the job runs.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> summary = og.run.run_job("job.yaml", dry_run=True)
+    >>> summary.projection.tasks, summary.projection.fits
+    (1, True)
     """
     if cluster is None:
         where: Where | Client = embedded(dashboard=console is not None)
@@ -141,9 +153,8 @@ def _failures_after_writing_as_warnings(summaries: Sequence[Summary]) -> Iterato
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
-        with located(job.location(file)):
-            # Said before a cluster is started, rather than when the output is begun.
-            if not overwrite and file.path.exists():
+        if not overwrite and file.path.exists():  # said before a cluster is started
+            with located(job.location(file)):
                 raise ArchiveExistsError(
                     f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
                 )
@@ -152,10 +163,10 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
     for file in job.outputs:
         with located(job.location(file)):
             stores.append(plan_save(file.path, maps[file.name], overwrite=overwrite))
-    graph = merged(stores)
+    graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
-    inputs = [lazy for file in job.inputs if (lazy := maps[file.name]._blocks().lazy) is not None]
+    inputs = [maps[file.name]._blocks().to_lazy().data for file in job.inputs]
     projection = Projection(
         tasks=len(optimized.groups),
         read_bytes=sum(nbytes for key, nbytes in part_sizes(inputs).items() if key in optimized.needed),
@@ -174,19 +185,19 @@ def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> S
             wait_for_worker(client, where)
         baseline = watch.worker_states(client)
         watch.check_versions(baseline)
-        # From here on the workers are as they are, and no longer as the specification says.
+        # What was assumed of the workers is replaced by what they are.
         workers = connected_workers(client) or plan.projection.workers
-        base_bytes = max((state.resident_bytes for state in baseline), default=workers.base_bytes)
-        projection = replace(plan.projection, workers=replace(workers, base_bytes=base_bytes))
+        base = max((state.resident_bytes for state in baseline), default=workers.base_bytes)
+        projection = replace(plan.projection, workers=replace(workers, base_bytes=base))
     projection.check()
     start = time.perf_counter()
     receipts = _compute(client, where, plan, screen)
     commit_all(plan.stores, receipts)
     wall_seconds = time.perf_counter() - start
-    last: list[watch.WorkerState] = []
-    with suppress(Exception):  # the outputs are written: a cluster that fails now must not make the job fail
-        last = watch.worker_states(client)
-    return Summary(projection, plan.outputs, wall_seconds, tuple(last), tuple(baseline))
+    states: tuple[watch.WorkerState, ...] = ()
+    with suppress(Exception):  # the outputs are there: a cluster that fails now must not make the job fail
+        states = tuple(watch.worker_states(client))
+    return Summary(projection, plan.outputs, wall_seconds, states, tuple(baseline))
 
 
 def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> list[Written]:

@@ -27,7 +27,7 @@ from outgrad.run.arguments import (
     find_operation,
 )
 from outgrad.run.report import explain
-from outgrad.run.yaml_file import KeyPath, YamlFile, listed, nearest, read_yaml
+from outgrad.run.yaml_file import YamlFile, YamlKeys, listed, nearest, read_yaml
 from outgrad.storage import open as open_path
 from outgrad.storage.paths import local_path
 from outgrad.storage.places import target_path
@@ -96,19 +96,35 @@ class Job:
 
 
 def read_job(path: str | Path, operations: Operations | None = None) -> Job:
-    """Read and check a job file; no input is opened.
+    """Read and check a job file without opening its inputs.
 
     Parameters
     ----------
-    path
+    path : str or Path
         The YAML file. Paths in it are relative to its folder.
-    operations
-        What ``op`` can name; by default every public operation on maps.
+    operations : mapping of str to operation, optional
+        Operations that steps can use; the default is every public operation on maps.
+
+    Returns
+    -------
+    Job
+        The inputs, steps and outputs.
 
     Raises
     ------
     JobError
-        In one line: file, line, what is wrong, and what is valid there.
+        If the file is invalid; the message is one line with the file, the line and what is valid there.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> [output.name for output in og.run.read_job("job.yaml").outputs]
+    ['h']
     """
     file = read_yaml(path, "the job", JobEntries)
     if file.entries.version != JOB_VERSION:
@@ -142,7 +158,7 @@ def _files(file: YamlFile[JobEntries], role: str, paths: Mapping[str, str]) -> t
     return tuple(files)
 
 
-def _check_name(file: YamlFile[JobEntries], keys: KeyPath, what: str, name: str) -> None:
+def _check_name(file: YamlFile[JobEntries], keys: YamlKeys, what: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
         rule = "names start with a letter or _ and go on with letters, digits, _ and -"
         raise file.error(keys, f"{what}: {rule}")
@@ -201,7 +217,12 @@ def _check_outputs(
 
 
 def build(job: Job) -> dict[str, TensorMap]:
-    """Open the inputs of ``job`` and apply its steps lazily; nothing is computed.
+    """Open the inputs of a job and apply its steps lazily, without computing anything.
+
+    Parameters
+    ----------
+    job : Job
+        What :func:`read_job` returned.
 
     Returns
     -------
@@ -211,7 +232,18 @@ def build(job: Job) -> dict[str, TensorMap]:
     Raises
     ------
     OutgradError
-        If an input cannot be opened or an operation refuses its arguments; with the line in the job file.
+        If an input cannot be opened or a step fails; the message includes the line in the job file.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> from pathlib import Path
+    >>> og.save("rho.mts", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((4, 2)))]))
+    >>> steps = "steps: [{name: h, op: multiply, args: [rho, rho]}]"
+    >>> text = f"version: 1\\ninputs: {{rho: rho.mts}}\\n{steps}\\noutputs: {{h: h.zarr}}\\n"
+    >>> _ = Path("job.yaml").write_text(text)
+    >>> og.run.build(og.run.read_job("job.yaml"))["h"].block().values.compute()[0]
+    array([1., 1.])
     """
     maps = build_all(job)
     return {output.name: maps[output.name] for output in job.outputs}

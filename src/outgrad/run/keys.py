@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from distributed.security import Security
 
 LIFETIME = timedelta(days=365)
-COMMON_NAME = "outgrad-run"
+SERVER_NAME = "outgrad-run"
 
 
 class KeysInMemory(Security):
@@ -46,13 +46,13 @@ def keys_of_a_run() -> Security:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
     now = datetime.now(tz=UTC)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(COMMON_NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))  # clocks of two machines may differ

@@ -1,4 +1,4 @@
-"""What a run reports: the plan before it, the summary after it, and errors in one line."""
+"""What a run reports: a projection before it, a summary after it, and errors in one line."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from outgrad.units import format_bytes
 
 @dataclass(frozen=True)
 class Projection:
-    """What a job will do, known before it runs. Sizes in bytes."""
+    """What a job will read, write and hold in memory, known before it runs. Sizes are in bytes."""
 
     tasks: int
     read_bytes: int
     written_bytes: int
     memory: TaskMemory
-    """What its tasks hold."""
+    """Memory that its tasks need."""
     workers: Workers = field(default_factory=Workers)
 
     @property
     def worker_bytes(self) -> int:
-        """Peak memory of a worker."""
+        """Projected peak memory of a worker."""
         return self.workers.peak_bytes(self.memory)
 
     @property
@@ -41,17 +41,17 @@ class Projection:
         return self.workers.fits(self.memory)
 
     def check(self) -> None:
-        """Raise unless the workers have enough memory for the job.
+        """Raise an error if the workers would not have enough memory.
 
         Raises
         ------
         MemoryLimitError
-            With the bytes that are needed and allowed, and what to do.
+            If the job does not fit; the message has the required and allowed bytes, and what to change.
         """
         self.workers.check("the job", self.memory)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Names and texts of a table."""
+        """Return names and texts, as rows of a table."""
         allowed = self.workers.limit_bytes
         limit = "an unknown limit" if allowed is None else format_bytes(allowed)
         return [
@@ -65,39 +65,39 @@ class Projection:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a job did. Sizes in bytes, times in seconds."""
+    """What a job did. Sizes are in bytes, times in seconds."""
 
     projection: Projection
     outputs: tuple[Path, ...]
     wall_seconds: float | None = None
-    """From the first task to the last commit, without the start of the cluster; None of a dry run."""
+    """From the first task to the last commit, without starting the cluster; None for a dry run."""
     workers: tuple[WorkerState, ...] = ()
-    """As they were at the end."""
+    """State of the workers at the end."""
     baseline: tuple[WorkerState, ...] = ()
-    """As they were before the first task."""
+    """State of the workers before the first task."""
 
     @property
     def throughput(self) -> float:
-        """Bytes read and written, a second."""
+        """Bytes read and written per second."""
         done = self.projection.read_bytes + self.projection.written_bytes
         return done / self.wall_seconds if self.wall_seconds else 0.0
 
     @property
     def peak_bytes(self) -> int:
-        """Largest peak of a worker."""
+        """Largest memory peak of a worker."""
         return max((worker.peak_bytes for worker in self.workers), default=0)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Names and texts of a table."""
+        """Return names and texts, as rows of a table."""
         if self.wall_seconds is None:
             return self.projection.lines()
         before = {state.address: state.peak_bytes for state in self.baseline}
         peaks = []
         for state in self.workers:
-            peak = before.get(state.address)
-            started = "started during the job" if peak is None else f"{format_bytes(peak)} before the job"
-            text = f"{format_bytes(state.peak_bytes)} ({started})"
-            peaks.append((f"peak memory of {state.address}", text))
+            started = "started during the job"
+            if state.address in before:
+                started = f"{format_bytes(before[state.address])} before the job"
+            peaks.append((f"peak memory of {state.address}", f"{format_bytes(state.peak_bytes)} ({started})"))
         return [
             *((f"written {path.name}", str(path)) for path in self.outputs),
             ("wall time", f"{self.wall_seconds:.2f} s"),

@@ -27,17 +27,17 @@ MACHINE_SHARE = 0.8
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
 
 
-Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)] | None
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, lt=2**31)] | None
 CountOrZero = Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None
 
 
 class KnownKwargs(msgspec.Struct, frozen=True):
     """Arguments that mean the same in all classes, but for ``processes``: a LocalCluster has it or not."""
 
-    n_workers: Count = None
-    threads_per_worker: Count = None
-    cores: Count = None
-    processes: Count | bool = None
+    n_workers: AtLeastOne = None
+    threads_per_worker: AtLeastOne = None
+    cores: AtLeastOne = None
+    processes: AtLeastOne | bool = None
 
 
 class KnownAdapt(msgspec.Struct, frozen=True):
@@ -129,18 +129,29 @@ def embedded(
     *,
     dashboard: bool = True,
 ) -> ClusterSpec:
-    """Return the specification of the cluster on this machine, with the sizes that are passed.
+    """Return the specification of a cluster on this machine.
 
     Parameters
     ----------
-    workers
-        Number of worker processes; by default 2.
-    threads
-        Threads of each; by default 1.
-    memory_limit
-        Bytes for each worker; by default an equal share of 0.8 of the machine.
-    dashboard
-        Whether to serve the dashboard, on loopback; without it the start takes half a second less.
+    workers : int, optional
+        Number of worker processes; the default is 2.
+    threads : int, optional
+        Threads per worker; the default is 1.
+    memory_limit : int, optional
+        Bytes per worker; the default is an equal share of 0.8 of the memory of the machine.
+    dashboard : bool
+        Whether to serve the dashboard on the loopback interface; starting without it is half a second faster.
+
+    Returns
+    -------
+    ClusterSpec
+        A specification for :func:`outgrad.run.run_job`.
+
+    Examples
+    --------
+    >>> import outgrad as og
+    >>> og.run.embedded(workers=4).kwargs["n_workers"]
+    4
     """
     with resources.as_file(resources.files("outgrad.run") / "local.yaml") as path:
         spec = read_spec_file(path)
@@ -158,12 +169,29 @@ def embedded(
 
 
 def read_where(text: str | Path | None) -> Where:
-    """Read what ``--cluster`` names: nothing, a specification, an address or a scheduler file.
+    """Read the value of ``--cluster``: a specification file, an address, a scheduler file or None.
+
+    Parameters
+    ----------
+    text : str, Path or None
+        ``*.yaml`` for a specification, ``tcp://host:port`` for a scheduler, ``*.json`` for a scheduler file,
+        or None for the cluster of :func:`outgrad.run.embedded`.
+
+    Returns
+    -------
+    ClusterSpec or SchedulerAddress
+        A cluster to start, or a running scheduler.
 
     Raises
     ------
     JobError
-        If it is none of them, or the file cannot be used.
+        If ``text`` is none of these, or the file is invalid.
+
+    Examples
+    --------
+    >>> import outgrad as og
+    >>> og.run.read_where("tcp://10.0.0.1:8786").address
+    'tcp://10.0.0.1:8786'
     """
     if text is None:
         return embedded()

@@ -23,7 +23,7 @@ from outgrad.errors import JobError, PathError
 from outgrad.storage.paths import local_path
 from outgrad.storage.places import is_special
 
-KeyPath = tuple[str | int, ...]
+YamlKeys = tuple[str | int, ...]
 """The way from the root to a value: keys of mappings and numbers of list items."""
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -66,25 +66,25 @@ class YamlFile(Generic[S]):
     """The data as a class says that they are."""
     data: dict[str, Any]
     """The same, and all keys that the class does not have."""
-    lines: Mapping[KeyPath, int]
+    lines: Mapping[YamlKeys, int]
     """The line of each value; for a value in a mapping that of its key."""
 
-    def error(self, keys: KeyPath, message: str) -> JobError:
+    def error(self, keys: YamlKeys, message: str) -> JobError:
         """Make the error ``file:line: message`` about a value."""
         return JobError(f"{self.path.name}:{self.lines[keys]}: {message}")
 
 
-def _problem(data: Any, kind: type[msgspec.Struct], what: str, message: str) -> tuple[KeyPath, str]:
+def _problem(data: Any, kind: type[msgspec.Struct], what: str, message: str) -> tuple[YamlKeys, str]:
     """Say in words, with values and suggestions, what msgspec says of data that are not of ``kind``."""
     if message.startswith("Object contains unknown field"):  # named in its message, but it may hold anything
         known = [field.encode_name for field in msgspec.structs.fields(kind)]
         key = next(key for key in data if key not in known)
         return (key,), f"unknown key {key!r} in {what}; {nearest(key, known)}"
     text, path = re.findall(r"(.*?)(?: - at `\$(.*)`)?$", message)[0]
-    keys: KeyPath = ()
+    keys: YamlKeys = ()
     for field, number in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
         if number == "...":  # a value of a mapping: the first of the kind that msgspec complains of
-            key = next(key for key in data if text.endswith(f"got `{_msgspec_kind(data[key])}`"))
+            key = next(key for key in data if text.endswith(f"got `{_kind_of_value(data[key])}`"))
         else:
             key = field or int(number)
         keys, data = (*keys, key), data[key]
@@ -101,7 +101,7 @@ def _problem(data: Any, kind: type[msgspec.Struct], what: str, message: str) -> 
     return keys, f"{name} must be {words}{limit}, found {in_words(data)}"
 
 
-def _msgspec_kind(value: Any) -> str:
+def _kind_of_value(value: Any) -> str:
     name = type(value).__name__
     return {"dict": "object", "list": "array", "NoneType": "null"}.get(name, name)
 
@@ -112,7 +112,7 @@ def in_words(value: Any) -> str:
     >>> in_words("soap"), in_words([1]), in_words(2)
     ("text 'soap'", 'a list', 'a number 2')
     """
-    kind = _WORDS[_msgspec_kind(value)].replace("whole ", "")
+    kind = _WORDS[_kind_of_value(value)].replace("whole ", "")
     if value is None or isinstance(value, dict | list):
         return kind
     text = repr(value)
@@ -189,7 +189,7 @@ class _PlainLoader(yaml.BaseLoader):
     def __init__(self, text: str, name: str) -> None:
         super().__init__(text)
         self.name = name
-        self.lines: dict[KeyPath, int] = {(): 1}
+        self.lines: dict[YamlKeys, int] = {(): 1}
         self._depth = 0
 
     def read(self) -> Any:
@@ -216,7 +216,7 @@ class _PlainLoader(yaml.BaseLoader):
         self._depth -= 1
         return node
 
-    def _plain(self, node: yaml.Node, keys: KeyPath) -> Any:
+    def _plain(self, node: yaml.Node, keys: YamlKeys) -> Any:
         """Convert a tree; the line of a value in a mapping is that of its key."""
         if isinstance(node, yaml.ScalarNode):
             if re.search("[\ud800-\udfff]", node.value):  # msgspec could not read it

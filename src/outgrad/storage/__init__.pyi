@@ -16,6 +16,6 @@ from .loading import load_labels as load_labels
 from .save_plan import Store as Store
 from .save_plan import commit_all as commit_all
 from .save_plan import execute as execute
-from .save_plan import merged as merged
+from .save_plan import merged_graph as merged_graph
 from .save_plan import plan_save as plan_save
 from .save_plan import removed_on_failure as removed_on_failure

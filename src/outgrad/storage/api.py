@@ -5,31 +5,30 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.data.chunking import coarsen, pack
-from outgrad.engine.content import Blocks
+from outgrad.data.chunking import coarsen, pack_chunks
+from outgrad.engine.content import Lazy
 from outgrad.errors import PathError
 from outgrad.graph.reading import read_blocks
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.mts.reader import open_mts, verify_mts
-from outgrad.storage.paths import is_stream, local_path, reaching, shown
+from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
 from outgrad.storage.places import is_special, require_apart, source_path
-from outgrad.storage.save_plan import Data, execute, plan_save, require_data
+from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import left_over, remove_left_over
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify as verify_archive
+from outgrad.storage.zarr.verify import verify_archive
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
 
 def save(
     file: str | PathLike[str] | BinaryIO,
-    data: Data,
+    data: Savable,
     use_numpy: bool = False,
     *,
     overwrite: bool = False,
@@ -40,24 +39,24 @@ def save(
     """Write a map, a block or labels; lazy data are computed chunk by chunk on the way.
 
     With a ``distributed.Client`` the tasks run on its workers, which must see the same path. The result
-    appears when it is whole: if anything fails, what was at the path before is still there.
+    appears when it is complete: if anything fails, what was at the path before is still there.
 
     Parameters
     ----------
     file : str, Path or binary file
         ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
-        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and a link
-        followed to what it leads to. A file that is open for writing gets the bytes of an ``.mts`` file.
+        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and links are
+        followed. A file that is open for writing receives the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
     use_numpy : bool
         Has no effect; metatensor has two writers.
     overwrite : bool
-        Replace what is at the path; it stays readable until the new data are whole.
+        Replace what is at the path; it stays readable until the new data are complete.
     compressor : {"lz4", "zstd", "none"}
         How the chunks of an archive are compressed.
     provenance : dict, optional
-        How the data were made: anything that JSON holds, kept in the archive.
+        How the data were made: any JSON object, kept in the archive.
     durable : bool, optional
         Whether everything is flushed to the disk before it becomes visible and what it replaces is removed,
         so that it outlives a power cut. The default is the configuration ``outgrad.durable``, which is True.
@@ -67,11 +66,11 @@ def save(
     ArchiveExistsError
         If the path exists and ``overwrite`` is not set.
     ArchiveError
-        If the suffix names no format, or the path is a directory that is no archive.
+        If the suffix names no format, or the path is a directory that is not an archive.
     PathError
-        If the path is none on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
+        If it is not a path on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
     MemoryLimitError
-        If a client of ``distributed`` is there, and its workers have not enough memory; nothing was started.
+        If the workers of a ``distributed.Client`` do not have enough memory; nothing was started.
 
     Examples
     --------
@@ -88,38 +87,34 @@ def save(
         return
     text = str(file)
     is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
-    path = _with_suffix(local_path("save", file), is_folder=is_folder)
+    path = local_path("save", file)
+    if not path.suffix:  # as metatensor does; another suffix is that of another format
+        if is_folder or path.name in ("", "..") or is_special(path):
+            raise PathError(
+                f"save {shown_path(path)}: this names a folder or a device; give the name of an archive "
+                "(.zarr) or of a file (.mts) in it, or an open file"
+            )
+        path = path.with_name(f"{path.name}.mts")
+        warnings.warn(
+            f"adding '.mts' extension, the file will be saved at '{path}'", UserWarning, stacklevel=2
+        )
     settings: dict[str, Any] = {"compressor": compressor, "provenance": provenance, "durable": durable}
     execute([plan_save(path, data, overwrite=overwrite, **settings)])
 
 
-def _with_suffix(path: Path, *, is_folder: bool) -> Path:
-    """Add ``.mts`` where there is no suffix, as metatensor does; another suffix is another format's."""
-    if path.suffix:
-        return path
-    if is_folder or path.name in ("", "..") or is_special(path):
-        raise PathError(
-            f"save {shown(path)}: this names a folder or a device; give the name of an archive (.zarr) or of "
-            "a file (.mts) in it, or an open file"
-        )
-    named = path.with_name(f"{path.name}.mts")
-    warnings.warn(f"adding '.mts' extension, the file will be saved at '{named}'", UserWarning, stacklevel=3)
-    return named
-
-
 def save_all(
-    outputs: Mapping[str | PathLike[str], Data], *, overwrite: bool = False, durable: bool | None = None
+    outputs: Mapping[str | PathLike[str], Savable], *, overwrite: bool = False, durable: bool | None = None
 ) -> None:
     """Write several maps, blocks or labels in one computation: what they have in common is computed once.
 
-    All of them become visible when all are whole and on the disk, one directly after the other; if one of
-    them cannot be put in its place, those before are taken back. Only where the process or the machine dies
-    in between, some are new and some are as before.
+    They become visible when all of them are complete and on the disk, one directly after the other; if one
+    cannot be published, those before are taken back. Only if the process or the machine dies in between, some
+    are new and some are as before.
 
     Parameters
     ----------
     outputs : mapping of path to TensorMap, TensorBlock or Labels
-        What to write where; see :func:`save`.
+        What to write to each path; see :func:`save`.
     overwrite : bool
         Replace what is at these paths.
     durable : bool, optional
@@ -128,9 +123,9 @@ def save_all(
     Raises
     ------
     ArchiveExistsError
-        If a path exists and ``overwrite`` is not set; then nothing is written.
+        If a path exists and ``overwrite`` is not set; nothing is written.
     PathError
-        If two paths are one, however they are spelled, or one lies in another; then nothing is written.
+        If two paths are the same, however they are spelled, or one lies in another; nothing is written.
 
     Examples
     --------
@@ -139,7 +134,7 @@ def save_all(
     >>> og.save_all({"two.zarr": block * 2, "three.mts": block * 3})
     """
     if not isinstance(outputs, Mapping):
-        raise TypeError(f"save_all: a mapping of paths to data is needed, got {kind_of(outputs)}")
+        raise TypeError(f"save_all: outputs must be a mapping of paths to data, got {kind_of(outputs)}")
     for data in outputs.values():
         require_data("save_all", data)
     stores = [plan_save(path, data, overwrite=overwrite, durable=durable) for path, data in outputs.items()]
@@ -169,7 +164,7 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
     ArchiveNotFoundError
         If there is nothing at ``path``.
     ArchiveError
-        If it is no archive, unfinished, damaged, or of a newer format version.
+        If it is not an archive, or one that is unfinished, corrupted, or of a newer format version.
 
     Examples
     --------
@@ -184,25 +179,25 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
     if opened.kind == "labels":
         return opened.keys
     target = chunk_bytes(target_bytes)
-    cut = tuple(coarsen(outline, target) for outline in opened.outlines)
-    content = Blocks(opened.metadata, read_blocks(opened.reader, cut, pack(cut, target)))
+    outlines = tuple(coarsen(outline, target) for outline in opened.outlines)
+    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack_chunks(outlines, target)))
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)
 
 
 def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
-    """Remove what writers have left that were killed; what anybody may still be writing stays.
+    """Remove what killed writers have left behind; what anybody may still be writing stays.
 
-    A save removes what it finds of that at its own path, so this is for paths to which nobody saves again.
-    On the machine of a writer it is known whether he runs; what one on another machine has left is removed
-    after a week.
+    A save removes such leftovers at its own path, so this is for paths to which nobody saves again. Whether a
+    writer still runs is known on its own machine; what a writer on another machine has left is removed after
+    a week.
 
     Parameters
     ----------
     path : str or Path
-        An archive, also an unfinished one; the name of an ``.mts`` file, which need not be there; or a
-        folder, for the unfinished files in it.
+        An archive, also an unfinished one; the name of an ``.mts`` file, which need not exist; or a folder,
+        for the unfinished files in it.
     dry_run : bool
         Only list.
 
@@ -214,9 +209,9 @@ def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
     Raises
     ------
     ArchiveNotFoundError
-        If there is nothing at the path, and nothing is left over of it.
+        If there is nothing at the path, and no leftover of it.
     PathError
-        If the path is none on this machine.
+        If it is not a path on this machine.
 
     Examples
     --------
@@ -225,14 +220,14 @@ def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
     >>> og.clean("ones.mts")
     []
     """
-    given = local_path("clean", path)
-    with reaching("clean", given):
-        found = left_over(given.absolute())
-        if not found:
+    local = local_path("clean", path)
+    with reaching("clean", local):
+        leftovers = left_over(local.absolute())
+        if not leftovers:
             source_path("clean", path)
         elif not dry_run:
-            remove_left_over(found)
-    return [str(each) for each in found]
+            remove_left_over(leftovers)
+    return [str(leftover) for leftover in leftovers]
 
 
 def verify(path: str | PathLike[str]) -> list[str]:
@@ -246,7 +241,7 @@ def verify(path: str | PathLike[str]) -> list[str]:
     Returns
     -------
     list of str
-        One line for each damaged or missing piece; empty if all is well.
+        One line for each part that is corrupted or missing; empty if all checksums match.
 
     Raises
     ------
@@ -262,4 +257,5 @@ def verify(path: str | PathLike[str]) -> list[str]:
     """
     source = source_path("verify", path)
     with reaching("verify", source):
-        return [str(found) for found in (verify_archive(source) if source.is_dir() else verify_mts(source))]
+        problems = verify_archive(source) if source.is_dir() else verify_mts(source)
+        return [str(problem) for problem in problems]

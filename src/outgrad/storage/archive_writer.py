@@ -1,4 +1,4 @@
-"""Writing an archive piece by piece: maps that come one after the other become one segment."""
+"""Writing an archive incrementally: a sequence of maps becomes one segment."""
 
 from __future__ import annotations
 
@@ -23,46 +23,57 @@ from outgrad.ops.shift import shift_dimension
 from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import publish_all
-from outgrad.storage.zarr.appended_blocks import GrownArrays, Target
+from outgrad.storage.zarr.appended_blocks import GrownArrays, RowSinks
 from outgrad.storage.zarr.appended_maps import GrowingMap
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Sizes, find_compressor
-from outgrad.storage.zarr.layout import Tables, lay_out_tables
-from outgrad.storage.zarr.save_session import Description, Draft, chunk_checksums
-from outgrad.storage.zarr.segment import numbered, write_segment
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ChunkOptions, ChunkSizes, find_compressor
+from outgrad.storage.zarr.layout import Contents, Tables, lay_out_tables
+from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_checksums
+from outgrad.storage.zarr.segment import numbered_checksums, write_segment
 from outgrad.tensor.map import TensorMap
 
 
 class ArchiveWriter:
-    """Write an archive from maps that come one after the other, such as those of single structures.
+    """Write an archive incrementally from a sequence of maps, for example one map per structure.
 
-    Rows are appended block by block; keys may first occur in any piece, and need not occur in all. Memory
-    stays at one storage chunk an array, the piece, and 8 bytes a sample. The archive appears when the
-    ``with`` block ends; if it ends by an exception, what was at the path before is still there.
+    Samples are appended block by block. A key can first occur in any map, and need not occur in all of them.
+    Memory use is limited to one storage chunk per array, the current map, and 8 bytes per sample. The archive
+    becomes visible at the end of the ``with`` block. If the block raises an exception, existing data at the
+    path are kept.
 
     Parameters
     ----------
     path : str or Path
-        The archive to make; its name ends in ``.zarr``.
+        The archive to create; its name must end in ``.zarr``.
     overwrite : bool
-        Replace an archive that is at ``path``.
-    info : dict of str to str
-        Additional texts of the map.
+        Replace an existing archive at ``path``.
+    info : dict of str to str, optional
+        The ``info`` of the map.
     compressor : {"lz4", "zstd", "none"}
-        How chunks are compressed; all are checksummed.
+        How chunks are compressed; all chunks have a checksum.
     provenance : dict
-        Anything that JSON holds: how the data were made.
-    sizes : Sizes
+        How the data were made: any JSON object.
+    sizes : ChunkSizes
         Sizes of chunks, in bytes.
     durable : bool, optional
-        Whether everything is flushed to the disk before it becomes visible, so that it outlives a power cut;
-        the default is the configuration ``outgrad.durable``.
+        Whether to flush everything to disk before it becomes visible, so that it survives a power failure.
+        The default is the configuration value ``outgrad.durable``.
 
     Raises
     ------
     ArchiveExistsError
         If ``path`` exists and ``overwrite`` is not set.
     ArchiveError
-        If its name does not end in ``.zarr``.
+        If the name does not end in ``.zarr``.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> with og.ArchiveWriter("frames.zarr") as writer:
+    ...     for frame in range(3):
+    ...         block = og.block_from_array(np.full((1, 2), frame), sample_names=["system"])
+    ...         writer.append(og.TensorMap(og.Labels.single(), [block]), shift={"system": frame})
+    >>> len(og.open("frames.zarr").block())
+    3
     """
 
     def __init__(
@@ -73,26 +84,24 @@ class ArchiveWriter:
         info: dict[str, str] | None = None,
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
-        sizes: Sizes | None = None,
+        sizes: ChunkSizes | None = None,
         durable: bool | None = None,
     ) -> None:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
-        self._sizes = sizes or Sizes()
-        self._compressor = find_compressor(compressor)
-        given = local_path("write", path)
-        check_suffix("write", given, (ZARR_SUFFIX,))
-        with reaching("write", given):
-            self._draft = Draft(
-                target_path("write", given), overwrite=overwrite, durable=config.durable(durable)
-            )
-        # Also of a writer that is never closed nothing is left: it may be an interrupt that came in between.
+        self._options = ChunkOptions(sizes or ChunkSizes(), find_compressor(compressor))
+        local = local_path("write", path)
+        check_suffix("write", local, (ZARR_SUFFIX,))
+        with reaching("write", local):
+            target = target_path("write", local)
+            self._session = SaveSession(target, overwrite=overwrite, durable=config.durable(durable))
+        # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
-        weakref.finalize(self, _give_up, self._draft, self._stopping)
+        weakref.finalize(self, _give_up, self._session, self._stopping)
         self._stopping.enter_context(stopping_cleanly())
-        with reaching("write", given):
-            self._draft.begin()
-        self._target = Target(self._draft.store(), self._sizes, self._compressor)
-        self._growing = GrowingMap(self._target)
+        with reaching("write", local):
+            self._session.begin()
+        self._sinks = RowSinks(self._session.store(), self._options)
+        self._growing = GrowingMap(self._sinks)
 
     def __enter__(self) -> Self:
         return self
@@ -106,31 +115,31 @@ class ArchiveWriter:
         if kind is None:
             self.close()
             return
-        self._draft.abort()
+        self._session.abort()
         self._stopping.__exit__(kind, error, trace)
 
     def append(self, tensor: TensorMap, *, shift: Mapping[str, int] | None = None) -> None:
-        """Add the rows of one map; a lazy one is computed first, once its labels were checked.
+        """Append the samples of a map; a lazy map is computed after a check of its labels.
 
-        A map that does not continue those before is refused before any of it is written, and one that fails
-        on the way is taken back: in both cases the writer is as it was before, and can go on and be closed.
+        A map is appended completely or not at all: if it does not match the previous maps, or fails while it
+        is written, the writer stays as it was and can still be used and closed.
 
         Parameters
         ----------
         tensor : TensorMap
-            Its samples are not in any map before; gradients count samples from the start of its blocks.
+            A map whose samples were not appended before. Gradients refer to the samples of their own block.
         shift : dict of str to int, optional
-            Numbers that are added to dimensions of the samples, in gradients too, as
-            :func:`shift_dimension` does: ``{"system": 30}`` if systems are counted from 0 in each map, and
-            there were 30 before.
+            Numbers to add to dimensions of the samples, including those of gradients, as in
+            :func:`shift_dimension`. For example, pass ``{"system": 30}`` if each map counts systems from 0
+            and the previous maps have 30 systems.
 
         Raises
         ------
         ValidationError
-            If names, components, properties, gradients or dtypes are not those of the maps before, or a
+            If names, components, properties, gradients or dtypes differ from those of the previous maps, or a
             sample was appended before.
         TypeError
-            If it is no map.
+            If ``tensor`` is not a map.
 
         Examples
         --------
@@ -144,52 +153,67 @@ class ArchiveWriter:
         array([0, 0, 1, 1], dtype=int32)
         """
         if not isinstance(tensor, TensorMap):
-            raise TypeError(f"append: a TensorMap is needed, got {kind_of(tensor)}")
+            raise TypeError(f"append: tensor must be a TensorMap, got {kind_of(tensor)}")
         self._require_open()
-        labels = _shifted(tensor, shift)
+        if not (shift is None or isinstance(shift, Mapping)):
+            raise TypeError(f"append: shift must be a dict of dimensions to numbers, got {kind_of(shift)}")
+        shifted = tensor
+        for name, number in (shift or {}).items():
+            shifted = shift_dimension(shifted, name, number)
+        labels: Blocks = shifted._blocks()
         dtypes = [labels.dtype(number) for number in range(len(labels))]
         parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
-        content: Blocks = tensor.compute()._blocks()
-        self._growing.append(tensor.keys, parts, [content.chunk(n) for n in range(len(content))])
+        blocks: Blocks = tensor.compute()._blocks()  # shifts change labels alone
+        self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
     def append_pieces(self, keys: Labels, metadata: Sequence[BlockMetadata], chunks: Sequence[Chunk]) -> None:
-        """Add the rows of one map, as :meth:`append` does.
+        """Append the samples of a map given as labels and arrays; for internal use.
 
         Parameters
         ----------
         keys : Labels
-            Keys of this map.
+            Keys of the map.
         metadata : sequence of BlockMetadata
-            Labels of each of its blocks; gradients count samples from the start of this map's block.
+            Labels of each block; gradients refer to the samples of their own block.
         chunks : sequence of Chunk
-            Values of each of its blocks, in memory.
+            Values of each block, in memory.
 
         Raises
         ------
         ValidationError
-            As :meth:`append`.
+            As for :meth:`append`.
         """
         self._require_open()
         parts = self._growing.checked(keys, metadata, [chunk.values.dtype for chunk in chunks])
         self._growing.append(keys, parts, chunks)
 
     def _require_open(self) -> None:
-        if not self._draft.is_open:
-            raise ValidationError(f"append: the writer of {self._draft.root} is closed; begin another one")
+        if not self._session.is_open:
+            raise ValidationError(f"append: the writer of {self._session.root} is closed; begin another one")
 
     def close(self) -> None:
-        """Write what is left, and make the archive visible.
+        """Write the remaining data and make the archive visible; the ``with`` statement calls this.
 
         Raises
         ------
         ValidationError
-            If nothing was appended; then nothing is left at the path.
+            If no map was appended; nothing is left at the path then.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((2, 3)))])
+        >>> writer = og.ArchiveWriter("closed.zarr")
+        >>> writer.append(map)
+        >>> writer.close()
+        >>> len(og.open("closed.zarr").block())
+        2
         """
         with self._stopping:
             try:
                 self._close()
             except BaseException:
-                self._draft.abort()
+                self._session.abort()
                 raise
 
     def _close(self) -> None:
@@ -197,41 +221,45 @@ class ArchiveWriter:
         names, blocks = self._growing.names, self._growing.blocks
         if names is None:
             raise ValidationError(
-                f"write {self._draft.root}: nothing was appended; append at least one map, which may be empty"
+                f"write {self._session.root}: nothing was appended; append at least one map, "
+                "which may be empty"
             )
         values = np.array(list(blocks), dtype=np.int32).reshape(-1, len(names))
         keys = Labels(names, values)
-        grown = GrownArrays(self._target.store)
+        grown = GrownArrays(self._sinks.store)
         closed = [grown.close(block) for block in blocks.values()]
-        metadata, outlines = [each[0] for each in closed], [each[1] for each in closed]
+        metadata, outlines = [block for block, _ in closed], [outline for _, outline in closed]
         tables = Tables()
         tables.number(keys, "keys")
-        for samples, place in grown.sample_places:
-            tables.add_stored(samples, place)
-        settings = self._sizes, self._compressor
-        layout = lay_out_tables(tables, metadata, grown.arrays, grown.value_places, *settings)
-        store, name = self._target.store, self._draft.segment_name
-        segment, checksums = write_segment(store, name, "map", layout, metadata, outlines, *settings)
-        for number, own in enumerate(grown.checksums):
-            checksums.update(numbered(number, own))
-        everything = chunk_checksums(self._draft.root, segment, checksums)
-        self._draft.prepare(self._description, segment, everything, self._sizes)
-        publish_all([self._draft])
+        for samples, first in grown.samples:
+            tables.add_written(samples, first)
+        layout = lay_out_tables(tables, metadata, grown.arrays, grown.values, self._options)
+        store, name = self._sinks.store, self._session.segment_name
+        contents = Contents(keys, metadata, outlines)
+        segment, checksums = write_segment(store, name, "map", layout, contents, self._options)
+        for number, array_checksums in enumerate(grown.checksums):
+            checksums.update(numbered_checksums(number, array_checksums))
+        everything = chunk_checksums(self._session.root, segment, checksums)
+        self._session.prepare(self._description, segment, everything, self._options.sizes)
+        publish_all([self._session])
 
     def abort(self) -> None:
-        """Remove what was written; an archive that was there before stays."""
-        _give_up(self._draft, self._stopping)
+        """Remove everything that was written; existing data at the path are kept.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((2, 3)))])
+        >>> writer = og.ArchiveWriter("aborted.zarr")
+        >>> writer.append(map)
+        >>> writer.abort()
+        >>> og.open("aborted.zarr")
+        Traceback (most recent call last):
+        outgrad.errors.ArchiveNotFoundError: ...
+        """
+        _give_up(self._session, self._stopping)
 
 
-def _give_up(draft: Draft, stopping: ExitStack) -> None:
+def _give_up(session: SaveSession, stopping: ExitStack) -> None:
     with stopping:
-        draft.abort()
-
-
-def _shifted(tensor: TensorMap, shift: Mapping[str, int] | None) -> Blocks:
-    """The labels of a map, with numbers added to some dimensions; its data stay what they are."""
-    if not (shift is None or isinstance(shift, Mapping)):
-        raise TypeError(f"append: shift must be a dict from dimensions to numbers, got {kind_of(shift)}")
-    for name, number in (shift or {}).items():
-        tensor = shift_dimension(tensor, name, number)
-    return tensor._blocks()
+        session.abort()

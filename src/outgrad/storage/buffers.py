@@ -12,20 +12,20 @@ from typing import Any, BinaryIO, TypeVar
 import dask
 
 from outgrad._foreign import kind_of
-from outgrad.engine.content import Blocks, without_tables
+from outgrad.engine.content import InMemory, without_tables
 from outgrad.errors import ArchiveError
 from outgrad.labels.labels import Labels
-from outgrad.storage.mts.file import PIECE_BYTES
+from outgrad.storage.mts.file import COPY_BYTES
 from outgrad.storage.mts.reader import read_mts
-from outgrad.storage.save_plan import Data, execute, plan_save, require_data
+from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
 Buffer = bytes | bytearray | memoryview
-Kind = TypeVar("Kind", TensorMap, TensorBlock, Labels)
+Loaded = TypeVar("Loaded", TensorMap, TensorBlock, Labels)
 
 LOADERS: dict[type, str] = {TensorMap: "load", TensorBlock: "load_block", Labels: "load_labels"}
-"""Which function reads what; with ``_buffer`` from memory."""
+"""The function that reads each kind; with ``_buffer`` from memory."""
 
 
 def load_buffer(buffer: Buffer, use_numpy: bool = False) -> Any:
@@ -41,14 +41,14 @@ def load_buffer(buffer: Buffer, use_numpy: bool = False) -> Any:
     Returns
     -------
     TensorMap, TensorBlock or Labels
-        What was saved, in memory of its own.
+        What was saved; it does not share memory with the buffer.
 
     Raises
     ------
     FileFormatError
         If the bytes break the format; the message names the member.
     TypeError
-        If ``buffer`` holds no bytes.
+        If ``buffer`` does not hold bytes.
 
     Examples
     --------
@@ -58,13 +58,13 @@ def load_buffer(buffer: Buffer, use_numpy: bool = False) -> Any:
     >>> og.io.load_buffer(buffer).block().values
     array([[1., 1.]])
     """
-    found = read_mts(buffer)
-    if found.kind == "labels":
-        return found.keys
-    content = Blocks(found.metadata, tuple(map(without_tables, found.chunks)))
-    if found.kind == "block":
+    saved = read_mts(buffer)
+    if saved.kind == "labels":
+        return saved.keys
+    content = InMemory(saved.metadata, tuple(map(without_tables, saved.chunks)))
+    if saved.kind == "block":
         return TensorBlock._of(content)
-    return TensorMap._of(found.keys, content, found.info)
+    return TensorMap._of(saved.keys, content, saved.info)
 
 
 def load_block_buffer(buffer: Buffer, use_numpy: bool = False) -> TensorBlock:
@@ -129,7 +129,7 @@ def load_map_buffer(buffer: Buffer) -> TensorMap:
     return expect(TensorMap, load_buffer(buffer), "buffer", "_buffer")
 
 
-def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
+def save_buffer(data: Savable, use_numpy: bool = False) -> memoryview:
     """Return a map, a block or labels as the bytes of an ``.mts`` file.
 
     The bytes are written to a temporary file first, as :func:`save` does; lazy data are computed by threads.
@@ -157,14 +157,14 @@ def save_buffer(data: Data, use_numpy: bool = False) -> memoryview:
     >>> bytes(og.io.save_buffer(og.Labels.range("n", 3))[:6])
     b'\\x93NUMPY'
     """
-    with _written("save_buffer", data) as path:
+    with _temporary_file("save_buffer", data) as path:
         return memoryview(path.read_bytes())
 
 
-def write_stream(stream: BinaryIO, data: Data) -> None:
+def write_stream(stream: BinaryIO, data: Savable) -> None:
     """Write to a file that the caller has opened, a piece at a time."""
-    with _written("save", data) as path, path.open("rb") as source:
-        shutil.copyfileobj(source, stream, PIECE_BYTES)
+    with _temporary_file("save", data) as path, path.open("rb") as source:
+        shutil.copyfileobj(source, stream, COPY_BYTES)
 
 
 def read_stream(stream: BinaryIO) -> Any:
@@ -177,11 +177,12 @@ def read_stream(stream: BinaryIO) -> Any:
     return load_buffer(content)
 
 
-def expect(kind: type[Kind], found: Any, source: str, form: str = "") -> Kind:
-    """Return what was found if it is of the kind asked for; else say which function reads it."""
-    if isinstance(found, kind):
-        return found
-    other = type(found)
+def expect(kind: type[Loaded], data: Any, source: str, form: str = "") -> Loaded:
+    """Return data if they are of the kind asked for; else say which function reads them."""
+    if isinstance(data, kind):
+        return data
+    other = type(data)
+    # metatensor's words, as far as they go
     raise ArchiveError(
         f"unable to load a {kind.__name__} from {source}, "
         f"use `{LOADERS[other]}{form}` to load {other.__name__}, which is there"
@@ -189,8 +190,8 @@ def expect(kind: type[Kind], found: Any, source: str, form: str = "") -> Kind:
 
 
 @contextmanager
-def _written(call: str, data: Data) -> Iterator[Path]:
-    """A temporary file of ``data``: tasks write rows in place, which neither memory nor a stream offers."""
+def _temporary_file(call: str, data: Savable) -> Iterator[Path]:
+    """Write a temporary file: tasks write rows in place, which neither memory nor a stream offers."""
     require_data(call, data)
     with TemporaryDirectory(prefix="outgrad-") as folder:
         path = Path(folder) / "data.mts"

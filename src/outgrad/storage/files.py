@@ -1,8 +1,8 @@
 """Every change that a save makes to a file system.
 
-Each is one step, which happens or does not; an error names the file. Nothing here follows a link, and no
-folder is made on the way: a task that goes on after its save was given up finds its folder gone, and fails,
-instead of making half of it again.
+Each is one step, which happens or does not; an error names the file. Nothing here follows a link, and missing
+folders are not created: a task that goes on after its save was given up finds its folder gone, and fails,
+instead of creating half of it again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from outgrad.storage.leases import new_token, partial_name, release
 REMOVE_SECONDS = 5.0
 """How long to try to remove a folder into which a task that was stopped may still write."""
 
-Content = bytes | bytearray | memoryview
+FileContent = bytes | bytearray | memoryview
 
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Add the path to an error of the system that has none, such as a full disk."""
+    """Add the path to an error of the system that names none, such as a full disk."""
     try:
         yield
     except OSError as error:
@@ -39,22 +39,22 @@ def make_folder(path: Path) -> None:
 
 
 def make_parents(path: Path) -> list[Path]:
-    """Make the folders above ``path`` that do not exist; return those that were made, the uppermost first."""
+    """Create the folders above ``path`` that do not exist; return those that were, the uppermost first."""
     missing = []
     for parent in path.parents:
         if parent.is_dir():
             break
         missing.append(parent)
-    made = []
+    created = []
     for parent in reversed(missing):
         with suppress(FileExistsError):
             make_folder(parent)
-            made.append(parent)
-    return made
+            created.append(parent)
+    return created
 
 
-def write_file(path: Path, content: Content, *, durable: bool = True) -> None:
-    """Put a whole file at ``path``: under another name first, and flushed unless it need not be durable.
+def write_file(path: Path, content: FileContent, *, durable: bool = True) -> None:
+    """Write a complete file at ``path``: under another name first, and flushed if it must be durable.
 
     The other name is new each time: a task may run twice at once, and then both write the same.
     """
@@ -72,7 +72,7 @@ def write_file(path: Path, content: Content, *, durable: bool = True) -> None:
         release(token)
 
 
-def write_new(path: Path, content: Content, *, durable: bool) -> None:
+def write_new(path: Path, content: FileContent, *, durable: bool) -> None:
     """Write a file that must not exist, and which nobody reads yet."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -100,6 +100,25 @@ def link(source: Path, target: Path) -> None:
     os.link(source, target)
 
 
+def publish_new(source: Path, target: Path) -> None:
+    """Give a file that is on the disk its name: it appears as a whole, and never replaces another.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken; the system itself says so, also if it was taken a moment ago.
+    """
+    try:
+        link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
+        if target.exists():
+            raise FileExistsError(str(target)) from None
+        replace(source, target)
+
+
 def flush(path: Path) -> None:
     """Flush a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -111,7 +130,7 @@ def flush(path: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file or a link; it is no error if there is none."""
+    """Remove a file or a link; it is not an error if there is none."""
     path.unlink(missing_ok=True)
 
 
@@ -143,5 +162,5 @@ def remove_folder(path: Path) -> None:
 
 
 def is_real_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder itself, and no link to one."""
+    """Whether ``path`` is a folder itself, and not a link to one."""
     return path.is_dir() and not path.is_symlink()

@@ -1,9 +1,9 @@
-"""Who is still writing: what is unfinished carries the name of its writer.
+"""Who is still writing: unfinished files carry the name of their writer.
 
-A file that is being written is called ``.<name>.<token>.partial``, and beside a folder that is being written
-lies an empty file of that kind, its lease. The token says which process writes. A writer that is killed
-leaves what it had written. The next one may remove it only when nobody is at work on it any more: on this
-machine the process tells, on others only the age of the file does.
+A file that is being written is called ``.<name>.<token>.partial``, and next to a folder that is being written
+there is an empty file of that kind, its lease. The token names the process that writes. A writer that is
+killed leaves what it had written. The next one may remove it only when nobody is at work on it any more: for
+a process of this machine that is known, for others it is judged by the age of the file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ OTHER_MACHINE_SECONDS = 7 * 24 * 3600.0
 """How long a writer on another machine is taken to be at work: longer than batch systems let a job run."""
 
 SHOWN_NAME = 50
+"""Characters of the target's name in that of its partial file: a name may have 255 bytes in all."""
 
 _TOKEN = "[0-9a-f]{8}-[0-9a-f]{1,8}-[0-9a-f]{1,12}-[0-9a-f]{8}"
 _PARTIAL = re.compile(rf"\.(?P<name>.+)\.(?P<token>{_TOKEN})\.partial", re.DOTALL)
@@ -64,10 +65,10 @@ def _machine() -> str:
     """Eight characters for what has process numbers of its own: a machine since its start, or a container."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
-        found = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{namespace}"
+        machine = f"{Path('/proc/sys/kernel/random/boot_id').read_text()}{namespace}"
     except OSError:
-        found = f"{platform.node()}{uuid.getnode()}"
-    return hashlib.sha256(found.encode()).hexdigest()[:8]
+        machine = f"{platform.node()}{uuid.getnode()}"
+    return hashlib.sha256(machine.encode()).hexdigest()[:8]
 
 
 def is_at_work(token: str, path: Path) -> bool:
@@ -79,12 +80,10 @@ def is_at_work(token: str, path: Path) -> bool:
         return _is_younger(path, OTHER_MACHINE_SECONDS)
     if int(process, 16) == os.getpid():
         return token in _at_work
-    return _runs(int(process, 16), int(started, 16))
-
-
-def _runs(process: int, started: int) -> bool:
     try:
-        return bool(abs(psutil.Process(process).create_time() - started) < _SAME_START_SECONDS)
+        # Numbers of processes are used again: the time of the start distinguishes them.
+        seconds = psutil.Process(int(process, 16)).create_time() - int(started, 16)
+        return bool(abs(seconds) < _SAME_START_SECONDS)
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:
@@ -99,7 +98,7 @@ def _is_younger(path: Path, seconds: float) -> bool:
 
 
 def partial_name(name: str, token: str) -> str:
-    """The name of a file while it is written, beside its target."""
+    """The name of a file while it is written, next to its target."""
     return f".{name[:SHOWN_NAME]}.{token}.partial"
 
 
@@ -109,12 +108,12 @@ def _partials(folder: Path) -> list[tuple[str, str, Path]]:
         entries = sorted(folder.iterdir())
     except OSError:
         return []
-    found = []
+    partials = []
     for path in entries:
         match = _PARTIAL.fullmatch(path.name) or _OLD_PARTIAL.fullmatch(path.name)
         if match is not None and not path.is_symlink():
-            found.append((match["name"], match["token"], path))
-    return found
+            partials.append((match["name"], match["token"], path))
+    return partials
 
 
 def is_begun(folder: Path, name: str) -> bool:
@@ -124,7 +123,7 @@ def is_begun(folder: Path, name: str) -> bool:
 
 def is_partial(path: Path, name: str) -> bool:
     """Whether this is an unfinished file of the target ``name``."""
-    return any(found == path for target, _, found in _partials(path.parent) if target == name)
+    return any(partial == path for target, _, partial in _partials(path.parent) if target == name)
 
 
 def abandoned_partials(folder: Path, name: str | None = None) -> list[Path]:

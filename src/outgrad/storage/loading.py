@@ -1,4 +1,4 @@
-"""Reading into memory, whatever there is or one kind only, from a path or an open file."""
+"""Reading into memory, from a path or an open file: any kind of data, or one kind only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dask
 
 from outgrad.labels.labels import Labels
 from outgrad.storage.api import open
-from outgrad.storage.buffers import Kind, expect, read_stream
+from outgrad.storage.buffers import Loaded, expect, read_stream
 from outgrad.storage.memory import require_memory
 from outgrad.storage.paths import is_stream
 from outgrad.tensor.block import TensorBlock
@@ -19,7 +19,7 @@ File = str | PathLike[str] | BinaryIO
 
 
 def load(file: File, use_numpy: bool = False) -> Any:
-    """Open a map, a block or labels and bring it into memory, with NumPy arrays as values.
+    """Load a map, a block or labels into memory, with NumPy arrays as values.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def load(file: File, use_numpy: bool = False) -> Any:
     ArchiveNotFoundError
         If there is nothing at the path.
     ArchiveError
-        If it is no archive, unfinished, damaged, or of a newer format version.
+        If it is not an archive, or one that is unfinished, corrupted, or of a newer format version.
     MemoryLimitError
-        If it is larger than the memory that is free; :func:`open` it instead.
+        If it is larger than the free memory; :func:`open` it instead.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def load(file: File, use_numpy: bool = False) -> Any:
 
 
 def load_block(file: File, use_numpy: bool = False) -> TensorBlock:
-    """Bring a block into memory: as :func:`load`, for blocks only.
+    """Load a block: as :func:`load`, for blocks only.
 
     Parameters
     ----------
     file : str, Path or binary file
-        What was saved of a block.
+        A saved block.
     use_numpy : bool
         Has no effect.
 
@@ -70,7 +70,7 @@ def load_block(file: File, use_numpy: bool = False) -> TensorBlock:
     Raises
     ------
     ArchiveError
-        If it is a map or labels; the message says what reads it.
+        If it is a map or labels; the message names the function that reads it.
 
     Examples
     --------
@@ -83,12 +83,12 @@ def load_block(file: File, use_numpy: bool = False) -> TensorBlock:
 
 
 def load_labels(file: File) -> Labels:
-    """Bring labels into memory: as :func:`load`, for labels only.
+    """Load labels: as :func:`load`, for labels only.
 
     Parameters
     ----------
     file : str, Path or binary file
-        What was saved of labels.
+        Saved labels.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def load_labels(file: File) -> Labels:
     Raises
     ------
     ArchiveError
-        If it is a map or a block; the message says what reads it.
+        If it is a map or a block; the message names the function that reads it.
 
     Examples
     --------
@@ -111,11 +111,11 @@ def load_labels(file: File) -> Labels:
 
 
 def load_map(file: File) -> TensorMap:
-    """Bring a map, and nothing else, into memory."""
+    """Load a map, and nothing else."""
     return _load(TensorMap, file)
 
 
-def _load(kind: type[Kind], file: File) -> Kind:
+def _load(kind: type[Loaded], file: File) -> Loaded:
     source = "a file" if is_stream(file, "read") else repr(str(file))
     return _in_memory(expect(kind, _opened(file), source))  # type: ignore[no-any-return]
 
@@ -123,20 +123,20 @@ def _load(kind: type[Kind], file: File) -> Kind:
 def _opened(file: Any) -> Any:
     if is_stream(file, "read"):
         return read_stream(file)
-    found = open(file)
-    if not isinstance(found, Labels):
-        require_memory("load", repr(str(file)), found.nbytes)
-    return found
+    opened = open(file)
+    if not isinstance(opened, Labels):
+        require_memory("load", repr(str(file)), opened.nbytes)
+    return opened
 
 
-def _in_memory(found: Any) -> Any:
+def _in_memory(opened: Any) -> Any:
     """Read labels too: what was loaded does not need its file any more."""
-    if isinstance(found, Labels):
-        _ = found.values
-        return found
-    for metadata in found._blocks().metadata:
-        for _, own in metadata.walk():
-            for labels in (own.samples, *own.components, own.properties):
+    if isinstance(opened, Labels):
+        _ = opened.values
+        return opened
+    for block in opened._blocks().metadata:
+        for _, metadata in block.walk():
+            for labels in (metadata.samples, *metadata.components, metadata.properties):
                 _ = labels.values
     with dask.config.set(scheduler="threads"):  # through workers the data would travel twice
-        return found.compute()
+        return opened.compute()

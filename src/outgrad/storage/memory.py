@@ -1,4 +1,4 @@
-"""Memory of this machine, asked before much of it is taken: small files may unpack to more than there is."""
+"""Memory of this machine, checked before much of it is taken: small files may unpack to more than it has."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def require_memory(call: str, source: str, nbytes: int) -> None:
 def too_large(call: str, source: str, nbytes: int, free: int) -> MemoryLimitError:
     """Build the error for what does not fit into memory."""
     return MemoryLimitError(
-        f"{call}: {source} takes {format_bytes(nbytes)} of memory, and {format_bytes(free)} are free. "
-        "Open it lazily with outgrad.open, and compute chunk by chunk."
+        f"{call}: {source} takes {format_bytes(nbytes)} of memory, and {format_bytes(free)} are free; "
+        "open it lazily with outgrad.open, and compute chunk by chunk"
     )

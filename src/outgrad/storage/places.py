@@ -1,6 +1,6 @@
-"""Where reading begins and writing ends: links, folders, and what the file system says of them.
+"""Where reading begins and writing ends: links, folders, and what the file system reports about them.
 
-Questions to the file system go through ``os.path``, whose answer is no where ``Path`` raises.
+Questions to the file system go through ``os.path``, which answers no where ``Path`` raises.
 """
 
 # ruff: noqa: PTH110, PTH112, PTH113, PTH114
@@ -21,7 +21,7 @@ from outgrad.errors import (
     PathError,
     PathPermissionError,
 )
-from outgrad.storage.paths import LABELS_SUFFIX, MTS_SUFFIXES, ZARR_SUFFIX, local_path, reaching, shown
+from outgrad.storage.paths import LABELS_SUFFIX, MTS_SUFFIXES, ZARR_SUFFIX, local_path, reaching, shown_path
 from outgrad.storage.zarr.commits import is_archive
 
 _KINDS = {
@@ -32,8 +32,8 @@ _KINDS = {
 }
 
 
-def source_path(call: str, given: Any) -> Path:
-    """Make the path of an archive or a file that is there; nothing is opened.
+def source_path(call: str, location: Any) -> Path:
+    """Make the path of an archive or a file that exists; nothing is opened.
 
     Raises
     ------
@@ -42,58 +42,66 @@ def source_path(call: str, given: Any) -> Path:
     NotAnArchiveError
         If it is a pipe, a socket or a device.
     PathAccessError
-        If the system refuses to tell.
+        If the system refuses access.
     """
-    path = local_path(call, given)
+    path = local_path(call, location)
     with reaching(call, path):
         mode = _mode(path)
     if mode is None:
         _refuse_dangling(call, path, (path, *path.parents))
-        raise ArchiveNotFoundError(f"{call} {shown(path)}: there is nothing at this path")
+        raise ArchiveNotFoundError(f"{call} {shown_path(path)}: there is nothing at this path")
     _refuse_special(call, path, mode)
     _require_rights(call, path, path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0))
     return path
 
 
 def target_path(call: str, path: Path) -> Path:
-    """Follow links to where an output will lie, and refuse early what cannot be written there.
+    """Follow links to where an output will be, and refuse early what cannot be written there.
 
-    An output goes through a link to what the link leads to, which need not be there yet; the link stays.
+    An output goes through a link to the target of the link, which need not exist yet; the link stays.
 
     Raises
     ------
     ArchiveNotFoundError
-        If a link leads to a folder that is not there.
+        If a link leads to a folder that does not exist.
     PathAccessError
-        If the place cannot be written.
+        If nothing can be written there.
     """
+    where = f"{call} {shown_path(path)}"
     if path.name in ("", ".."):
-        raise PathError(f"{call} {shown(path)}: this is a folder; name the archive or the file in it")
+        raise PathError(f"{where}: this is a folder; name the archive or the file in it")
     with reaching(call, path):
         target = Path(os.path.realpath(path))
         mode = _mode(target)
     if mode is not None:
         _refuse_special(call, path, mode)
     _refuse_dangling(call, path, path.parents)
-    is_link = os.path.islink(path)
-    formats = {_is_zarr(path.suffix), _is_zarr(target.suffix)}
-    if is_link and formats == {True, False}:
-        raise ArchiveError(
-            f"{call} {shown(path)}: this is a link to {shown(target)}, which is of another format; give them "
-            "the same suffix"
-        )
-    if is_link and not os.path.exists(target.parent):
-        raise ArchiveNotFoundError(
-            f"{call} {shown(path)}: this is a link to {shown(target)}, whose folder does not exist; "
-            "create it first"
-        )
+    if os.path.islink(path):
+        if {_is_zarr(path.suffix), _is_zarr(target.suffix)} == {True, False}:
+            raise ArchiveError(
+                f"{where}: this is a link to {shown_path(target)}, which has another format; give them the "
+                "same suffix"
+            )
+        if not os.path.exists(target.parent):
+            raise ArchiveNotFoundError(
+                f"{where}: this is a link to {shown_path(target)}, whose folder does not exist; create it "
+                "first"
+            )
     with reaching(call, path):
-        _require_place(call, path, target)
+        folder = next(parent for parent in target.parents if os.path.exists(parent))
+        if not folder.is_dir():
+            raise PathAccessError(f"{where}: {shown_path(folder)} is a file, not a folder; check the path")
+        _require_rights(call, path, folder, os.W_OK | os.X_OK)
+        for parent in target.parents:
+            if is_archive(parent):
+                raise PathError(
+                    f"{where}: this is inside the archive {shown_path(parent)}; choose a path outside of it"
+                )
     return target
 
 
 def require_apart(call: str, targets: Sequence[Path]) -> None:
-    """Refuse outputs of which two are one, or one lies in another; links are followed, spelling counts not.
+    """Refuse outputs of which two are one, or one lies in another, however their paths are spelled.
 
     Raises
     ------
@@ -102,19 +110,21 @@ def require_apart(call: str, targets: Sequence[Path]) -> None:
     """
     owners: dict[Any, Path] = {}
     for target in targets:
-        if owners.setdefault(_place(target), target) is not target:
-            raise PathError(f"{call}: two outputs have the path {shown(target)}; give each its own")
+        if owners.setdefault(_identity(target), target) is not target:
+            raise PathError(
+                f"{call}: two outputs have the path {shown_path(target)}; give each a path of its own"
+            )
     for target in targets:
         for parent in target.parents:
-            if owner := owners.get(_place(parent)):
+            if owner := owners.get(_identity(parent)):
                 raise PathError(
-                    f"{call}: the output {shown(target)} lies in the output {shown(owner)}; "
+                    f"{call}: the output {shown_path(target)} lies in the output {shown_path(owner)}; "
                     "choose a path outside of it"
                 )
 
 
-def _place(path: Path) -> tuple[int, int, tuple[str, ...]]:
-    """Folders by their inode, not their name; what is not there yet, by its name in such a folder."""
+def _identity(path: Path) -> tuple[int, int, tuple[str, ...]]:
+    """Folders by their inode, not their name; what does not exist yet, by its name in such a folder."""
     folder = next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
     status = folder.stat()
     return status.st_dev, status.st_ino, path.relative_to(folder).parts
@@ -141,32 +151,22 @@ def _refuse_dangling(call: str, path: Path, links: Iterable[Path]) -> None:
     for link in links:
         if os.path.islink(link) and not os.path.exists(link):
             raise ArchiveNotFoundError(
-                f"{call} {shown(path)}: {shown(link)} is a link to {shown(link.readlink())}, "
+                f"{call} {shown_path(path)}: {shown_path(link)} is a link to {shown_path(link.readlink())}, "
                 "where there is nothing"
             )
 
 
 def _refuse_special(call: str, path: Path, mode: int) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
         raise NotAnArchiveError(
-            f"{call} {shown(path)}: this is {kind}; give the path of a file or an archive, or an open file"
+            f"{call} {shown_path(path)}: this is {kind}; give the path of a file or an archive, or an open "
+            "file"
         )
 
 
-def _require_place(call: str, path: Path, target: Path) -> None:
-    folder = next(parent for parent in target.parents if os.path.exists(parent))
-    where = f"{call} {shown(path)}: "
-    if not folder.is_dir():
-        raise PathAccessError(f"{where}{shown(folder)} is a file and not a folder; check the path")
-    _require_rights(call, path, folder, os.W_OK | os.X_OK)
-    for parent in target.parents:
-        if is_archive(parent):
-            raise PathError(f"{where}this is inside the archive {shown(parent)}; choose a path outside of it")
-
-
-def _require_rights(call: str, path: Path, place: Path, rights: int) -> None:
-    if not os.access(place, rights, effective_ids=os.access in os.supports_effective_ids):
+def _require_rights(call: str, path: Path, accessed: Path, rights: int) -> None:
+    if not os.access(accessed, rights, effective_ids=os.access in os.supports_effective_ids):
         raise PathPermissionError(
-            f"{call} {shown(path)}: permission denied ({shown(place)}); check its owner and mode"
+            f"{call} {shown_path(path)}: permission denied ({shown_path(accessed)}); check its owner and mode"
         )

@@ -15,11 +15,11 @@ LOGGER = logging.getLogger("outgrad")
 
 
 class Unpublished(Protocol):
-    """Something that is whole and flushed, and that nobody sees yet."""
+    """An output that is complete and flushed, and not visible yet."""
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         ...
 
     def publish(self) -> None:
@@ -53,17 +53,13 @@ def publish_all(outputs: Sequence[Unpublished]) -> None:
                 output.publish()
         except BaseException as error:
             for output in reversed(tried):
-                _withdraw(output, error)
+                try:
+                    output.withdraw()
+                except Exception as reason:
+                    error.add_note(f"{output.name} was written, and could not be taken back: {reason}")
             raise
         problems = [problem for output in outputs for problem in output.finish()]
     warn_of(problems)
-
-
-def _withdraw(output: Unpublished, error: BaseException) -> None:
-    try:
-        output.withdraw()
-    except Exception as reason:
-        error.add_note(f"{output.name} was written, and could not be taken back: {reason}")
 
 
 def attempted(verb: str, function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
@@ -76,7 +72,7 @@ def attempted(verb: str, function: Callable[..., Any], *arguments: Any) -> Itera
 
 
 def warn_of(problems: Sequence[str]) -> None:
-    """Tell what could not be done after data were saved, or while those that failed were removed."""
+    """Report what could not be done after data were saved, or while a save that failed was cleaned up."""
     if not problems:
         return
     text = "; ".join(problems)
@@ -85,6 +81,6 @@ def warn_of(problems: Sequence[str]) -> None:
         error.add_note(f"something is left over: {text}; `outgrad clean` removes it")
     else:
         try:
-            warnings.warn(f"what was saved is there and whole, but {text}", ArchiveWarning, stacklevel=2)
+            warnings.warn(f"what was saved is there and complete, but {text}", ArchiveWarning, stacklevel=2)
         except ArchiveWarning as warning:  # where warnings are errors: nothing failed, the data are there
             LOGGER.warning("%s", warning)

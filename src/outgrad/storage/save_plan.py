@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from outgrad._signals import deferred, stopping_cleanly
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Written
-from outgrad.engine.content import Blocks, to_lazy
+from outgrad.engine.content import NOTHING
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import compute_keys
+from outgrad.graph.collection import compute_keys, lazy_texts
 from outgrad.graph.dask_names import Key
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.graph.lazy_blocks import LazyBlocks, LazyText
 from outgrad.graph.writing import Graph, StoreGraph, Writer, merge_graphs, store_blocks
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts.writer import LabelsWriter, MtsWriter
@@ -33,20 +34,66 @@ from outgrad.storage.paths import (
 )
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ArchiveKind, ChunkOptions, find_compressor
+from outgrad.storage.zarr.layout import Contents
+from outgrad.storage.zarr.save_session import Description
 from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
-Data = TensorMap | TensorBlock | Labels
+Savable = TensorMap | TensorBlock | Labels
 
 
 def require_data(call: str, data: Any) -> None:
     """Only maps, blocks and labels are written."""
-    if not isinstance(data, Data):
+    if not isinstance(data, Savable):
         raise TypeError(
             f"{call}: `data` must be one of 'Labels', 'TensorBlock' or 'TensorMap', not {kind_of(data)}; "
-            "the file comes first"
+            "the file comes before the data"
+        )
+
+
+@dataclass(frozen=True)
+class SaveRequest:
+    """What one save is asked for: the data, where they go and how."""
+
+    target: Path
+    is_archive: bool
+    data: Savable
+    overwrite: bool
+    compressor: str
+    provenance: dict[str, Any] | None
+    durable: bool
+
+    def writer(self, metadata: Sequence[BlockMetadata], outlines: Sequence[Outline]) -> Writer:
+        """Choose the writer of the format; it refuses a target that exists."""
+        data = self.data
+        kind: ArchiveKind = "block"
+        keys, info = Labels.single(), dict[str, str]()
+        if isinstance(data, Labels):
+            kind, keys = "labels", data
+        elif isinstance(data, TensorMap):
+            kind, keys, info = "map", data.keys, data.info()
+        if self.is_archive:
+            return ZarrWriter(
+                self.target,
+                Contents(keys, metadata, outlines),
+                Description(kind, info, dict(self.provenance or {})),
+                ChunkOptions(compressor=find_compressor(self.compressor)),
+                overwrite=self.overwrite,
+                durable=self.durable,
+            )
+        if isinstance(data, Labels):
+            return LabelsWriter(self.target, data, self.overwrite, self.durable)
+        return MtsWriter(
+            self.target,
+            keys,
+            metadata,
+            outlines,
+            info=info,
+            overwrite=self.overwrite,
+            kind=kind,
+            durable=self.durable,
         )
 
 
@@ -54,22 +101,23 @@ def require_data(call: str, data: Any) -> None:
 class Store:
     """A map, a block or labels about to be written to ``path``, in which no links are left.
 
-    The results of ``keys`` in ``graph`` are receipts, which :meth:`prepare` needs; nothing is visible before
-    it is published.
+    The results of ``keys`` in ``graph`` are receipts, and texts that are kept with the map: :meth:`prepare`
+    needs them. Nothing is visible before it is published.
     """
 
     path: Path
     writer: Writer
     tasks: StoreGraph
     blocks: LazyBlocks
+    texts: Mapping[str, LazyText]
 
     @property
     def graph(self) -> Graph:
-        return self.tasks.graph
+        return merge_graphs([self.tasks.graph, *(text.graph for text in self.texts.values())])
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        return self.tasks.keys
+        return (*self.tasks.keys, *(text.key for text in self.texts.values()))
 
     @property
     def nbytes(self) -> int:
@@ -81,9 +129,10 @@ class Store:
         with reaching("save", self.path):
             self.writer.start()
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, results: Sequence[Any]) -> Unpublished:
         """Finish the output, and flush it to the disk; nothing is visible yet."""
-        prepared: Unpublished = self.writer.prepare(receipts)
+        receipts, texts = results[: len(self.tasks.keys)], results[len(self.tasks.keys) :]
+        prepared: Unpublished = self.writer.prepare(receipts, dict(zip(self.texts, texts, strict=True)))
         return prepared
 
     def abort(self) -> None:
@@ -93,7 +142,7 @@ class Store:
 
 def plan_save(
     path: str | PathLike[str],
-    data: Data,
+    data: Savable,
     *,
     overwrite: bool = False,
     compressor: str = DEFAULT_COMPRESSOR,
@@ -102,79 +151,29 @@ def plan_save(
 ) -> Store:
     """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
 
-    ``durable`` tells whether it is flushed to the disk; None leaves that to the setting.
+    ``durable`` says whether it is flushed to the disk; None leaves that to the configuration.
     """
-    given = local_path("save", path)
+    local = local_path("save", path)
     is_labels = isinstance(data, Labels)
-    check_suffix("save", given, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
-    target = target_path("save", given)
-    blocks = to_lazy(Blocks((), ()) if isinstance(data, Labels) else data._blocks(), config.chunk_bytes())
-    lazy = blocks.lazy
-    assert lazy is not None, "it was made lazy"
+    check_suffix("save", local, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
+    target = target_path("save", local)
+    blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy()
+    lazy = blocks.data
     for number, (metadata, outline) in enumerate(zip(blocks.metadata, lazy.outlines, strict=True)):
-        _check_fits(number, metadata, outline)
-    is_zarr = given.suffix == ZARR_SUFFIX
-    with reaching("save", given):
-        is_durable = config.durable(durable)
-        writer = _writer(target, is_zarr, data, blocks, lazy, overwrite, compressor, provenance, is_durable)
-    return Store(target, writer, store_blocks(lazy, writer), lazy)
-
-
-def _check_fits(number: int, metadata: BlockMetadata, outline: Outline) -> None:
-    """Refuse labels that do not describe the values: what is written must be read back."""
-    labels = [(path, own.shape) for path, own in metadata.walk()]
-    values = [(path, own.shape) for path, own in outline.walk()]
-    if labels != values:
-        raise ValidationError(
-            f"save: the labels of block {number} describe the shapes {labels}, and its values have {values}; "
-            "verify the archive or file that they come from"
-        )
-
-
-def _writer(
-    path: Path,
-    is_zarr: bool,
-    data: Data,
-    blocks: Blocks,
-    lazy: LazyBlocks,
-    overwrite: bool,
-    compressor: str,
-    provenance: dict[str, Any] | None,
-    durable: bool,
-) -> Writer:
-    keys, kind = _keys_and_kind(data)
-    info = data.info() if isinstance(data, TensorMap) else {}
-    if is_zarr:
-        return ZarrWriter(
-            path,
-            keys,
-            blocks.metadata,
-            lazy.outlines,
-            info=info,
-            overwrite=overwrite,
-            kind=kind,
-            compressor=compressor,
-            provenance=provenance,
-            durable=durable,
-        )
-    if isinstance(data, Labels):
-        return LabelsWriter(path, data, overwrite, durable)
-    return MtsWriter(
-        path,
-        keys,
-        blocks.metadata,
-        lazy.outlines,
-        info=info,
-        overwrite=overwrite,
-        kind=kind,
-        durable=durable,
-    )
-
-
-def _keys_and_kind(data: Data) -> tuple[Labels, Any]:
-    if isinstance(data, Labels):
-        return data, "labels"
-    return (data.keys, "map") if isinstance(data, TensorMap) else (Labels.single(), "block")
+        # Labels and data of an opened file come from different places: what is written must be readable.
+        described = [(path, part.shape) for path, part in metadata.walk()]
+        shapes = [(path, part.shape) for path, part in outline.walk()]
+        if described != shapes:
+            raise ValidationError(
+                f"save: the labels of block {number} describe the shapes {described}, and its values have "
+                f"{shapes}; verify the archive or file that they come from"
+            )
+    is_archive = local.suffix == ZARR_SUFFIX
+    with reaching("save", local):
+        settings = overwrite, compressor, provenance, config.durable(durable)
+        writer = SaveRequest(target, is_archive, data, *settings).writer(blocks.metadata, lazy.outlines)
+    texts = lazy_texts(data._info) if isinstance(data, TensorMap) else {}
+    return Store(target, writer, store_blocks(lazy, writer), lazy, texts)
 
 
 def execute(stores: Sequence[Store]) -> None:
@@ -185,19 +184,19 @@ def execute(stores: Sequence[Store]) -> None:
     Raises
     ------
     MemoryLimitError
-        If the workers of a client have not enough memory; no task was started.
+        If the workers of a client do not have enough memory; no task was started.
     """
     names = ", ".join(store.path.name for store in stores)
     with stopping_cleanly(), removed_on_failure(stores):
         for store in stores:
             store.start()
         keys = [key for store in stores for key in store.keys]
-        commit_all(stores, compute_keys(merged(stores), keys, f"save {names}"))
+        commit_all(stores, compute_keys(merged_graph(stores), keys, f"save {names}"))
 
 
 @contextmanager
 def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
-    """Leave nothing of outputs that were begun and are not finished."""
+    """Remove outputs that were begun and cannot be finished."""
     try:
         yield
     except BaseException:
@@ -207,7 +206,7 @@ def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
         raise
 
 
-def merged(stores: Sequence[Store]) -> Graph:
+def merged_graph(stores: Sequence[Store]) -> Graph:
     """The graphs of all outputs as one."""
     return merge_graphs([store.graph for store in stores])
 
@@ -215,11 +214,7 @@ def merged(stores: Sequence[Store]) -> Graph:
 def commit_all(stores: Sequence[Store], receipts: Sequence[Written]) -> None:
     """Hand each output its receipts, which are in the order of all keys, and make them all visible.
 
-    No output is visible before all are whole and on the disk.
+    No output is visible before all of them are complete and on the disk.
     """
-    prepared: list[Unpublished] = []
-    at = 0
-    for store in stores:
-        prepared.append(store.prepare(receipts[at : at + len(store.keys)]))
-        at += len(store.keys)
-    publish_all(prepared)
+    remaining = iter(receipts)
+    publish_all([store.prepare(list(islice(remaining, len(store.keys)))) for store in stores])

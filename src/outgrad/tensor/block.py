@@ -1,4 +1,4 @@
-"""One block: values, their labels, and their gradients."""
+"""One block: values with labels, and their gradients."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from outgrad._foreign import kind_of
+from outgrad._foreign import is_dask_array, kind_of
 from outgrad.config import chunk_bytes
+from outgrad.data.chunk import Chunk, ChunkList
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.attach.blocks import attach_gradient
-from outgrad.engine.content import Blocks, computed, rechunk
-from outgrad.engine.convert import conversion, converted, copied
-from outgrad.engine.joining import single
+from outgrad.engine.content import Blocks, InMemory, Lazy, single
+from outgrad.engine.convert import conversion, converted
 from outgrad.errors import ValidationError
-from outgrad.graph.collection import LazyCollection
+from outgrad.graph.collection import LazyCollection, Texts
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.labels.saving import Saving
 from outgrad.late import late
 from outgrad.tensor import check, show
-from outgrad.tensor.given import given_block
 from outgrad.tensor.operators import Operators
 
 
@@ -29,28 +28,28 @@ from outgrad.tensor.operators import Operators
 class TensorBlock(Operators, Saving, LazyCollection):
     """Values with labels on every axis, and gradients with respect to any parameters.
 
-    ``values`` are (S, *C, P): samples, components, properties. Row r of a gradient (R, *K, *C, P) is the
-    derivative of the values row given by its label ``sample``; a row that is missing is zero.
+    ``values`` have the shape (S, *C, P): samples, components, properties. Row r of a gradient (R, *K, *C, P)
+    is the derivative of one row of the values, given by the label ``sample`` of row r. Missing rows are zero.
 
-    A block of NumPy arrays computes at once. A block of Dask arrays is lazy and a Dask collection: it has
-    ``compute``, ``persist`` and ``visualize``.
+    Operations on a block of NumPy arrays run immediately. A block of Dask arrays is lazy and a Dask
+    collection, with ``compute``, ``persist`` and ``visualize``.
 
     Parameters
     ----------
     values : (S, *C, P) NumPy or Dask array
-        Kept as it is, not copied, if it is a plain array in native byte order. Of a Dask array only the
-        samples stay chunked.
+        Shared, not copied, if it is a plain array in native byte order. A Dask array is rechunked, so that
+        only the samples are chunked.
     samples : Labels
         S entries.
     components : sequence of Labels
-        One for each middle axis, each with one dimension.
+        One per middle axis, each with one dimension.
     properties : Labels
         P entries.
 
     Raises
     ------
     ValidationError
-        If the labels do not describe the axes of the values, or values are masked or have units.
+        If the labels do not match the shape of the values, or the values are masked or have units.
     TypeError
         If an argument has the wrong type.
 
@@ -76,17 +75,29 @@ class TensorBlock(Operators, Saving, LazyCollection):
     _source: Blocks
     _number: int
     _path: tuple[str, ...]
-    _given: Any
+    _dask_values: Any
     """The Dask array of the values, as long as the block is nothing else."""
 
     def __init__(
         self, values: Any, samples: Labels, components: Sequence[Labels], properties: Labels
     ) -> None:
-        blocks, given = given_block(values, samples, components, properties)
-        self._set(blocks, given=given)
+        values = check.array(values)
+        check.labels_argument("samples", samples)
+        check.labels_argument("properties", properties)
+        components = tuple(components)
+        check.components(components)
+        metadata = BlockMetadata(samples, components, properties)
+        check.axes(values.shape, metadata)
+        if is_dask_array(values):
+            data = late("graph.dask_arrays", "from_dask")(values, show.named(metadata))
+            self._set(Lazy((metadata,), data), dask_values=values)
+        else:
+            self._set(InMemory((metadata,), (Chunk(values),)))
 
-    def _set(self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), given: Any = None) -> None:
-        self._source, self._number, self._path, self._given = source, number, path, given
+    def _set(
+        self, source: Blocks, number: int = 0, path: tuple[str, ...] = (), dask_values: Any = None
+    ) -> None:
+        self._source, self._number, self._path, self._dask_values = source, number, path, dask_values
 
     @classmethod
     def _of(cls, source: Blocks, number: int = 0, path: tuple[str, ...] = ()) -> Self:
@@ -104,36 +115,33 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     def _in_map(self, keys: Labels, number: int) -> tuple[Blocks, int, tuple[str, ...]]:
         """Where the content is; errors of its chunks name the block by its key."""
-        if self._given is None:
+        if self._dask_values is None:
             return self._source, self._number, self._path
         named = f"block {number} {keys.entry(number).print()}"
-        data = late("graph.dask_arrays", "from_dask")(self._given, named)
-        return Blocks((self._metadata,), data), 0, ()
+        data = late("graph.dask_arrays", "from_dask")(self._dask_values, named)
+        return Lazy((self._metadata,), data), 0, ()
 
     # ---- data and labels ----
     @property
     def values(self) -> Any:
-        """The (S, *C, P) array: NumPy, or a Dask array chunked along the samples."""
-        lazy = self._source.lazy
-        if lazy is not None:
-            return late("graph.dask_arrays", "dask_array")(lazy, self._number, self._path)
-        return self._source.chunk(self._number).at(self._path).values
+        """The (S, *C, P) array: a NumPy array, or a Dask array chunked along the samples."""
+        return self._source.array(self._number, self._path)
 
     @values.setter
     def values(self, values: Any) -> None:
         raise AttributeError(
-            "the values of a block cannot be exchanged; write into the array with block.values[:] = …, "
+            "the values of a block cannot be replaced; write into the array with block.values[:] = …, "
             "or make a new TensorBlock"
         )
 
     @property
     def samples(self) -> Labels:
-        """Labels of the rows."""
+        """Labels of the first axis."""
         return self._metadata.samples
 
     @property
     def components(self) -> list[Labels]:
-        """Labels of the middle axes, one each."""
+        """Labels of the middle axes, one per axis."""
         return list(self._metadata.components)
 
     @property
@@ -143,7 +151,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the values; needs no computation."""
+        """Shape of the values, known without computing them."""
         return self._metadata.shape
 
     @property
@@ -158,37 +166,47 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of values and gradients together."""
+        """Size of values and gradients together, in bytes."""
         rows = sum(int(np.prod(metadata.shape)) for _, metadata in self._metadata.walk())
         return rows * self.dtype.itemsize
 
     @property
     def is_view(self) -> bool:
-        """Whether this is a gradient that was read out of its block."""
+        """Whether this is a gradient taken from its block."""
         return bool(self._path)
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Rows of each chunk of the values; None for a block in memory."""
-        lazy = self._source.lazy
-        return None if lazy is None else lazy.outlines[self._number].at(self._path).chunk_rows
+        """Number of rows in each chunk of the values; None for a block in memory."""
+        outline = self._source.outline(self._number)
+        return None if outline is None else outline.at(self._path).chunk_rows
 
     def __len__(self) -> int:
         return len(self.samples)
 
     # ---- gradients ----
     def gradients_list(self) -> list[str]:
-        """Return the parameters that have a gradient, in the order in which they were added.
+        """Return the names of the gradients, in the order in which they were added.
 
         Returns
         -------
         list of str
-            Their names.
+            The parameters with respect to which the block has gradients.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 2)
+        >>> block = og.TensorBlock(np.array([[1.0, 2.0]]), og.Labels.range("atom", 1), [], n)
+        >>> rows = og.Labels(["sample", "atom"], [[0, 0], [0, 1]])
+        >>> block.add_gradient("positions", og.TensorBlock(np.ones((2, 2)), rows, [], n))
+        >>> block.gradients_list()
+        ['positions']
         """
         return list(self._metadata.gradients)
 
     def has_gradient(self, parameter: str) -> bool:
-        """Tell whether there is a gradient with respect to ``parameter``.
+        """Check whether the block has a gradient with respect to ``parameter``.
 
         Parameters
         ----------
@@ -198,12 +216,18 @@ class TensorBlock(Operators, Saving, LazyCollection):
         Returns
         -------
         bool
-            True if there is one.
+            True if the gradient exists.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> og.block_from_array(np.ones((1, 2))).has_gradient("positions")
+        False
         """
         return parameter in self._metadata.gradients
 
     def gradient(self, parameter: str) -> TensorBlock:
-        """Return the gradient with respect to ``parameter``, as a block of its own.
+        """Return the gradient with respect to ``parameter`` as a block.
 
         Parameters
         ----------
@@ -213,49 +237,69 @@ class TensorBlock(Operators, Saving, LazyCollection):
         Returns
         -------
         TensorBlock
-            Values (R, *K, *C, P), sharing the arrays of this block.
+            Values (R, *K, *C, P); its arrays are shared with this block.
 
         Raises
         ------
         ValidationError
-            If there is no such gradient.
+            If the gradient does not exist.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 2)
+        >>> block = og.TensorBlock(np.array([[1.0, 2.0]]), og.Labels.range("atom", 1), [], n)
+        >>> rows = og.Labels(["sample", "atom"], [[0, 0], [0, 1]])
+        >>> block.add_gradient("positions", og.TensorBlock(np.ones((2, 2)), rows, [], n))
+        >>> block.gradient("positions").shape
+        (2, 2)
         """
         if not self.has_gradient(parameter):
             raise ValidationError(
-                f"gradient({parameter!r}): the block has no such gradient; it has {self.gradients_list()}"
+                f"gradient({parameter!r}): gradient not found; the block has {self.gradients_list()}"
             )
         return TensorBlock._of(self._source, self._number, (*self._path, parameter))
 
     def gradients(self) -> Iterator[tuple[str, TensorBlock]]:
-        """Yield ``(parameter, gradient)`` for every gradient.
+        """Iterate over the gradients.
 
         Yields
         ------
         (str, TensorBlock)
-            Name and gradient, in the order in which they were added.
+            Parameter and gradient, in the order in which they were added.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> n = og.Labels.range("n", 2)
+        >>> block = og.TensorBlock(np.array([[1.0, 2.0]]), og.Labels.range("atom", 1), [], n)
+        >>> rows = og.Labels(["sample", "atom"], [[0, 0], [0, 1]])
+        >>> block.add_gradient("positions", og.TensorBlock(np.ones((2, 2)), rows, [], n))
+        >>> [(parameter, gradient.shape) for parameter, gradient in block.gradients()]
+        [('positions', (2, 2))]
         """
         for parameter in self.gradients_list():
             yield parameter, self.gradient(parameter)
 
     def add_gradient(self, parameter: str, gradient: TensorBlock) -> None:
-        """Add a gradient to this block; ``gradient`` is not consumed and can be used again.
+        """Add a gradient to this block; ``gradient`` itself can be used again.
 
-        Its first sample dimension is ``sample``, the row of the values; its last components and its
-        properties are those of the values. Its own gradients are kept.
+        The first sample dimension of the gradient must be ``sample``, the row of the values. Its last
+        components and its properties must be those of the values. Gradients of the gradient are kept.
 
         Parameters
         ----------
         parameter : str
-            Name of the parameter with respect to which the values are differentiated.
+            Parameter with respect to which the values are differentiated.
         gradient : TensorBlock
             Values (R, *K, *C, P).
 
         Raises
         ------
         ValidationError
-            If there is such a gradient already, or the labels do not fit those of the values.
+            If the gradient already exists, or its labels do not match those of the values.
         TypeError
-            If ``gradient`` is no block.
+            If ``gradient`` is not a block.
 
         Examples
         --------
@@ -271,17 +315,17 @@ class TensorBlock(Operators, Saving, LazyCollection):
             raise TypeError(
                 f"add_gradient({parameter!r}): the gradient must be a TensorBlock, got {kind_of(gradient)}"
             )
-        check.gradient(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
+        check.gradient_fits(parameter, self._metadata, gradient._metadata, self.dtype, gradient.dtype)
         self._set(attach_gradient(self._blocks(), parameter, gradient._blocks()))
 
     # ---- copies ----
     def copy(self, deep: bool = True) -> TensorBlock:
-        """Return a copy. Labels and lazy data never change, and are shared in any case.
+        """Return a copy; labels and lazy data are immutable and always shared.
 
         Parameters
         ----------
         deep : bool
-            Copy the arrays, of gradients too; otherwise they are shared.
+            Copy the arrays, including those of gradients; otherwise they are shared.
 
         Returns
         -------
@@ -295,7 +339,7 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> block.copy().values is block.values, block.copy(deep=False).values is block.values
         (False, True)
         """
-        return TensorBlock._of(copied(self._blocks()) if deep else self._blocks())
+        return TensorBlock._of(self._blocks().copied() if deep else self._blocks())
 
     def __copy__(self) -> TensorBlock:
         return self.copy(deep=False)
@@ -311,32 +355,32 @@ class TensorBlock(Operators, Saving, LazyCollection):
         arrays: str | None = None,
         non_blocking: bool = False,
     ) -> TensorBlock:
-        """Return the same data with another dtype, or as other arrays; without change they are shared.
+        """Convert to another dtype or to other arrays; data that need no conversion are shared.
 
         Parameters
         ----------
         *arguments : dtype, type or str
-            A dtype such as ``numpy.float32``, or a device; a str is a device.
+            A dtype, such as ``numpy.float32``, or a device. A str is taken as a device.
         dtype : dtype or str, optional
             Dtype of values and gradients.
         device : str, optional
-            "cpu"; there is no other.
+            Only "cpu" is supported.
         arrays : {"numpy", "dask"}, optional
-            ``"dask"`` makes lazy chunks; ``"numpy"`` is for data in memory already.
+            ``"dask"`` converts to lazy chunks; ``"numpy"`` is valid only for data already in memory.
         non_blocking : bool
             Has no effect.
 
         Returns
         -------
         TensorBlock
-            The same labels and gradients.
+            Has the same labels and gradients.
 
         Raises
         ------
         ValueError
-            If something else is asked for, or a dtype or a device is given twice.
+            If a device or a kind of arrays is not supported, or a dtype or device is given twice.
         TypeError
-            If an argument is neither dtype nor device.
+            If an argument is neither a dtype nor a device.
 
         Examples
         --------
@@ -350,20 +394,20 @@ class TensorBlock(Operators, Saving, LazyCollection):
 
     # ---- chunks and Dask ----
     def chunk(self, target_bytes: int | str | None = None) -> TensorBlock:
-        """Return the block as lazy chunks of about ``target_bytes`` of values and gradients.
+        """Split the block into lazy chunks of about ``target_bytes`` of values and gradients.
 
-        Chunks hold whole samples with all their gradient rows, and whole systems where the samples are
-        sorted by system.
+        A chunk holds samples with all their gradient rows. If the samples are sorted by system, chunks end
+        between systems where possible.
 
         Parameters
         ----------
         target_bytes : int or str, optional
-            Such as ``"64 MiB"``; the default is the configuration ``outgrad.chunk-bytes``.
+            Chunk size, e.g. ``"64 MiB"``. The default is the configuration value ``outgrad.chunk-bytes``.
 
         Returns
         -------
         TensorBlock
-            The same labels, with Dask arrays as values.
+            Has the same labels, and Dask arrays as values.
 
         Examples
         --------
@@ -371,21 +415,19 @@ class TensorBlock(Operators, Saving, LazyCollection):
         >>> og.block_from_array(np.ones((4, 3))).chunk(target_bytes=48).chunks
         (2, 2)
         """
-        return TensorBlock._of(rechunk(self._blocks(), chunk_bytes(target_bytes)))
+        return TensorBlock._of(self._blocks().rechunked(chunk_bytes(target_bytes)))
 
     def _lazy_blocks(self) -> LazyBlocks | None:
-        return None if self._source.lazy is None else self._blocks().lazy
+        return self._blocks().to_compute
 
-    def _rebuild(self, blocks: LazyBlocks) -> TensorBlock:
-        return TensorBlock._of(Blocks((self._metadata,), blocks))
+    def _rebuild(self, blocks: LazyBlocks, texts: Texts) -> TensorBlock:
+        return TensorBlock._of(Lazy((self._metadata,), blocks))
 
-    def _finalize(self, results: Any) -> TensorBlock:
-        lazy = self._lazy_blocks()
-        assert lazy is not None, "only lazy data are computed"
-        return TensorBlock._of(Blocks((self._metadata,), computed(lazy, list(results))))
+    def _finalize(self, parts: list[ChunkList], texts: dict[str, str]) -> TensorBlock:
+        return TensorBlock._of(self._blocks().computed(parts))
 
     def __dask_tokenize__(self) -> Any:
-        return "outgrad.TensorBlock", show.token(self._blocks())
+        return "outgrad.TensorBlock", self._blocks().token()
 
     # ---- print forms ----
     def __str__(self) -> str:

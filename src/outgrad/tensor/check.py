@@ -10,6 +10,7 @@ import numpy as np
 from outgrad._foreign import check_class, class_name, is_dask_array, kind_of, of_package, plain
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
+from outgrad.labels.display import described
 from outgrad.labels.labels import Labels
 from outgrad.tree import GradientPath
 
@@ -41,18 +42,18 @@ def _dask_array(call: str, values: Any) -> Any:
         check_class(call, meta)
     elif not isinstance(meta, np.generic):
         raise ValidationError(
-            f"{call} cannot be a Dask array whose chunks are {class_name(meta)}; make them NumPy arrays with "
-            "array.map_blocks(…)"
+            f"{call} cannot be a Dask array whose chunks are {class_name(meta)}; convert them to NumPy "
+            "arrays with array.map_blocks(…)"
         )
     if any(np.isnan(size) for size in values.shape):
         raise ValidationError(
-            f"{call} cannot be a Dask array of unknown chunk sizes, shape {values.shape}; "
+            f"{call} cannot be a Dask array with unknown chunk sizes, shape {values.shape}; "
             "call array.compute_chunk_sizes() first"
         )
     return values
 
 
-def labels(name: str, given: Any) -> None:
+def labels_argument(name: str, given: Any) -> None:
     """A named argument is Labels."""
     if not isinstance(given, Labels):
         raise TypeError(f"TensorBlock: {name} must be Labels, got {kind_of(given)}")
@@ -65,24 +66,24 @@ def axes(shape: Sequence[int], metadata: BlockMetadata) -> None:
         raise ValidationError(
             f"TensorBlock: values have {len(shape)} axes, shape {tuple(shape)}, but samples, "
             f"{len(metadata.components)} component(s) and properties need {len(names)}; "
-            "give one Labels for each middle axis"
+            "give one Labels per middle axis"
         )
     for axis, (name, found, expected) in enumerate(zip(names, shape, metadata.shape, strict=True)):
         if found != expected:
             raise ValidationError(
-                f"TensorBlock: axis {axis} of the values has {found} entries, the {name} have {expected}; "
-                f"values have shape {tuple(shape)}, labels describe {metadata.shape}"
+                f"TensorBlock: axis {axis} of the values has {found} entries, but the {name} have "
+                f"{expected}; values have shape {tuple(shape)}, labels describe {metadata.shape}"
             )
 
 
 def components(given: Sequence[Labels]) -> None:
     """Each component has one dimension, at least one entry, and a name of its own."""
     for number, component in enumerate(given):
-        labels(f"components[{number}]", component)
+        labels_argument(f"components[{number}]", component)
         if len(component.names) != 1 or len(component) == 0:
             raise ValidationError(
                 f"TensorBlock: components[{number}] must have one dimension and at least one entry, "
-                f"got dimensions {component.names} with {len(component)} entries"
+                f"got dimensions {described(component)}"
             )
     names = [component.names[0] for component in given]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -92,48 +93,41 @@ def components(given: Sequence[Labels]) -> None:
         )
 
 
-def gradient(
-    parameter: str, parent: BlockMetadata, below: BlockMetadata, parent_dtype: Any, dtype: Any
+def gradient_fits(
+    parameter: str, parent: BlockMetadata, gradient: BlockMetadata, parent_dtype: Any, dtype: Any
 ) -> None:
     """A gradient fits its parent; the values of the ``sample`` column are read unless they are stored."""
     if not isinstance(parameter, str):
         raise TypeError(f"add_gradient: the parameter must be a str, got {kind_of(parameter)}")
     call = f"add_gradient({parameter!r})"
     if parameter in parent.gradients:
-        raise ValidationError(f"{call}: the block has this gradient already; use another name")
+        raise ValidationError(f"{call}: the block already has this gradient; use another name")
     if dtype != parent_dtype:
         raise ValidationError(
-            f"{call}: the gradient has dtype {dtype}, the values have {parent_dtype}; "
+            f"{call}: the gradient has dtype {dtype}, but the values have {parent_dtype}; "
             "convert one of them with .to(dtype=…)"
         )
-    _gradient_axes(call, parent, below)
-    _sample_column(call, parent, below)
-
-
-def _gradient_axes(call: str, parent: BlockMetadata, below: BlockMetadata) -> None:
-    names = below.samples.names
+    names = gradient.samples.names
     if not names or names[0] != "sample":
         raise ValidationError(
             f"{call}: the first dimension of the gradient's samples must be 'sample', the row of the values; "
             f"found {names}"
         )
-    extra = len(below.components) - len(parent.components)
-    if extra < 0 or not all(map(_equal, below.components[extra:], parent.components)):
+    extra = len(gradient.components) - len(parent.components)
+    if extra < 0 or not all(map(_equal, gradient.components[extra:], parent.components)):
         raise ValidationError(
             f"{call}: the last components of the gradient must be those of the values; found "
-            f"{_component_names(below.components)}, the values have {_component_names(parent.components)}"
+            f"{_component_names(gradient.components)}, but the values have "
+            f"{_component_names(parent.components)}"
         )
-    if not _equal(below.properties, parent.properties):
+    if not _equal(gradient.properties, parent.properties):
         raise ValidationError(
             f"{call}: the properties of the gradient must be those of the values; found "
-            f"{_summary(below.properties)}, the values have {_summary(parent.properties)}"
+            f"{described(gradient.properties)}, but the values have {described(parent.properties)}"
         )
-
-
-def _sample_column(call: str, parent: BlockMetadata, below: BlockMetadata) -> None:
-    if below.samples.is_stored:
+    if gradient.samples.is_stored:
         return  # checked when it was written, and reading it here would cost what laziness saves
-    rows = below.samples.column("sample")
+    rows = gradient.samples.column("sample")
     wrong = np.flatnonzero((rows < 0) | (rows >= len(parent.samples)))
     if len(wrong):
         raise ValidationError(
@@ -144,28 +138,26 @@ def _sample_column(call: str, parent: BlockMetadata, below: BlockMetadata) -> No
 
 def same_names(metadata: Sequence[BlockMetadata], dtypes: Iterable[Any]) -> None:
     """All blocks of a map agree in names, gradients and dtype; lengths may differ."""
-    found = list(dtypes)
-    for number, (other, dtype) in enumerate(zip(metadata, found, strict=True)):
-        if dtype != found[0]:
+    dtypes = list(dtypes)
+    for number, (block, dtype) in enumerate(zip(metadata, dtypes, strict=True)):
+        if dtype != dtypes[0]:
             raise ValidationError(
-                f"TensorMap: block 0 has dtype {found[0]}, block {number} has {dtype}; "
+                f"TensorMap: block 0 has dtype {dtypes[0]}, but block {number} has {dtype}; "
                 "convert one of them with .to(dtype=…)"
             )
-        _same_names(metadata[0], other, number)
-
-
-def _same_names(first: BlockMetadata, other: BlockMetadata, number: int) -> None:
-    for path, own in first.walk():
-        below = other.at(path)
-        for kind, a, b in (
-            ("sample names", own.samples.names, below.samples.names),
-            ("component names", _component_names(own.components), _component_names(below.components)),
-            ("property names", own.properties.names, below.properties.names),
-            ("gradients", sorted(own.gradients), sorted(below.gradients)),
-        ):
-            if a != b:
-                where = gradient_of(path, f"block {number}")
-                raise ValidationError(f"TensorMap: {kind} of block 0 are {a}, those of {where} are {b}")
+        for path, node in metadata[0].walk():
+            other = block.at(path)
+            for kind, a, b in (
+                ("sample names", node.samples.names, other.samples.names),
+                ("component names", _component_names(node.components), _component_names(other.components)),
+                ("property names", node.properties.names, other.properties.names),
+                ("gradients", sorted(node.gradients), sorted(other.gradients)),
+            ):
+                if a != b:
+                    where = gradient_of(path, f"block {number}")
+                    raise ValidationError(
+                        f"TensorMap: {kind} of block 0 are {a}, but those of {where} are {b}"
+                    )
 
 
 def gradient_of(path: GradientPath, block: str) -> str:
@@ -179,7 +171,3 @@ def _component_names(given: Sequence[Labels]) -> list[str]:
 
 def _equal(a: Labels, b: Labels) -> bool:
     return bool(a == b)
-
-
-def _summary(given: Labels) -> str:
-    return f"{given.names} with {len(given)} entries"

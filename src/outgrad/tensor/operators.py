@@ -1,4 +1,4 @@
-"""The operators of blocks and maps, by the operations of the same meaning."""
+"""The operators of blocks and maps; they call the operations of the same meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from outgrad.late import late
 
 
 class Operators:
-    """``+ - * / ** @ ==`` by the operations of the same meaning."""
+    """``+ - * / ** @ ==``, which call the operations of the same meaning."""
 
     # NumPy must not take a map for an array of objects in ``np.float64(2) * map``.
     __array_ufunc__ = None

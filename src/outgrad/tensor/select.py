@@ -1,4 +1,4 @@
-"""Finding blocks of a map: by number, or by values of their keys."""
+"""Selecting blocks of a map by number or by key."""
 
 from __future__ import annotations
 
@@ -16,36 +16,31 @@ Selection = int | Labels | LabelsEntry | Mapping[str, int]
 
 
 def select(call: str, keys: Labels, selection: Any, named: Mapping[str, int]) -> Sequence[int]:
-    """Number the blocks that are selected, in the order of ``Labels.select``; without a selection, all."""
+    """Return the numbers of the selected blocks (default: all), in the order of ``Labels.select``."""
     if selection is not None and named:
-        raise TypeError(f"{call}: give a selection or keyword arguments, not both")
+        raise TypeError(f"{call}: got a selection and keyword arguments; give only one of them")
     chosen = named if selection is None else selection
-    if isinstance(chosen, (Labels, LabelsEntry, Mapping)):
-        return _by_key(call, keys, chosen)
-    return [number_of(call, keys, chosen)]
-
-
-def number_of(call: str, keys: Labels, index: SupportsIndex) -> int:
-    """Count an index from the start."""
-    try:
-        number = operator.index(index)
-    except TypeError:
-        raise TypeError(
-            f"{call}: a block is selected by an int, Labels, a LabelsEntry, a dict or keyword arguments, "
-            f"got {kind_of(index)}"
-        ) from None
-    if not -len(keys) <= number < len(keys):
-        raise IndexError(f"{call}({number}): the map has {len(keys)} blocks, numbered from 0")
-    return number % len(keys)
-
-
-def _by_key(call: str, keys: Labels, chosen: Labels | LabelsEntry | Mapping[str, int]) -> Sequence[int]:
     if isinstance(chosen, Mapping):
         if not chosen:
             return range(len(keys))
         values = [_key_value(call, name, value) for name, value in chosen.items()]
         chosen = Labels(list(chosen), np.array([values]))
-    return [int(number) for number in keys.select(chosen)]
+    if isinstance(chosen, (Labels, LabelsEntry)):
+        return [int(number) for number in keys.select(chosen)]
+    return [number_of(call, keys, chosen)]
+
+
+def number_of(call: str, keys: Labels, index: SupportsIndex) -> int:
+    """Return an index counted from the start."""
+    try:
+        number = operator.index(index)
+    except TypeError:
+        raise TypeError(
+            f"{call}: the selection must be an int, Labels, a LabelsEntry or a dict, got {kind_of(index)}"
+        ) from None
+    if not -len(keys) <= number < len(keys):
+        raise IndexError(f"{call}({number}): index is out of range for a map with {len(keys)} blocks")
+    return number % len(keys)
 
 
 def _key_value(call: str, name: str, value: Any) -> int:
@@ -55,8 +50,8 @@ def _key_value(call: str, name: str, value: Any) -> int:
         raise TypeError(f"{call}: the value of {name!r} must be an int, got {value!r}") from None
 
 
-def shown(selection: Any, named: Mapping[str, int]) -> str:
-    """Write a selection as it was called."""
+def as_call(selection: Any, named: Mapping[str, int]) -> str:
+    """Return a selection as the text of its call."""
     if selection is None:
         return ", ".join(f"{name}={value}" for name, value in named.items())
     return repr(selection)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
-from outgrad.graph.names import digest
+from outgrad.labels.display import counted, html_row, html_table
 from outgrad.labels.labels import Labels
 from outgrad.units import format_bytes
 
 MAX_KEYS = 20
-STYLE = "text-align:left;vertical-align:top;white-space:nowrap;padding:0.2em 0.8em 0.2em 0"
+"""Blocks that are shown of a map: a screen of them."""
+
+
+def _title(path: tuple[str, ...]) -> str:
+    return f"Gradient TensorBlock ('{'/'.join(path)}')" if path else "TensorBlock"
 
 
 def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
     """The tutorial's form: what each axis is, with its length."""
-    head = f"Gradient TensorBlock ('{'/'.join(path)}')" if path else "TensorBlock"
     lengths = ", ".join(str(len(component)) for component in metadata.components)
     return "\n".join(
         [
-            head,
+            _title(path),
             f"    samples ({len(metadata.samples)}): {metadata.samples.names}",
             f"    components ({lengths}): {[name for c in metadata.components for name in c.names]}",
             f"    properties ({len(metadata.properties)}): {metadata.properties.names}",
@@ -34,19 +36,15 @@ def block_text(metadata: BlockMetadata, path: tuple[str, ...]) -> str:
 
 
 def named(metadata: BlockMetadata) -> str:
-    """Tell a block without a key from others: by its first sample, unless that has to be read from a file."""
+    """Describe a block without a key: by its first sample, unless that has to be read from a file."""
     samples = metadata.samples
     first = f", the first {samples.entry(0).print()}" if len(samples) and not samples.is_stored else ""
-    return f"the block of {_count(len(samples), 'sample')} {samples.names}{first}"
+    return f"the block of {counted(len(samples), 'sample')} {samples.names}{first}"
 
 
 def map_text(keys: Labels, max_keys: int) -> str:
     """Number of blocks and table of keys."""
-    return f"TensorMap with {_count(len(keys), 'block')}\nkeys:" + keys.print(max_keys, indent=5)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"TensorMap with {counted(len(keys), 'block')}\nkeys:" + keys.print(max_keys, indent=5)
 
 
 def block_html(
@@ -57,30 +55,27 @@ def block_html(
     chunks: Sequence[int] | None,
 ) -> str:
     """A table of the axes, and of sizes and chunks."""
-    title = f"Gradient TensorBlock <code>{escape('/'.join(path))}</code>" if path else "TensorBlock"
     rows = [
         ("samples", _axis(metadata.samples)),
         *(("component", _axis(component)) for component in metadata.components),
         ("properties", _axis(metadata.properties)),
-        ("values", f"{escape(str(metadata.shape))} {escape(str(dtype))}"),
+        ("values", f"{metadata.shape} {dtype}"),
         ("size", f"{format_bytes(nbytes)} with gradients" if metadata.gradients else format_bytes(nbytes)),
         ("chunks", chunks_text(chunks)),
     ]
-    for name, gradient in metadata.gradients.items():
-        own = [name_ for c in gradient.components[: _own_count(metadata, gradient)] for name_ in c.names]
-        rows.append((f"gradient {escape(name)}", f"{escape(str(gradient.shape))} {escape(', '.join(own))}"))
-    return _table(title, rows)
-
-
-def _own_count(metadata: BlockMetadata, gradient: BlockMetadata) -> int:
-    return len(gradient.components) - len(metadata.components)
+    for parameter, gradient in metadata.gradients.items():
+        # The last components of a gradient are those of the values, which have their rows above.
+        extra = gradient.components[: len(gradient.components) - len(metadata.components)]
+        names = ", ".join(name for component in extra for name in component.names)
+        rows.append((f"gradient {parameter}", f"{gradient.shape} {names}"))
+    return html_table(_title(path), [], [html_row(row, headers=1) for row in rows])
 
 
 def chunks_text(chunks: Sequence[int] | None) -> str:
     """Say how samples are chunked, or that they are in memory."""
     if chunks is None:
         return "in memory (NumPy)"
-    return _count(len(chunks), "chunk") + _sizes(chunks) + " (Dask)"
+    return counted(len(chunks), "chunk") + _sizes(chunks) + " (Dask)"
 
 
 def _sizes(chunks: Sequence[int]) -> str:
@@ -88,70 +83,36 @@ def _sizes(chunks: Sequence[int]) -> str:
     if len(chunks) == 1:
         return ""
     least, most = min(chunks), max(chunks)
-    return f" of {_count(most, 'sample') if least == most else f'{least} to {most} samples'}"
+    return f" of {counted(most, 'sample') if least == most else f'{least} to {most} samples'}"
 
 
 def map_html(keys: Labels, blocks: Blocks, info: dict[str, str]) -> str:
     """A table of the blocks with their shapes, sizes and chunks."""
-    lazy = blocks.lazy
-    place = "in memory (NumPy)" if lazy is None else f"{_count(len(lazy.parts), 'task')} (Dask)"
-    title = f"TensorMap with {_count(len(keys), 'block')}"
-    head = [*keys.names, "values", "gradients", "size", *([] if lazy is None else ["chunks"])]
-    body = [_map_row(keys, blocks, number) for number in _shown(len(keys))]
-    cells = "".join(f"<th style='{STYLE}'>{escape(name)}</th>" for name in head)
-    more = len(keys) - len(body)
-    tail = (
-        f"<tr><td colspan='{len(head)}' style='{STYLE}'>… {_count(more, 'more block')}</td></tr>"
-        if more
-        else ""
-    )
-    notes = f"<p>{format_bytes(blocks.nbytes)}, {place}{_info(info)}</p>"
-    return f"<div><b>{title}</b>{notes}<table><tr>{cells}</tr>{''.join(body)}{tail}</table></div>"
-
-
-def _shown(count: int) -> range:
-    return range(min(count, MAX_KEYS))
-
-
-def _info(info: dict[str, str]) -> str:
-    return "".join(f"<br>{escape(key)}: {escape(value)}" for key, value in sorted(info.items()))
-
-
-def _map_row(keys: Labels, blocks: Blocks, number: int) -> str:
-    metadata = blocks.metadata[number]
-    nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
-    lazy = blocks.lazy
-    chunks = () if lazy is None else lazy.outlines[number].chunk_rows
-    cells = [
-        *(str(value) for value in keys.entry(number).values),
-        str(metadata.shape),
-        "\n".join(f"{name} {gradient.shape}" for name, gradient in metadata.gradients.items()),
-        format_bytes(nbytes),
-        *([f"{len(chunks)}{_sizes(chunks)}"] if chunks else []),
+    data = blocks.to_compute
+    storage = "in memory (NumPy)" if data is None else f"{counted(len(data.parts), 'task')} (Dask)"
+    notes = [
+        f"{format_bytes(blocks.nbytes)}, {storage}",
+        *(f"{key}: {value}" for key, value in sorted(info.items())),
     ]
-    shown = [escape(cell).replace("\n", "<br>") for cell in cells]
-    return "<tr>" + "".join(f"<td style='{STYLE}'>{cell}</td>" for cell in shown) + "</tr>"
+    head = [*keys.names, "values", "gradients", "size", *([] if data is None else ["chunks"])]
+    rows = [html_row(head, headers=len(head))]
+    for number, metadata in enumerate(blocks.metadata[:MAX_KEYS]):
+        gradients = [f"{parameter} {gradient.shape}" for parameter, gradient in metadata.gradients.items()]
+        nbytes = sum(int(np.prod(m.shape)) for _, m in metadata.walk()) * blocks.dtype(number).itemsize
+        outline = blocks.outline(number)
+        chunks = () if outline is None else outline.chunk_rows
+        cells = [
+            *keys.entry(number).values,
+            metadata.shape,
+            "\n".join(gradients),
+            format_bytes(nbytes),
+            *([f"{len(chunks)}{_sizes(chunks)}"] if chunks else []),
+        ]
+        rows.append(html_row(cells))
+    if len(keys) > MAX_KEYS:
+        rows.append(html_row([f"… {counted(len(keys) - MAX_KEYS, 'more block')}"], span=len(head)))
+    return html_table(f"TensorMap with {counted(len(keys), 'block')}", notes, rows)
 
 
 def _axis(labels: Labels) -> str:
-    return f"{len(labels)} × {escape(', '.join(labels.names))}"
-
-
-def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(
-        f"<tr><th style='{STYLE}'>{name}</th><td style='{STYLE}'>{text}</td></tr>" for name, text in rows
-    )
-    return f"<div><b>{title}</b><table>{lines}</table></div>"
-
-
-def token(blocks: Blocks) -> str:
-    """Name content for Dask: keys of lazy data, or a hash of arrays in memory."""
-    labels = [
-        (path, m.samples.digest, [c.digest for c in m.components], m.properties.digest)
-        for metadata in blocks.metadata
-        for path, m in metadata.walk()
-    ]
-    if blocks.lazy is not None:
-        return digest((labels, blocks.lazy.keys, blocks.lazy.parts))
-    arrays = [below.values for n in range(len(blocks)) for _, below in blocks.chunk(n).walk()]
-    return digest((labels, arrays))
+    return f"{len(labels)} × {', '.join(labels.names)}"

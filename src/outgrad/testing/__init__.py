@@ -6,7 +6,6 @@ imports it.
 
 from outgrad.testing.asserts import assert_identical
 from outgrad.testing.gradient import check_gradient
-from outgrad.testing.random_blocks import Parameter, random_block, random_values
-from outgrad.testing.random_blocks import RowOrder as Order
+from outgrad.testing.random_blocks import Order, Parameter, random_block, random_values
 
 __all__ = ["Order", "Parameter", "assert_identical", "check_gradient", "random_block", "random_values"]

@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from outgrad._foreign import kind_of
-from outgrad.engine.content import Blocks
+from outgrad.data.chunk import Chunk
+from outgrad.data.metadata import BlockMetadata
 from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
 
 
 def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> None:
@@ -43,32 +44,29 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
             _fail("keys", repr(a.keys), repr(b.keys))
         if a.info() != b.info():
             _fail("info", a.info(), b.info())
-    first, second = a.compute()._blocks(), b.compute()._blocks()
+    first, second = (each.compute()._blocks().in_memory("assert_identical") for each in (a, b))
     for number in range(len(first)):
-        name = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
-        _check_block(name, first, second, number)
+        where = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
+        for path, metadata in first.metadata[number].walk():
+            _compare_labels(gradient_of(path, where), metadata, second.metadata[number].at(path))
+        for path, chunk in first.chunks[number].walk():
+            _compare_arrays(gradient_of(path, where), chunk, second.chunks[number].at(path))
 
 
-def _check_block(name: str, first: Blocks, second: Blocks, number: int) -> None:
-    for path, metadata in first.metadata[number].walk():
-        where, other = _nested(path, name), second.metadata[number].at(path)
-        for axis in ("samples", "components", "properties"):
-            if getattr(metadata, axis) != getattr(other, axis):
-                _fail(f"{axis} of {where}", getattr(metadata, axis), getattr(other, axis))
-        if sorted(metadata.gradients) != sorted(other.gradients):
-            _fail(f"gradients of {where}", sorted(metadata.gradients), sorted(other.gradients))
-    for path, chunk in first.chunk(number).walk():
-        where, x, y = _nested(path, name), chunk.values, second.chunk(number).at(path).values
-        if x.dtype != y.dtype:
-            _fail(f"dtype of {where}", x.dtype, y.dtype)
-        # Bytes, and not numbers: NaN equals NaN, and -0.0 differs from 0.0.
-        if x.shape != y.shape or x.tobytes() != y.tobytes():
-            with np.printoptions(threshold=20, precision=17):
-                _fail(f"values of {where}", x, y)
+def _compare_labels(where: str, a: BlockMetadata, b: BlockMetadata) -> None:
+    for axis in ("samples", "components", "properties"):
+        if getattr(a, axis) != getattr(b, axis):
+            _fail(f"{axis} of {where}", getattr(a, axis), getattr(b, axis))
+    if sorted(a.gradients) != sorted(b.gradients):
+        _fail(f"gradients of {where}", sorted(a.gradients), sorted(b.gradients))
 
 
-def _nested(path: GradientPath, name: str) -> str:
-    return "".join(f"gradient {parameter!r} of " for parameter in reversed(path)) + name
+def _compare_arrays(where: str, a: Chunk, b: Chunk) -> None:
+    if a.values.dtype != b.values.dtype:
+        _fail(f"dtype of {where}", a.values.dtype, b.values.dtype)
+    if a.values.shape != b.values.shape or a.values.tobytes() != b.values.tobytes():
+        with np.printoptions(threshold=20, precision=17):
+            _fail(f"values of {where}", a.values, b.values)
 
 
 def _fail(what: str, a: Any, b: Any) -> NoReturn:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from outgrad.data.chunk import Array, Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import Blocks
+from outgrad.engine.content import InMemory
 from outgrad.errors import GradientError
 from outgrad.labels.labels import Labels
-from outgrad.labels.tables import find_rows, unique_rows
+from outgrad.labels.rows import find_rows, unique_rows
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -36,7 +36,7 @@ def check_gradient(
     r"""Raise unless ``function`` carries the gradients of ``map`` correctly.
 
     For a parameter p with gradient :math:`G_{rk}`, row r of which belongs to the sample s(r) and the target
-    t(r), the labels after ``sample``, all targets are moved at once in a random direction u:
+    t(r), the labels behind ``sample``, all targets are moved at once in a random direction u:
 
     .. math::
         \delta_s = \sum_{r:\, s(r) = s} \sum_k u_{t(r) k}\, G_{rk}, \qquad
@@ -69,7 +69,7 @@ def check_gradient(
     ValueError
         If there is nothing to check, the dtype is too narrow, or labels of the result depend on the values.
     TypeError
-        If ``map`` or the result is neither a map nor a block.
+        If ``map`` or the result is no map and no block.
 
     Examples
     --------
@@ -81,31 +81,50 @@ def check_gradient(
     >>> check_gradient(lambda block: block * block, block)
     >>> check_gradient(lambda block: og.sum_over_samples(og.pow(block, 3), "atom"), block)
     """
-    start = _computed("map", map)
-    result_tensor = function(map)
-    result = _computed("the result of function", result_tensor)
-    if not _paths(start):
+    start: InMemory = _computed("map", map)
+    made = function(map)
+    result: InMemory = _computed("the result of function", made)
+    parameters = _paths(start)
+    if not parameters:
         raise ValueError("check_gradient: the map has no gradients, so there is nothing to check")
-    lost = [path for path in _paths(start) if path not in _paths(result)]
+    lost = [path for path in parameters if path not in _paths(result)]
     if lost and len(result):
         raise GradientError(
             f"check_gradient: the result has no gradient {'/'.join(lost[0])!r}, which the map has; "
             "if it is left out on purpose, check a map without it: remove_gradients(…)"
         )
     names = ["the block"]
-    if isinstance(result_tensor, TensorMap):
-        names = [f"block {key.print()}" for key in result_tensor.keys]
+    if isinstance(made, TensorMap):
+        names = [f"block {key.print()}" for key in made.keys]
     comparison = _Comparison(names, result, step, rtol, atol)
 
-    for direction in _directions(start, result, directions, np.random.default_rng(seed)):
-        tensors = [like(map, _displaced(start, direction, by)) for by in (step, -step)]
-        ends = [_computed("the result of function", function(tensor)) for tensor in tensors]
-        comparison.run(direction, *ends)
+    def moved(direction: _Direction, by: float) -> InMemory:
+        """The result for values, and gradients that are differentiated, that moved along ``direction``."""
+
+        def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
+            values = chunk.values
+            if direction.parameter in chunk.gradients:
+                values = values + by * direction.derivative(chunk, metadata)
+            return Chunk(values, gradients)
+
+        chunks = [fold(move, *each) for each in zip(start.chunks, start.metadata, strict=True)]
+        return _computed("the result of function", function(like(map, start.like(start.metadata, chunks))))
+
+    rng = np.random.default_rng(seed)
+    parameter: str
+    for parameter in dict.fromkeys(path[-1] for path in parameters):
+        nodes: list[_Differentiated] = [
+            *_differentiated(start, parameter),
+            *_differentiated(result, parameter),
+        ]
+        for _ in range(directions):
+            direction = _Direction.random(rng, parameter, nodes)
+            comparison.run(direction, moved(direction, step), moved(direction, -step))
 
 
-def _computed(name: str, tensor: Any) -> Blocks:
-    content("check_gradient", name, tensor)  # refuses what is neither a map nor a block
-    blocks: Blocks = tensor.compute()._blocks()
+def _computed(name: str, given: Any) -> InMemory:
+    content("check_gradient", name, given)  # refuses what is no map and no block
+    blocks: InMemory = given.compute()._blocks().in_memory("check_gradient")
     for number in range(len(blocks)):
         dtype = blocks.dtype(number)
         if dtype not in (np.float64, np.complex128):
@@ -116,7 +135,7 @@ def _computed(name: str, tensor: Any) -> Blocks:
     return blocks
 
 
-def _paths(blocks: Blocks) -> list[GradientPath]:
+def _paths(blocks: InMemory) -> list[GradientPath]:
     """Every gradient; all blocks have the same."""
     return [path for path, _ in blocks.metadata[0].walk() if path] if len(blocks) else []
 
@@ -130,9 +149,9 @@ class _Differentiated(NamedTuple):
     metadata: BlockMetadata
 
 
-def _differentiated(blocks: Blocks, parameter: str) -> Iterator[_Differentiated]:
+def _differentiated(blocks: InMemory, parameter: str) -> Iterator[_Differentiated]:
     for number, metadata in enumerate(blocks.metadata):
-        for path, chunk in blocks.chunk(number).walk():
+        for path, chunk in blocks.chunks[number].walk():
             if parameter in chunk.gradients:
                 yield _Differentiated(number, path, chunk, metadata.at(path))
 
@@ -146,21 +165,21 @@ class _Direction(NamedTuple):
     u: Array
 
     @classmethod
-    def random(cls, rng: np.random.Generator, parameter: str, nodes: Sequence[_Differentiated]) -> _Direction:
-        gradients = [node.metadata.gradients[parameter] for node in nodes]
-        axes = [_parameter_axes(node.metadata, parameter) for node in nodes]
+    def random(cls, rng: np.random.Generator, parameter: str, found: Sequence[_Differentiated]) -> _Direction:
+        gradients = [node.metadata.gradients[parameter] for node in found]
+        own = [_row_components_of(node.metadata, parameter) for node in found]
         columns = {len(gradient.samples.names) for gradient in gradients}
-        counts = {len(each) for each in axes}
-        if len(columns) > 1 or len(counts) > 1:
+        axes = {len(each) for each in own}
+        if len(columns) > 1 or len(axes) > 1:
             raise ValueError(
                 f"check_gradient: gradients {parameter!r} of map and result have different numbers "
-                f"of sample dimensions {sorted(columns)} or components of the parameter {sorted(counts)}; "
-                "they must agree, or targets cannot be told apart"
+                f"of sample dimensions {sorted(columns)} or own components {sorted(axes)}; they must agree, "
+                "or targets cannot be told apart"
             )
         targets, _ = unique_rows(np.concatenate([gradient.samples.values[:, 1:] for gradient in gradients]))
         components = [
             np.unique(np.concatenate([labels.values[:, 0] for labels in axis]))
-            for axis in zip(*axes, strict=True)
+            for axis in zip(*own, strict=True)
         ]
         u = rng.normal(size=(len(targets), *(len(values) for values in components)))
         return cls(parameter, targets, components, u)
@@ -169,55 +188,35 @@ class _Direction(NamedTuple):
         """Sum u · G over the rows and components of the gradient G, into the samples (S, *C, P)."""
         values = chunk.gradients[self.parameter].values
         table = metadata.gradients[self.parameter].samples.values
-        positions = [find_rows(self.targets, table[:, 1:])]
-        for known, labels in zip(self.components, _parameter_axes(metadata, self.parameter), strict=True):
-            positions.append(np.searchsorted(known, labels.values[:, 0]))
+        places = [find_rows(self.targets, table[:, 1:])]
+        for known, labels in zip(self.components, _row_components_of(metadata, self.parameter), strict=True):
+            places.append(np.searchsorted(known, labels.values[:, 0]))
         trailing = chunk.values.shape[1:]
-        u = self.u[np.ix_(*positions)].reshape(len(table), prod(self.u.shape[1:]))
+        u = self.u[np.ix_(*places)].reshape(len(table), prod(self.u.shape[1:]))
         along = np.einsum("rk,rkx->rx", u, values.reshape(*u.shape, prod(trailing)))
         out = np.zeros(chunk.values.shape, values.dtype)
         np.add.at(out, table[:, 0], along.reshape(len(table), *trailing))
         return out
 
 
-def _directions(start: Blocks, result: Blocks, count: int, rng: np.random.Generator) -> Iterator[_Direction]:
-    for parameter in dict.fromkeys(path[-1] for path in _paths(start)):
-        nodes = [*_differentiated(start, parameter), *_differentiated(result, parameter)]
-        for _ in range(count):
-            yield _Direction.random(rng, parameter, nodes)
-
-
-def _parameter_axes(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]:
+def _row_components_of(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]:
     gradient = metadata.gradients[parameter]
     return gradient.components[: len(gradient.components) - len(metadata.components)]
-
-
-def _displaced(blocks: Blocks, direction: _Direction, by: float) -> Blocks:
-    """Move values, and gradients that are differentiated, along ``direction``."""
-
-    def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
-        values = chunk.values
-        if direction.parameter in chunk.gradients:
-            values = values + by * direction.derivative(chunk, metadata)
-        return Chunk(values, gradients)
-
-    data = tuple(fold(move, blocks.chunk(n), metadata) for n, metadata in enumerate(blocks.metadata))
-    return Blocks(blocks.metadata, data)
 
 
 class _Comparison(NamedTuple):
     """The result that is checked, and how exactly."""
 
     block_names: Sequence[str]
-    result: Blocks
+    result: InMemory
     step: float
     rtol: float
     atol: float
 
-    def run(self, direction: _Direction, forward: Blocks, back: Blocks) -> None:
+    def run(self, direction: _Direction, forward: InMemory, back: InMemory) -> None:
         """Compare every gradient of the result with what two moved results say."""
         for node in _differentiated(self.result, direction.parameter):
-            ends = [_values_like(node, blocks) for blocks in (forward, back)]
+            ends = [_values_like(node, moved) for moved in (forward, back)]
             gradient = direction.derivative(node.chunk, node.metadata)
             with np.errstate(invalid="ignore"):
                 difference = (ends[0] - ends[1]) / (2 * self.step)
@@ -225,29 +224,29 @@ class _Comparison(NamedTuple):
             excess[~np.isfinite(excess)] = np.inf
             if (excess > 0).any():
                 worst = np.unravel_index(int(excess.argmax()), excess.shape)
-                path = "/".join((*node.path, direction.parameter))
-                sample = node.metadata.samples.entry(worst[0]).print()
-                at_worst = tuple(int(position) for position in worst)
-                raise GradientError(
-                    f"check_gradient: the gradient {path!r} of {self.block_names[node.block]} deviates from "
-                    "the finite difference: along a random direction it is "
-                    f"{gradient[worst]:.8g}, the difference is {difference[worst]:.8g}, "
-                    f"{abs(difference[worst] - gradient[worst]):.3g} apart, at sample {sample}, index "
-                    f"{at_worst} of the values"
-                )
+                raise GradientError(self._message(node, direction, difference[worst], gradient[worst], worst))
+
+    def _message(
+        self, node: _Differentiated, direction: _Direction, difference: Any, gradient: Any, worst: Any
+    ) -> str:
+        path = "/".join((*node.path, direction.parameter))
+        sample = node.metadata.samples.entry(worst[0]).print()
+        return (
+            f"check_gradient: the gradient {path!r} of {self.block_names[node.block]} deviates from the "
+            f"finite difference: along a random direction it is {gradient:.8g}, the difference is "
+            f"{difference:.8g}, {abs(difference - gradient):.3g} apart, at sample {sample}, "
+            f"index {tuple(int(place) for place in worst)} of the values"
+        )
 
 
-def _values_like(node: _Differentiated, blocks: Blocks) -> Array:
-    """Values of a displaced result, if they have the labels of ``node``."""
-    if node.block < len(blocks):
-        metadata = dict(blocks.metadata[node.block].walk()).get(node.path)
-        if metadata is not None and _axis_labels(metadata) == _axis_labels(node.metadata):
-            return blocks.chunk(node.block).at(node.path).values
+def _values_like(node: _Differentiated, moved: InMemory) -> Array:
+    """Values of a moved result, if they have the labels of ``node``."""
+    if node.block < len(moved):
+        other = dict(moved.metadata[node.block].walk()).get(node.path)
+        axes = ("samples", "components", "properties")
+        if other and all(getattr(other, axis) == getattr(node.metadata, axis) for axis in axes):
+            return moved.chunks[node.block].at(node.path).values
     raise ValueError(
         f"check_gradient: the labels of block {node.block} of the result change when the values move by the "
         "step, so there is no finite difference; check a function with fixed labels"
     )
-
-
-def _axis_labels(metadata: BlockMetadata) -> tuple[Any, ...]:
-    return metadata.samples, metadata.components, metadata.properties

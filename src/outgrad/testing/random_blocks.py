@@ -13,7 +13,7 @@ from outgrad.data.chunk import Array
 from outgrad.labels.labels import Labels
 from outgrad.tensor.block import TensorBlock
 
-RowOrder = Literal["sorted", "samples", "any"]
+Order = Literal["sorted", "samples", "any"]
 
 TARGETS = Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
 """What samples are differentiated with respect to, unless a caller says otherwise."""
@@ -53,12 +53,12 @@ def random_values(rng: np.random.Generator, shape: Sequence[int], dtype: npt.DTy
     >>> random_values(np.random.default_rng(0), (2,), "float32").dtype
     dtype('float32')
     """
-    return _random_numbers(rng, shape, np.dtype(dtype).kind).astype(dtype)
+    return _numbers(rng, shape, np.dtype(dtype).kind).astype(dtype)
 
 
-def _random_numbers(rng: np.random.Generator, shape: Sequence[int], kind: str) -> Array:
+def _numbers(rng: np.random.Generator, shape: Sequence[int], kind: str) -> Array:
     if kind == "c":
-        return _random_numbers(rng, shape, "f") + 1j * _random_numbers(rng, shape, "f")
+        return _numbers(rng, shape, "f") + 1j * _numbers(rng, shape, "f")
     low, high = {"b": (0, 1), "f": (4, 16)}.get(kind, (1, 9))
     size: Array = rng.integers(low, high, size=shape, endpoint=True)
     if kind in "bu":
@@ -77,7 +77,7 @@ def random_block(
     sparsity: float = 0.5,
     targets: Labels = TARGETS,
     dtype: npt.DTypeLike = "float64",
-    order: RowOrder = "sorted",
+    order: Order = "sorted",
 ) -> TensorBlock:
     """Make a block of :func:`random_values` with random gradient rows.
 
@@ -117,21 +117,12 @@ def random_block(
     shape = (len(samples), *(len(component) for component in components), len(properties))
     block = TensorBlock(random_values(rng, shape, dtype), samples, components, properties)
     for name, parameter in (parameters or {}).items():
-        parent, target = np.nonzero(rng.random((len(samples), len(targets))) < sparsity)
-        table = np.column_stack([parent, targets.values[target]])
-        if order != "sorted":
-            table = rng.permutation(table)
-        if order == "samples":
-            table = table[np.argsort(table[:, 0], kind="stable")]
-        # The number of axes is part of each name: those of a gradient of a gradient must differ from its own.
-        axes = [
-            Labels.range(f"{name}_{len(components) + axis}", size)
-            for axis, size in enumerate(parameter.shape)
-        ]
+        # Names of components differ from those of the axes below.
+        axes = enumerate(parameter.shape, start=len(components))
         gradient = random_block(
             rng,
-            Labels(["sample", *targets.names], table),
-            [*axes, *components],
+            _rows(rng, len(samples), targets, sparsity, order),
+            [*(Labels.range(f"{name}_{axis}", size) for axis, size in axes), *components],
             properties,
             parameter.gradients,
             sparsity=sparsity,
@@ -141,3 +132,13 @@ def random_block(
         )
         block.add_gradient(name, gradient)
     return block
+
+
+def _rows(rng: np.random.Generator, parents: int, targets: Labels, sparsity: float, order: Order) -> Labels:
+    parent, target = np.nonzero(rng.random((parents, len(targets))) < sparsity)
+    table = np.column_stack([parent, targets.values[target]])
+    if order != "sorted":
+        table = rng.permutation(table)
+    if order == "samples":
+        table = table[np.argsort(table[:, 0], kind="stable")]
+    return Labels(["sample", *targets.names], table)

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from outgrad.labels.labels import Labels
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
-from outgrad.testing.random_blocks import Parameter, RowOrder, random_block
+from outgrad.testing.random_blocks import Order, Parameter, random_block
 
 Draw = st.DrawFn
 Parameters = Mapping[str, Parameter]
 
-DIMENSION_NAMES = ("system", "atom", "center_type", "neighbor_type", "n", "l")
+NAMES = ("system", "atom", "center_type", "neighbor_type", "n", "l")
 FLAT: Parameters = {"cell": Parameter(), "positions": Parameter((3,)), "strain": Parameter((3, 3))}
 NESTED: Parameters = {
     "cell": Parameter((), {"positions": Parameter((3,))}),
     "positions": Parameter((3,), {"cell": Parameter(), "positions": Parameter((3,))}),
     "strain": Parameter((3, 3)),
 }
-DRAWN_DTYPES = ("float64", "float32", "complex128", "int64", "int32", "bool")
+DTYPES = ("float64", "float32", "complex128", "int64", "int32", "bool")
 SPARSITIES = (0.0, 0.3, 1.0)
-SORTED: tuple[RowOrder, ...] = ("sorted", "samples")
+SORTED: tuple[Order, ...] = ("sorted", "samples")
 
 
 @st.composite
@@ -70,11 +70,11 @@ def labels(
     >>> test_union()
     """
     if names is None:
-        names = draw(st.lists(st.sampled_from(DIMENSION_NAMES), min_size=1, max_size=3, unique=True))
-    dimensions = [names] if isinstance(names, str) else list(names)
-    row = st.tuples(*[st.integers(low, high)] * len(dimensions))
+        names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
+    wanted = [names] if isinstance(names, str) else list(names)
+    row = st.tuples(*[st.integers(low, high)] * len(wanted))
     rows = draw(st.lists(row, min_size=min_size, max_size=max_size, unique=True))
-    return Labels(dimensions, np.array(rows, np.int32).reshape(-1, len(dimensions)))
+    return Labels(wanted, np.array(rows, np.int32).reshape(-1, len(wanted)))
 
 
 @st.composite
@@ -88,7 +88,7 @@ def blocks(
     nested: bool = False,
     dtype: npt.DTypeLike = "float64",
     max_samples: int = 6,
-    order: RowOrder | None = None,
+    order: Order | None = None,
     components: Sequence[Labels] | None = None,
     properties: Labels | None = None,
 ) -> TensorBlock:
@@ -109,7 +109,7 @@ def blocks(
     max_samples : int
         Largest number of samples.
     order : {"sorted", "samples", "any"}, optional
-        RowOrder of the gradient rows, as in :func:`random_block`; by default one of the first two.
+        Order of the gradient rows, as in :func:`random_block`; by default one of the first two.
     components, properties : Labels, optional
         By default they are drawn.
 
@@ -130,11 +130,11 @@ def blocks(
     if component_names is None:
         component_names = ("m1", "m2")[: draw(st.integers(0, 2))]
     if parameters is None:
-        parameters = draw(_drawn_parameters(nested))
+        parameters = draw(_parameter_sets(nested))
     return random_block(
         np.random.default_rng(draw(st.integers(0, 2**32 - 1))),
         draw(labels(sample_names, max_size=max_samples)),
-        draw(_drawn_components(component_names)) if components is None else list(components),
+        draw(_component_lists(component_names)) if components is None else list(components),
         draw(labels(("n",), max_size=4)) if properties is None else properties,
         parameters,
         sparsity=draw(st.sampled_from(SPARSITIES)),
@@ -144,22 +144,20 @@ def blocks(
 
 
 @st.composite
-def _drawn_components(draw: Draw, names: Sequence[str]) -> list[Labels]:
+def _component_lists(draw: Draw, names: Sequence[str]) -> list[Labels]:
     return [Labels.range(name, draw(st.integers(1, 3))) for name in names]
 
 
-@st.composite
-def _drawn_parameters(draw: Draw, nested: bool) -> Parameters:
-    parameters = NESTED if nested else FLAT
-    names = draw(st.lists(st.sampled_from(sorted(parameters)), unique=True, max_size=3))
-    # Nonlinear operations need that a gradient has only gradients by parameters that the values have too.
-    return {
-        name: Parameter(
-            parameters[name].shape,
-            {inner: each for inner, each in parameters[name].gradients.items() if inner in names},
-        )
-        for name in names
-    }
+def _parameter_sets(nested: bool) -> st.SearchStrategy[Parameters]:
+    known = NESTED if nested else FLAT
+    names = st.lists(st.sampled_from(sorted(known)), unique=True, max_size=3)
+    return names.map(lambda chosen: {name: _closed(known[name], chosen) for name in chosen})
+
+
+def _closed(parameter: Parameter, chosen: Sequence[str]) -> Parameter:
+    """Leave gradients by parameters that the values have too, which nonlinear operations need."""
+    below = {name: gradient for name, gradient in parameter.gradients.items() if name in chosen}
+    return Parameter(parameter.shape, below)
 
 
 @st.composite
@@ -207,12 +205,12 @@ def tensor_maps(
     """
     keys = draw(labels(key_names, min_size=1, max_size=max_blocks))
     shared = {
-        "dtype": draw(st.sampled_from(DRAWN_DTYPES)) if dtype is None else dtype,
-        "parameters": draw(_drawn_parameters(nested)),
+        "dtype": draw(st.sampled_from(DTYPES)) if dtype is None else dtype,
+        "parameters": draw(_parameter_sets(nested)),
         "component_names": ("m1", "m2")[: draw(st.integers(0, 2))],
         **settings,
     }
     if uniform:
-        shared["components"] = draw(_drawn_components(shared["component_names"]))
+        shared["components"] = draw(_component_lists(shared["component_names"]))
         shared["properties"] = draw(labels(("n",), max_size=4))
     return TensorMap(keys, [draw(blocks(**shared)) for _ in range(len(keys))])

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
-
-from outgrad.data.chunk import Chunk, ChunkList
+from outgrad.data.chunk import Chunk, ChunkList, Table
+from outgrad.data.stored_rows import resolved
 from outgrad.task import task
+
+
+def numbered_from(rows: Table, first_parent: int) -> Table:
+    """Number the parents of gradient rows from the start of their chunk."""
+    table = rows.copy()
+    table[:, 0] -= first_parent
+    return table
 
 
 @task(copies=True, holds_inputs=True)
 def attach_part(parameter: str, tables: Sequence[Any], part: ChunkList, gradients: ChunkList) -> ChunkList:
-    """Add a gradient to each piece; ``tables`` give the local rows it belongs to."""
+    """Add a gradient to each chunk; ``tables`` are those of its rows, which may be stored."""
     out = []
     for table, chunk, gradient in zip(tables, part, gradients, strict=True):
-        rows = table if isinstance(table, np.ndarray) else table.resolve()
-        added = Chunk(gradient.values, gradient.gradients, rows)
+        added = Chunk(gradient.values, gradient.gradients, resolved(table))
         out.append(Chunk(chunk.values, {**chunk.gradients, parameter: added}, chunk.table))
     return out
 

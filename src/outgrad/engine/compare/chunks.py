@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.chunk import Chunk, ChunkList
 
 
 class Tolerance(NamedTuple):
@@ -19,20 +19,18 @@ class Tolerance(NamedTuple):
 
 def difference(a: Chunk, b: Chunk, tolerance: Tolerance) -> tuple[str, ...] | None:
     """Return the path of the first array that differs, () for the values, or None where all agree."""
-    for path, below in a.walk():
-        if not _close(below.values, b.at(path).values, tolerance):
+    for path, node in a.walk():
+        first, second = node.values, b.at(path).values
+        relative, absolute, equal_nan = tolerance
+        if relative is None:
+            agrees = np.array_equal(first, second)
+        else:
+            agrees = first.shape == second.shape and np.allclose(first, second, relative, absolute, equal_nan)
+        if not agrees:
             return path
     return None
 
 
-def _close(a: Array, b: Array, tolerance: Tolerance) -> bool:
-    if tolerance.relative is None:
-        return bool(np.array_equal(a, b))
-    if a.shape != b.shape:
-        return False
-    return bool(np.allclose(a, b, tolerance.relative, tolerance.absolute, tolerance.equal_nan))
-
-
-def compare_parts(settings: Any, *parts: ChunkList) -> list[Any]:
-    """Describe where chunks of two parts differ."""
-    return [difference(a, b, settings) for a, b in zip(*parts, strict=True)]
+def compare_parts(tolerance: Tolerance, *parts: ChunkList) -> list[Any]:
+    """Say where chunks of two parts differ."""
+    return [difference(a, b, tolerance) for a, b in zip(*parts, strict=True)]

@@ -1,171 +1,153 @@
-"""Blocks divided into parts by their samples: many results, one pass over labels and gradient rows."""
+"""Blocks divided by their samples: many results, one pass over labels and gradient rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from outgrad.config import chunk_bytes
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, Table
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Outline
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, with_tables
-from outgrad.engine.divide.chunks import Division, divide
-from outgrad.engine.divide.graph import Share, Split, shares, split_blocks
-from outgrad.engine.map import labels as relabel
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.content import Blocks, InMemory, Lazy
+from outgrad.engine.divide.chunks import Shares, divide_chunk
+from outgrad.engine.divide.graph import LazyShare, lazy_shares, split_blocks
+from outgrad.engine.divide.plan import Selections, targets_by_occurrence
+from outgrad.engine.map.blocks import without_properties
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 
-Index = npt.NDArray[np.integer]
+BlockShare = tuple[BlockMetadata, Chunk]
+"""A share as a block."""
 
 
-PartOfBlock = tuple[BlockMetadata, Chunk]
+@singledispatch
+def split_samples(
+    blocks: Blocks, label: str, selections: Sequence[Selections], count: int
+) -> Sequence[Blocks]:
+    """Divide every block into ``count`` shares; the n-th shares of all blocks are the n-th result."""
+    raise NotImplementedError
 
 
-class Picks(NamedTuple):
-    """The rows of each part of a block: part n has ``rows[edges[n]:edges[n + 1]]``, in this order."""
+@split_samples.register(InMemory)
+def split_in_memory(
+    blocks: InMemory, label: str, selections: Sequence[Selections], count: int
+) -> Sequence[Blocks]:
+    """The shares of a block are views where the rows of every share are neighbours."""
+    by_block = [
+        _divide_block(metadata, blocks.with_tables(number), selected)[0]
+        for number, (metadata, selected) in enumerate(zip(blocks.metadata, selections, strict=True))
+    ]
+    return [
+        replace(
+            blocks,
+            metadata=tuple(shares[n][0] for shares in by_block),
+            chunks=tuple(shares[n][1] for shares in by_block),
+        )
+        for n in range(count)
+    ]
 
-    rows: Index
-    edges: Index
+
+@split_samples.register(Lazy)
+def split_lazily(blocks: Lazy, label: str, selections: Sequence[Selections], count: int) -> Sequence[Blocks]:
+    """Labels and rows are found by dividing the blocks without their content."""
+    metadata, block_shares = [], []
+    for n, (labels, selected) in enumerate(zip(blocks.metadata, selections, strict=True)):
+        block_results, shares = _divide_block(labels, without_properties(labels, blocks.dtype(n)), selected)
+        metadata.append([result_metadata for result_metadata, _ in block_results])
+        block_shares.append(shares)
+    inputs = _gather_scattered(label, blocks, selections, block_shares)
+
+    by_block: list[list[LazyShare]] = []
+    for (data, number), shares, selected in zip(inputs, block_shares, selections, strict=True):
+        *filled, empty = lazy_shares(data.outlines[number], shares)
+        following = iter(filled)
+        by_block.append(
+            [
+                next(following) if has_rows else LazyShare(empty.outline, ())
+                for has_rows in (np.diff(selected.edges) > 0).tolist()
+            ]
+        )
+    frames = [outlines.frame(labels, blocks.dtype(n)) for n, labels in enumerate(blocks.metadata)]
+    results = [[shares[n] for shares in by_block] for n in range(count)]
+    data_of_results = split_blocks(label, inputs, frames, results, chunk_bytes())
+    return [Lazy(tuple(labels[n] for labels in metadata), data) for n, data in enumerate(data_of_results)]
 
 
-def split_rows(label: str, blocks: Blocks, picks: Sequence[Picks], count: int) -> list[Blocks]:
-    """Divide every block into ``count`` parts; the n-th parts of all blocks are the n-th result.
+def _divide_block(
+    metadata: BlockMetadata, chunk: Chunk, selections: Selections
+) -> tuple[list[BlockShare], Shares]:
+    """Divide a block; return a block for each selection, and the shares that were divided.
 
-    In memory, the parts of a block are views where the rows of every part are neighbours.
+    All selections without rows have one share together, the last one, since maps of many blocks have many.
     """
-    if blocks.lazy is not None:
-        return _lazily(label, blocks, blocks.lazy, picks, count)
-    found = []
-    for number, own in enumerate(picks):
-        armed = with_tables(blocks.chunk(number), blocks.metadata[number])
-        found.append(_block_parts(blocks.metadata[number], armed, own)[0])
-    return [Blocks(*_columns(found, n)) for n in range(count)]
+    filled = np.flatnonzero(np.diff(selections.edges))
+    end = selections.edges[-1:]
+    shares = divide_chunk(chunk, selections.rows, np.concatenate([selections.edges[filled], end, end]))
+    ordered = metadata.samples
+    if not shares.is_original:
+        ordered = _labels_of_shares(ordered.names, ordered.values[selections.rows])
+    samples = ordered.slices(shares.starts.tolist(), shares.stops.tolist())
+    share_blocks = _share_blocks(metadata, shares, samples)
+    numbers = np.full(len(selections.edges) - 1, len(filled))
+    numbers[filled] = np.arange(len(filled))
+    return [share_blocks[number] for number in numbers.tolist()], shares
 
 
-def _columns(found: Sequence[Sequence[PartOfBlock]], n: int) -> Any:
-    return tuple(own[n][0] for own in found), tuple(own[n][1] for own in found)
+def _share_blocks(metadata: BlockMetadata, shares: Shares, samples: Sequence[Labels]) -> list[BlockShare]:
+    """Shares as blocks, given the samples of each."""
+    gradients: dict[str, list[BlockShare]] = {}
+    for name, gradient in shares.gradients.items():
+        labels = metadata.gradients[name]
+        assert gradient.table is not None, "gradients have rows"
+        edges = gradient.edges.tolist()
+        rows = _labels_of_shares(labels.samples.names, gradient.table).slices(edges[:-1], edges[1:])
+        gradients[name] = _share_blocks(labels, gradient, rows)
+
+    none: dict[str, Any] = {}  # one for all shares, where there are no gradients
+    blocks = []
+    rows_of_shares = zip(samples, shares.starts.tolist(), shares.stops.tolist(), strict=True)
+    for n, (share_samples, start, stop) in enumerate(rows_of_shares):
+        heads = {name: share[n][0] for name, share in gradients.items()} if gradients else none
+        chunks = {name: share[n][1] for name, share in gradients.items()} if gradients else none
+        labels = BlockMetadata(share_samples, metadata.components, metadata.properties, heads)
+        blocks.append((labels, Chunk(shares.values[start:stop], chunks)))
+    return blocks
 
 
-def _block_parts(metadata: BlockMetadata, chunk: Chunk, picks: Picks) -> tuple[list[PartOfBlock], Division]:
-    """All parts of a block; those without rows are one object, as maps of many blocks have many of these."""
-    filled = np.flatnonzero(np.diff(picks.edges))
-    last = picks.edges[-1:]
-    division = divide(chunk, picks.rows, np.concatenate([picks.edges[filled], last, last]))
-    parts = _parts(metadata, division, _samples(metadata.samples, division, picks))
-    which = np.full(len(picks.edges) - 1, len(filled))
-    which[filled] = np.arange(len(filled))
-    return [parts[n] for n in which.tolist()], division
-
-
-def _samples(samples: Labels, division: Division, picks: Picks) -> list[Labels]:
-    ordered = samples
-    if not division.is_original:
-        ordered = _labels(samples.names, samples.values[picks.rows])
-    return ordered.slices(division.starts.tolist(), division.stops.tolist())
-
-
-def _labels(names: Sequence[str], table: npt.NDArray[np.int32]) -> Labels:
-    """Labels of all parts behind each other: only those of one part have to be unique."""
+def _labels_of_shares(names: Sequence[str], table: Table) -> Labels:
+    """The labels of all shares, one after the other: only those of one share have to be unique."""
     table.flags.writeable = False
     return Labels(names, table, assume_unique=True)
 
 
-def _parts(metadata: BlockMetadata, division: Division, samples: Sequence[Labels]) -> list[PartOfBlock]:
-    below = {name: _gradient_parts(metadata.gradients[name], own) for name, own in division.gradients.items()}
-    heads, chunks = _by_part(below, 0, len(samples)), _by_part(below, 1, len(samples))
-    values, components, properties = division.values, metadata.components, metadata.properties
-    rows = zip(division.starts.tolist(), division.stops.tolist(), strict=True)
-    return [
-        (BlockMetadata(own, components, properties, head), Chunk(values[start:stop], chunk))
-        for own, (start, stop), head, chunk in zip(samples, rows, heads, chunks, strict=True)
-    ]
+def _gather_scattered(
+    label: str, blocks: Lazy, selections: Sequence[Selections], shares: list[Shares]
+) -> list[tuple[LazyBlocks, int]]:
+    """Move the rows of blocks in which those of a share are not neighbours, so that they are.
 
-
-def _gradient_parts(metadata: BlockMetadata, division: Division) -> list[PartOfBlock]:
-    assert division.table is not None, "gradients have rows"
-    edges = division.edges.tolist()
-    rows = _labels(metadata.samples.names, division.table).slices(edges[:-1], edges[1:])
-    return _parts(metadata, division, rows)
-
-
-def _by_part(below: dict[str, list[PartOfBlock]], side: int, count: int) -> list[dict[str, Any]]:
-    """The metadata or the chunks of the gradients of each part; without gradients, one dict for all."""
-    if not below:
-        return [{}] * count
-    return [{name: own[n][side] for name, own in below.items()} for n in range(count)]
-
-
-# ---- lazy ----
-def _lazily(label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks], count: int) -> list[Blocks]:
-    """Labels and rows are found by dividing the blocks without their content."""
-    found = [
-        _block_parts(m, relabel.without_properties(m, blocks.dtype(n)), own)
-        for n, (m, own) in enumerate(zip(blocks.metadata, picks, strict=True))
-    ]
-    inputs, divisions = _in_order(label, blocks, lazy, picks, [division for _, division in found])
-    by_block = [
-        _block_shares(data.outlines[number], division, own)
-        for (data, number), division, own in zip(inputs, divisions, picks, strict=True)
-    ]
-    frames = [outlines.frame(m, blocks.dtype(n)) for n, m in enumerate(blocks.metadata)]
-    split = Split(inputs, frames, [[own[n] for own in by_block] for n in range(count)], chunk_bytes())
-    data = split_blocks(label, split)
-    return [Blocks(tuple(parts[n][0] for parts, _ in found), own) for n, own in enumerate(data)]
-
-
-def _in_order(
-    label: str, blocks: Blocks, lazy: LazyBlocks, picks: Sequence[Picks], divisions: Sequence[Division]
-) -> tuple[list[tuple[LazyBlocks, int]], list[Division]]:
-    """Blocks in which the rows of every part are neighbours: where they are not, rows are moved first."""
-    inputs, found = [(lazy, n) for n in range(len(blocks))], list(divisions)
-    scattered = [n for n, own in enumerate(divisions) if not all(each.is_original for _, each in own.walk())]
+    Returns blocks that can be cut into shares; ``shares`` of those that were moved are exchanged.
+    """
+    inputs = [(blocks.data, n) for n in range(len(blocks))]
+    scattered = [n for n, block in enumerate(shares) if not all(node.is_original for _, node in block.walk())]
     if not scattered:
-        return inputs, found
-    gathered = _gathered(label, blocks, picks, scattered)
-    assert gathered.lazy is not None, "lazy blocks stay lazy"
-    for place, n in enumerate(scattered):
-        bare = relabel.without_properties(gathered.metadata[place], blocks.dtype(n))
-        ordered = Picks(np.arange(len(picks[n].rows)), picks[n].edges)
-        found[n] = _block_parts(gathered.metadata[place], bare, ordered)[1]
-        inputs[n] = (gathered.lazy, place)
-    return inputs, found
-
-
-def _block_shares(outline: Outline, division: Division, picks: Picks) -> list[Share]:
-    """The share of every part; those without rows are one, which needs no chunk."""
-    *filled, nothing = shares(outline, division)
-    found, parts = iter(filled), np.diff(picks.edges) > 0
-    empty = Share(nothing.outline, ())
-    return [next(found) if has_rows else empty for has_rows in parts.tolist()]
-
-
-def _gathered(label: str, blocks: Blocks, picks: Sequence[Picks], numbers: Sequence[int]) -> Blocks:
-    """Move the rows of blocks so that those of every part are neighbours."""
+        return inputs
     targets = []
-    for place, number in enumerate(numbers):
-        metadata, rows = blocks.metadata[number], picks[number].rows
-        samples = _labels(metadata.samples.names, metadata.samples.values[rows])
-        origins = tuple(Origin(place, own) for own in _places(rows, len(metadata.samples)))
-        targets.append(Target(replace(metadata, samples=samples), origins, Order.FOLLOWING))
-    return moved(f"{label}-rows", [(blocks, number) for number in numbers], targets)
-
-
-def _places(rows: Index, count: int) -> list[Index]:
-    """Where each of ``count`` rows goes the first time that it occurs, then the second time, and so on."""
-    order = np.argsort(rows, kind="stable")
-    new = np.concatenate([[True], np.diff(rows[order]) > 0])[: len(rows)]
-    first = np.flatnonzero(new)
-    times = np.arange(len(rows)) - first[np.cumsum(new) - 1]
-    found: list[Index] = []
-    for time in range(int(times.max(initial=0)) + 1):
-        own = order[times == time]
-        found.append(np.full(count, -1, dtype=np.int64))
-        found[-1][rows[own]] = own
-    return found
+    for origin, n in enumerate(scattered):
+        metadata, rows = blocks.metadata[n], selections[n].rows
+        samples = _labels_of_shares(metadata.samples.names, metadata.samples.values[rows])
+        times = targets_by_occurrence(rows, len(metadata.samples))
+        origins = tuple(Origin(origin, positions) for positions in times)
+        targets.append(Target(replace(metadata, samples=samples), origins, RowOrder.FOLLOWING))
+    gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy()
+    for number, n in enumerate(scattered):
+        labels = gathered.metadata[number]
+        in_order = Selections(np.arange(len(selections[n].rows)), selections[n].edges)
+        shares[n] = _divide_block(labels, without_properties(labels, blocks.dtype(n)), in_order)[1]
+        inputs[n] = (gathered.data, number)
+    return inputs

@@ -1,150 +1,126 @@
-"""Many collections of blocks cut out of the chunks of a few: one layer, whatever their number."""
+"""Many collections of blocks cut out of the chunks of one: one layer of tasks for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from outgrad.data.frame import Frame
-from outgrad.data.outline import Edges, Outline, Part, Piece
-from outgrad.engine.divide.chunks import Division, cut_part
-from outgrad.engine.shuffle.graph import Input
+from outgrad.data.outline import Frame, Outline, Part, Piece
+from outgrad.data.recut import ChunkRows
+from outgrad.engine import outlines
+from outgrad.engine.divide.chunks import Shares, cut_part
+from outgrad.engine.shuffle.graph import LazyInput
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, distinct, numbered, part_sizes
-from outgrad.graph.lazy_blocks import LazyBlocks, held_bytes
-from outgrad.graph.memory import Notes
-from outgrad.tree import GradientPath, fold_down
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, distinct, held_bytes, numbered, part_sizes
 
 
-class Cut(NamedTuple):
-    """Where a new chunk is: the chunk of the input, and the local rows of each array."""
+class LazyShare(NamedTuple):
+    """A share as a block: its outline, and for each chunk the rows that it consists of.
 
-    chunk: int
-    ranges: tuple[tuple[int, int], ...]
-
-
-class Share(NamedTuple):
-    """A new block: its chunks, and where each is; a block without rows comes from nowhere."""
+    A share without rows has no such list: its only chunk is made of nothing.
+    """
 
     outline: Outline
-    cuts: Sequence[Cut]
+    chunks: Sequence[ChunkRows]
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Blocks that are divided: number n of every block together are the n-th result."""
-
-    inputs: Sequence[Input]
-    frames: Sequence[Frame]
-    shares: Sequence[Sequence[Share]]
-    """Of each result, the share of each block."""
-    target_bytes: int
-
-
-def shares(outline: Outline, division: Division) -> Iterator[Share]:
-    """Yield the parts of a block that has rows in each, cut where the block is cut."""
-    arrays = [own for _, own in division.walk()]
+def lazy_shares(outline: Outline, shares: Shares) -> Iterator[LazyShare]:
+    """Yield the shares of a block that has rows in each, cut where the block is cut."""
     paths = [path for path, _ in outline.walk()]
-    edges = [own.edges for _, own in outline.walk()]
-    starts, stops = ([getattr(own, name).tolist() for own in arrays] for name in ("starts", "stops"))
-    first = np.searchsorted(outline.edges, division.starts, side="right").tolist()
-    last = np.searchsorted(outline.edges, division.stops, side="left").tolist()
-    for n, (low, high) in enumerate(zip(first, last, strict=True)):
-        bounds = [
-            _bounds(own, low, high, start[n], stop[n])
-            for own, start, stop in zip(edges, starts, stops, strict=True)
-        ]
-        cuts = [_cut(place, low - 1 + place, bounds, edges) for place in range(high - low + 1)]
-        yield Share(_outline(outline, dict(zip(paths, bounds, strict=True))), cuts)
-
-
-def _bounds(edges: Edges, low: int, high: int, start: int, stop: int) -> list[int]:
-    """Rows at which a part is cut: its own bounds, and the edges within."""
-    inner = edges[low:high].tolist()
-    if start == stop:  # a gradient without rows for the part starts anywhere: say where its samples are
-        start = stop = inner[0] if inner else int(edges[low - 1])
-    return [start, *inner, stop]
-
-
-def _cut(place: int, chunk: int, bounds: Sequence[Sequence[int]], edges: Sequence[Edges]) -> Cut:
-    """Where the chunk number ``place`` of a part is."""
-    starts = [int(own[chunk]) for own in edges]
-    ranges = [(b[place] - start, b[place + 1] - start) for b, start in zip(bounds, starts, strict=True)]
-    return Cut(chunk, tuple(ranges))
-
-
-def _outline(outline: Outline, bounds: Mapping[GradientPath, Sequence[int]]) -> Outline:
-    edges = {path: np.array(own, dtype=np.int64) - own[0] for path, own in bounds.items()}
-    return fold_down(
-        lambda path, _, own, gradients: Outline(edges[path], own.trailing, own.dtype, gradients), outline
+    edges = [node.edges for _, node in outline.walk()]
+    starts, stops = (
+        [getattr(node, name).tolist() for _, node in shares.walk()] for name in ("starts", "stops")
     )
+    first = np.searchsorted(outline.edges, shares.starts, side="right").tolist()
+    last = np.searchsorted(outline.edges, shares.stops, side="left").tolist()
+    for n, (low, high) in enumerate(zip(first, last, strict=True)):
+        # The rows at which each array of the share is cut: its ends, and the edges within.
+        bounds = []
+        for array, array_edges in enumerate(edges):
+            start, stop = starts[array][n], stops[array][n]
+            inner = array_edges[low:high].tolist()
+            if start == stop:  # a gradient without rows has them nowhere: take the rows of its samples
+                start = stop = inner[0] if inner else int(array_edges[low - 1])
+            bounds.append([start, *inner, stop])
+        chunks = []
+        for number in range(high - low + 1):
+            chunk = low - 1 + number
+            origins = [int(array_edges[chunk]) for array_edges in edges]
+            ranges = [
+                (rows[number] - origin, rows[number + 1] - origin)
+                for rows, origin in zip(bounds, origins, strict=True)
+            ]
+            chunks.append(ChunkRows(chunk, tuple(ranges)))
+        share_edges = [np.array(rows, dtype=np.int64) - rows[0] for rows in bounds]
+        yield LazyShare(outlines.with_edges(outline, dict(zip(paths, share_edges, strict=True))), chunks)
 
 
-def split_blocks(label: str, split: Split) -> list[LazyBlocks]:
-    """Cut every result out of the chunks that hold its rows.
+def split_blocks(
+    label: str,
+    inputs: Sequence[LazyInput],
+    frames: Sequence[Frame],
+    results: Sequence[Sequence[LazyShare]],
+    target_bytes: int,
+) -> list[LazyBlocks]:
+    """Cut every result, which has a share of each of ``inputs``, out of the chunks that hold its rows.
 
     There is one task for each of these chunks, or for several where they fit into the chunk size together;
-    the results share the layer and the tasks that it builds on.
+    the results share the layer and the tasks that it builds on. ``frames`` are those of the inputs.
     """
-    places = [list(blocks.chunks_of(number)) for blocks, number in split.inputs]
-    draft = Draft()
-    found: list[tuple[tuple[Key, ...], tuple[Part, ...]]] = []
-    sources = distinct(blocks for blocks, _ in split.inputs)
+    places = [list(blocks.chunks_of(number)) for blocks, number in inputs]
+    sources = distinct(blocks for blocks, _ in inputs)
     sizes = part_sizes(sources)
-    for own in split.shares:
-        parts = _parts(own, places, sizes, split.target_bytes)
-        found.append((tuple(_task(draft, part, own, places, split.frames) for part in parts), parts))
-    outlines = [tuple(share.outline for share in own) for own in split.shares]
+    draft = Draft()
+    keys: list[list[Key]] = []
+    parts = [_pack_by_sources(shares, places, sizes, target_bytes) for shares in results]
+    for shares, result_parts in zip(results, parts, strict=True):
+        keys.append([])
+        for part in result_parts:
+            rows_of = [shares[block].chunks[chunk] if shares[block].chunks else None for block, chunk in part]
+            places_of = [
+                None if rows is None else places[piece.block][rows.chunk]
+                for piece, rows in zip(part, rows_of, strict=True)
+            ]
+            numbers = numbered(place for place in places_of if place is not None)
+            recipes = [
+                frames[piece.block]
+                if rows is None or place is None
+                else (numbers[place[0]], place[1], rows.ranges)
+                for piece, rows, place in zip(part, rows_of, places_of, strict=True)
+            ]
+            keys[-1].append(draft.add(cut_part, (recipes,), list(numbers)))
+    cuts = [tuple(share.outline for share in shares) for shares in results]
 
     def note() -> Notes:
-        made = zip(found, outlines, strict=True)
-        sizes = (zip(keys, held_bytes(own, parts), strict=True) for (keys, parts), own in made)
-        return Notes(dict(chain.from_iterable(sizes)))
+        nbytes: dict[Key, int] = {}
+        for result_keys, result_parts, result_cuts in zip(keys, parts, cuts, strict=True):
+            nbytes.update(zip(result_keys, held_bytes(result_cuts, result_parts), strict=True))
+        return Notes(nbytes)
 
-    layer = draft.place(label, [own.graph for own in sources], note)
+    layer = draft.place(label, [blocks.graph for blocks in sources], note)
     return [
-        LazyBlocks(layer.graph, tuple(map(layer.key, keys)), parts, own)
-        for own, (keys, parts) in zip(outlines, found, strict=True)
+        LazyBlocks(layer.graph, tuple(map(layer.key, result_keys)), result_parts, result_cuts)
+        for result_keys, result_parts, result_cuts in zip(keys, parts, cuts, strict=True)
     ]
 
 
-def _parts(
-    own: Sequence[Share], places: Sequence[Sequence[Place]], sizes: dict[Key, int], target_bytes: int
+def _pack_by_sources(
+    shares: Sequence[LazyShare], places: Sequence[Sequence[Place]], sizes: dict[Key, int], target_bytes: int
 ) -> tuple[Part, ...]:
     """Pack the chunks of one result while the parts that they are cut from fit into the target together."""
     parts: list[list[Piece]] = []
-    given: set[Key] = set()
-    for block, share in enumerate(own):
+    sources: set[Key] = set()
+    for block, share in enumerate(shares):
         for chunk in range(share.outline.chunk_count):
-            needs = {places[block][share.cuts[chunk].chunk][0]} if share.cuts else set()
-            follows_own = bool(parts) and parts[-1][-1].block == block
-            if not parts or follows_own or sum(sizes[key] for key in given | needs) > target_bytes:
+            more = {places[block][share.chunks[chunk].chunk][0]} if share.chunks else set()
+            # Chunks of one block stay apart: they were cut by bytes already.
+            same_block = bool(parts) and parts[-1][-1].block == block
+            if not parts or same_block or sum(sizes[key] for key in sources | more) > target_bytes:
                 parts.append([])
-                given = set()
+                sources = set()
             parts[-1].append(Piece(block, chunk))
-            given |= needs
+            sources |= more
     return tuple(tuple(part) for part in parts)
-
-
-def _task(
-    draft: Draft,
-    part: Part,
-    own: Sequence[Share],
-    places: Sequence[Sequence[Place]],
-    frames: Sequence[Frame],
-) -> Key:
-    cuts = [own[block].cuts[chunk] if own[block].cuts else None for block, chunk in part]
-    found = [
-        None if cut is None else places[piece.block][cut.chunk] for piece, cut in zip(part, cuts, strict=True)
-    ]
-    numbers = numbered(place for place in found if place is not None)
-    recipe = [
-        frames[piece.block] if cut is None or place is None else (numbers[place[0]], place[1], cut.ranges)
-        for piece, cut, place in zip(part, cuts, found, strict=True)
-    ]
-    return draft.add(cut_part, (recipe,), list(numbers))

@@ -1,1 +1,1 @@
-"""Each chunk multiplied with the whole of another block."""
+"""Each chunk multiplied with all of another block."""

@@ -18,12 +18,12 @@ import numpy as np
 
 from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
+from outgrad.data.positions import Index
 from outgrad.data.rows import group
 from outgrad.errors import ValidationError
-from outgrad.gradients.apply import gather, unite
-from outgrad.gradients.scatter import Index
+from outgrad.gradients.rule import add_gradients, gather
 from outgrad.task import task
-from outgrad.tree import Tree
+from outgrad.tree import GradientPath, fold_down, follow
 
 Wanted = Mapping[str, Any]
 """Parameters that a result is differentiated by, each with those of its gradient."""
@@ -31,76 +31,82 @@ Wanted = Mapping[str, Any]
 
 def dense(y: Chunk) -> Chunk:
     """Values (1, Q, P), and gradients (T, *K, Q, P) with one row for each target, zero where y has none."""
-    samples = np.arange(len(y.values))
-    gradients = {
-        name: _dense(gradient, samples, np.zeros_like(samples), len(samples))
-        for name, gradient in y.gradients.items()
-    }
-    return Chunk(y.values[None], gradients)
+    count = len(y.values)
 
+    def step(gradient: Chunk, above: tuple[Index, Index, Any]) -> tuple[Index, Index, Any]:
+        """For each row of a gradient its sample of y and its dense row, and the table of dense rows."""
+        table, rows = group(gradient.rows, above[1])
+        return above[0][gradient.rows[:, 0]], rows, table
 
-def _dense(gradient: Chunk, samples: Index, places: Index, count: int) -> Chunk:
-    """``samples`` and ``places`` are the sample of y and the dense row that each parent row belongs to."""
-    own = samples[gradient.rows[:, 0]]
-    table, where = group(gradient.rows, places)
-    shape = gradient.values.shape
-    values = np.zeros((len(table), *shape[1:-1], count, shape[-1]), gradient.values.dtype)
-    values[where, ..., own, :] = gradient.values
-    gradients = {name: _dense(below, own, where, count) for name, below in gradient.gradients.items()}
-    return Chunk(values, gradients, table)
+    start: tuple[Index, Index, Any] = np.arange(count), np.zeros(count, np.int64), None
+    places = follow(step, y, start)
+
+    def spread(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        samples, rows, table = places[path]
+        if not path:
+            return Chunk(node.values[None], gradients)
+        shape = node.values.shape
+        values = np.zeros((len(table), *shape[1:-1], count, shape[-1]), node.values.dtype)
+        values[rows, ..., samples, :] = node.values
+        return Chunk(values, gradients, table)
+
+    return fold_down(spread, y)
 
 
 def outer(x: Chunk, y: Chunk) -> Chunk:
     """Multiply x (S, *C, P) with the dense form of y: values (S, *C, Q), and all gradients."""
-    product = _Product((_parameters(x), _parameters(y)))
-    return product.run(x, y, (), _wanted([x, y]))
+    wanted: dict[str, Any] = {}
+    for factor in (x, y):
+        for path, _ in factor.walk():
+            reduce(lambda nested, name: nested.setdefault(name, {}), path, wanted)
+    return _ProductRule((_dependencies(x), _dependencies(y))).run(x, y, (), wanted)
 
 
-def _parameters(chunk: Chunk) -> frozenset[str]:
+def _dependencies(chunk: Chunk) -> frozenset[str]:
     """What a chunk depends on: parameters of its gradients at any depth."""
     return frozenset(path[-1] for path, _ in chunk.walk() if path)
-
-
-def _wanted(nested: Sequence[Tree]) -> Wanted:
-    """The gradients that any of the arguments has, at every depth."""
-    wanted: dict[str, Any] = {}
-    for each in nested:
-        for path, _ in each.walk():
-            reduce(lambda below, name: below.setdefault(name, {}), path, wanted)
-    return wanted
 
 
 class _Axes(NamedTuple):
     """Component axes of one derivative, and whether they are those of x."""
 
     of_x: bool
-    axes: int
+    number: int
 
 
 @dataclass(frozen=True)
-class _Product:
+class _ProductRule:
     """The product rule; ``depends`` names the parameters that x and y depend on."""
 
     depends: tuple[frozenset[str], frozenset[str]]
 
     def run(self, u: Chunk, v: Chunk, axes: tuple[_Axes, ...], wanted: Wanted) -> Chunk:
         """Multiply derivatives of x and of y; ``axes`` lists their component axes, the last ones first."""
-        gradients = {name: self._derivative(u, v, axes, name, below) for name, below in wanted.items()}
+        gradients = {}
+        for name, nested in wanted.items():
+            terms = []
+            left, right = self._find(u, name, 0), self._find(v, name, 1)
+            u_count, v_count = len(u.values), len(v.values)
+            if left is not None:
+                of_left = _Axes(True, left.values.ndim - u.values.ndim)
+                table = left.rows
+                if v_count != 1:
+                    labels = np.repeat(table[:, 1:], v_count, axis=0)
+                    table = _pairs(table[:, 0], np.arange(v_count), v_count, labels)
+                terms.append(replace(self.run(left, v, (of_left, *axes), nested), table=table))
+            if right is not None:
+                of_right = _Axes(False, right.values.ndim - v.values.ndim)
+                labels = np.tile(right.rows[:, 1:], (u_count, 1))
+                table = _pairs(np.arange(u_count), right.rows[:, 0], v_count, labels)
+                terms.append(replace(self.run(u, right, (of_right, *axes), nested), table=table))
+            if self.depends[1]:  # otherwise rows are those of x, which need not be sorted
+                for n, term in enumerate(terms):
+                    parents = term.rows[:, 0]
+                    if (np.diff(parents) < 0).any():
+                        order = np.argsort(parents, kind="stable")
+                        terms[n] = replace(gather(term, order), table=term.rows[order])
+            gradients[name] = add_gradients(terms)
         return Chunk(_contract(u.values, v.values, axes), gradients)
-
-    def _derivative(self, u: Chunk, v: Chunk, axes: tuple[_Axes, ...], name: str, wanted: Wanted) -> Chunk:
-        pieces = []
-        left, right = self._find(u, name, 0), self._find(v, name, 1)
-        if left is not None:
-            own = _Axes(True, left.values.ndim - u.values.ndim)
-            table = _rows_of_left(left.rows, len(v.values))
-            pieces.append(replace(self.run(left, v, (own, *axes), wanted), table=table))
-        if right is not None:
-            own = _Axes(False, right.values.ndim - v.values.ndim)
-            table = _rows_of_right(right.rows, len(u.values), len(v.values))
-            pieces.append(replace(self.run(u, right, (own, *axes), wanted), table=table))
-        # Without gradients of y rows are those of x, which need not be sorted.
-        return unite([_sorted(piece) for piece in pieces] if self.depends[1] else pieces)
 
     def _find(self, factor: Chunk, name: str, side: int) -> Chunk | None:
         """The gradient of a factor; None where it is zero, since the argument does not depend on it."""
@@ -113,51 +119,38 @@ class _Product:
         return factor.gradients.get(name)
 
 
-def _rows_of_left(table: Table, count: int) -> Table:
-    """Labels of all pairs (row of a gradient of u, row of v), for the pairs (row of u, row of v)."""
-    if count == 1:
-        return table
-    parents = table[:, :1] * count + np.arange(count, dtype=np.int32)
-    return np.column_stack([parents.reshape(-1), np.repeat(table[:, 1:], count, axis=0)])
+def _pairs(u_parents: Index, v_parents: Index, count: int, labels: Table) -> Table:
+    """Rows for all pairs of a row of u and a row of v, given their parents; v has ``count`` rows itself.
 
-
-def _rows_of_right(table: Table, rows: int, count: int) -> Table:
-    """Labels of all pairs (row of u, row of a gradient of v), for the pairs (row of u, row of v)."""
-    parents = np.arange(rows, dtype=np.int32)[:, None] * count + table[:, 0]
-    return np.column_stack([parents.reshape(-1), np.tile(table[:, 1:], (rows, 1))])
+    Their parents are pairs too, numbered in the same way; ``labels`` are those of the pairs.
+    """
+    parents = u_parents[:, None] * count + v_parents
+    return np.column_stack([parents.reshape(-1).astype(np.int32, copy=False), labels])
 
 
 def _contract(u: Array, v: Array, axes: Sequence[_Axes]) -> Array:
     """Sum u (R, *K, *C, P) times v (T, *K, Q, P) over P: (R · T, *K, *C, Q), K in the order of ``axes``."""
     flat = u.reshape(prod(u.shape[:-1]), u.shape[-1]) @ v.reshape(prod(v.shape[:-1]), v.shape[-1]).T
-    product = flat.reshape(*u.shape[:-1], *v.shape[:-1])
-    start = u.ndim - 1
-    at = {True: 1, False: start + 1}
+    product = flat.reshape(*u.shape[:-1], *v.shape[:-1])  # (R, *K of u, *C, T, *K of v, Q)
+    start_of_v = u.ndim - 1
+    next_axis = {True: 1, False: start_of_v + 1}
     merged: list[int] = []
-    for of_x, own in axes:
-        merged += range(at[of_x], at[of_x] + own)
-        at[of_x] += own
-    moved = product.transpose(0, start, *merged, *range(at[True], start), product.ndim - 1)
+    for of_x, count in axes:
+        merged += range(next_axis[of_x], next_axis[of_x] + count)
+        next_axis[of_x] += count
+    components = range(next_axis[True], start_of_v)
+    moved = product.transpose(0, start_of_v, *merged, *components, product.ndim - 1)
     return moved.reshape(len(u) * len(v), *moved.shape[2:])
-
-
-def _sorted(gradient: Chunk) -> Chunk:
-    """Order rows by their parents; those of one parent keep their order."""
-    parents = gradient.rows[:, 0]
-    if (np.diff(parents) >= 0).all():
-        return gradient
-    order = np.argsort(parents, kind="stable")
-    return replace(gather(gradient, order), table=gradient.rows[order])
 
 
 @task(copies=True)
 def dense_part(part: ChunkList) -> ChunkList:
-    """Bring whole blocks into the form that every chunk is multiplied with."""
+    """Bring uncut blocks into the form that every chunk is multiplied with."""
     return [dense(chunk) for chunk in part]
 
 
 @task(holds_inputs=True)
 @one_blas_thread()
-def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *whole: ChunkList) -> ChunkList:
-    """Multiply each piece with a whole block in dense form, given by its part and its place in that part."""
-    return [outer(chunk, whole[n][place]) for chunk, (n, place) in zip(part, others, strict=True)]
+def multiply_rows(others: Sequence[tuple[int, int]], part: ChunkList, *dense_parts: ChunkList) -> ChunkList:
+    """Multiply each chunk with a dense block, given by the number of its part and its number in this part."""
+    return [outer(chunk, dense_parts[n][number]) for chunk, (n, number) in zip(part, others, strict=True)]

@@ -1,4 +1,4 @@
-"""Products of each chunk with the whole of another block."""
+"""Products of each chunk with all of another block."""
 
 from __future__ import annotations
 
@@ -7,43 +7,39 @@ from typing import Any
 from outgrad.data.outline import Outline, Piece
 from outgrad.engine.dot.chunks import dense_part, multiply_rows
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks, numbered
 
 
-def dot_blocks(blocks: LazyBlocks, whole: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
-    """Multiply every chunk with the block of the same number in ``whole``, which is uncut.
+def dot_blocks(blocks: LazyBlocks, others: LazyBlocks, outlines: tuple[Outline, ...]) -> LazyBlocks:
+    """Multiply every chunk with the block of the same number in ``others``, which are uncut.
 
-    Gradients of ``whole`` are made dense once, by a task for each of its parts.
+    Gradients of ``others`` are made dense once, by a task for each of their parts.
     """
     draft = Draft()
-    dense = {key: draft.add(dense_part, (), (key,), "dense") for key in whole.keys}
+    dense = {key: draft.add(dense_part, (), (key,), "dense") for key in others.keys}
+    # One object for all tasks that are told the same.
     constants: dict[Any, tuple[Any, ...]] = {}
     for key, part in zip(blocks.keys, blocks.parts, strict=True):
-        places = [whole.places[Piece(piece.block, 0)] for piece in part]
-        numbers = numbered((dense[of], place) for of, place in places)
-        others = tuple((numbers[dense[of]], place) for of, place in places)
-        draft.add(multiply_rows, constants.setdefault(others, (others,)), (key, *numbers))
+        places = [others.places[Piece(piece.block, 0)] for piece in part]
+        numbers = numbered((dense[made_by], number) for made_by, number in places)
+        told = tuple((numbers[dense[made_by]], number) for made_by, number in places)
+        draft.add(multiply_rows, constants.setdefault(told, (told,)), (key, *numbers))
 
     def note() -> Notes:
-        return Notes({dense[key]: nbytes for key, nbytes in _dense_bytes(whole, outlines).items()})
+        """Bytes of the dense parts: every target has a row for every sample.
 
-    return add_blocks("dot", draft, [blocks.graph, whole.graph], blocks.parts, outlines, note)
+        The result has a gradient row for each target and each sample on the left, which gives the number of
+        targets.
+        """
+        sizes: dict[Key, int] = dict.fromkeys(dense.values(), 0)
+        for key, part in zip(others.keys, others.parts, strict=True):
+            for block, _ in part:
+                other, result = others.outlines[block], outlines[block]
+                per_row = other.shape[0] / max(1, result.shape[0])
+                sizes[dense[key]] += sum(
+                    int(per_row * result.at(path).shape[0]) * node.row_bytes for path, node in other.walk()
+                )
+        return Notes(sizes)
 
-
-def _dense_bytes(whole: LazyBlocks, outlines: tuple[Outline, ...]) -> dict[Key, int]:
-    """Bytes of each part in dense form: every target has a row for every sample.
-
-    The result has a gradient row for each target and sample on the left, and so tells the number of targets.
-    """
-    sizes = {}
-    for key, part in zip(whole.keys, whole.parts, strict=True):
-        sizes[key] = sum(_dense(whole.outlines[block], outlines[block]) for block, _ in part)
-    return sizes
-
-
-def _dense(own: Outline, result: Outline) -> int:
-    rows = own.shape[0] / max(1, result.shape[0])
-    return sum(int(rows * result.at(path).shape[0]) * below.row_bytes for path, below in own.walk())
+    return add_blocks("dot", draft, [blocks.graph, others.graph], blocks.parts, outlines, note)

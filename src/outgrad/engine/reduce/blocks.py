@@ -4,108 +4,129 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from outgrad.config import chunk_bytes
-from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Edges, Outline, Piece
+from outgrad.data.positions import Index
+from outgrad.data.stored_rows import of_rows
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks
-from outgrad.engine.map import labels as relabel
-from outgrad.engine.map.blocks import lazy_of, run_eagerly, run_rule, shadows
-from outgrad.engine.reduce.chunks import REDUCTIONS
+from outgrad.engine.content import Blocks, InMemory, Lazy
+from outgrad.engine.map.blocks import relabelled, run_in_memory, run_rule, run_without_properties
+from outgrad.engine.reduce.chunks import REDUCTIONS, local_groups, reduce_part
 from outgrad.engine.reduce.graph import Reduction, reduce_blocks
-from outgrad.engine.reduce.plan import Groups, group_edges, group_rows
-from outgrad.gradients.apply import apply_part
-from outgrad.graph.layers import rowwise
-from outgrad.graph.lazy_blocks import LazyBlocks
+from outgrad.engine.reduce.plan import group_edges, group_rows
+from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.labels import Labels
+
+PLACEHOLDER = "_"
+"""The dimension of the only entry that is left when all dimensions are reduced."""
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """Labels of the groups, and the group of each entry."""
+    """Labels of the groups, the group of each entry, and the columns in which those of a group agree."""
 
     labels: Labels
-    groups: Groups
+    target: Index
     columns: tuple[int, ...]
 
     @property
     def constants(self) -> tuple[Any, ...]:
-        return self.groups.target, self.groups.size
+        return self.target, len(self.labels)
 
 
-def reduced(kind: str, blocks: Blocks, axis: str, grouped: Sequence[Grouped]) -> Blocks:
-    """Reduce the entries of ``axis`` by group."""
-
-    def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        changed: dict[str, Any] = {axis: grouped[n].labels}
-        return replace(metadata, **changed)
+def reduced(kind: str, blocks: Blocks, axis: str, kept: list[str]) -> Blocks:
+    """Reduce the entries of ``axis`` that agree in the dimensions ``kept``."""
+    names = kept or [PLACEHOLDER]
+    grouped = []
+    for metadata in blocks.metadata:
+        labels: Labels = getattr(metadata, axis)
+        columns = tuple(labels.names.index(name) for name in kept)
+        distinct, target = group_rows(labels.values, columns)
+        grouped.append(Grouped(Labels(names, distinct, assume_unique=True), target, columns))
+    if not kept and not any(len(groups.labels) for groups in grouped):
+        # Without entries nothing is reduced to one, so there is no placeholder for dimensions that are gone.
+        none = Labels([], np.empty((0, 0), np.int32))
+        grouped = [replace(groups, labels=none) for groups in grouped]
 
     if axis == "properties":
-        return run_rule(REDUCTIONS[kind, -1], [blocks], lambda n: grouped[n].constants, top)
-    if blocks.lazy is not None:
-        return _reduce_lazily(kind, blocks, grouped)
-    return run_eagerly(REDUCTIONS[kind, 0], [blocks], lambda n: grouped[n].constants, top)
+        return run_rule(
+            REDUCTIONS[kind, -1],
+            [blocks],
+            lambda n: grouped[n].constants,
+            lambda n, metadata: replace(metadata, properties=grouped[n].labels),
+        )
+    return reduce_samples(blocks, kind, grouped)
 
 
-@dataclass(frozen=True)
-class LocalGroups:
-    """Groups of the samples of one chunk: the task reads these labels and groups them itself."""
-
-    samples: Labels
-    start: int
-    stop: int
-    columns: tuple[int, ...]
-
-    def resolve(self) -> tuple[Any, ...]:
-        groups = group_rows(self.samples.read(self.start, self.stop), self.columns)
-        return groups.target, groups.size
+@singledispatch
+def reduce_samples(blocks: Blocks, kind: str, grouped: Sequence[Grouped]) -> Blocks:
+    """Reduce samples by group."""
+    raise NotImplementedError
 
 
-def _reduce_lazily(kind: str, blocks: Blocks, grouped: Sequence[Grouped]) -> Blocks:
+@reduce_samples.register(InMemory)
+def reduce_in_memory(blocks: InMemory, kind: str, grouped: Sequence[Grouped]) -> Blocks:
+    return run_in_memory(
+        blocks,
+        REDUCTIONS[kind, 0],
+        [blocks],
+        lambda n: grouped[n].constants,
+        lambda n, metadata: replace(metadata, samples=grouped[n].labels),
+    )
+
+
+@reduce_samples.register(Lazy)
+def reduce_lazily(blocks: Lazy, kind: str, grouped: Sequence[Grouped]) -> Blocks:
     """Reduce each chunk by itself where no group crosses chunks; else merge what the chunks give."""
-    lazy = lazy_of(blocks)
-    results = [shadows(REDUCTIONS[kind, 0], [blocks], n, g.constants) for n, g in enumerate(grouped)]
-    metadata = tuple(
-        relabel.relabelled(m, result, replace(m, samples=g.labels))
-        for m, result, g in zip(blocks.metadata, results, grouped, strict=True)
-    )
-    aligned = [
-        group_edges(g.groups.target, o.edges, g.groups.size)
-        for g, o in zip(grouped, lazy.outlines, strict=True)
-    ]
-    cuts = tuple(
-        _cut(edges, m, result.values.dtype)
-        for edges, m, result in zip(aligned, metadata, results, strict=True)
-    )
-    local = [[_local(blocks, lazy, grouped, piece) for piece in part] for part in lazy.parts]
-    if all(edges is not None for edges in aligned):
-        configs = [(REDUCTIONS[kind, 0], constants) for constants in local]
-        return Blocks(metadata, rowwise(f"{kind}_rows", apply_part, configs, [lazy], cuts))
-    present = [_present(g, o) for g, o in zip(grouped, lazy.outlines, strict=True)]
-    return Blocks(metadata, reduce_blocks(Reduction(kind, lazy, local, present, cuts, chunk_bytes())))
+    rule, data, target_bytes = REDUCTIONS[kind, 0], blocks.data, chunk_bytes()
+    metadata, cuts = [], []
+    a_group_crosses_chunks = False
+    for n, groups in enumerate(grouped):
+        result = run_without_properties(rule, [blocks], n, groups.constants)
+        head = replace(blocks.metadata[n], samples=groups.labels)
+        metadata.append(relabelled(blocks.metadata[n], result, head))
+        edges = group_edges(groups.target, data.outlines[n].edges, len(groups.labels))
+        if edges is None:
+            a_group_crosses_chunks = True
+            cuts.append(outlines.automatic(metadata[n], result.values.dtype, target_bytes))
+        else:
+            cuts.append(outlines.at_edges(metadata[n], result.values.dtype, edges))
+
+    groups_of_parts = _groups_of_parts(blocks, grouped)
+    if not a_group_crosses_chunks:
+        configs = [(rule, groups_of_pieces) for groups_of_pieces in groups_of_parts]
+        reduced_data = rowwise(f"{kind}_rows", reduce_part, configs, [data], tuple(cuts))
+    else:
+        present = [
+            [np.unique(groups.target[start:stop]) for start, stop in pairwise(outline.edges.tolist())]
+            for groups, outline in zip(grouped, data.outlines, strict=True)
+        ]
+        reduced_data = reduce_blocks(
+            Reduction(kind, data, groups_of_parts, present, tuple(cuts), target_bytes)
+        )
+    return Lazy(tuple(metadata), reduced_data)
 
 
-def _cut(edges: Edges | None, metadata: BlockMetadata, dtype: np.dtype[Any]) -> Outline:
-    if edges is None:
-        return outlines.automatic(metadata, dtype, chunk_bytes())
-    return outlines.at_edges(metadata, dtype, edges)
+def _groups_of_parts(blocks: Lazy, grouped: Sequence[Grouped]) -> list[list[Any]]:
+    """For each piece of each part, the group of each row and how many groups there are.
 
-
-def _local(blocks: Blocks, lazy: LazyBlocks, grouped: Sequence[Grouped], piece: Piece) -> Any:
-    samples, own = blocks.metadata[piece.block].samples, grouped[piece.block]
-    start, stop = map(int, lazy.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
-    if samples.is_stored:
-        return LocalGroups(samples, start, stop, own.columns)
-    distinct, target = np.unique(own.groups.target[start:stop], return_inverse=True)
-    return target, len(distinct)
-
-
-def _present(grouped: Grouped, outline: Outline) -> list[Any]:
-    """For every chunk, which groups it has."""
-    target = grouped.groups.target
-    pairs = zip(outline.edges[:-1].tolist(), outline.edges[1:].tolist(), strict=True)
-    return [np.unique(target[start:stop]) for start, stop in pairs]
+    Where samples are stored, the task reads those of its chunk, and groups them itself.
+    """
+    groups_of_parts: list[list[Any]] = []
+    for part in blocks.data.parts:
+        groups_of_parts.append([])
+        for block, chunk in part:
+            start, stop = blocks.data.outlines[block].edges[chunk : chunk + 2].tolist()
+            samples, groups = blocks.metadata[block].samples, grouped[block]
+            if samples.is_stored:
+                constants = of_rows(samples, start, stop, local_groups, groups.columns)
+            else:
+                distinct, target = np.unique(groups.target[start:stop], return_inverse=True)
+                constants = target, len(distinct)
+            groups_of_parts[-1].append(constants)
+    return groups_of_parts

@@ -5,8 +5,8 @@ With c any constant of a group, N its size and x' = x − c,
     mean = c + Σ x' / N        var = Σ x'² / N − (Σ x' / N)²
 
 A constant changes no gradient, so all gradients follow from those of the two sums; c is chosen as the mean of
-the values at hand, so that nothing is lost in the difference. Sums of two chunks with constants a and b are
-brought to one c by δ = a − c:
+the values at hand, so that no digits are lost in the difference. Sums of two chunks with constants a and b
+are brought to one c by δ = a − c:
 
     Σ (x − c) = Σ (x − a) + N δ        Σ (x − c)² = Σ (x − a)² + 2 δ Σ (x − a) + N δ²
 """
@@ -19,15 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunk import Array, Chunk, ChunkList
-from outgrad.data.positions import positions
-from outgrad.data.slices import join
+from outgrad.data.chunk import Array, Chunk, ChunkList, Table, join_chunks
+from outgrad.data.positions import Index, positions
+from outgrad.data.stored_rows import resolved
+from outgrad.engine.reduce.plan import group_rows
 from outgrad.engine.shuffle.chunks import take
-from outgrad.gradients.apply import apply, map_arrays, sum_rows, times_array
 from outgrad.gradients.elementwise import ADD, POWER, ROOT, SUBTRACT
-from outgrad.gradients.rule import Composite
-from outgrad.gradients.scatter import Index, accumulator, scatter_columns
+from outgrad.gradients.rule import Composite, apply_part, map_arrays, sum_rows, times_array
+from outgrad.gradients.scatter import accumulator, scatter_columns
 from outgrad.task import MERGE_SHARE, SHARE, task
+from outgrad.tree import GradientPath, fold_down, follow
 
 SPREAD = ("var", "std")
 """Kinds that need the sum of squares."""
@@ -53,14 +54,14 @@ class Groups(NamedTuple):
         return map_arrays(chunk, lambda array: scatter_columns(array, self.target, self.size, dtype))
 
     def center(self, values: Array) -> Array:
-        """Mean of each group, exact where all its entries are the same."""
+        """Mean of each group: its first entry and the mean distance to it, exact where all are the same."""
         if values.shape[self.axis] < len(self.target):
             return values  # an array without content
         first = np.zeros(self.size, dtype=np.int64)
         first[self.target[::-1]] = np.arange(len(self.target))[::-1]
         start = np.take(values, first, axis=self.axis)
-        apart = self.summed(Chunk(values - self.spread(start)), values.dtype)
-        return start + divided(apart, self.counts, self.axis).values
+        distances = self.summed(Chunk(values - self.spread(start)), values.dtype)
+        return start + divided(distances, self.counts, self.axis).values
 
     def spread(self, array: Array) -> Array:
         """Give each entry what its group has."""
@@ -109,68 +110,56 @@ def moments(kind: str, chunk: Chunk, groups: Groups, final: bool = False) -> Mom
     centred = Chunk(values - groups.spread(shift), chunk.gradients)
     nested = any(gradient.gradients for gradient in chunk.gradients.values())
     first = centred if nested or not final else Chunk(centred.values)
-    squares = apply(POWER, [centred], 2)
+    squares = POWER([centred], 2)
     return Moments(groups.counts, shift, groups.summed(first, wide), groups.summed(squares, wide))
 
 
 def merged(partials: Sequence[tuple[Moments, Index]], size: int) -> Moments:
     """Add up moments; the groups of each are given as numbers below ``size``."""
-    target = np.concatenate([where for _, where in partials])
+    target = np.concatenate([groups for _, groups in partials])
     count = np.zeros(size, dtype=np.int64)
-    np.add.at(count, target, np.concatenate([own.count for own, _ in partials]))
-    if partials[0][0].shift is None:
-        return Moments(count, None, _added([own.first for own, _ in partials], target, size))
-    shift = _common(partials, count)
-    moved = [_moved(own, own.shift - shift[where]) for own, where in partials if own.shift is not None]
-    return Moments(
-        count,
-        shift,
-        _added([first for first, _ in moved], target, size),
-        _added([second for _, second in moved], target, size),
-    )
+    np.add.at(count, target, np.concatenate([partial.count for partial, _ in partials]))
+    shifts = [partial.shift for partial, _ in partials if partial.shift is not None]
+    if not shifts:
+        first = sum_rows(join_chunks([partial.first for partial, _ in partials]), target, size)
+        return Moments(count, None, first)
 
-
-def _added(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
-    return sum_rows(join(chunks), target, size)
-
-
-def _common(partials: Sequence[tuple[Moments, Index]], count: Array) -> Array:
-    """The mean of the constants, exact where they agree."""
-    shifts = [own.shift for own, _ in partials if own.shift is not None]
-    start = np.zeros((len(count), *shifts[0].shape[1:]), shifts[0].dtype)
-    for (_, where), shift in reversed(list(zip(partials, shifts, strict=True))):
-        start[where] = shift
+    # The mean of the constants; taken of differences, it is exact where they agree.
+    start = np.zeros((size, *shifts[0].shape[1:]), shifts[0].dtype)
+    for (_, groups), shift in reversed(list(zip(partials, shifts, strict=True))):
+        start[groups] = shift
     total = np.zeros_like(start)
-    for (own, where), shift in zip(partials, shifts, strict=True):
-        total[where] += _by_row(own.count, shift) * (shift - start[where])
-    return start + total / np.maximum(_by_row(count, start), 1)
+    for (partial, groups), shift in zip(partials, shifts, strict=True):
+        total[groups] += _by_row(partial.count, shift) * (shift - start[groups])
+    common = start + total / np.maximum(_by_row(count, start), 1)
+
+    # Both sums of each are brought to this constant, by δ.
+    firsts, seconds = [], []
+    for (partial, groups), shift in zip(partials, shifts, strict=True):
+        assert partial.second is not None, "there are squares where there is a constant"
+        delta = shift - common[groups]
+        partial_count = _by_row(partial.count, delta)
+        second = ADD([partial.second, times_array(partial.first, 2 * delta)])
+        firsts.append(replace(partial.first, values=partial.first.values + partial_count * delta))
+        seconds.append(replace(second, values=second.values + partial_count * delta**2))
+    first, second = (sum_rows(join_chunks(chunks), target, size) for chunks in (firsts, seconds))
+    return Moments(count, common, first, second)
 
 
 def _by_row(count: Array, like: Array) -> Array:
     return count.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _moved(own: Moments, by: Array) -> tuple[Chunk, Chunk]:
-    """Bring sums to another constant."""
-    assert own.second is not None, "there are squares where there is a constant"
-    count = _by_row(own.count, by)
-    second = apply(ADD, [own.second, times_array(own.first, 2 * by)])
-    return (
-        replace(own.first, values=own.first.values + count * by),
-        replace(second, values=second.values + count * by**2),
-    )
-
-
-def finished(kind: str, own: Moments, dtype: np.dtype[Any], axis: int = 0) -> Chunk:
+def finished(kind: str, sums: Moments, dtype: np.dtype[Any], axis: int = 0) -> Chunk:
     """The sum, mean, variance or standard deviation, in the dtype of the result."""
-    out = own.first
+    out = sums.first
     if kind != "sum":
-        out = divided(out, own.count, axis)
-    if own.second is not None:
-        spread = apply(SUBTRACT, [divided(own.second, own.count, axis), apply(POWER, [out], 2)])
+        out = divided(out, sums.count, axis)
+    if sums.second is not None:
+        spread = SUBTRACT([divided(sums.second, sums.count, axis), POWER([out], 2)])
         out = replace(spread, values=np.maximum(spread.values, 0))
     if kind == "std":
-        out = apply(ROOT, [out])
+        out = ROOT([out])
     return map_arrays(out, lambda array: array.astype(dtype, copy=False))
 
 
@@ -178,8 +167,12 @@ def divided(chunk: Chunk, count: Array, axis: int) -> Chunk:
     """Divide each group by its number of entries."""
     if axis == -1:
         return map_arrays(chunk, lambda array: array / count if array.shape[-1] == len(count) else array)
-    below = {name: divided(g, count[g.rows[:, 0]], axis) for name, g in chunk.gradients.items()}
-    return Chunk(chunk.values / _by_row(count, chunk.values), below, chunk.table)
+    counts = follow(lambda gradient, above: above[gradient.rows[:, 0]], chunk, count)
+
+    def divide(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        return Chunk(node.values / _by_row(counts[path], node.values), gradients, node.table)
+
+    return fold_down(divide, chunk)
 
 
 def wide_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -193,12 +186,12 @@ def result_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def reduction(kind: str, axis: int) -> Composite:
-    """The operation on one chunk that holds whole groups."""
+    """The operation on one chunk that has all entries of its groups."""
 
     def function(chunks: Sequence[Chunk], target: Index, size: int) -> Chunk:
         chunk = chunks[0]
-        own = moments(kind, chunk, Groups(target, size, axis), final=True)
-        out = finished(kind, own, result_dtype(kind, chunk.values.dtype), axis)
+        sums = moments(kind, chunk, Groups(target, size, axis), final=True)
+        out = finished(kind, sums, result_dtype(kind, chunk.values.dtype), axis)
         return replace(out, table=chunk.table if axis == -1 else None)
 
     name = f"{kind}_{'rows' if axis == 0 else 'columns'}"
@@ -206,24 +199,36 @@ def reduction(kind: str, axis: int) -> Composite:
 
 
 SHARES = {"sum": SHARE, "mean": SHARE, "var": 3.5, "std": 3.5}
-"""What a reduction holds on the way: squares are taken of whole arrays."""
+"""What a reduction holds on the way: squares are taken of complete arrays (see tests/lazy/test_memory.py)."""
 
 REDUCTIONS = {(kind, axis): reduction(kind, axis) for kind in KINDS for axis in (0, -1)}
 
 
+def local_groups(samples: Table, columns: Sequence[int]) -> tuple[Index, int]:
+    """The group of each row of a chunk, and how many groups it has: for samples that a task reads."""
+    distinct, target = group_rows(samples, columns)
+    return target, len(distinct)
+
+
+@task(holds_inputs=True, share=lambda rule, *_: rule.share)
+def reduce_part(rule: Composite, groups_of_pieces: Sequence[Any], part: ChunkList) -> ChunkList:
+    """Reduce each chunk by itself; tasks read stored samples, and group them."""
+    return apply_part(rule, [resolved(groups) for groups in groups_of_pieces], part)
+
+
 @task(share=lambda kind, *_: SHARES[kind])
-def contribute(kind: str, local: Sequence[Any], part: ChunkList) -> list[Moments]:
-    """What each piece contributes to the groups of its rows."""
+def contribute(kind: str, groups_of_pieces: Sequence[Any], part: ChunkList) -> list[Moments]:
+    """What each chunk contributes to the groups of its rows."""
     out = []
-    for own, chunk in zip(local, part, strict=True):
-        target, size = own if isinstance(own, tuple) else own.resolve()
+    for groups, chunk in zip(groups_of_pieces, part, strict=True):
+        target, size = resolved(groups)
         out.append(moments(kind, chunk, Groups(target, size, 0)))
     return out
 
 
-def cut_contribution(place: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
+def cut_contribution(number: int, rows: tuple[int, int], part: Sequence[Moments]) -> list[Moments]:
     """Take some groups out of a contribution."""
-    return [part[place].rows(*rows)]
+    return [part[number].rows(*rows)]
 
 
 @task(share=MERGE_SHARE)
@@ -233,6 +238,6 @@ def merge_contributions(
     """Merge contributions into new chunks; ``final`` ones become chunks, others are merged further."""
     out = []
     for size, sources, dtype in recipes:
-        own = merged([(parts[n][place], positions(where)) for n, place, where in sources], size)
-        out.append(finished(kind, own, dtype) if final else own)
+        sums = merged([(parts[n][number], positions(groups)) for n, number, groups in sources], size)
+        out.append(finished(kind, sums, dtype) if final else sums)
     return out

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunking import pack
+from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline, Part, Piece
-from outgrad.data.positions import span
+from outgrad.data.positions import Index, Span, span
 from outgrad.engine.reduce.chunks import SPREAD, contribute, cut_contribution, merge_contributions, wide_dtype
-from outgrad.gradients.scatter import Index
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft
-from outgrad.graph.layers import Place, add_blocks, numbered
-from outgrad.graph.lazy_blocks import LazyBlocks
-from outgrad.graph.memory import Notes
+from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.lazy_blocks import LazyBlocks, Place, add_blocks, numbered
 from outgrad.graph.trees import fan_in, merge_in_tree
 
 
@@ -25,13 +22,13 @@ from outgrad.graph.trees import fan_in, merge_in_tree
 class Reduction:
     """What is reduced, and into which chunks.
 
-    ``local`` holds for each part the constants of its pieces, which give the groups of each row;
+    ``groups_of_parts`` has the groups of the rows of each piece of each part, which may be stored;
     ``present`` for each chunk of each block the numbers of its groups, increasing.
     """
 
     kind: str
     blocks: LazyBlocks
-    local: Sequence[Sequence[Any]]
+    groups_of_parts: Sequence[Sequence[Any]]
     present: Sequence[Sequence[Index]]
     outlines: tuple[Outline, ...]
     target_bytes: int
@@ -42,74 +39,82 @@ class Reduction:
         count = 2 if self.kind in SPREAD else 1
         return count * wide_dtype(self.kind, dtype).itemsize / dtype.itemsize
 
-    def partial_bytes(self, piece: Piece, target: int | None = None) -> int:
+    def contribution_bytes(self, piece: Piece, target: int | None = None) -> int:
         """Bytes of what a chunk contributes, to one new chunk or to all.
 
         It has a share of the groups of a new chunk, so that share of its rows; and no more rows than the
         chunk, except that squares may have more gradients of gradients.
         """
-        made = self.outlines[piece.block]
-        groups = np.diff(np.searchsorted(self.present[piece.block][piece.chunk], made.edges))
-        shares = groups / np.maximum(1, np.diff(made.edges)) * made.held_bytes
-        result = float(shares.sum() if target is None else shares[target])
+        result = self.outlines[piece.block]
+        groups = np.diff(np.searchsorted(self.present[piece.block][piece.chunk], result.edges))
+        shares = groups / np.maximum(1, np.diff(result.edges)) * result.held_bytes
+        nbytes = float(shares.sum() if target is None else shares[target])
         source = self.blocks.outlines[piece.block]
         nested = any(gradient.gradients for gradient in source.gradients.values())
-        given = result if nested and self.kind in SPREAD else float(source.held_bytes[piece.chunk])
-        shift = made.row_bytes if self.kind in SPREAD else 0
-        return int(self.widened(piece.block) * min(result, given)) + (8 + shift) * int(groups.sum())
+        if not (nested and self.kind in SPREAD):
+            nbytes = min(nbytes, float(source.held_bytes[piece.chunk]))
+        shift = result.row_bytes if self.kind in SPREAD else 0
+        return int(self.widened(piece.block) * nbytes) + (8 + shift) * int(groups.sum())
 
 
-class Source:
-    """A contribution to a new chunk: where it is, which of its groups are used, and their new numbers.
+class Contribution(NamedTuple):
+    """Moments for a new chunk: where they are, which of their groups are used, and what numbers these get.
 
     ``piece`` is the chunk that contributes, or the new one where contributions were merged.
     """
 
-    __slots__ = ("piece", "place", "rows", "where")
-
-    def __init__(self, place: Place, rows: tuple[int, int] | None, where: Any, piece: Piece) -> None:
-        self.place, self.rows, self.where, self.piece = place, rows, where, piece
+    place: Place
+    groups: tuple[int, int] | None
+    numbers: Span
+    piece: Piece
 
 
 def reduce_blocks(reduction: Reduction) -> LazyBlocks:
     """Reduce every chunk by its own groups, and merge what belongs to the same new chunk."""
-    parts = pack(reduction.outlines, reduction.target_bytes)
+    parts = pack_chunks(reduction.outlines, reduction.target_bytes)
     blocks = reduction.blocks
     draft = Draft()
-    partial: dict[Key, Key] = {
-        key: draft.add(contribute, (reduction.kind, local), (key,), "partial")
-        for key, local in zip(blocks.keys, reduction.local, strict=True)
+    contributions: dict[Key, Key] = {
+        key: draft.add(contribute, (reduction.kind, groups), (key,), "partial")
+        for key, groups in zip(blocks.keys, reduction.groups_of_parts, strict=True)
     }
-    tree = _Tree(reduction, draft)
+    tree = _MergeTree(reduction, draft)
     for part in parts:
-        sources = [tree.merged(piece, _sources(reduction, partial, piece)) for piece in part]
-        _merge_task(draft, reduction, part, sources)
+        few = [tree.merged(piece, _contributions_to(piece, reduction, contributions)) for piece in part]
+        _add_merge(draft, reduction, part, few)
 
     def note() -> Notes:
-        made = zip(partial.values(), blocks.parts, strict=True)
-        sums = {key: sum(map(reduction.partial_bytes, part)) for key, part in made}
-        cut = {key: reduction.partial_bytes(*pieces) for key, pieces in tree.cut.items()}
+        sums = {
+            contributions[key]: sum(map(reduction.contribution_bytes, part))
+            for key, part in zip(blocks.keys, blocks.parts, strict=True)
+        }
+        cut = {key: reduction.contribution_bytes(*pieces) for key, pieces in tree.cut.items()}
         return Notes({**sums, **cut, **tree.sizes})
 
     return add_blocks(reduction.kind, draft, [blocks.graph], parts, reduction.outlines, note)
 
 
-def _sources(reduction: Reduction, partial: dict[Key, Key], piece: Piece) -> list[Source]:
-    """What contributes to a new chunk: each chunk's groups are increasing, so a stretch of them does."""
-    start, stop = map(int, reduction.outlines[piece.block].edges[piece.chunk : piece.chunk + 2])
-    found = []
+def _contributions_to(piece: Piece, reduction: Reduction, keys: dict[Key, Key]) -> list[Contribution]:
+    """What contributes to a new chunk: the groups of each chunk are increasing, so these are neighbours."""
+    start, stop = reduction.outlines[piece.block].edges[piece.chunk : piece.chunk + 2].tolist()
+    contributions = []
     places = reduction.blocks.chunks_of(piece.block)
-    for chunk, ((key, place), present) in enumerate(zip(places, reduction.present[piece.block], strict=True)):
+    for chunk, ((key, number), present) in enumerate(
+        zip(places, reduction.present[piece.block], strict=True)
+    ):
         first, last = np.searchsorted(present, [start, stop]).tolist()
         if first < last or stop == start:
-            rows = None if last - first == len(present) else (first, last)
-            where = span(present[first:last] - start)
-            found.append(Source((partial[key], place), rows, where, Piece(piece.block, chunk)))
-    return found[:1] if stop == start else found
+            groups = None if last - first == len(present) else (first, last)
+            numbers = span(present[first:last] - start)
+            contributions.append(
+                Contribution((keys[key], number), groups, numbers, Piece(piece.block, chunk))
+            )
+    # A chunk without groups still needs one contribution, to know its gradients.
+    return contributions[:1] if stop == start else contributions
 
 
-@dataclass(frozen=True, eq=False)
-class _Tree:
+@dataclass(eq=False)
+class _MergeTree:
     """Adds the tasks that merge contributions to a new chunk until few enough are left for the last task."""
 
     reduction: Reduction
@@ -119,42 +124,47 @@ class _Tree:
     cut: dict[Key, tuple[Piece, int]] = field(default_factory=dict)
     """What is cut out: of the contribution of a chunk, the groups of a new one."""
 
-    def merged(self, piece: Piece, sources: list[Source]) -> list[Source]:
+    def merged(self, piece: Piece, contributions: Sequence[Contribution]) -> list[Contribution]:
+        """What is left for the last task of a new chunk."""
+        alone = []
+        for contribution in contributions:
+            if contribution.groups is not None:
+                # A task of its own cuts out the groups of this chunk, so that no other task gets them all.
+                key, number = contribution.place
+                group = f"rows-{piece.block}-{piece.chunk}"
+                cut_key = self.draft.add(cut_contribution, (number, contribution.groups), (key,), group)
+                self.cut[cut_key] = contribution.piece, piece.chunk
+                contribution = contribution._replace(place=(cut_key, 0), groups=None)
+            alone.append(contribution)
+
         outline = self.reduction.outlines[piece.block]
         nbytes = int(self.reduction.widened(piece.block) * outline.held_bytes[piece.chunk])
 
-        def merge(level: int, number: int, own: list[Source]) -> Source:
+        def merge(level: int, number: int, few: list[Contribution]) -> Contribution:
             group = f"tree-{piece.block}-{piece.chunk}-{level}"
-            key = _merge_task(self.draft, self.reduction, (piece,), [own], group)
+            key = _add_merge(self.draft, self.reduction, (piece,), [few], group)
             self.sizes[key] = nbytes
-            return Source((key, 0), None, (0, outline.chunk_rows[piece.chunk]), piece)
+            return Contribution((key, 0), None, (0, outline.chunk_rows[piece.chunk]), piece)
 
-        few = fan_in(self.reduction.target_bytes, nbytes)
-        return merge_in_tree([self._cut_out(piece, source) for source in sources], few, merge)
-
-    def _cut_out(self, piece: Piece, source: Source) -> Source:
-        """Let a task of its own cut out the groups of one new chunk, so that no other task gets them all."""
-        if source.rows is None:
-            return source
-        key, place = source.place
-        group = f"rows-{piece.block}-{piece.chunk}"
-        own = self.draft.add(cut_contribution, (place, source.rows), (key,), group)
-        self.cut[own] = (source.piece, piece.chunk)
-        return Source((own, 0), None, source.where, source.piece)
+        return merge_in_tree(alone, fan_in(self.reduction.target_bytes, nbytes), merge)
 
 
-def _merge_task(
-    draft: Draft, reduction: Reduction, part: Part, sources: Sequence[Sequence[Source]], group: str = ""
+def _add_merge(
+    draft: Draft,
+    reduction: Reduction,
+    part: Part,
+    contributions: Sequence[Sequence[Contribution]],
+    group: str = "",
 ) -> Key:
     """Merge contributions: those that stay in a group of tasks are merged further."""
-    numbers = numbered(source.place for own in sources for source in own)
+    numbers = numbered(source.place for sources in contributions for source in sources)
     recipes = [
         (
             reduction.outlines[piece.block].chunk_rows[piece.chunk],
-            [(numbers[source.place[0]], source.place[1], source.where) for source in own],
+            [(numbers[source.place[0]], source.place[1], source.numbers) for source in sources],
             reduction.outlines[piece.block].dtype,
         )
-        for piece, own in zip(part, sources, strict=True)
+        for piece, sources in zip(part, contributions, strict=True)
     ]
     constants = reduction.kind, not group, recipes
     return draft.add(merge_contributions, constants, list(numbers), group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,27 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
 from outgrad.data.positions import compact
 from outgrad.engine import outlines
-from outgrad.engine.content import Blocks, to_lazy, with_tables, without_tables
-from outgrad.engine.map import labels as relabel
-from outgrad.engine.shuffle.chunks import Order, Patch, place
-from outgrad.engine.shuffle.graph import Move
+from outgrad.engine.content import Blocks, InMemory, Lazy, leading
+from outgrad.engine.map.blocks import (
+    relabelled,
+    same_gradient_rows,
+    with_all_gradients,
+    with_head,
+    without_properties,
+)
+from outgrad.engine.shuffle.chunks import Patch, RowOrder, assemble_chunk
+from outgrad.engine.shuffle.graph import LazyInput, Move
 from outgrad.engine.shuffle.plan import Origin, inherited_edges, is_increasing
 from outgrad.engine.shuffle.two_steps import move_in_steps
-from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.tree import GradientPath, fold, fold_down
 
 Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
 
-SORTING = (Order.FOLLOWING, Order.SORTED, Order.DESCENDING)
-"""Orders in which gradient rows stand in the order of their samples, whatever they did before."""
+SORTING = (RowOrder.FOLLOWING, RowOrder.SORTED, RowOrder.DESCENDING)
+"""Orders in which gradient rows are in the order of their samples, even if they were not before."""
 
-__all__ = ["Input", "Order", "Origin", "Target", "moved"]
+__all__ = ["Input", "Origin", "RowOrder", "Target", "moved"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +50,7 @@ class Target:
 
     head: BlockMetadata
     origins: tuple[Origin, ...]
-    order: Order | None = None
+    order: RowOrder | None = None
     """Order of gradient rows; by default kept where samples keep theirs, else after their samples."""
     dtype: np.dtype[Any] | None = None
     """By default that which NumPy gives for the origins; needed without origins."""
@@ -52,10 +58,10 @@ class Target:
     """Where to cut, if it becomes lazy; by default where the origins are cut, else by bytes."""
 
     @property
-    def row_order(self) -> Order:
+    def row_order(self) -> RowOrder:
         if self.order is not None:
             return self.order
-        return Order.KEPT if is_increasing([o.rows for o in self.origins]) else Order.FOLLOWING
+        return RowOrder.KEPT if is_increasing([o.rows for o in self.origins]) else RowOrder.FOLLOWING
 
 
 def moved(
@@ -65,125 +71,126 @@ def moved(
 
     At once if all inputs are in memory, otherwise as a graph.
     """
-    dtypes = [_dtype(inputs, target) for target in targets]
-    if all(blocks.lazy is None for blocks, _ in inputs):
-        return _at_once(inputs, targets, dtypes, fill)
-    sources = _lazy_inputs(inputs)
-    stay = [_rows_stay(inputs, target) for target in targets]
-    metadata = tuple(_metadata(inputs, *each) for each in zip(targets, dtypes, stay, strict=True))
-    cuts = tuple(_cut(sources, *each) for each in zip(targets, metadata, dtypes, stay, strict=True))
-    frames = [outlines.frame(m, dtype) for m, dtype in zip(metadata, dtypes, strict=True)]
-    origins, orders = [target.origins for target in targets], [target.row_order for target in targets]
-    move = Move(sources, origins, cuts, frames, orders, fill)
-    return Blocks(metadata, move_in_steps(label, move, chunk_bytes()))
+    dtypes = []
+    for target in targets:
+        sources = [inputs[origin.block] for origin in target.origins]
+        inherited = [blocks.dtype(number) for blocks, number in sources]
+        dtypes.append(np.result_type(*inherited) if target.dtype is None else target.dtype)
+    return move_to(leading(blocks for blocks, _ in inputs), label, inputs, targets, dtypes, fill)
 
 
-def _dtype(inputs: Sequence[Input], target: Target) -> np.dtype[Any]:
-    if target.dtype is not None:
-        return target.dtype
-    return np.result_type(*(inputs[o.block][0].dtype(inputs[o.block][1]) for o in target.origins))
-
-
-def _at_once(
-    inputs: Sequence[Input], targets: Sequence[Target], dtypes: Sequence[np.dtype[Any]], fill: complex | float
+@singledispatch
+def move_to(
+    leader: Blocks,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
 ) -> Blocks:
-    armed = [with_tables(blocks.chunk(n), blocks.metadata[n]) for blocks, n in inputs]
-    frames = [
-        outlines.frame(_pattern(inputs, target), dtype) for target, dtype in zip(targets, dtypes, strict=True)
-    ]
+    """Put the targets together where ``leader`` decides of which kind they are."""
+    raise NotImplementedError
+
+
+@move_to.register(InMemory)
+def move_in_memory(
+    leader: InMemory,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
+) -> Blocks:
+    chunks = [leader.of_this_kind(blocks).with_tables(number) for blocks, number in inputs]
+    patterns = [_pattern(target, _origin_labels(inputs, target)) for target in targets]
+    frames = [outlines.frame(pattern, dtype) for pattern, dtype in zip(patterns, dtypes, strict=True)]
     results: list[Chunk | None] = [None] * len(targets)
 
     def make(n: int) -> None:
         target = targets[n]
         patches = [
-            Patch(armed[o.block], None if o.rows is None else compact(o.rows), o.columns)
+            Patch(chunks[o.block], None if o.rows is None else compact(o.rows), o.columns)
             for o in target.origins
         ]
-        results[n] = place(frames[n], len(target.head.samples), patches, target.row_order, fill)
+        results[n] = assemble_chunk(frames[n], len(target.head.samples), patches, target.row_order, fill)
 
     with several_threads(threads()):
-        for_each(make, [sum(armed[o.block].nbytes for o in target.origins) for target in targets])
-    made = [result for result in results if result is not None]
-    metadata = [_relabelled(inputs, target, result) for target, result in zip(targets, made, strict=True)]
-    return Blocks(tuple(metadata), tuple(map(without_tables, made)))
+        for_each(make, [sum(chunks[o.block].nbytes for o in target.origins) for target in targets])
+    new_chunks = [result for result in results if result is not None]
+    metadata = [relabelled(p, chunk, p) for p, chunk in zip(patterns, new_chunks, strict=True)]
+    return leader.like(metadata, new_chunks)
 
 
-def _pattern(inputs: Sequence[Input], target: Target) -> BlockMetadata:
+@move_to.register(Lazy)
+def move_lazily(
+    leader: Lazy,
+    label: str,
+    inputs: Sequence[Input],
+    targets: Sequence[Target],
+    dtypes: Sequence[np.dtype[Any]],
+    fill: complex | float,
+) -> Blocks:
+    chunked = {id(blocks): blocks.to_lazy().data for blocks, _ in inputs}
+    lazy_inputs = [(chunked[id(blocks)], number) for blocks, number in inputs]
+    metadata, cuts = [], []
+    for target, dtype in zip(targets, dtypes, strict=True):
+        labels, rows_stay = _labels_of_target(inputs, target, dtype)
+        metadata.append(labels)
+        cuts.append(_cut_target(lazy_inputs, target, labels, dtype, rows_stay))
+    frames = [outlines.frame(labels, dtype) for labels, dtype in zip(metadata, dtypes, strict=True)]
+    origins, orders = [target.origins for target in targets], [target.row_order for target in targets]
+    move = Move(lazy_inputs, origins, tuple(cuts), frames, orders, fill)
+    return Lazy(tuple(metadata), move_in_steps(label, move, chunk_bytes()))
+
+
+def _origin_labels(inputs: Sequence[Input], target: Target) -> list[BlockMetadata]:
+    sources = [inputs[origin.block] for origin in target.origins]
+    return [blocks.metadata[number] for blocks, number in sources]
+
+
+def _pattern(target: Target, origins: Sequence[BlockMetadata]) -> BlockMetadata:
     """The new block with the gradients of its origins: their samples are still those of the origins."""
-    found = [] if target.head.gradients else _origins(inputs, target)
-    return relabel.with_head(relabel.template(found) if found else target.head, target.head)
+    has_own = bool(target.head.gradients) or not origins
+    return with_head(target.head if has_own else with_all_gradients(origins), target.head)
 
 
-def _origins(inputs: Sequence[Input], target: Target) -> list[BlockMetadata]:
-    return [inputs[o.block][0].metadata[inputs[o.block][1]] for o in target.origins]
+def _labels_of_target(
+    inputs: Sequence[Input], target: Target, dtype: np.dtype[Any]
+) -> tuple[BlockMetadata, bool]:
+    """Labels of a lazy block, and whether all its rows, of gradients too, are those of every origin.
 
-
-def _metadata(
-    inputs: Sequence[Input], target: Target, dtype: np.dtype[Any], rows_stay: bool
-) -> BlockMetadata:
-    """Labels of a lazy result; tables are read only where rows move or differ."""
-    if rows_stay:
-        return _with_rows(_pattern(inputs, target), _origins(inputs, target)[0])
-    return _relabelled(inputs, target, _shadow(inputs, target, dtype))
-
-
-def _rows_stay(inputs: Sequence[Input], target: Target) -> bool:
-    """Whether all rows, of gradients too, are those of every origin; digests are compared."""
-    one = len(target.origins) == 1 and target.row_order is Order.KEPT
-    if not (one or (target.origins and target.row_order is Order.MERGED)):
-        return False
-    if any(origin.rows is not None for origin in target.origins):
-        return False
-    return _same_rows(_pattern(inputs, target), _origins(inputs, target))
-
-
-def _same_rows(pattern: BlockMetadata, found: Sequence[BlockMetadata]) -> bool:
-    paths = dict(pattern.walk()).keys()
-    first, *others = (dict(own.walk()) for own in found)
-    return all(own.keys() == paths for own in (first, *others)) and all(
-        own[path].samples == first[path].samples for path in paths if path for own in others
+    Label tables are read only where rows move or differ.
+    """
+    origins = _origin_labels(inputs, target)
+    pattern = _pattern(target, origins)
+    paths = [path for path, _ in pattern.walk()]
+    keep_rows = (RowOrder.KEPT, RowOrder.MERGED) if len(origins) == 1 else (RowOrder.MERGED,)
+    rows_stay = (
+        len(origins) > 0
+        and all(origin.rows is None for origin in target.origins)
+        and target.row_order in keep_rows
+        and all({path for path, _ in origin.walk()} == set(paths) for origin in origins)
+        and same_gradient_rows(origins)
     )
+    if rows_stay:
 
+        def label(path: GradientPath, _: Any, node: BlockMetadata, origin: BlockMetadata, below: Any) -> Any:
+            return replace(node, samples=origin.samples if path else node.samples, gradients=below)
 
-def _with_rows(pattern: BlockMetadata, origin: BlockMetadata) -> BlockMetadata:
-    """The samples of a block, and those of the gradients of another."""
+        return fold_down(label, pattern, origins[0]), True
 
-    def make(
-        path: GradientPath, _: Any, own: BlockMetadata, other: BlockMetadata, gradients: Any
-    ) -> BlockMetadata:
-        samples = other.samples if path else own.samples
-        return BlockMetadata(samples, own.components, own.properties, gradients)
-
-    return fold_down(make, pattern, origin)
-
-
-def _relabelled(inputs: Sequence[Input], target: Target, result: Chunk) -> BlockMetadata:
-    pattern = _pattern(inputs, target)
-    return relabel.relabelled(pattern, result, replace(pattern, gradients={}))
-
-
-def _shadow(inputs: Sequence[Input], target: Target, dtype: np.dtype[Any]) -> Chunk:
-    """Move the rows alone."""
     patches = []
     for origin in target.origins:
         blocks, number = inputs[origin.block]
-        rows = relabel.without_properties(blocks.metadata[number], blocks.dtype(number))
+        rows = without_properties(blocks.metadata[number], blocks.dtype(number))
         patches.append(Patch(rows, origin.rows))
-    frame = outlines.frame(_pattern(inputs, target), dtype)
-    bare = frame.map(lambda own: replace(own, trailing=(*own.trailing[:-1], 0)))
-    return place(bare, len(target.head.samples), patches, target.row_order)
+    frame = outlines.frame(pattern, dtype).map(lambda f: replace(f, trailing=(*f.trailing[:-1], 0)))
+    result = assemble_chunk(frame, len(target.head.samples), patches, target.row_order)
+    return relabelled(pattern, result, pattern), False
 
 
-def _lazy_inputs(inputs: Sequence[Input]) -> list[tuple[LazyBlocks, int]]:
-    """Make all inputs lazy, each content once."""
-    target = chunk_bytes()
-    distinct = {id(blocks): blocks for blocks, _ in inputs}
-    lazies = {number: to_lazy(blocks, target).lazy for number, blocks in distinct.items()}
-    return [(lazy, number) for blocks, number in inputs if (lazy := lazies[id(blocks)]) is not None]
-
-
-def _cut(
-    sources: Sequence[tuple[LazyBlocks, int]],
+def _cut_target(
+    inputs: Sequence[LazyInput],
     target: Target,
     metadata: BlockMetadata,
     dtype: np.dtype[Any],
@@ -194,7 +201,7 @@ def _cut(
     Origins side by side may be too wide for the chunks of the first: then they are cut by bytes, too; and so
     is a block that was one chunk because its gradient rows were not sorted, which they are now.
     """
-    cuts = [sources[o.block][0].outlines[sources[o.block][1]] for o in target.origins]
+    cuts = [inputs[o.block][0].outlines[inputs[o.block][1]] for o in target.origins]
     edges = target.edges
     if edges is None and cuts:
         edges = inherited_edges([o.rows for o in target.origins], [cut.edges for cut in cuts])
@@ -203,13 +210,15 @@ def _cut(
     if edges is None:
         return outlines.automatic(metadata, dtype, chunk_bytes())
     if rows_stay and np.array_equal(edges, cuts[0].edges):
-        cut = fold(lambda m, own, below: Outline(own.edges, m.trailing, dtype, below), metadata, cuts[0])
+        cut = fold(
+            lambda labels, node, below: Outline(node.edges, labels.trailing, dtype, below), metadata, cuts[0]
+        )
     else:
         cut = outlines.at_edges(metadata, dtype, edges)
     if cut.chunk_count == 1 and target.edges is None and target.row_order in SORTING:
         return outlines.automatic(metadata, dtype, chunk_bytes())
     if len(cuts) == 1 or target.edges is not None:
         return cut
-    if cut.chunk_bytes.max() > max(chunk_bytes(), *(int(own.chunk_bytes.max()) for own in cuts)):
+    if cut.chunk_bytes.max() > max(chunk_bytes(), *(int(origin.chunk_bytes.max()) for origin in cuts)):
         return outlines.automatic(metadata, dtype, chunk_bytes())
     return coarsen(cut, chunk_bytes())

@@ -8,9 +8,9 @@ import numpy as np
 
 from outgrad._threads import for_pieces
 from outgrad.data.chunk import Array
-from outgrad.gradients.scatter import Index
+from outgrad.data.positions import Index
 
-PIECE_BYTES = 2**20
+ROW_COPY_BYTES = 2**20
 """Bytes that are copied at a time: rows that are gathered first stay in the cache."""
 
 
@@ -34,4 +34,4 @@ def copy_rows(out: Array, rows: Index | slice, values: Array, source: Index | No
         else:
             out[target] = values[source[piece]]
 
-    for_pieces(copy, count, max(1, PIECE_BYTES // max(1, row_bytes)))
+    for_pieces(copy, count, max(1, ROW_COPY_BYTES // max(1, row_bytes)))

@@ -15,15 +15,15 @@ import numpy as np
 
 from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList
+from outgrad.data.positions import Index
 from outgrad.data.rows import merge, renumber
-from outgrad.engine.solve.triangles import Factor, Solution, factor, piece_rows, solve, stack
+from outgrad.engine.solve.triangles import Factor, factor, piece_rows, solve_factor, stack
 from outgrad.errors import LinearSystemError
-from outgrad.gradients.scatter import Index
 from outgrad.task import MERGE_SHARE, task
 from outgrad.tree import GradientPath
 
-DIGITS = 4
-"""Digits of numbers in notes: those that do not depend on how the data are cut."""
+REPORT_DIGITS = 4
+"""Digits of numbers in reports: those that do not depend on how the data are cut."""
 
 
 class System(NamedTuple):
@@ -37,11 +37,11 @@ class System(NamedTuple):
     unique: bool
 
 
-class _Rows(NamedTuple):
-    """Arrays of both sides; where their rows lie among ``size`` united ones, None if nothing moves."""
+class _UnitedRows(NamedTuple):
+    """Arrays of both sides; positions of their rows among ``size`` united ones, None if nothing moves."""
 
     arrays: tuple[Array, Array]
-    places: tuple[Index | None, Index | None]
+    positions: tuple[Index | None, Index | None]
     size: int
 
 
@@ -50,81 +50,86 @@ def factored(x: Chunk, y: Chunk) -> Factor:
     width = x.values.shape[-1] + y.values.shape[-1]
     complex_ = np.iscomplexobj(x.values) or np.iscomplexobj(y.values)
     dtype = np.dtype(np.complex128 if complex_ else np.float64)
-    pieces = (piece for rows in _united(x, y) for piece in _pieces(rows, width, dtype))
+    pieces = (piece for rows in _united_rows(x, y) for piece in _equations(rows, width, dtype))
     return factor(pieces, width, dtype)
 
 
-def _united(x: Chunk, y: Chunk) -> Iterator[_Rows]:
-    """Yield the arrays of all orders."""
-    found: dict[GradientPath, _Rows] = {}
+def _united_rows(x: Chunk, y: Chunk) -> Iterator[_UnitedRows]:
+    """Yield the values of both sides, then each pair of gradients, with the rows of either united."""
+    united: dict[GradientPath, _UnitedRows] = {}
     for path, left in x.walk():
         right, count = y.at(path), len(left.values)
-        places: tuple[Index | None, Index | None] = (None, None)
+        positions: tuple[Index | None, Index | None] = (None, None)
         if path:
+            # The parents of the rows may have moved when they were united.
             tables = [
-                own.rows if where is None else renumber(own.rows, where)
-                for own, where in zip((left, right), found[path[:-1]].places, strict=True)
+                gradient.rows if moves is None else renumber(gradient.rows, moves)
+                for gradient, moves in zip((left, right), united[path[:-1]].positions, strict=True)
             ]
             if not np.array_equal(tables[0], tables[1]):
                 union, (first, second) = merge(tables)
-                places, count = (first, second), len(union)
-        found[path] = _Rows((left.values, right.values), places, count)
-        yield found[path]
+                positions, count = (first, second), len(union)
+        united[path] = _UnitedRows((left.values, right.values), positions, count)
+        yield united[path]
 
 
-def _pieces(rows: _Rows, width: int, dtype: np.dtype[Any]) -> Iterator[Array]:
+def _equations(rows: _UnitedRows, width: int, dtype: np.dtype[Any]) -> Iterator[Array]:
+    """Yield the equations [X | Y] of one order of gradients, some rows at a time."""
     trailing = rows.arrays[0].shape[1:-1]
     step = max(1, piece_rows(width, dtype.itemsize) // max(1, prod(trailing)))
-    orders = [None if places is None else np.argsort(places) for places in rows.places]
+    orders = [None if positions is None else np.argsort(positions) for positions in rows.positions]
     for start in range(0, rows.size, step):
         stop = min(start + step, rows.size)
         piece = np.zeros((stop - start, *trailing, width), dtype)
-        at = 0
-        for array, places, order in zip(rows.arrays, rows.places, orders, strict=True):
-            columns = slice(at, at + array.shape[-1])
-            if places is None or order is None:
+        column = 0
+        for array, positions, order in zip(rows.arrays, rows.positions, orders, strict=True):
+            columns = slice(column, column + array.shape[-1])
+            if positions is None or order is None:
                 piece[..., columns] = array[start:stop]
             else:
-                own = order[slice(*np.searchsorted(places, [start, stop], sorter=order))]
-                piece[places[own] - start, ..., columns] = array[own]
-            at += array.shape[-1]
+                inside = order[slice(*np.searchsorted(positions, [start, stop], sorter=order))]
+                piece[positions[inside] - start, ..., columns] = array[inside]
+            column += array.shape[-1]
         yield piece.reshape(prod(piece.shape[:-1]), width)
 
 
-def solved(system: System, factors: Sequence[Factor]) -> Chunk:
-    """The block of the solution (Q, P), with a note on rank, condition and residual."""
+class Solved(NamedTuple):
+    """The block of the solution (Q, P), and a report on it: JSON with rank, condition and residual."""
+
+    weights: Chunk
+    report: str
+
+
+def solved(system: System, factors: Sequence[Factor]) -> Solved:
+    """Solve the equations of one block, given by the factors of its chunks."""
     united = stack(factors)
     if not np.isfinite(united.triangle).all():
         raise LinearSystemError(
             f"{system.call}: the equations of {system.block} hold NaN or infinite numbers; "
             "leave such samples out"
         )
-    solution = solve(united, system.unknowns, _cutoff(system, united.equations))
+    # As in NumPy: by default double precision times the larger dimension, else at least this precision.
+    precision = float(np.finfo(np.float64).eps)
+    cutoff = system.rcond if system.rcond is not None and system.rcond > 0 else precision
+    if system.rcond is None:
+        cutoff *= max(united.equations, system.unknowns)
+    solution = solve_factor(united, system.unknowns, cutoff)
     if system.unique and solution.rank < system.unknowns:
         raise LinearSystemError(
             f"{system.call}: the equations of {system.block} are singular, of rank {solution.rank} for "
-            f"{system.unknowns} unknowns; lstsq gives the solution of least norm"
+            f"{system.unknowns} unknowns; lstsq gives the solution of minimum norm"
         )
-    weights = solution.weights.T.astype(system.dtype)
-    return Chunk(weights, notes={system.call: _note(solution, united.equations)})
-
-
-def _cutoff(system: System, equations: int) -> float:
-    """As in NumPy: by default double precision times the larger dimension, else at least this precision."""
-    precision = float(np.finfo(np.float64).eps)
-    if system.rcond is None:
-        return precision * max(equations, system.unknowns)
-    return system.rcond if system.rcond > 0 else precision
-
-
-def _note(solution: Solution, equations: int) -> str:
-    condition = None if solution.condition is None else _rounded(solution.condition)
-    found = {"rank": solution.rank, "condition": condition, "residual": _rounded(solution.residual)}
-    return json.dumps({"equations": equations, **found})
+    report = {
+        "equations": united.equations,
+        "rank": solution.rank,
+        "condition": None if solution.condition is None else _rounded(solution.condition),
+        "residual": _rounded(solution.residual),
+    }
+    return Solved(Chunk(solution.weights.T.astype(system.dtype)), json.dumps(report))
 
 
 def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
+    return float(f"{number:.{REPORT_DIGITS}g}")
 
 
 @one_blas_thread()
@@ -144,6 +149,18 @@ def stack_factors(sources: Sequence[tuple[int, int]], *parts: Sequence[Factor]) 
 @one_blas_thread()
 def solve_parts(
     recipes: Sequence[tuple[System, Sequence[tuple[int, int]]]], *parts: Sequence[Factor]
-) -> ChunkList:
+) -> list[Solved]:
     """Solve the equations of some blocks, given by the factors of their chunks."""
     return [solved(system, [parts[n][place] for n, place in sources]) for system, sources in recipes]
+
+
+@task(copies=True)
+def weights_part(solutions: Sequence[Solved]) -> ChunkList:
+    """Take the weights out of some solutions."""
+    return [solution.weights for solution in solutions]
+
+
+@task(copies=True)
+def joined_reports(places: Sequence[tuple[int, int]], *parts: Sequence[Solved]) -> str:
+    """Join the reports on all blocks, in their order: the text of a JSON list."""
+    return f"[{', '.join(parts[part][place].report for part, place in places)}]"

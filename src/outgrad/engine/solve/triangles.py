@@ -14,11 +14,14 @@ import numpy as np
 
 from outgrad.data.chunk import Array
 
-PIECE_BYTES = 4 * 2**20
+EQUATION_BYTES = 4 * 2**20
 """Equations are taken in pieces of this size, or of twice as many rows as columns, if that is more."""
 
 COMPLEX_BYTES = 16
+
 FACTOR_COPIES = 5
+"""Arrays of the size of a piece while it is factored: the piece, the last triangle above it, both
+concatenated, the copy that NumPy hands to LAPACK, and LAPACK's own. Tests compare with what tasks take."""
 
 
 class Factor(NamedTuple):
@@ -29,7 +32,7 @@ class Factor(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Weights w (P, Q) of least norm, and what is known of them.
+    """Weights w (P, Q) of minimum norm, and what is known of them.
 
     ``condition`` is the ratio of the largest to the smallest singular value that is used, None without any;
     ``residual`` is the norm of A w − B, 0 where it is rounding.
@@ -43,7 +46,7 @@ class Solution(NamedTuple):
 
 def piece_rows(width: int, itemsize: int) -> int:
     """How many equations to take at once."""
-    return max(1, 2 * width, PIECE_BYTES // max(1, width * itemsize))
+    return max(1, 2 * width, EQUATION_BYTES // max(1, width * itemsize))
 
 
 def factor_bytes(width: int) -> int:
@@ -53,7 +56,7 @@ def factor_bytes(width: int) -> int:
 
 def factor_work(width: int) -> int:
     """Bytes on the way to it: a piece, with the last triangle, and what LAPACK makes of both."""
-    return FACTOR_COPIES * max(PIECE_BYTES, 2 * COMPLEX_BYTES * width * width)
+    return FACTOR_COPIES * max(EQUATION_BYTES, 2 * COMPLEX_BYTES * width * width)
 
 
 def factor(pieces: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Factor:
@@ -67,15 +70,15 @@ def factor(pieces: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Factor:
 
 def stack(factors: Sequence[Factor]) -> Factor:
     """Factor the equations of all ``factors``."""
-    triangle = _triangle([each.triangle for each in factors])
-    return Factor(triangle, sum(each.equations for each in factors))
+    triangle = _triangle([factor.triangle for factor in factors])
+    return Factor(triangle, sum(factor.equations for factor in factors))
 
 
 def _triangle(rows: Sequence[Array]) -> Array:
     return np.asarray(np.linalg.qr(np.concatenate(rows), mode="r"))
 
 
-def solve(system: Factor, unknowns: int, cutoff: float) -> Solution:
+def solve_factor(system: Factor, unknowns: int, cutoff: float) -> Solution:
     """Solve for w (P, Q) from the factor of [A | B]; A has ``unknowns`` columns.
 
     Singular values up to ``cutoff`` times the largest count as zero.

@@ -10,16 +10,15 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from outgrad.data.chunk import Chunk
+from outgrad.data.chunk import Chunk, Table
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.requests import Request
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts import names as layout
 from outgrad.storage.mts.checks import MemberChecks
-from outgrad.storage.mts.file import Limits, MtsFile, file_error
+from outgrad.storage.mts.file import Limits, MtsSource, file_error
 from outgrad.storage.mts.members import (
     MemberBytes,
     StoredArray,
@@ -34,10 +33,11 @@ from outgrad.storage.mts.npy import MAX_AXES, table_header
 from outgrad.storage.mts.zip import DEFLATED, Member, read_directory
 from outgrad.tree import GradientPath, Tree
 
-REPLACED = "The file was replaced since it was opened: open it again"
+REPLACED = "the file was replaced since it was opened: open it again"
 FREE_ROWS = 1 << 16
+"""A table of so many rows is always inflated: it takes little memory."""
 ROWS_IN_A_BYTE = 4
-"""Labels that differ are found to take more than a byte each: most rows for a byte has 0, 1, 2, ... alone."""
+"""Distinct labels were found to take more than a byte each; 0, 1, 2, … alone has the most rows in a byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class StoredBlock(Tree):
 
 
 class MtsContent:
-    """The members of one open file. Whatever is read from them is checked first.
+    """The members of one open file; everything that is read from them is checked first.
 
-    With ``check_pieces``, members are read to their end once in a process before pieces of them are used.
+    With ``check_pieces``, members are read to their end once in a process before parts of them are used.
     """
 
-    def __init__(self, file: MtsFile, limits: Limits, check_pieces: bool = True) -> None:
+    def __init__(self, file: MtsSource, limits: Limits, check_pieces: bool = True) -> None:
         self.file, self._limits, self.check_pieces = file, limits, check_pieces
         self._members = layout.layout_members(file, read_directory(file))
-        self.kind = layout.kind_of(file, self._members)
+        self.kind = layout.kind_of_file(file, self._members)
         self.token = token_of(file, self._members.values(), check_pieces)
         self._source = MemberBytes(file)
         self._checks = MemberChecks(self._source, f"{self.token} {file.status_changed_ns}")
@@ -72,7 +72,7 @@ class MtsContent:
     # ---- what is read on opening -----------------------------------------------------------------
 
     def keys(self) -> Labels:
-        """Return the keys of a map, one for each block; one key that means nothing for a single block."""
+        """Return the keys of a map, one for each block; for a single block the key that means nothing."""
         if self.kind != "map":
             return Labels.single()
         keys = self.labels(layout.KEYS)
@@ -82,18 +82,18 @@ class MtsContent:
         return keys
 
     def info(self) -> dict[str, str]:
-        """Return what ``info.json`` says, if there is one."""
+        """Return the content of ``info.json``, if there is one."""
         if self.kind != "map" or layout.INFO not in self._members:
             return {}
         member, where = self._member(layout.INFO), self.file.where(layout.INFO)
         self._allow_inflating(member)
         try:
-            found = json.loads(self._read_whole(member).decode("utf-8"))
+            info = json.loads(self._read_whole(member).decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise file_error(where, f"it is not JSON ({error})") from None
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        if not isinstance(info, dict) or not all(isinstance(value, str) for value in info.values()):
             raise file_error(where, "it must be one object whose values are strings")
-        return found
+        return info
 
     def metadata(self, number: int) -> BlockMetadata:
         """Return the labels of a block and its gradients, which fit the shapes of the arrays."""
@@ -112,7 +112,15 @@ class MtsContent:
         """Return a label table; equal tables, like the properties of all blocks, are one object."""
         member = self._member(name)
         self._allow_inflating(member)
-        self._allow_rows(member)
+        if member.method == DEFLATED:
+            # Rows of labels all differ, so a table of more rows than this cannot be one: it is not inflated.
+            rows = open_table(self._source, member).header.rows
+            if rows > FREE_ROWS + ROWS_IN_A_BYTE * member.compressed_bytes:
+                raise file_error(
+                    self.file.where(name),
+                    f"it declares {rows} labels, more than can differ in its {member.compressed_bytes} "
+                    "compressed bytes",
+                )
         content = self._read_whole(member)
         key = blake2b(content, digest_size=16).digest()
         if key not in self._labels:
@@ -120,12 +128,12 @@ class MtsContent:
         return self._labels[key]
 
     def warn_of_rest(self) -> None:
-        """Warn if arrays or labels belong to nothing that was found; metatensor ignores them silently."""
-        left = sorted(set(self._members) - self._used - {layout.INFO})
-        if left:
+        """Warn if arrays or labels belong to no block; metatensor ignores them silently."""
+        unused = sorted(set(self._members) - self._used - {layout.INFO})
+        if unused:
             warnings.warn(
-                f"{self.file.path!r} has {len(left)} member(s) that belong to nothing and are not read; "
-                f"the first is {self.file.shown(left[0])}",
+                f"{self.file.path!r} has {len(unused)} member(s) that belong to nothing and are not read; "
+                f"the first is {self.file.shown(unused[0])}",
                 UserWarning,
                 stacklevel=2,
             )
@@ -149,90 +157,63 @@ class MtsContent:
                 self.file.where(member.name),
                 f"the label tables up to this one take {self._inflated_bytes} bytes of memory, "
                 f"more than {allowed} for a file of {self.file.size} bytes",
-                "If you trust the file, save it again with metatensor, uncompressed",
-            )
-
-    def _allow_rows(self, member: Member) -> None:
-        """Refuse a table that cannot be one before it is inflated: rows of labels all differ."""
-        if member.method != DEFLATED:
-            return
-        rows = open_table(self._source, member).header.rows
-        if rows > FREE_ROWS + ROWS_IN_A_BYTE * member.compressed_bytes:
-            raise file_error(
-                self.file.where(member.name),
-                f"it declares {rows} labels, more than can differ in its {member.compressed_bytes} "
-                "compressed bytes",
+                "if you trust the file, save it again with metatensor, uncompressed",
             )
 
     def _metadata(self, stored: StoredBlock, properties: Labels) -> BlockMetadata:
         samples = self.labels(layout.samples_name(stored.prefix))
-        axes = stored.values.header.shape
+        shape = stored.values.header.shape
         components = tuple(
-            self.labels(layout.component_name(stored.prefix, number)) for number in range(len(axes) - 2)
+            self.labels(layout.component_name(stored.prefix, number)) for number in range(len(shape) - 2)
         )
-        found = BlockMetadata(samples, components, properties)
-        self._check_axes(stored, found)
-        for parameter, below in stored.gradients.items():
-            gradient = self._metadata(below, properties)
-            self._check_gradient(stored, found, below, gradient)
-            found.gradients[parameter] = gradient
-        return found
-
-    def _check_axes(self, stored: StoredBlock, found: BlockMetadata) -> None:
-        where = self.file.where(stored.values.member.name)
-        if stored.values.header.shape != found.shape:
-            raise file_error(
-                where,
-                f"values have shape {stored.values.header.shape}, but their labels describe {found.shape}",
-            )
-        for number, component in enumerate(found.components):
+        metadata = BlockMetadata(samples, components, properties)
+        if shape != metadata.shape:
+            where = self.file.where(stored.values.member.name)
+            raise file_error(where, f"values have shape {shape}, but their labels describe {metadata.shape}")
+        for number, component in enumerate(components):
             if len(component.names) != 1:
+                where = self.file.where(layout.component_name(stored.prefix, number))
+                raise file_error(where, f"a component must have one dimension, found {component.names}")
+        for parameter, nested in stored.gradients.items():
+            gradient = self._metadata(nested, properties)
+            if reason := _misfit_of_gradient(metadata, gradient):
+                raise file_error(self.file.where(layout.samples_name(nested.prefix)), reason)
+            if nested.values.dtype != stored.values.dtype:
                 raise file_error(
-                    self.file.where(layout.component_name(stored.prefix, number)),
-                    f"a component must have one dimension, found {component.names}",
+                    self.file.where(layout.samples_name(nested.prefix)),
+                    f"the gradient has type {nested.values.dtype}, the values have {stored.values.dtype}",
                 )
-
-    def _check_gradient(
-        self, stored: StoredBlock, parent: BlockMetadata, below: StoredBlock, gradient: BlockMetadata
-    ) -> None:
-        where = self.file.where(layout.samples_name(below.prefix))
-        if gradient.samples.names[:1] != ["sample"]:
-            raise file_error(
-                where,
-                f"a gradient's samples must begin with 'sample', found {gradient.samples.names}",
-            )
-        rows = gradient.samples.column("sample")
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(parent.samples):
-            raise file_error(
-                where,
-                f"'sample' is {rows.min()} to {rows.max()}, but the values have {len(parent.samples)} rows",
-            )
-        extra = len(gradient.components) - len(parent.components)
-        if extra < 0 or gradient.components[extra:] != parent.components:
-            raise file_error(where, "the last components of the gradient are not those of the values")
-        if below.values.dtype != stored.values.dtype:
-            raise file_error(
-                where, f"the gradient has type {below.values.dtype}, the values have {stored.values.dtype}"
-            )
+            metadata.gradients[parameter] = gradient
+        return metadata
 
     # ---- what is read by tasks -------------------------------------------------------------------
 
     def chunk(self, request: Request) -> Chunk:
         """Read the rows of one chunk."""
-        ranges = iter(request.ranges)
-        found: dict[GradientPath, Chunk] = {}
-        spans: dict[GradientPath, tuple[int, int]] = {}
+        remaining = iter(request.ranges)
+        chunks: dict[GradientPath, Chunk] = {}
+        ranges: dict[GradientPath, tuple[int, int]] = {}
         for path, stored in self.block(request.block).walk():
-            spans[path] = next(ranges)
-            values = self._rows(stored, *spans[path])
-            table = self._local_table(stored, spans[path], spans[path[:-1]]) if path else None
-            found[path] = Chunk(values, table=table)
+            start, stop = ranges[path] = next(remaining)
+            count, member = stored.values.rows, stored.values.member
+            if not 0 <= start <= stop <= count:
+                reason = f"rows [{start}, {stop}) are asked for, but it has {count}"
+                raise file_error(self.file.where(member.name), reason, REPLACED)
+            if stop - start == count:
+                values = read_rows(self._source, stored.values, start, stop)  # compares the checksum
+                self._checks.passed(member)
+            else:
+                self._check(member)
+                values = read_rows(self._source, stored.values, start, stop)
+            chunks[path] = Chunk(values)
             if path:
-                found[path[:-1]].gradients[path[-1]] = found[path]
-        if next(ranges, None) is not None:
+                parent = path[:-1]
+                chunks[path] = Chunk(values, table=self._read_table(stored, ranges[path], ranges[parent]))
+                chunks[parent].gradients[path[-1]] = chunks[path]
+        if next(remaining, None) is not None:
             where = self.file.where(layout.block_prefix(self.kind, request.block))
             raise file_error(where, "it has fewer gradients than are asked for", REPLACED)
-        return found[()]
+        return chunks[()]
 
     def block(self, number: int) -> StoredBlock:
         """Return where the arrays of a block are; their headers are read once."""
@@ -243,7 +224,7 @@ class MtsContent:
             self._blocks[number] = self._find(prefix, self._trees[prefix])
         return self._blocks[number]
 
-    def _find(self, prefix: str, tree: layout.Tree) -> StoredBlock:
+    def _find(self, prefix: str, parameters: layout.ParameterTree) -> StoredBlock:
         values = open_array(self._source, self._member(layout.values_name(prefix)))
         axes = len(values.header.shape)
         if not 2 <= axes <= MAX_AXES:
@@ -251,47 +232,33 @@ class MtsContent:
                 self.file.where(values.member.name), f"values must have 2 to {MAX_AXES} axes, found {axes}"
             )
         gradients = {
-            parameter: self._find(layout.gradient_prefix(prefix, parameter), below)
-            for parameter, below in tree.items()
+            parameter: self._find(layout.gradient_prefix(prefix, parameter), nested)
+            for parameter, nested in parameters.items()
         }
         return StoredBlock(prefix, values, gradients)
 
-    def _rows(self, stored: StoredBlock, start: int, stop: int) -> npt.NDArray[Any]:
-        if not 0 <= start <= stop <= stored.values.rows:
-            where = self.file.where(stored.values.member.name)
-            raise file_error(
-                where, f"rows [{start}, {stop}) are asked for, but it has {stored.values.rows}", REPLACED
-            )
-        member = stored.values.member
-        if stop - start == stored.values.rows:
-            values = read_rows(self._source, stored.values, start, stop)  # compares the checksum
-            self._checks.passed(member)
-        else:
-            self._check(member)
-            values = read_rows(self._source, stored.values, start, stop)
-        return values
-
-    def _local_table(
-        self, stored: StoredBlock, own: tuple[int, int], parent: tuple[int, int]
-    ) -> npt.NDArray[np.int32]:
+    def _read_table(
+        self, stored: StoredBlock, gradient_rows: tuple[int, int], parent_rows: tuple[int, int]
+    ) -> Table:
         """Read the samples of a gradient, with rows counted from the start of the parent's chunk."""
         name = layout.samples_name(stored.prefix)
         if name not in self._tables:
             self._check(self._member(name))
             self._tables[name] = open_table(self._source, self._member(name))
-        table = read_table(self._source, self._tables[name], *own)
-        table[:, 0] -= parent[0]
-        rows = table[:, 0]
-        if len(rows) and not 0 <= rows.min() <= rows.max() < parent[1] - parent[0]:
+        table = read_table(self._source, self._tables[name], *gradient_rows)
+        first, stop = parent_rows
+        table[:, 0] -= first
+        parents = table[:, 0]
+        if len(parents) and not 0 <= parents.min() <= parents.max() < stop - first:
             raise file_error(
                 self.file.where(name),
-                f"gradient rows {own} do not belong to rows {parent} of the values",
+                f"gradient rows {gradient_rows} do not belong to rows {parent_rows} of the values",
             )
         return table
 
     def _check(self, member: Member) -> None:
         if self.check_pieces:
-            self._checks.require_whole(member)
+            self._checks.require_intact(member)
 
     def _member(self, name: str) -> Member:
         if name not in self._members:
@@ -303,8 +270,21 @@ class MtsContent:
         return file_error(repr(self.file.path), f"the member {name!r} is missing")
 
 
-def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
-    """Make labels of the bytes of a whole member."""
+def _misfit_of_gradient(parent: BlockMetadata, gradient: BlockMetadata) -> str | None:
+    """Say what in the labels of a gradient does not fit those of its parent."""
+    if gradient.samples.names[:1] != ["sample"]:
+        return f"a gradient's samples must begin with 'sample', found {gradient.samples.names}"
+    rows = gradient.samples.column("sample")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(parent.samples):
+        return f"'sample' is {rows.min()} to {rows.max()}, but the values have {len(parent.samples)} rows"
+    extra = len(gradient.components) - len(parent.components)
+    if extra < 0 or gradient.components[extra:] != parent.components:
+        return "the last components of the gradient are not those of the values"
+    return None
+
+
+def labels_of(file: MtsSource, member: Member, content: bytes) -> Labels:
+    """Make labels of all the bytes of a member."""
     where = file.where(member.name)
     header = table_header(content, len(content), where)
     try:
@@ -313,7 +293,7 @@ def labels_of(file: MtsFile, member: Member, content: bytes) -> Labels:
         raise file_error(where, str(error)) from None
 
 
-def token_of(file: MtsFile, members: Iterable[Member], check_pieces: bool = True) -> str:
+def token_of(file: MtsSource, members: Iterable[Member], check_pieces: bool = True) -> str:
     """Name what reading gives by path, size, time of change, checksums and checks: 32 hex characters."""
     named = f"{file.path}\n{file.size}\n{file.modified_ns}\n{check_pieces}"
     digest = blake2b(named.encode("utf-8", "surrogateescape"), digest_size=16)

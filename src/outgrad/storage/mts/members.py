@@ -1,20 +1,18 @@
-"""The bytes of one member at any position, stored or deflated, and the rows of an array or table in it."""
+"""The bytes of one member at any position, stored or deflated, and the rows of its array or table."""
 
 from __future__ import annotations
 
 import zlib
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from outgrad._forks import fork_safe_lock
+from outgrad.data.chunk import Array, Table
 from outgrad.storage.memory import free_bytes, too_large
-from outgrad.storage.mts.file import PIECE_BYTES, MtsFile, file_error
+from outgrad.storage.mts.file import COPY_BYTES, MtsSource, file_error
 from outgrad.storage.mts.npy import (
     MAX_HEADER_BYTES,
     PREFIX_BYTES,
@@ -25,15 +23,17 @@ from outgrad.storage.mts.npy import (
     table_header,
 )
 from outgrad.storage.mts.zip import STORED, Member
+from outgrad.storage.open_files import OpenFiles
 
 COMPRESSED_PIECE_BYTES = 1 << 18
 KEPT_INFLATERS = 64
+"""For each open file; an inflater takes up to 300 KiB, most of it the compressed bytes that it was given."""
 
 
 class Inflater:
-    """A DEFLATE member being read forward; memory is a few pieces, whatever the size of the member."""
+    """A DEFLATE member being read forward; its memory does not depend on the size of the member."""
 
-    def __init__(self, file: MtsFile, member: Member) -> None:
+    def __init__(self, file: MtsSource, member: Member) -> None:
         self.file, self.member = file, member
         self.position = 0
         self._taken = 0
@@ -52,17 +52,17 @@ class Inflater:
         while True:
             self._pending = self._pending or self._take()
             exhausted = not self._pending
-            found = self._inflate(limit)
-            if found:
-                self.position += len(found)
-                return found
+            content = self._inflate(limit)
+            if content:
+                self.position += len(content)
+                return content
             if exhausted or self._stream.eof:
                 raise self._error(
                     f"its compressed data end after {self.position} of {self.member.nbytes} bytes"
                 )
 
     def finish(self) -> None:
-        """Raise unless the compressed data end here and now."""
+        """Raise unless the compressed data end here."""
         while not self._stream.eof:
             self._pending = self._pending or self._take()
             exhausted = not self._pending
@@ -83,14 +83,14 @@ class Inflater:
 
     def _inflate(self, limit: int) -> bytes:
         try:
-            found = self._stream.decompress(self._pending, limit)
+            content = self._stream.decompress(self._pending, limit)
         except zlib.error as error:
-            raise self._error(f"its compressed data are damaged ({error})") from None
+            raise self._error(f"its compressed data are corrupted ({error})") from None
         self._pending = self._stream.unconsumed_tail
-        return found
+        return content
 
-    def _error(self, found: str) -> Exception:
-        return file_error(self.file.where(self.member.name), found)
+    def _error(self, reason: str) -> Exception:
+        return file_error(self.file.where(self.member.name), reason)
 
 
 class MemberBytes:
@@ -100,10 +100,9 @@ class MemberBytes:
     an array one after the other inflates it once.
     """
 
-    def __init__(self, file: MtsFile) -> None:
+    def __init__(self, file: MtsSource) -> None:
         self.file = file
-        self._lock = fork_safe_lock()
-        self._kept: OrderedDict[tuple[str, int], Inflater] = OrderedDict()
+        self._inflaters: OpenFiles[tuple[str, int], Inflater] = OpenFiles(KEPT_INFLATERS)
 
     def read(self, member: Member, start: int, nbytes: int) -> bytes:
         """Return some bytes of a member; the caller has checked that this many may be in memory."""
@@ -114,7 +113,7 @@ class MemberBytes:
         return bytes(target)
 
     def read_whole(self, member: Member) -> bytes:
-        """Return all bytes of a member, and compare their checksum."""
+        """Return all bytes of a member, and compare their checksum with that of the directory."""
         content = self.read(member, 0, member.nbytes)
         self.require_crc(member, zlib.crc32(content))
         return content
@@ -126,10 +125,23 @@ class MemberBytes:
         if member.method == STORED:
             self.file.read_into(target, member.start + start)
         elif len(target):
-            self._inflate_into(target, member, start)
+            # Compressed data can only be read forward: go on from the nearest inflater that stopped before.
+            kept = self._inflaters.snapshot()
+            positions = [position for name, position in kept if name == member.name and position <= start]
+            inflater = kept[member.name, max(positions)].copy() if positions else Inflater(self.file, member)
+            while inflater.position < start:
+                inflater.read(min(COPY_BYTES, start - inflater.position))
+            while len(target):
+                piece = inflater.read(min(COPY_BYTES, len(target)))
+                target[: len(piece)] = piece
+                target = target[len(piece) :]
+            if inflater.position == member.nbytes:
+                inflater.finish()
+            elif inflater.position >= COPY_BYTES:  # to inflate less than that again costs little
+                self._inflaters.put((member.name, inflater.position), inflater)
 
     def require_crc(self, member: Member, crc: int) -> None:
-        """Raise if the checksum of a whole member is not that of the directory."""
+        """Raise if the checksum of all bytes of a member is not that of the directory."""
         if crc != member.crc:
             raise file_error(
                 self.file.where(member.name),
@@ -137,43 +149,16 @@ class MemberBytes:
             )
 
     def pieces(self, member: Member) -> Iterator[bytes]:
-        """Yield the bytes of a whole member piece by piece."""
+        """Yield all bytes of a member, a piece at a time."""
         if member.method == STORED:
-            for start in range(0, member.nbytes, PIECE_BYTES):
-                count = min(PIECE_BYTES, member.nbytes - start)
+            for start in range(0, member.nbytes, COPY_BYTES):
+                count = min(COPY_BYTES, member.nbytes - start)
                 yield self.file.read(member.start + start, count)
             return
         inflater = Inflater(self.file, member)
         while inflater.position < member.nbytes:
-            yield inflater.read(min(PIECE_BYTES, member.nbytes - inflater.position))
+            yield inflater.read(min(COPY_BYTES, member.nbytes - inflater.position))
         inflater.finish()
-
-    def _inflate_into(self, target: memoryview, member: Member, start: int) -> None:
-        inflater = self._nearest(member, start)
-        while inflater.position < start:
-            inflater.read(min(PIECE_BYTES, start - inflater.position))
-        while len(target):
-            found = inflater.read(min(PIECE_BYTES, len(target)))
-            target[: len(found)] = found
-            target = target[len(found) :]
-        if inflater.position == member.nbytes:
-            inflater.finish()
-        elif inflater.position >= PIECE_BYTES:
-            self._keep(inflater)
-
-    def _nearest(self, member: Member, start: int) -> Inflater:
-        """A reader of this member that stands at ``start`` or before it."""
-        with self._lock:
-            positions = [at for name, at in self._kept if name == member.name and at <= start]
-            if positions:
-                return self._kept[member.name, max(positions)].copy()
-        return Inflater(self.file, member)
-
-    def _keep(self, inflater: Inflater) -> None:
-        with self._lock:
-            self._kept[inflater.member.name, inflater.position] = inflater
-            while len(self._kept) > KEPT_INFLATERS:
-                self._kept.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,50 +215,42 @@ def _header_start(source: MemberBytes, member: Member) -> bytes:
     return start if wanted <= len(start) else source.read(member, 0, wanted)
 
 
-def read_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) -> npt.NDArray[Any]:
+def read_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) -> Array:
     """Return rows [start, stop) of an array as a new array in C order and native byte order.
 
-    A read of the whole array compares its checksum.
+    A read of all rows compares the checksum.
     """
-    whole = stop - start == array.rows
-    read = _fortran_rows if array.header.fortran_order else _c_rows
+    header, count = array.header, stop - start
+    row_size = prod(array.trailing)
+    ranges: Iterable[Array]
+    firsts: Iterable[int]
     try:
-        rows, crc = read(source, array, start, stop)
+        if header.fortran_order:
+            # In column-major order the wanted rows are one range of bytes in each column.
+            columns = np.empty((*reversed(array.trailing), count), dtype=header.dtype)
+            rows = columns.transpose()
+            ranges = columns.reshape(row_size, count)
+            firsts = (column * array.rows + start for column in range(row_size))
+        else:
+            rows = np.empty((count, *array.trailing), dtype=header.dtype)
+            ranges, firsts = [rows], [start * row_size]
+        crc = array.header_crc
+        # Without rows a file may declare any number of columns: they are not visited one by one.
+        for elements, first in zip(ranges, firsts, strict=True) if rows.size else ():
+            content = _as_bytes(elements)
+            source.read_into(content, array.member, header.nbytes + first * header.dtype.itemsize)
+            crc = zlib.crc32(content, crc) if count == array.rows else 0
     except MemoryError:
-        nbytes = (stop - start) * prod(array.trailing) * array.dtype.itemsize
+        nbytes = count * row_size * array.dtype.itemsize
         raise too_large("read", source.file.where(array.member.name), nbytes, free_bytes()) from None
-    if whole:
+    if count == array.rows:
         source.require_crc(array.member, crc)
-    if not array.header.dtype.isnative:
+    if not header.dtype.isnative:
         rows = rows.byteswap(inplace=True).view(array.dtype)
     return np.ascontiguousarray(rows)
 
 
-def _c_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) -> tuple[npt.NDArray[Any], int]:
-    rows = np.empty((stop - start, *array.trailing), dtype=array.header.dtype)
-    row_bytes = prod(array.trailing) * rows.itemsize
-    content = _as_bytes(rows)
-    source.read_into(content, array.member, array.header.nbytes + start * row_bytes)
-    return rows, zlib.crc32(content, array.header_crc) if len(rows) == array.rows else 0
-
-
-def _fortran_rows(
-    source: MemberBytes, array: StoredArray, start: int, stop: int
-) -> tuple[npt.NDArray[Any], int]:
-    """In column-major order the wanted rows are one stretch in each column."""
-    columns = np.empty((*reversed(array.trailing), stop - start), dtype=array.header.dtype)
-    stretches = columns.reshape(prod(array.trailing), stop - start)
-    crc = array.header_crc
-    if columns.size:
-        for column, stretch in enumerate(stretches):
-            content = _as_bytes(stretch)
-            first = column * array.rows + start
-            source.read_into(content, array.member, array.header.nbytes + first * columns.itemsize)
-            crc = zlib.crc32(content, crc)
-    return columns.transpose(), crc
-
-
-def read_table(source: MemberBytes, table: StoredTable, start: int, stop: int) -> npt.NDArray[np.int32]:
+def read_table(source: MemberBytes, table: StoredTable, start: int, stop: int) -> Table:
     """Return rows [start, stop) of a label table as (stop - start, d) integers, without a checksum."""
     header = table.header
     rows = np.empty((stop - start, len(header.names)), dtype=header.dtype)
@@ -281,13 +258,14 @@ def read_table(source: MemberBytes, table: StoredTable, start: int, stop: int) -
     return rows.astype(np.int32, copy=False)
 
 
-def table_of(header: TableHeader, content: bytes) -> npt.NDArray[np.int32]:
-    """Return the label table in the bytes of a whole member, without copying them if that is possible."""
+def table_of(header: TableHeader, content: bytes) -> Table:
+    """Return the label table in all the bytes of a member, without copying them if that is possible."""
     flat = np.frombuffer(content, dtype=header.dtype, offset=header.nbytes)
     rows = flat.reshape(header.rows, len(header.names))
     return rows if rows.flags.aligned and header.dtype.isnative else rows.astype(np.int32)
 
 
-def _as_bytes(array: npt.NDArray[Any]) -> memoryview:
+def _as_bytes(array: Array) -> memoryview:
     """The memory of an array in C order."""
-    return array.reshape(-1).view(np.uint8).data
+    content: memoryview = array.reshape(-1).view(np.uint8).data
+    return content

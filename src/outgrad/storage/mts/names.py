@@ -8,7 +8,7 @@
     info.json
 
 A file of a single block has the same names without ``blocks/<i>/``, and neither keys nor info. A
-file of labels is one bare ``.npy``.
+file of labels is a single ``.npy``.
 
 Files of equistore, as metatensor was called until 2023, have other names, which are translated::
 
@@ -22,27 +22,28 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from outgrad.storage.mts.file import MtsFile, file_error
+from outgrad.storage.mts.file import MtsSource, file_error
 from outgrad.storage.mts.zip import Member, require_readable
 
-Kind = Literal["map", "block", "labels"]
+FileKind = Literal["map", "block", "labels"]
 
 KEYS, INFO = "keys.npy", "info.json"
 MAX_GRADIENT_DEPTH = 64
+"""More than anybody nests; blocks are walked recursively, and a file must not decide how deep."""
 BLOCK = r"blocks/(?:0|[1-9]\d{0,8})/"
 COMPONENT = r"components/(?:0|[1-9]\d?)"
-NAME = re.compile(
+MEMBER_NAME = re.compile(
     rf"(?P<block>{BLOCK})?(?P<gradients>(?:gradients/[^/]*/)*)"
     rf"(?:(?P<kind>values|samples|properties)|{COMPONENT})\.npy",
     re.DOTALL,
 )
-GRADIENT = re.compile(rf"(?:{BLOCK})?gradients/.*/(?:values|samples)\.npy", re.DOTALL)
+GRADIENT_NAME = re.compile(rf"(?:{BLOCK})?gradients/.*/(?:values|samples)\.npy", re.DOTALL)
 OLD_SIGN = "blocks/0/values/data.npy"
 OLD_VALUES = re.compile(rf"({BLOCK})values/((?:data|samples|properties|{COMPONENT})\.npy)")
 OLD_GRADIENT = re.compile(rf"({BLOCK}gradients/[^/]*/)data\.npy", re.DOTALL)
 
-Tree = dict[str, "Tree"]
-"""Gradient parameters of a block, and below each those of the gradient."""
+ParameterTree = dict[str, "ParameterTree"]
+"""Gradient parameters of a block, and for each of them those of the gradient."""
 
 
 def values_name(prefix: str) -> str:
@@ -65,48 +66,47 @@ def gradient_prefix(prefix: str, parameter: str) -> str:
     return f"{prefix}gradients/{parameter}/"
 
 
-def block_prefix(kind: Kind, number: int) -> str:
+def block_prefix(kind: FileKind, number: int) -> str:
     return f"blocks/{number}/" if kind == "map" else ""
 
 
 def is_parameter(parameter: str) -> bool:
-    """Whether a gradient of this name can be kept in the file and read by metatensor."""
+    """Whether the file can hold a gradient of this name, and metatensor read it."""
     return not set("/\0") & set(parameter) and _is_text(parameter)
 
 
-def layout_members(file: MtsFile, members: Mapping[str, Member]) -> dict[str, Member]:
+def layout_members(file: MtsSource, members: Mapping[str, Member]) -> dict[str, Member]:
     """Return the members that the layout has, by their names in it; all can be read.
 
     Others are ignored, as metatensor does: folders, ``__MACOSX/``, a README. Names that would lead out of a
     folder are refused: such a file was made to do harm.
     """
     is_old = OLD_SIGN in members
-    found: dict[str, Member] = {}
+    known: dict[str, Member] = {}
     for stored, member in members.items():
-        name = _translated(stored) if is_old else stored
+        name = stored
+        if is_old and (match := OLD_VALUES.fullmatch(stored)):
+            name = match[1] + match[2].replace("data", "values")
+        elif is_old and (match := OLD_GRADIENT.fullmatch(stored)):
+            name = match[1] + "values.npy"
         if name in (KEYS, INFO) or _is_known(file, name):
-            if name in found:
-                raise file_error(file.where(stored), f"{found[name].name!r} says the same")
+            if name in known:
+                raise file_error(file.where(stored), f"{known[name].name!r} has the same data")
             require_readable(file, member)
-            found[name] = member
-        else:
-            _refuse_escape(file, stored)
-    return found
+            known[name] = member
+        elif stored.startswith("/") or re.match("[A-Za-z]:", stored):
+            raise file_error(file.where(stored), "the name of the member is an absolute path")
+        elif "\\" in stored:
+            raise file_error(file.where(stored), "the name of the member has a backslash")
+        elif ".." in stored.split("/"):
+            raise file_error(file.where(stored), "the name of the member leads out of its folder by '..'")
+    return known
 
 
-def _translated(stored: str) -> str:
-    """Return the name today of a member of a file of equistore."""
-    if match := OLD_VALUES.fullmatch(stored):
-        return match[1] + match[2].replace("data", "values")
-    if match := OLD_GRADIENT.fullmatch(stored):
-        return match[1] + "values.npy"
-    return stored
-
-
-def _is_known(file: MtsFile, name: str) -> bool:
-    match = NAME.fullmatch(name)
-    if match is None and GRADIENT.fullmatch(name):
-        raise file_error(file.where(name), "the name of a gradient has a slash, which cannot be told apart")
+def _is_known(file: MtsSource, name: str) -> bool:
+    match = MEMBER_NAME.fullmatch(name)
+    if match is None and GRADIENT_NAME.fullmatch(name):
+        raise file_error(file.where(name), "the name of a gradient has a slash, which is ambiguous")
     if match is None or (match["gradients"] and match["kind"] == "properties"):
         return False
     if "\0" in name or not _is_text(name):
@@ -126,32 +126,23 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _refuse_escape(file: MtsFile, name: str) -> None:
-    if name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise file_error(file.where(name), "the name of the member is an absolute path")
-    if "\\" in name:
-        raise file_error(file.where(name), "the name of the member has a backslash")
-    if ".." in name.split("/"):
-        raise file_error(file.where(name), "the name of the member leads out of its folder by '..'")
-
-
-def kind_of(file: MtsFile, names: Iterable[str]) -> Kind:
-    """Tell a map from a block by what the file has."""
-    found = set(names)
-    if KEYS in found:
+def kind_of_file(file: MtsSource, names: Iterable[str]) -> FileKind:
+    """Distinguish a map from a block by the members of the file."""
+    present = set(names)
+    if KEYS in present:
         return "map"
-    if values_name("") in found:
+    if values_name("") in present:
         return "block"
     raise file_error(
         repr(file.path), f"it has neither {KEYS!r}, as a map has, nor {values_name('')!r}, as a block has"
     )
 
 
-def gradient_trees(names: Iterable[str]) -> dict[str, Tree]:
+def gradient_trees(names: Iterable[str]) -> dict[str, ParameterTree]:
     """Return the gradients of each block by its prefix, in the order in which the file lists them."""
-    trees: dict[str, Tree] = {}
+    trees: dict[str, ParameterTree] = {}
     for name in names:
-        match = NAME.fullmatch(name)
+        match = MEMBER_NAME.fullmatch(name)
         if match is None or match["kind"] not in ("values", "samples"):
             continue
         tree = trees.setdefault(match["block"] or "", {})

@@ -20,17 +20,23 @@ from outgrad.storage.mts.file import file_error
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 20
-"""Of what is read and written; metatensor has no limit, NumPy reads up to 10,000 unless told otherwise."""
+"""Longest header that is read or written; metatensor has no limit, NumPy by default reads up to 10,000."""
 MAX_AXES = 64
 """NumPy's own limit."""
 MAX_LENGTH = 1 << 62
 PREFIX_BYTES = 12
 ALIGNMENT = 64
+"""The format's own: data start at a multiple of it in a file of one array."""
 
-DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
+ELEMENT_TYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "c8", "c16")
 """Element types that metatensor's own reader knows."""
-ELEMENT = re.compile(r"([<>|]?)({})".format("|".join(DTYPES)))
+ELEMENT = re.compile(r"([<>|]?)({})".format("|".join(ELEMENT_TYPES)))
 FIELD = re.compile(r"[<>]i4")
+
+
+def element_type(dtype: np.dtype[Any]) -> str:
+    """Name an element type without its byte order, as :data:`ELEMENT_TYPES` do."""
+    return f"{dtype.kind}{dtype.itemsize}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +77,10 @@ def header_bytes(prefix: bytes, where: str) -> int:
     Raises
     ------
     FileFormatError
-        If this is no ``.npy`` data, of an unknown version, or the header is too long.
+        If this is not ``.npy`` data, if its version is unknown, or if the header is too long.
     """
     if len(prefix) < PREFIX_BYTES or not prefix.startswith(MAGIC):
-        raise file_error(where, "it does not start as .npy data does")
+        raise file_error(where, "it does not begin as .npy data do")
     version = (prefix[6], prefix[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise file_error(where, f"it has version {version[0]}.{version[1]} of the .npy format, not 1 to 3")
@@ -93,7 +99,7 @@ def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
     start : bytes
         The first :func:`header_bytes` bytes of the member, or more.
     member_bytes : int
-        Size of the whole member, which the shape must fill exactly.
+        Size of the member, which header and data must fill exactly.
     where : str
         Name of the member for messages.
 
@@ -104,7 +110,14 @@ def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
     """
     nbytes = header_bytes(start, where)
     descr, fortran_order, shape = _fields(start, nbytes, where)
-    header = ArrayHeader(_element(descr, where), shape, fortran_order, nbytes)
+    if not isinstance(descr, str):
+        raise file_error(where, f"values must be plain numbers, found the structured type {descr!r:.80}")
+    if descr.lstrip("<>|=").startswith("O"):
+        raise file_error(where, "it holds pickled Python objects, which are never loaded from a file")
+    if not ELEMENT.fullmatch(descr):
+        types = ", ".join(ELEMENT_TYPES)
+        raise file_error(where, f"values of type {descr!r:.80} are not supported, only {types}")
+    header = ArrayHeader(np.dtype(descr), shape, fortran_order, nbytes)
     _require_size(header, member_bytes, where)
     return header
 
@@ -113,18 +126,37 @@ def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
     """Parse the header of a label table; parameters as for :func:`array_header`."""
     nbytes = header_bytes(start, where)
     descr, _, shape = _fields(start, nbytes, where)
-    names, dtype = _columns(descr, where)
+    if not isinstance(descr, list):
+        raise file_error(where, f"labels must be a structured array, found type {descr!r:.80}")
+    for field in descr:
+        if (
+            not isinstance(field, tuple)
+            or len(field) != 2
+            or not all(isinstance(part, str) for part in field)
+        ):
+            raise file_error(where, f"a field of labels must be a name and a type, found {field!r:.80}")
+        if not FIELD.fullmatch(field[1]):
+            raise file_error(where, f"a field of labels must be a 32-bit integer, found {field!r:.80}")
+    names, types = tuple(name for name, _ in descr), {kind for _, kind in descr} or {"<i4"}
+    if len(types) > 1:
+        raise file_error(where, f"the fields of labels must have one byte order, found {sorted(types)}")
     if len(shape) != 1:
         raise file_error(where, f"labels must be a 1-D structured array, its shape is {shape}")
     if not names and shape[0]:
         raise file_error(where, f"it declares {shape[0]} labels without dimensions")
-    header = TableHeader(names, shape[0], dtype, nbytes)
+    header = TableHeader(names, shape[0], np.dtype(types.pop()), nbytes)
     _require_size(header, member_bytes, where)
     return header
 
 
 def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
-    text = _text(start, nbytes, where)
+    """Parse the text of a header: the type as it is written, whether in column-major order, the shape."""
+    if len(start) < nbytes:
+        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
+    text = start[10 if start[6] == 1 else 12 : nbytes].decode("latin-1").strip(" \n")
+    # Neither writer needs an escape, and an escape makes Python's parser warn.
+    if not text.isascii() or not text.isprintable() or "\\" in text:
+        raise file_error(where, "its .npy header has characters that no metatensor file has")
     try:
         fields = _short_literal(text) if len(text) <= SHORT_TEXT else _literal(text)
     except ValueError:
@@ -148,7 +180,13 @@ def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int
 TOKEN = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)"|(-?\d{1,20}(?:\.\d*)?|\w+)|([][(){},:]))""")
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 MAX_NESTING = 6
+"""A dictionary with a list of tuples has 3; ``_value`` is recursive, and a file must not decide how deep."""
 SHORT_TEXT = 4096
+"""Longer headers, of labels with many dimensions, are not kept."""
+
+
+class _Scalar(NamedTuple):
+    value: str | int | float | bool
 
 
 def _literal(text: str) -> Any:
@@ -166,14 +204,8 @@ def _literal(text: str) -> Any:
     return value
 
 
-@lru_cache(maxsize=256)
-def _short_literal(text: str) -> Any:
-    """Many blocks have the same few headers."""
-    return _literal(text)
-
-
-class _Scalar(NamedTuple):
-    value: str | int | float | bool
+_short_literal = lru_cache(maxsize=256)(_literal)
+"""Many blocks have the same few headers."""
 
 
 def _tokens(text: str) -> Iterator[str | _Scalar]:
@@ -186,14 +218,12 @@ def _tokens(text: str) -> Iterator[str | _Scalar]:
         single, double, plain, mark = match.groups()
         if mark is not None:
             yield mark
-        elif plain is not None:
-            yield _Scalar(plain == "True" if plain in ("True", "False") else _number(plain))
-        else:
+        elif plain is None:
             yield _Scalar(double if single is None else single)
-
-
-def _number(plain: str) -> int | float:
-    return float(plain) if "." in plain else int(plain)
+        elif plain in ("True", "False"):
+            yield _Scalar(plain == "True")
+        else:
+            yield _Scalar(float(plain) if "." in plain else int(plain))
 
 
 def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int = 0) -> Any:
@@ -205,7 +235,10 @@ def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int =
     commas = 0
     for token in tokens:
         if token == CLOSING[first]:
-            return _collection(first, items, commas)
+            if first != "(":
+                return dict(items) if first == "{" else items
+            # As in Python, a comma makes the tuple: (3) is a number.
+            return items[0] if len(items) == 1 and not commas else tuple(items)
         if len(items) != commas:
             if token != ",":
                 raise ValueError("no comma between items")
@@ -218,53 +251,6 @@ def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int =
             item = (item, _value(next(tokens, ""), tokens, nesting + 1))
         items.append(item)
     raise ValueError("not closed")
-
-
-def _collection(first: str, items: list[Any], commas: int) -> Any:
-    if first == "{":
-        return dict(items)
-    if first == "[":
-        return items
-    return items[0] if len(items) == 1 and not commas else tuple(items)
-
-
-def _text(start: bytes, nbytes: int, where: str) -> str:
-    if len(start) < nbytes:
-        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
-    text = start[10 if start[6] == 1 else 12 : nbytes]
-    shown = text.decode("latin-1").strip(" \n")
-    # Neither writer needs an escape, and an escape makes Python's parser warn.
-    if not shown.isascii() or not shown.isprintable() or "\\" in shown:
-        raise file_error(where, "its .npy header has characters that no metatensor file has")
-    return shown
-
-
-def _element(descr: Any, where: str) -> np.dtype[Any]:
-    if not isinstance(descr, str):
-        raise file_error(where, f"values must be plain numbers, found the structured type {descr!r:.80}")
-    if descr.lstrip("<>|=").startswith("O"):
-        raise file_error(where, "it holds pickled Python objects, which are never loaded from a file")
-    if not ELEMENT.fullmatch(descr):
-        raise file_error(where, f"values of type {descr!r:.80} are not supported, only {', '.join(DTYPES)}")
-    return np.dtype(descr)
-
-
-def _columns(descr: Any, where: str) -> tuple[tuple[str, ...], np.dtype[Any]]:
-    if not isinstance(descr, list):
-        raise file_error(where, f"labels must be a structured array, found type {descr!r:.80}")
-    for field in descr:
-        if (
-            not isinstance(field, tuple)
-            or len(field) != 2
-            or not all(isinstance(part, str) for part in field)
-        ):
-            raise file_error(where, f"a field of labels must be a name and a type, found {field!r:.80}")
-        if not FIELD.fullmatch(field[1]):
-            raise file_error(where, f"a field of labels must be a 32-bit integer, found {field!r:.80}")
-    types = {kind for _, kind in descr} or {"<i4"}
-    if len(types) > 1:
-        raise file_error(where, f"the fields of labels must have one byte order, found {sorted(types)}")
-    return tuple(name for name, _ in descr), np.dtype(types.pop())
 
 
 def _require_size(header: ArrayHeader | TableHeader, member_bytes: int, where: str) -> None:
@@ -284,7 +270,7 @@ def encode_array_header(dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:
     >>> encode_array_header(np.dtype(bool), (2, 3))[10:].strip()
     b"{'descr': '<b1', 'fortran_order': False, 'shape': (2, 3), }"
     """
-    return _encode(f"'<{dtype.kind}{dtype.itemsize}'", shape)
+    return _encode(f"'<{element_type(dtype)}'", shape)
 
 
 def encode_table_header(names: Sequence[str], rows: int) -> bytes:
@@ -304,7 +290,7 @@ def _encode(descr: str, shape: Sequence[int]) -> bytes:
     body = text + b" " * (-(start + len(text) + 1) % ALIGNMENT) + b"\n"
     if len(body) > MAX_HEADER_BYTES:
         raise FileFormatError(
-            f"the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that are read. "
-            "Shorten the names, or save to a .zarr path."
+            f"save: the names of labels take {len(body)} bytes, more than the {MAX_HEADER_BYTES} that are "
+            "read; shorten the names, or save to a .zarr path"
         )
     return MAGIC + version + struct.pack(length, len(body)) + body

@@ -1,4 +1,4 @@
-"""A file that is written beside its target and takes its place when it is whole."""
+"""A file that is written next to its target and replaces it when it is complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PartialFile:
         self._old_token = leases.new_token()
         self._old: Path | None = None
         self._had_old = False
-        self._number: tuple[int, int] | None = None
+        self._inode: tuple[int, int] | None = None
         self.require_free()
 
     @property
@@ -49,14 +49,12 @@ class PartialFile:
     def require_free(self) -> None:
         """Raise if the target may not be written."""
         if self.target.is_dir():
-            raise ArchiveExistsError(
-                f"cannot write {str(self.target)!r}: it is a folder. Choose another path."
-            )
+            raise ArchiveExistsError(f"save {str(self.target)!r}: it is a folder; choose another path")
         if self.target.exists() and not self._overwrite:
             raise self._exists()
         if not self.target.parent.is_dir():
             raise ArchiveNotFoundError(
-                f"cannot write {str(self.target)!r}: its folder does not exist. Create it first."
+                f"save {str(self.target)!r}: its folder does not exist; create it first"
             )
 
     @contextmanager
@@ -67,40 +65,39 @@ class PartialFile:
                 # Exclusive: another file of this name, or a link, is never opened.
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
                 with os.fdopen(descriptor, "r+b") as stream:
-                    self._take_permissions(descriptor)
+                    with suppress(FileNotFoundError):  # there is nothing to replace
+                        os.fchmod(descriptor, stat.S_IMODE(self.target.stat().st_mode))
                     yield stream
         except BaseException:
             self.abort()
             raise
 
-    def _take_permissions(self, descriptor: int) -> None:
-        with suppress(FileNotFoundError):
-            os.fchmod(descriptor, stat.S_IMODE(self.target.stat().st_mode))
-
     def prepare(self) -> None:
-        """Flush the whole file to the disk."""
+        """Flush the complete file to the disk."""
         if self._durable:
             files.flush(Path(self.path))
 
     def publish(self) -> None:
-        """Put the file in the place of its target, in one step.
+        """Give the file the name of its target, in one step.
 
         Raises
         ------
         ArchiveExistsError
             If the target appeared in the meantime and is not to be replaced.
         """
-        found = Path(self.path).stat()
-        self._number = found.st_dev, found.st_ino
+        status = Path(self.path).stat()
+        self._inode = status.st_dev, status.st_ino
         try:
             if self._overwrite:
                 self._keep_old()
                 files.replace(Path(self.path), self.target)
             else:
-                self._publish_new()
-        except OSError:
+                files.publish_new(Path(self.path), self.target)
+        except OSError as error:
             # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
             if not self._is_published():
+                if isinstance(error, FileExistsError) and not self._overwrite:
+                    raise self._exists() from None
                 raise
 
     def _keep_old(self) -> None:
@@ -115,29 +112,15 @@ class PartialFile:
             return
         self._had_old, self._old = True, old
 
-    def _publish_new(self) -> None:
-        """A link is refused by the system itself if the target appeared in the meantime."""
-        try:
-            files.link(Path(self.path), self.target)
-        except FileExistsError:
-            if self._is_published():
-                return
-            raise self._exists() from None
-        except OSError:  # a file system without hard links
-            if self._is_published():
-                return
-            self.require_free()
-            files.replace(Path(self.path), self.target)
-
     def _is_published(self) -> bool:
         """Whether the target is this very file."""
-        if self._number is None:
+        if self._inode is None:
             return False
         try:
-            found = self.target.stat()
+            status = self.target.stat()
         except FileNotFoundError:
             return False
-        return (found.st_dev, found.st_ino) == self._number
+        return (status.st_dev, status.st_ino) == self._inode
 
     def withdraw(self) -> None:
         """Bring the old file back, or remove the new one where there was none."""
@@ -152,7 +135,7 @@ class PartialFile:
             files.remove_file(self.target)
 
     def finish(self) -> Iterator[str]:
-        """Flush the name to the disk, and remove the old file and what killed writers left of others."""
+        """Flush the name to the disk, and remove the old file and what writers that were killed have left."""
         if self._durable:
             yield from attempted("flush", files.flush, self.target.parent)
         yield from self._remove_partials()
@@ -176,6 +159,6 @@ class PartialFile:
 
     def _exists(self) -> ArchiveExistsError:
         return ArchiveExistsError(
-            f"cannot write {str(self.target)!r}: it exists already. "
-            "Pass overwrite=True to replace it, or choose another path."
+            f"save {str(self.target)!r}: it exists already; pass overwrite=True to replace it, or choose "
+            "another path"
         )

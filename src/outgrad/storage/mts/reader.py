@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from outgrad._forks import fork_safe_lock
 from outgrad.config import mts_checks
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
@@ -20,17 +19,18 @@ from outgrad.errors import FileFormatError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.memory import require_memory
 from outgrad.storage.mts.content import MtsContent, labels_of, token_of
-from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, changed, file_error
+from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, MtsSource, changed, file_error
 from outgrad.storage.mts.members import MemberBytes
-from outgrad.storage.mts.names import Kind, layout_members
+from outgrad.storage.mts.names import FileKind, layout_members
 from outgrad.storage.mts.npy import MAGIC
 from outgrad.storage.mts.zip import STORED, Member, read_directory
+from outgrad.storage.open_files import OpenFiles
 from outgrad.tensor import check
 
 FINE_BYTES = 8 << 20
-"""Size of the chunks as they are cut on opening; a task takes several of them, up to its own size."""
-KEPT_FILES = 16
-"""Open files kept by a process."""
+"""Size of the chunks as they are cut on opening, that of archives too; a task takes several of them."""
+OPEN_FILES = 16
+"""How many files a process keeps open."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class MtsReader:
     ``token`` names the content: path, size, time of the last change and checksums of all members. A file
     that has another token when a task opens it is an error.
 
-    ``check_pieces`` says whether a process reads a member to its end before it uses a piece of it.
+    ``check_pieces`` says whether a process reads a member to its end before it uses a part of it.
     """
 
     path: str
@@ -52,7 +52,7 @@ class MtsReader:
 
         Arrays are aligned, in C order and native byte order, and the caller's own. The tables of gradients
         count rows of the values from the start of the chunk. The checksum of an array is compared when a
-        request covers all of it, or once in each process before a piece of it is read.
+        request covers all of it, or once in each process before a part of it is read.
 
         Parameters
         ----------
@@ -69,9 +69,10 @@ class MtsReader:
         DamagedArchiveError
             If the file is not the one that was opened.
         FileFormatError
-            If the bytes asked for are damaged.
+            If the bytes asked for are corrupted.
         """
-        content = _content(self)
+        content = _contents.get(self, partial(_open_again, self))
+        content.file.require_unchanged()
         chunks = [content.chunk(request) for request in requests]
         content.file.require_unchanged()
         return chunks
@@ -82,10 +83,10 @@ class OpenedMts:
     """What is known of a file when it is open: all labels, no values.
 
     The keys of a single block are ``Labels.single()``. Of a file of labels, ``keys`` are these labels and
-    there are no blocks. Chunks of ``outlines`` hold about 8 MiB, on whole samples and whole systems.
+    there are no blocks. Chunks of ``outlines`` hold about 8 MiB, and are cut between systems.
     """
 
-    kind: Kind
+    kind: FileKind
     info: dict[str, str]
     keys: Labels
     metadata: tuple[BlockMetadata, ...]
@@ -94,9 +95,9 @@ class OpenedMts:
 
 
 class ReadMts(NamedTuple):
-    """All that a file holds: as :class:`OpenedMts`, with one whole chunk for each block."""
+    """All that a file holds: as :class:`OpenedMts`, with one chunk for each block."""
 
-    kind: Kind
+    kind: FileKind
     info: dict[str, str]
     keys: Labels
     metadata: tuple[BlockMetadata, ...]
@@ -134,7 +135,7 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
         automatic(block, content.dtype(number), FINE_BYTES) for number, block in enumerate(metadata)
     )
     reader = MtsReader(file.path, content.token, content.check_pieces)
-    _keep(reader, content)
+    _contents.put(reader, content)
     return OpenedMts(content.kind, info, keys, metadata, outlines, reader)
 
 
@@ -164,16 +165,13 @@ def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = Non
     content = MtsContent(file, limits or Limits())
     keys, info, metadata = _described(content)
     require_memory("load_buffer", "what the buffer holds", sum(map(content.nbytes, range(len(metadata)))))
-    chunks = tuple(content.chunk(_whole(number, block)) for number, block in enumerate(metadata))
+    ranges = [tuple((0, len(labels.samples)) for _, labels in block.walk()) for block in metadata]
+    chunks = tuple(content.chunk(Request(number, all_rows)) for number, all_rows in enumerate(ranges))
     return ReadMts(content.kind, info, keys, metadata, chunks)
 
 
-def _whole(number: int, block: BlockMetadata) -> Request:
-    return Request(number, tuple((0, len(labels.samples)) for _, labels in block.walk()))
-
-
 def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> list[str]:
-    """Read a whole file and compare all checksums; memory stays at a few MiB besides the labels.
+    """Read all of a file and compare all checksums; memory stays at a few MiB in addition to the labels.
 
     Parameters
     ----------
@@ -185,7 +183,7 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
     Returns
     -------
     list of str
-        One message for each problem, which names the member; empty if the file is whole.
+        One message for each problem, which names the member; empty if the file is intact.
 
     Raises
     ------
@@ -201,17 +199,22 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
         members = layout_members(file, read_directory(file))
     except FileFormatError as error:
         return [str(error)]
-    problems = [problem for member in members.values() for problem in _damage(file, member)]
-    return problems or _misfits(file, limits)
-
-
-def _misfits(file: MtsFile, limits: Limits) -> list[str]:
-    """Say what members do not fit together, where the bytes of all are right."""
-    try:
-        _described(MtsContent(file, limits))
-    except FileFormatError as error:
-        return [str(error)]
-    return []
+    source = MemberBytes(file)
+    problems: list[str] = []
+    for member in members.values():
+        crc = 0
+        try:
+            for piece in source.pieces(member):
+                crc = zlib.crc32(piece, crc)
+            source.require_crc(member, crc)
+        except FileFormatError as error:
+            problems.append(str(error))
+    if not problems:  # the bytes are those that were written; whether they fit together is another question
+        try:
+            _described(MtsContent(file, limits))
+        except FileFormatError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
@@ -225,52 +228,25 @@ def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[Block
     return keys, info, metadata
 
 
-def _is_labels(file: MtsFile) -> bool:
+def _is_labels(file: MtsSource) -> bool:
     return file.read(0, min(len(MAGIC), file.size)) == MAGIC
 
 
-def _bare_labels(file: MtsFile) -> Labels:
+def _bare_labels(file: MtsSource) -> Labels:
     """Read an ``.npy`` file: one member that is not in a ZIP file."""
     member = Member("", 0, STORED, 0, file.size, file.size, 0, start=0)
     return labels_of(file, member, file.read(0, file.size))
-
-
-def _damage(file: MtsFile, member: Member) -> list[str]:
-    source = MemberBytes(file)
-    crc = 0
-    try:
-        for piece in source.pieces(member):
-            crc = zlib.crc32(piece, crc)
-        source.require_crc(member, crc)
-    except FileFormatError as error:
-        return [str(error)]
-    return []
 
 
 # ---- files that this process has open ------------------------------------------------------------
 
 _ALREADY_CHECKED = Limits(label_bytes=1 << 60)
 """The token says that this is the file whose limits were checked when it was opened."""
-_contents: OrderedDict[MtsReader, MtsContent] = OrderedDict()
-_lock = fork_safe_lock()
+_contents: OpenFiles[MtsReader, MtsContent] = OpenFiles(OPEN_FILES)
 
 
-def _content(reader: MtsReader) -> MtsContent:
-    with _lock:
-        content = _contents.get(reader)
-    if content is None:
-        content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
-        if content.token != reader.token:
-            raise changed(reader.path)
-        _keep(reader, content)
-    content.file.require_unchanged()
+def _open_again(reader: MtsReader) -> MtsContent:
+    content = MtsContent(MtsFile(reader.path), _ALREADY_CHECKED, reader.check_pieces)
+    if content.token != reader.token:
+        raise changed(reader.path)
     return content
-
-
-def _keep(reader: MtsReader, content: MtsContent) -> None:
-    """Remember an open file; those used longest ago are closed when no thread reads them any more."""
-    with _lock:
-        _contents[reader] = content
-        _contents.move_to_end(reader)
-        while len(_contents) > KEPT_FILES:
-            _contents.popitem(last=False)

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +16,10 @@ from outgrad.data.chunk import Array, Chunk
 from outgrad.data.requests import Request, Written
 from outgrad.errors import ArchiveError, UnfinishedArchiveError
 from outgrad.storage.files import naming
-from outgrad.storage.mts.npy import DTYPES
+from outgrad.storage.mts.npy import ELEMENT_TYPES
+from outgrad.storage.open_files import OpenFiles
 
-PLACE = np.dtype(
+ARRAY_RECORD = np.dtype(
     [
         ("start", "<i8"),
         ("rows", "<i8"),
@@ -28,12 +29,13 @@ PLACE = np.dtype(
         ("path_crc", "<u4"),
     ]
 )
-"""Where an array lies in the file: the table of these stands where the ZIP directory will be."""
-Places = npt.NDArray[np.void]
-Firsts = npt.NDArray[np.int64]
+"""Where an array lies in the file. Until the file is complete, these are where the ZIP directory will be."""
+ArrayRecords = npt.NDArray[np.void]
+FirstArrays = npt.NDArray[np.int64]
+"""For each block the number of its first array: that of the values, before those of the gradients."""
 
 
-class Rows(NamedTuple):
+class RowReceipt(NamedTuple):
     """Rows of one array that were written, and the CRC-32 of their bytes.
 
     The checksum of the first rows covers the ``.npy`` header before them too.
@@ -49,15 +51,15 @@ class Rows(NamedTuple):
 class WrittenRows(Written):
     """What one task has written into an ``.mts`` file."""
 
-    rows: tuple[Rows, ...] = ()
+    rows: tuple[RowReceipt, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowWriter:
-    """What a task carries in order to write: the unfinished file, and where in it the places are listed."""
+    """What a task carries in order to write: the unfinished file, and where in it the arrays are listed."""
 
     path: str
-    places_at: int
+    records_offset: int
     arrays: int
     blocks: int
 
@@ -83,52 +85,49 @@ class RowWriter:
         OSError
             If the disk does not take the bytes.
         """
-        places, firsts = _places(self)
-        written: list[Rows] = []
+        records, first_arrays = _records.get(self, partial(_read_records, self))
+        receipts: list[RowReceipt] = []
         descriptor = _open(self.path)
         try:
             for request, chunk in zip(requests, chunks, strict=True):
-                arrays = zip(chunk.walk(), request.ranges, strict=True)
-                for number, ((path, part), (start, stop)) in enumerate(arrays, int(firsts[request.block])):
-                    place = places[number]
-                    if place["path_crc"] != path_crc(path):
-                        raise _misfit(self.path, request, f"the gradient {path} is not in its place")
+                parts = zip(chunk.walk(), request.ranges, strict=True)
+                first = int(first_arrays[request.block])
+                for number, ((path, part), (start, stop)) in enumerate(parts, first):
+                    record = records[number]
+                    if record["path_crc"] != path_crc(path):
+                        raise self._misfit(request, f"the gradient {path} is not in its place")
                     if stop > start:
-                        _check_rows(self.path, request, place, part.values, (start, stop))
-                        crc = self._write_rows(descriptor, place, part.values, start, stop)
-                        written.append(Rows(number, start, stop, crc))
+                        crc = self._write_rows(descriptor, request, record, part.values, start, stop)
+                        receipts.append(RowReceipt(number, start, stop, crc))
         finally:
             os.close(descriptor)
-        nbytes = sum((rows.stop - rows.start) * int(places[rows.array]["row_bytes"]) for rows in written)
-        return WrittenRows(nbytes, rows=tuple(written))
+        nbytes = sum((rows.stop - rows.start) * int(records[rows.array]["row_bytes"]) for rows in receipts)
+        return WrittenRows(nbytes, rows=tuple(receipts))
 
-    def _write_rows(self, descriptor: int, place: Any, values: Array, start: int, stop: int) -> int:
-        dtype = np.dtype(DTYPES[int(place["dtype"])]).newbyteorder("<")
-        content = np.ascontiguousarray(values, dtype=dtype).reshape(-1).view(np.uint8).data
-        write_at(descriptor, content, int(place["start"]) + start * int(place["row_bytes"]), self.path)
-        return zlib.crc32(content, int(place["header_crc"]) if start == 0 else 0)
+    def _write_rows(
+        self, descriptor: int, request: Request, record: Any, values: Array, start: int, stop: int
+    ) -> int:
+        """Write rows in place, unless they would overwrite others or be read back as other numbers."""
+        rows, row_bytes = int(record["rows"]), int(record["row_bytes"])
+        dtype = np.dtype(ELEMENT_TYPES[int(record["dtype"])])
+        if not (0 <= start <= stop <= rows and len(values) == stop - start):
+            raise self._misfit(request, f"{len(values)} rows are for rows {(start, stop)} of {rows}")
+        if values.dtype != dtype or values.nbytes != (stop - start) * row_bytes:
+            got = f"shape {values.shape} and dtype {values.dtype}"
+            raise self._misfit(request, f"{got}, the file is for rows of {row_bytes} bytes of {dtype}")
+        content = np.ascontiguousarray(values, dtype=dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+        write_at(descriptor, content, int(record["start"]) + start * row_bytes, self.path)
+        return zlib.crc32(content, int(record["header_crc"]) if start == 0 else 0)
 
-
-def _check_rows(path: str, request: Request, place: Any, values: Array, span: tuple[int, int]) -> None:
-    """Refuse rows that would go over others, or be read back as other numbers."""
-    rows, row_bytes = span[1] - span[0], int(place["row_bytes"])
-    dtype = np.dtype(DTYPES[int(place["dtype"])])
-    if not (0 <= span[0] <= span[1] <= place["rows"] and len(values) == rows):
-        raise _misfit(path, request, f"{len(values)} rows are for rows {span} of {place['rows']}")
-    if values.dtype != dtype or values.nbytes != rows * row_bytes:
-        found = f"shape {values.shape} and dtype {values.dtype}"
-        raise _misfit(path, request, f"{found}, the file is for rows of {row_bytes} bytes of {dtype}")
-
-
-def _misfit(path: str, request: Request, found: str) -> ArchiveError:
-    return ArchiveError(
-        f"cannot write into {path!r}: a chunk of block {request.block} does not fit what was planned: "
-        f"{found}; nothing was changed"
-    )
+    def _misfit(self, request: Request, reason: str) -> ArchiveError:
+        return ArchiveError(
+            f"save {self.path!r}: a chunk of block {request.block} does not fit what was planned: "
+            f"{reason}; nothing was changed: compute the map alone to see which of its tasks makes it"
+        )
 
 
 def path_crc(path: tuple[str, ...]) -> int:
-    """A number for a path of gradient parameters, by which a wrong order of gradients is noticed."""
+    """Return a number for a path of gradient parameters, to notice gradients in a wrong order."""
     return zlib.crc32("/".join(path).encode())
 
 
@@ -146,18 +145,20 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDWR)
     except FileNotFoundError:
         raise UnfinishedArchiveError(
-            f"cannot write into {path!r}: the unfinished file is gone. Either saving was stopped, or this "
-            "worker does not see the folder of the target: use a folder that all workers share."
+            f"save {path!r}: the unfinished file is gone; either saving was stopped, or this worker does not "
+            "see the folder of the target: use a folder that all workers share"
         ) from None
 
 
-@lru_cache(maxsize=16)
-def _places(writer: RowWriter) -> tuple[Places, Firsts]:
+_records: OpenFiles[RowWriter, tuple[ArrayRecords, FirstArrays]] = OpenFiles(16)
+
+
+def _read_records(writer: RowWriter) -> tuple[ArrayRecords, FirstArrays]:
     descriptor = _open(writer.path)
     try:
-        place_bytes = writer.arrays * PLACE.itemsize
-        content = os.pread(descriptor, place_bytes + 8 * writer.blocks, writer.places_at)
+        record_bytes = writer.arrays * ARRAY_RECORD.itemsize
+        content = os.pread(descriptor, record_bytes + 8 * writer.blocks, writer.records_offset)
     finally:
         os.close(descriptor)
-    places = np.frombuffer(content[:place_bytes], dtype=PLACE)
-    return places, np.frombuffer(content[place_bytes:], dtype=np.int64)
+    records = np.frombuffer(content[:record_bytes], dtype=ARRAY_RECORD)
+    return records, np.frombuffer(content[record_bytes:], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Write ``.mts`` files: each task writes its rows in place, and the file appears when it is whole."""
+"""Write ``.mts`` files: each task writes its rows in place, and the file appears when it is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.data.requests import Request, Seam, Written
+from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import FileFormatError, UnfinishedArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.mts import names as layout
@@ -25,10 +25,7 @@ from outgrad.storage.mts import npy
 from outgrad.storage.mts import zip as zipfiles
 from outgrad.storage.mts.partial import PartialFile
 from outgrad.storage.mts.row_writer import (
-    PLACE,
-    Firsts,
-    Places,
-    Rows,
+    ARRAY_RECORD,
     RowWriter,
     WrittenRows,
     path_crc,
@@ -41,7 +38,7 @@ TABLE_ROWS = 1 << 16
 """Rows of labels in memory while a table is written."""
 CRC_OFFSET = 14
 """Where in a local header the checksum is."""
-USE_ZARR = "Save to a .zarr path instead"
+USE_ZARR = "save to a .zarr path instead"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +62,9 @@ class _Entry:
 class MtsWriter:
     """Write a map or a block to an ``.mts`` file that metatensor can load.
 
-    All members are stored uncompressed and their sizes are known, so every array has its place before the
-    first value is computed. Pickled, a writer becomes a :class:`RowWriter`, which is all that tasks need.
+    All members are stored uncompressed and their sizes are known, so it is known where every array lies
+    before the first value is computed. Pickled, a writer becomes a :class:`RowWriter`, which is all that
+    tasks need.
 
     Parameters
     ----------
@@ -81,7 +79,7 @@ class MtsWriter:
     info : mapping of str to str
         Texts kept with a map.
     overwrite : bool
-        Whether a file that exists is replaced, once the new one is whole.
+        Whether a file that exists is replaced, once the new one is complete.
     kind : {"map", "block"}
         What is written.
     durable : bool
@@ -104,45 +102,78 @@ class MtsWriter:
         *,
         info: Mapping[str, str],
         overwrite: bool = False,
-        kind: layout.Kind = "map",
+        kind: layout.FileKind = "map",
         durable: bool = True,
     ) -> None:
         self._file = PartialFile(path, overwrite, durable)
-        self._entries = tuple(_entries(str(path), kind, keys, metadata, outlines, info))
-        self._members = _placed(str(path), self._entries)
-        self._places_at = self._members[-1].stop
+        if info and kind == "block":
+            raise FileFormatError(f"save {str(path)!r}: a file of one block has no info; save a map instead")
+        self._info = dict(info)
+        _info_content(str(path), info)  # refused now rather than when all else has been written
+        self._entries = tuple(_planned_entries(str(path), kind, keys, metadata, outlines))
+        members: list[StoredMember] = []
+        offset = 0
+        for entry in self._entries:
+            members.append(StoredMember(entry.name, entry.nbytes, offset))
+            name_bytes = len(members[-1].raw_name)
+            if name_bytes > zipfiles.LARGEST_NAME:
+                raise FileFormatError(
+                    f"save {str(path)!r}: the name of a gradient takes {name_bytes} bytes, more than the "
+                    f"{zipfiles.LARGEST_NAME} that a ZIP file can hold; use a shorter name, or {USE_ZARR}"
+                )
+            offset = members[-1].stop
+        self._members = tuple(members)
+        self._end_offset = offset
         self._crcs: dict[str, int] = {}
-        blocks = len(outlines)
         arrays = sum(entry.outline is not None for entry in self._entries)
-        self.rows = RowWriter(self._file.path, self._places_at, arrays, blocks)
+        self.rows = RowWriter(self._file.path, self._end_offset, arrays, len(outlines))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RowWriter, (self.rows.path, self.rows.places_at, self.rows.arrays, self.rows.blocks)
+        return RowWriter, (self.rows.path, self.rows.records_offset, self.rows.arrays, self.rows.blocks)
 
     def start(self) -> None:
-        """Lay out the file beside the target: headers and label tables, with room for values."""
+        """Lay out the file next to the target: headers and label tables, with room for values."""
         self._file.require_free()
+        records: list[tuple[int, ...]] = []
+        first_arrays: list[int] = []
         with self._file.create() as stream:
             for entry, member in zip(self._entries, self._members, strict=True):
-                self._start_member(stream, entry, member)
-            stream.seek(self._places_at)
-            places, firsts = self._places()
-            stream.write(places.tobytes() + firsts.tobytes())
+                if stream.tell() != member.header_offset:  # the member before is values, not written yet
+                    stream.seek(member.header_offset)
+                stream.write(zipfiles.local_header(member))
+                stream.write(entry.header)
+                crc = zlib.crc32(entry.header)
+                self._crcs[entry.name] = crc
+                if entry.labels is not None:
+                    self._crcs[entry.name] = _write_labels(stream, entry.labels, crc)
+                elif entry.outline is not None:
+                    if not entry.path:
+                        first_arrays.append(len(records))
+                    start, outline = member.start + len(entry.header), entry.outline
+                    dtype = npy.ELEMENT_TYPES.index(npy.element_type(outline.dtype))
+                    shape = outline.shape[0], outline.row_bytes
+                    records.append((start, *shape, dtype, crc, path_crc(entry.path)))
+            # Where the ZIP directory will be: tasks look up there where their rows go.
+            stream.seek(self._end_offset)
+            stream.write(np.array(records, dtype=ARRAY_RECORD).tobytes())
+            stream.write(np.array(first_arrays, dtype=np.int64).tobytes())
 
     def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> WrittenRows:
         """Write one chunk for each request; see :meth:`RowWriter.write`."""
         return self.rows.write(requests, chunks)
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
-        """Return no seams: rows have a place of their own whatever task writes them."""
+        """Return no seams: every row has its bytes in the file, independent of the task that writes it."""
         return []
 
     def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
         """Never called, since there are no seams."""
         raise AssertionError("an .mts file has no seams")
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that every row was written, finish the file and flush it; return what is to be published.
+
+        The info is the last member, where the records of arrays were: ``texts`` are known only now.
 
         Checksums of the members are combined from those of the tasks; no value is read again.
 
@@ -150,6 +181,8 @@ class MtsWriter:
         ----------
         receipts : sequence of Written
             What :meth:`write` returned, once for every part.
+        texts : mapping of str to str
+            What is added to the info.
 
         Raises
         ------
@@ -163,9 +196,17 @@ class MtsWriter:
             for member in members:
                 crc = member.crc.to_bytes(4, "little")
                 write_at(descriptor, crc, member.header_offset + CRC_OFFSET, self._file.path)
-            end = zipfiles.directory(members, self._places_at)
-            write_at(descriptor, end, self._places_at, self._file.path)
-            os.ftruncate(descriptor, self._places_at + len(end))
+            info = {**self._info, **texts}
+            if info:
+                content = _info_content(str(self._file.target), info)
+                member = StoredMember(layout.INFO, len(content), self._end_offset, zlib.crc32(content))
+                stored = zipfiles.local_header(member) + content
+                write_at(descriptor, stored, member.header_offset, self._file.path)
+                members.append(member)
+            end_offset = members[-1].stop
+            end = zipfiles.directory(members, end_offset)
+            write_at(descriptor, end, end_offset, self._file.path)
+            os.ftruncate(descriptor, end_offset + len(end))
         finally:
             os.close(descriptor)
         self._file.prepare()
@@ -175,56 +216,30 @@ class MtsWriter:
         """Remove what was written; an older file at the path stays."""
         self._file.abort()
 
-    def _start_member(self, stream: BinaryIO, entry: _Entry, member: StoredMember) -> None:
-        if stream.tell() != member.header_offset:
-            stream.seek(member.header_offset)
-        stream.write(zipfiles.local_header(member))
-        stream.write(entry.header)
-        crc = zlib.crc32(entry.header)
-        if entry.labels is not None:
-            crc = _write_rows(stream, entry.labels, crc)
-        self._crcs[entry.name] = crc
-
-    def _places(self) -> tuple[Places, Firsts]:
-        """List where the arrays are, and the number of the first array of each block."""
-        rows: list[tuple[int, ...]] = []
-        firsts: list[int] = []
-        for entry, member in zip(self._entries, self._members, strict=True):
-            if entry.outline is None:
-                continue
-            if not entry.path:
-                firsts.append(len(rows))
-            shape, row_bytes = entry.outline.shape, entry.outline.row_bytes
-            start, dtype = member.start + len(entry.header), npy.DTYPES.index(_element(entry.outline.dtype))
-            rows.append((start, shape[0], row_bytes, dtype, zlib.crc32(entry.header), path_crc(entry.path)))
-        return np.array(rows, dtype=PLACE), np.array(firsts, dtype=np.int64)
-
     def _array_crcs(self, receipts: Sequence[Written]) -> dict[str, int]:
+        """Combine the checksums of consecutive rows of each array, from its header to its last row."""
+        # A task that ran twice has written the same twice.
         written = {rows for receipt in receipts if isinstance(receipt, WrittenRows) for rows in receipt.rows}
         by_array = {number: list(rows) for number, rows in groupby(sorted(written), attrgetter("array"))}
-        arrays = [entry for entry in self._entries if entry.outline is not None]
-        return {
-            entry.name: self._array_crc(entry, by_array.get(number, []))
-            for number, entry in enumerate(arrays)
-        }
-
-    def _array_crc(self, entry: _Entry, written: list[Rows]) -> int:
-        """Combine the checksums of consecutive rows, from the header to the last row."""
-        assert entry.outline is not None, "the entry is an array"
-        crc, done = self._crcs[entry.name], 0
-        for rows in written:
-            if rows.start != done:
-                break
-            nbytes = (rows.stop - rows.start) * entry.outline.row_bytes
-            crc = rows.crc if rows.start == 0 else zipfiles.combine_crc(crc, rows.crc, nbytes)
-            done = rows.stop
-        else:
-            if done == entry.outline.shape[0]:
-                return crc
-        raise UnfinishedArchiveError(
-            f"cannot finish {str(self._file.target)!r}: rows of {entry.name!r} were not written once each, "
-            f"from row {done} of {entry.outline.shape[0]} on. Save again: what was at this path is unchanged."
-        )
+        arrays = [(entry.name, entry.outline) for entry in self._entries if entry.outline is not None]
+        crcs: dict[str, int] = {}
+        for number, (name, outline) in enumerate(arrays):
+            crc, done = self._crcs[name], 0
+            for rows in by_array.get(number, []):
+                if rows.start != done:
+                    break
+                nbytes = (rows.stop - rows.start) * outline.row_bytes
+                crc = rows.crc if rows.start == 0 else zipfiles.combine_crc(crc, rows.crc, nbytes)
+                done = rows.stop
+            else:
+                if done == outline.shape[0]:
+                    crcs[name] = crc
+                    continue
+            raise UnfinishedArchiveError(
+                f"save {str(self._file.target)!r}: rows of {name!r} were not written once each, from row "
+                f"{done} of {outline.shape[0]} on; save again: what was at this path is unchanged"
+            )
+        return crcs
 
 
 class LabelsWriter:
@@ -254,14 +269,14 @@ class LabelsWriter:
     ) -> None:
         self._file = PartialFile(path, overwrite, durable)
         self._labels = labels
-        self._header = _table(str(path), "labels", labels).header
+        self._header = _table_entry(str(path), "labels", labels).header
 
     def start(self) -> None:
-        """Write the whole file beside the target."""
+        """Write the complete file next to the target."""
         self._file.require_free()
         with self._file.create() as stream:
             stream.write(self._header)
-            _write_rows(stream, self._labels, 0)
+            _write_labels(stream, self._labels, 0)
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
         """Return no seams: labels have no chunks."""
@@ -275,7 +290,7 @@ class LabelsWriter:
         """Never called, since there are no seams."""
         raise AssertionError("labels have no seams")
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Flush the file; return what is to be published."""
         self._file.prepare()
         return self._file
@@ -285,7 +300,8 @@ class LabelsWriter:
         self._file.abort()
 
 
-def _write_rows(stream: BinaryIO, labels: Labels, crc: int) -> int:
+def _write_labels(stream: BinaryIO, labels: Labels, crc: int) -> int:
+    """Write the rows of labels, and continue the checksum of what comes before them."""
     for start in range(0, len(labels), TABLE_ROWS):
         rows = labels.read(start, min(start + TABLE_ROWS, len(labels)))
         content = np.ascontiguousarray(rows, dtype="<i4").tobytes()
@@ -294,91 +310,59 @@ def _write_rows(stream: BinaryIO, labels: Labels, crc: int) -> int:
     return crc
 
 
-def _placed(path: str, entries: Sequence[_Entry]) -> tuple[StoredMember, ...]:
-    members: list[StoredMember] = []
-    offset = 0
-    for entry in entries:
-        members.append(StoredMember(entry.name, entry.nbytes, offset))
-        name_bytes = len(members[-1].raw_name)
-        if name_bytes > zipfiles.LARGEST_NAME:
-            raise FileFormatError(
-                f"cannot write {path!r}: the name of a gradient takes {name_bytes} bytes, more than "
-                f"the {zipfiles.LARGEST_NAME} that a ZIP file can hold. Use a shorter name. {USE_ZARR}."
-            )
-        offset = members[-1].stop
-    return tuple(members)
-
-
-def _entries(
+def _planned_entries(
     path: str,
-    kind: layout.Kind,
+    kind: layout.FileKind,
     keys: Labels,
     metadata: Sequence[BlockMetadata],
     outlines: Sequence[Outline],
-    info: Mapping[str, str],
 ) -> Iterator[_Entry]:
     assert kind == "map" or len(outlines) == 1, "a file of a block has one block"
     if kind == "map":
         assert len(keys) == len(outlines), "a map has one key for each block"
-        yield _table(path, layout.KEYS, keys)
-    elif info:
-        raise FileFormatError(f"cannot write {path!r}: a file of one block has no info. Save a map instead.")
+        yield _table_entry(path, layout.KEYS, keys)
     for number, (labels, outline) in enumerate(zip(metadata, outlines, strict=True)):
         yield from _block_entries(path, layout.block_prefix(kind, number), labels, outline)
-    if info:
-        yield _Entry(layout.INFO, _info(path, info))
 
 
 def _block_entries(path: str, block: str, metadata: BlockMetadata, outline: Outline) -> Iterator[_Entry]:
-    for below, array in outline.walk():
-        if below:
-            _check_parameter(path, below)
-        prefix, labels = reduce(layout.gradient_prefix, below, block), metadata.at(below)
-        yield _array(path, layout.values_name(prefix), array, below)
-        yield _table(path, layout.samples_name(prefix), labels.samples)
+    for parameters, array in outline.walk():
+        if parameters and not layout.is_parameter(parameters[-1]):
+            raise FileFormatError(
+                f"save {path!r}: the gradient parameter {parameters[-1]!r} cannot be part of a name in the "
+                f"file: metatensor loads none with a slash or a zero byte; use another name, or {USE_ZARR}"
+            )
+        if len(parameters) > layout.MAX_GRADIENT_DEPTH:
+            raise FileFormatError(
+                f"save {path!r}: the gradients {'/'.join(parameters)!r} are nested deeper than "
+                f"{layout.MAX_GRADIENT_DEPTH}; {USE_ZARR}"
+            )
+        prefix, labels = reduce(layout.gradient_prefix, parameters, block), metadata.at(parameters)
+        name = layout.values_name(prefix)
+        if npy.element_type(array.dtype) not in npy.ELEMENT_TYPES:
+            raise FileFormatError(
+                f"save {path!r}: {name!r} has type {array.dtype}, and .mts files hold only "
+                f"{', '.join(npy.ELEMENT_TYPES)}; convert it, for example to float64"
+            )
+        header = npy.encode_array_header(array.dtype, array.shape)
+        yield _Entry(name, header, outline=array, path=parameters)
+        yield _table_entry(path, layout.samples_name(prefix), labels.samples)
         for number, component in enumerate(labels.components):
-            yield _table(path, layout.component_name(prefix, number), component)
-        if not below:
-            yield _table(path, layout.properties_name(prefix), labels.properties)
+            yield _table_entry(path, layout.component_name(prefix, number), component)
+        if not parameters:
+            yield _table_entry(path, layout.properties_name(prefix), labels.properties)
 
 
-def _array(path: str, name: str, outline: Outline, below: tuple[str, ...]) -> _Entry:
-    if _element(outline.dtype) not in npy.DTYPES:
-        raise FileFormatError(
-            f"cannot write {path!r}: {name!r} has type {outline.dtype}, and .mts files hold only "
-            f"{', '.join(npy.DTYPES)}. Convert it, for example to float64."
-        )
-    return _Entry(name, npy.encode_array_header(outline.dtype, outline.shape), outline=outline, path=below)
-
-
-def _table(path: str, name: str, labels: Labels) -> _Entry:
+def _table_entry(path: str, name: str, labels: Labels) -> _Entry:
     if not labels.names:
         raise FileFormatError(
-            f"cannot write {path!r}: {name!r} are labels without dimensions, which metatensor cannot load. "
-            f"{USE_ZARR}."
+            f"save {path!r}: {name!r} are labels without dimensions, which metatensor cannot load; {USE_ZARR}"
         )
     return _Entry(name, npy.encode_table_header(labels.names, len(labels)), labels=labels)
 
 
-def _check_parameter(path: str, below: tuple[str, ...]) -> None:
-    if not layout.is_parameter(below[-1]):
-        raise FileFormatError(
-            f"cannot write {path!r}: the gradient parameter {below[-1]!r} cannot be part of a name in the "
-            f"file: metatensor loads none with a slash or a zero byte. Use another name. {USE_ZARR}."
-        )
-    if len(below) > layout.MAX_GRADIENT_DEPTH:
-        raise FileFormatError(
-            f"cannot write {path!r}: the gradients {'/'.join(below)!r} are nested deeper than "
-            f"{layout.MAX_GRADIENT_DEPTH}. {USE_ZARR}."
-        )
-
-
-def _info(path: str, info: Mapping[str, str]) -> bytes:
+def _info_content(path: str, info: Mapping[str, str]) -> bytes:
     try:
         return json.dumps(dict(info), indent=2, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FileFormatError(f"cannot write {path!r}: its info is not valid text ({error}).") from None
-
-
-def _element(dtype: np.dtype[Any]) -> str:
-    return f"{dtype.kind}{dtype.itemsize}"
+        raise FileFormatError(f"save {path!r}: its info is not valid text ({error}); correct it") from None

@@ -7,11 +7,11 @@ it does not compare sizes in the local headers, and it stops at the first odd na
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from outgrad.storage.mts.file import MtsFile, file_error
+from outgrad.storage.mts.file import MtsSource, file_error
 
 STORED, DEFLATED = 0, 8
 
@@ -30,7 +30,7 @@ FULL16, FULL32 = 0xFFFF, 0xFFFFFFFF
 """In a 16- or 32-bit field: the number is in the zip64 record instead."""
 
 LARGEST_EXPANSION = 1032
-"""DEFLATE gives at most 258 bytes for 2 bits: whoever declares more lies."""
+"""DEFLATE gives at most 258 bytes for 2 bits: a file that declares more lies."""
 LARGEST_NAME = FULL16
 """Bytes of a name: headers count them in 16 bits."""
 
@@ -54,7 +54,7 @@ class _End(NamedTuple):
     offset: int
 
 
-def read_directory(file: MtsFile) -> dict[str, Member]:
+def read_directory(file: MtsSource) -> dict[str, Member]:
     """Read and check the directory of a ZIP file.
 
     Whether a member can be read is another question: see :func:`require_readable`.
@@ -75,18 +75,24 @@ def read_directory(file: MtsFile) -> dict[str, Member]:
         raise file_error(
             repr(file.path), f"its directory claims {end.entries} members, more than fit into it"
         )
-    directory = file.read(end.offset, end.size)
+    content = file.read(end.offset, end.size)
     members: dict[str, Member] = {}
-    for raw, member in _entries(file, directory, end.entries):
+    for stored_name, member in _directory_entries(file, content, end.entries):
         if member.name in members:
             raise file_error(file.where(member.name), "the directory has this name twice")
-        members[member.name] = _located(file, raw, member)
-    _check_overlaps(file, members.values(), end.offset)
+        members[member.name] = member._replace(start=_data_start(file, stored_name, member))
+    ordered = sorted(members.values(), key=lambda member: member.header_offset)
+    limits = [*(member.header_offset for member in ordered), end.offset][1:]
+    for member, limit in zip(ordered, limits, strict=True):
+        if member.start + member.compressed_bytes > limit:
+            raise file_error(
+                file.where(member.name), f"it overlaps what starts at byte {limit} or leaves the file"
+            )
     return members
 
 
-def require_readable(file: MtsFile, member: Member) -> None:
-    """Raise if the bytes of a member cannot be had: encrypted, another compression, sizes that are lies.
+def require_readable(file: MtsSource, member: Member) -> None:
+    """Raise if the bytes of a member cannot be read: encrypted, another compression, impossible sizes.
 
     What is inflated is at most 1,032 times as large as what is compressed, and honest files come near that:
     a table of nothing but zeros does. So a declared size is compared with what is possible, and not with
@@ -94,7 +100,7 @@ def require_readable(file: MtsFile, member: Member) -> None:
     """
     where = file.where(member.name)
     if member.flags & ENCRYPTED_FLAGS:
-        raise file_error(where, "it is encrypted", "Decrypt the file first")
+        raise file_error(where, "it is encrypted", "decrypt the file first")
     if member.method not in (STORED, DEFLATED):
         raise file_error(where, f"it is compressed by method {member.method}, not stored or deflated")
     if member.method == STORED and member.compressed_bytes != member.nbytes:
@@ -109,27 +115,26 @@ def require_readable(file: MtsFile, member: Member) -> None:
         )
 
 
-def _find_end(file: MtsFile) -> _End:
+def _find_end(file: MtsSource) -> _End:
+    """Find the end record, which a comment may follow, and compare it with its 64-bit form."""
     if file.size < END.size or file.read(0, 4) not in (LOCAL_MARK, END_MARK):
         raise file_error(repr(file.path), "it is not a ZIP file")
-    tail_at = max(0, file.size - END.size - FULL16)
-    tail = file.read(tail_at, file.size - tail_at)
-    found = tail.rfind(END_MARK)
-    while found >= 0:
-        if found + END.size <= len(tail):
-            record = END.unpack_from(tail, found)
-            # Bytes after the comment, such as padding, are ignored as by others.
-            if found + END.size + record[-1] <= len(tail):
-                return _checked_end(file, record, tail_at + found)
-        found = tail.rfind(END_MARK, 0, found)
-    raise file_error(repr(file.path), "its ZIP directory is missing: it was truncated, or never finished")
-
-
-def _checked_end(file: MtsFile, record: tuple[int, ...], position: int) -> _End:
+    tail_offset = max(0, file.size - END.size - FULL16)
+    tail = file.read(tail_offset, file.size - tail_offset)
+    position = tail.rfind(END_MARK)
+    while position >= 0:
+        # Bytes after the comment, such as padding, are ignored as by others.
+        if position + END.size <= len(tail):
+            record = END.unpack_from(tail, position)
+            if position + END.size + record[-1] <= len(tail):
+                break
+        position = tail.rfind(END_MARK, 0, position)
+    else:
+        raise file_error(repr(file.path), "its ZIP directory is missing: it was truncated, or never finished")
     _, disk, directory_disk, entries_here, entries, size, offset, _ = record
-    end, limit = _End(entries, size, offset), position
-    if file.read(max(0, position - LOCATOR64.size), 4) == LOCATOR64_MARK:
-        end64, limit = _find_end64(file, position)
+    end, limit = _End(entries, size, offset), tail_offset + position
+    if file.read(max(0, limit - LOCATOR64.size), 4) == LOCATOR64_MARK:
+        end64, limit = _find_end64(file, limit)
         if any(small not in (big, full) for small, big, full in zip(end, end64, FULLS, strict=True)):
             raise file_error(repr(file.path), "the two end records of its ZIP directory differ")
         end = end64
@@ -145,103 +150,86 @@ def _checked_end(file: MtsFile, record: tuple[int, ...], position: int) -> _End:
 FULLS = (FULL16, FULL32, FULL32)
 
 
-def _find_end64(file: MtsFile, position: int) -> tuple[_End, int]:
-    _, _, offset, disks = LOCATOR64.unpack(file.read(position - LOCATOR64.size, LOCATOR64.size))
-    if offset + END64.size != position - LOCATOR64.size or disks != 1:
+def _find_end64(file: MtsSource, end_offset: int) -> tuple[_End, int]:
+    """Read the 64-bit end record, which a locator before the other one points to; return its offset too."""
+    _, _, offset, disks = LOCATOR64.unpack(file.read(end_offset - LOCATOR64.size, LOCATOR64.size))
+    if offset + END64.size != end_offset - LOCATOR64.size or disks != 1:
         raise file_error(repr(file.path), "its zip64 end record is not where the locator says")
     record = END64.unpack(file.read(offset, END64.size))
     mark, _, _, _, disk, directory_disk, entries_here, entries, size, start = record
     if mark != END64_MARK or disk or directory_disk or entries_here != entries:
-        raise file_error(repr(file.path), "its zip64 end record is damaged")
+        raise file_error(repr(file.path), "its zip64 end record is corrupted")
     return _End(entries, size, start), offset
 
 
-def _entries(file: MtsFile, directory: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
-    """Yield each member, and its name as it is in the file."""
+def _directory_entries(file: MtsSource, content: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
+    """Yield each member of the directory, and its name as it is stored."""
     position = 0
     for _ in range(count):
-        if position + CENTRAL.size > len(directory):
+        if position + CENTRAL.size > len(content):
             raise file_error(repr(file.path), f"its ZIP directory ends before its {count} members")
-        record = CENTRAL.unpack_from(directory, position)
-        names_at = position + CENTRAL.size
-        extra_at = names_at + record[10]
-        position = extra_at + record[11] + record[12]
-        if record[0] != CENTRAL_MARK or position > len(directory):
-            raise file_error(repr(file.path), "its ZIP directory is damaged")
-        raw, extra = directory[names_at:extra_at], directory[extra_at : extra_at + record[11]]
-        yield raw, _entry(file, record, raw, extra)
-    if position != len(directory):
+        record = CENTRAL.unpack_from(content, position)
+        mark, _, _, flags, method, _, _, crc, compressed, nbytes, *lengths, disk, _, _, offset = record
+        name_offset = position + CENTRAL.size
+        extra_offset = name_offset + lengths[0]
+        comment_offset = extra_offset + lengths[1]
+        position = comment_offset + lengths[2]
+        if mark != CENTRAL_MARK or position > len(content):
+            raise file_error(repr(file.path), "its ZIP directory is corrupted")
+        stored_name, extra = content[name_offset:extra_offset], content[extra_offset:comment_offset]
+        # A name that is not UTF-8 does not fit the layout in any encoding.
+        name = stored_name.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
+        nbytes, compressed, offset = _widen(file, name, extra, (nbytes, compressed, offset))
+        if disk not in (0, FULL16):
+            raise file_error(file.where(name), "it lies in another part of a ZIP file in several parts")
+        yield stored_name, Member(name, flags, method, crc, compressed, nbytes, offset)
+    if position != len(content):
         raise file_error(repr(file.path), f"its ZIP directory goes on after its {count} members")
 
 
-def _entry(file: MtsFile, record: tuple[int, ...], raw: bytes, extra: bytes) -> Member:
-    _, _, _, flags, method, _, _, crc, compressed, nbytes, _, _, _, disk, _, _, offset = record
-    # A name that is no UTF-8 does not fit the layout, whatever it is.
-    name = raw.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
-    nbytes, compressed, offset = _widen(file, name, extra, (nbytes, compressed, offset))
-    if disk not in (0, FULL16):
-        raise file_error(file.where(name), "it lies in another part of a ZIP file in several parts")
-    return Member(name, flags, method, crc, compressed, nbytes, offset)
-
-
-def _widen(file: MtsFile, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
+def _widen(file: MtsSource, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
     """Replace fields that are full by the 64-bit numbers of the zip64 extra field, in its fixed order."""
     if FULL32 not in fields:
         return fields
-    wanted = [place for place, field in enumerate(fields) if field == FULL32]
-    numbers = _zip64_numbers(extra)
-    if len(numbers) < len(wanted):
-        raise file_error(file.where(name), "its zip64 record is missing or damaged")
-    widened = list(fields)
-    for place, number in zip(wanted, numbers, strict=False):
-        widened[place] = number
-    return tuple(widened)
-
-
-def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
+    numbers: tuple[int, ...] = ()
     position = 0
     while position + 4 <= len(extra):
         kind, nbytes = struct.unpack_from("<HH", extra, position)
-        body = extra[position + 4 : position + 4 + nbytes]
         if kind == 1:
-            return struct.unpack_from(f"<{min(len(body) // 8, 3)}Q", body)
+            body = extra[position + 4 : position + 4 + nbytes]
+            numbers = struct.unpack_from(f"<{min(len(body) // 8, 3)}Q", body)
+            break
         position += 4 + nbytes
-    return ()
+    if len(numbers) < fields.count(FULL32):
+        raise file_error(file.where(name), "its zip64 record is missing or corrupted")
+    remaining = iter(numbers)
+    return tuple(next(remaining) if field == FULL32 else field for field in fields)
 
 
-def _located(file: MtsFile, raw: bytes, member: Member) -> Member:
+def _data_start(file: MtsSource, stored_name: bytes, member: Member) -> int:
     """Find where the bytes of a member start; its local header must agree with the directory."""
-    header_bytes = LOCAL.size + len(raw) + 64
-    start = file.read(member.header_offset, max(0, min(header_bytes, file.size - member.header_offset)))
+    # Nearly always one read: other writers' extra fields are shorter than 64 bytes.
+    likely_bytes = LOCAL.size + len(stored_name) + 64
+    start = file.read(member.header_offset, max(0, min(likely_bytes, file.size - member.header_offset)))
     if len(start) < LOCAL.size or not start.startswith(LOCAL_MARK):
         raise file_error(
             file.where(member.name), f"there is no header of a member at byte {member.header_offset}"
         )
     _, _, flags, method, _, _, crc, compressed, nbytes, name_bytes, extra_bytes = LOCAL.unpack_from(start)
-    header = LOCAL.size + name_bytes + extra_bytes
-    if header > len(start):
-        start = file.read(member.header_offset, header)
-    extra = start[LOCAL.size + name_bytes : header]
+    header_bytes = LOCAL.size + name_bytes + extra_bytes
+    if header_bytes > len(start):
+        start = file.read(member.header_offset, header_bytes)
+    extra = start[LOCAL.size + name_bytes : header_bytes]
     nbytes, compressed = _widen(file, member.name, extra, (nbytes, compressed))
-    compared = ENCRYPTED_FLAGS if raw.isascii() else ENCRYPTED_FLAGS | UTF8_FLAG
-    found = (start[LOCAL.size : LOCAL.size + name_bytes], flags & compared, method)
-    expected = (raw, member.flags & compared, member.method)
+    compared = ENCRYPTED_FLAGS if stored_name.isascii() else ENCRYPTED_FLAGS | UTF8_FLAG
+    local = (start[LOCAL.size : LOCAL.size + name_bytes], flags & compared, method)
+    expected = (stored_name, member.flags & compared, member.method)
     # With a data descriptor, sizes follow the data, and may be zero or full in the header.
     unknown = (0, FULL32) if flags & DESCRIPTOR_FLAG else ()
     sizes = zip((crc, compressed, nbytes), (member.crc, member.compressed_bytes, member.nbytes), strict=True)
-    if found != expected or any(size != known and size not in unknown for size, known in sizes):
+    if local != expected or any(size != known and size not in unknown for size, known in sizes):
         raise file_error(file.where(member.name), "its header disagrees with the ZIP directory")
-    return member._replace(start=member.header_offset + header)
-
-
-def _check_overlaps(file: MtsFile, members: Iterable[Member], directory_offset: int) -> None:
-    ordered = sorted(members, key=lambda member: member.header_offset)
-    starts = [*(member.header_offset for member in ordered), directory_offset]
-    for member, limit in zip(ordered, starts[1:], strict=True):
-        if member.start + member.compressed_bytes > limit:
-            raise file_error(
-                file.where(member.name), f"it overlaps what starts at byte {limit} or leaves the file"
-            )
+    return int(member.header_offset + header_bytes)
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -294,7 +282,19 @@ def local_header(member: StoredMember) -> bytes:
 
 def directory(members: Sequence[StoredMember], offset: int) -> bytes:
     """Return the ZIP directory and its end records, to be written at ``offset``."""
-    entries = b"".join(map(_central_header, members))
+    headers: list[bytes] = []
+    for member in members:
+        name = member.raw_name
+        numbers = member.nbytes, member.nbytes, member.header_offset
+        large = [number for number in numbers if number >= FULL32]
+        extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+        compressed, nbytes, header_offset = (min(number, FULL32) for number in numbers)
+        fixed = CENTRAL.pack(
+            CENTRAL_MARK, MADE_BY, VERSION, member.flags, STORED, TIME, DATE, member.crc, compressed, nbytes,
+            len(name), len(extra), 0, 0, 0, ATTRIBUTES, header_offset,
+        )  # fmt: skip
+        headers.append(fixed + name + extra)
+    entries = b"".join(headers)
     end = (len(members), len(entries), offset)
     tail = b""
     if any(number >= full for number, full in zip(end, FULLS, strict=True)):
@@ -303,18 +303,6 @@ def directory(members: Sequence[StoredMember], offset: int) -> bytes:
         ) + LOCATOR64.pack(LOCATOR64_MARK, 0, offset + len(entries), 1)
     count, size, start = (min(number, full) for number, full in zip(end, FULLS, strict=True))
     return entries + tail + END.pack(END_MARK, 0, 0, count, count, size, start, 0)
-
-
-def _central_header(member: StoredMember) -> bytes:
-    name = member.raw_name
-    large = [number for number in (member.nbytes, member.nbytes, member.header_offset) if number >= FULL32]
-    extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-    nbytes, offset = min(member.nbytes, FULL32), min(member.header_offset, FULL32)
-    fixed = CENTRAL.pack(
-        CENTRAL_MARK, MADE_BY, VERSION, member.flags, STORED, TIME, DATE, member.crc, nbytes, nbytes,
-        len(name), len(extra), 0, 0, 0, ATTRIBUTES, offset,
-    )  # fmt: skip
-    return fixed + name + extra
 
 
 # ---- checksums -----------------------------------------------------------------------------------

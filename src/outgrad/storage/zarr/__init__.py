@@ -1,1 +1,1 @@
-"""Archives: plain Zarr v3, with a commit that tells what belongs to a version."""
+"""Archives: plain Zarr v3, with a commit that says what belongs to a version."""

@@ -1,4 +1,4 @@
-"""A map that grows: each piece is checked as a whole, and written as a whole or not at all."""
+"""A map that grows by others: each is checked before it is written, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.chunking import SYSTEM_NAMES
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ArchiveError, ValidationError
-from outgrad.labels.check import row_text
+from outgrad.labels.display import row_text
 from outgrad.labels.labels import Labels
-from outgrad.storage.zarr.appended_blocks import GrowingBlock, Target
+from outgrad.storage.zarr.appended_blocks import GrowingBlock, RowSinks
 from outgrad.storage.zarr.layout import block_path
 from outgrad.storage.zarr.repeated_rows import Hashes, first_repeated, hashed_alike, label_hashes, rows_at
 
-Key = tuple[int, ...]
+BlockKey = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a piece adds to one block."""
+class BlockAddition:
+    """What a map adds to one block."""
 
-    key: Key
+    key: BlockKey
     block: GrowingBlock
     metadata: BlockMetadata
     hashes: Hashes
@@ -35,29 +35,28 @@ class Part:
 class GrowingMap:
     """Blocks by key, in the order in which the keys first occurred."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, sinks: RowSinks) -> None:
         self.names: list[str] | None = None
-        self.blocks: dict[Key, GrowingBlock] = {}
-        self._target = target
+        self.blocks: dict[BlockKey, GrowingBlock] = {}
+        self._sinks = sinks
         self._is_torn = False
 
     def require_whole(self, call: str) -> None:
-        """Refuse to go on where a piece is written in part, since giving it up was interrupted too."""
+        """Refuse to go on where a map is written in part, since its removal was interrupted too."""
         if self._is_torn:
             raise ArchiveError(
-                f"{call}: an append before was interrupted twice, and its piece is written in part; "
-                "begin again"
+                f"{call}: an append before was interrupted twice, and its map is written in part; begin again"
             )
 
     def checked(
         self, keys: Labels, metadata: Sequence[BlockMetadata], dtypes: Sequence[np.dtype[Any]]
-    ) -> list[Part]:
-        """Refuse a piece that does not continue the map; only its labels are looked at.
+    ) -> list[BlockAddition]:
+        """Refuse a map that does not continue this one; only its labels are looked at.
 
         Raises
         ------
         ValidationError
-            If it has other names, components, properties, gradients or dtypes than the pieces before, or a
+            If it has other names, components, properties, gradients or dtypes than the maps before, or a
             sample that occurs already.
         """
         self.require_whole("append")
@@ -67,40 +66,45 @@ class GrowingMap:
                 "write them to different archives"
             )
         blocks = dict(self.blocks)
-        parts: list[Part] = []
-        for key, own, dtype in zip(map(tuple, keys.values.tolist()), metadata, dtypes, strict=True):
+        additions: list[BlockAddition] = []
+        each = zip(map(tuple, keys.values.tolist()), metadata, dtypes, strict=True)
+        for number, (key, block_metadata, dtype) in enumerate(each):
             if key not in blocks:
-                blocks[key] = GrowingBlock(self._target, block_path(len(blocks), ()), own, dtype)
-                _check_alike(next(iter(blocks.values())), blocks[key])
-            blocks[key].check(own, dtype)
-            parts.append(
-                Part(key, blocks[key], own, self._new_rows(_text(keys, len(parts)), blocks[key], own.samples))
-            )
-        return parts
+                blocks[key] = GrowingBlock(self._sinks, block_path(len(blocks), ()), block_metadata, dtype)
+                first, added = next(iter(blocks.values())).signature, blocks[key].signature
+                if first != added:
+                    raise ValidationError(
+                        f"append: the blocks of a map have equal names, dtypes and gradients, found {added} "
+                        f"after {first}; write them to different archives"
+                    )
+            blocks[key].check(block_metadata, dtype)
+            hashes = self._new_rows(_entry_text(keys, number), blocks[key], block_metadata.samples)
+            additions.append(BlockAddition(key, blocks[key], block_metadata, hashes))
+        return additions
 
-    def append(self, keys: Labels, parts: Sequence[Part], chunks: Sequence[Chunk]) -> None:
-        """Write a piece that was checked; what fails in the middle leaves the map as it was.
+    def append(self, keys: Labels, additions: Sequence[BlockAddition], chunks: Sequence[Chunk]) -> None:
+        """Write a map that was checked; a failure on the way leaves this map as it was.
 
         Raises
         ------
         ValidationError
             If the arrays are not what their labels say.
         """
-        for part, chunk in zip(parts, chunks, strict=True):
-            part.block.check_arrays(part.metadata, chunk)
-        states = [part.block.state() for part in parts]
+        for addition, chunk in zip(additions, chunks, strict=True):
+            addition.block.check_arrays(addition.metadata, chunk)
+        states = [addition.block.state() for addition in additions]
         before = self.names, dict(self.blocks)
         self._is_torn = True
         try:
-            for part, chunk in zip(parts, chunks, strict=True):
-                part.block.append(part.metadata, chunk)
-                part.block.seen = part.block.seen.with_rows(part.hashes)
-                self.blocks[part.key] = part.block
+            for addition, chunk in zip(additions, chunks, strict=True):
+                addition.block.append(addition.metadata, chunk)
+                addition.block.seen = addition.block.seen.with_rows(addition.hashes)
+                self.blocks[addition.key] = addition.block
             self.names = keys.names
             self._is_torn = False
         except BaseException:
-            for part, state in zip(parts, states, strict=True):
-                part.block.restore(state)
+            for addition, state in zip(additions, states, strict=True):
+                addition.block.restore(state)
             self.names, self.blocks = before
             self._is_torn = False
             raise
@@ -113,36 +117,26 @@ class GrowingMap:
         doubtful = hashed_alike(hashes, order)
         twice = first_repeated(rows_at(samples, doubtful)) if len(doubtful) else None
         if twice is not None:
-            first, second = (int(doubtful[place]) for place in twice)
+            first, second = (int(doubtful[position]) for position in twice)
             raise ValidationError(
-                f"append: sample {_text(samples, first)} of block {key} occurs twice in this map, as rows "
-                f"{first} and {second}; samples must be unique"
+                f"append: sample {_entry_text(samples, first)} of block {key} occurs twice in this map, as "
+                f"rows {first} and {second}; samples must be unique"
             )
         candidates = block.seen.among(hashes)
-        found = block.find(rows_at(samples, candidates)) if len(candidates) else None
-        if found is not None:
-            raise self._repeated(key, samples, int(candidates[found[0]]), found[1])
+        repeated = block.find(rows_at(samples, candidates)) if len(candidates) else None
+        if repeated is not None:
+            position, row_before = repeated
+            name = next((each for each in samples.names if each in SYSTEM_NAMES), samples.names[0])
+            column = samples.names.index(name)
+            largest = max(block.largest(column) for block in self.blocks.values())
+            raise ValidationError(
+                f"append: sample {_entry_text(samples, int(candidates[position]))} of block {key} was "
+                f"appended before, as row {row_before}, so nothing of this map was written, and what was "
+                f"appended is kept; if {name!r} is counted from 0 in each map, pass "
+                f"shift={{{name!r}: {largest + 1}}}, since the largest is {largest}"
+            )
         return hashes[order]
 
-    def _repeated(self, key: str, samples: Labels, row: int, before: int) -> ValidationError:
-        name = next((own for own in samples.names if own in SYSTEM_NAMES), samples.names[0])
-        column = samples.names.index(name)
-        following = max(block.largest(column) for block in self.blocks.values()) + 1
-        return ValidationError(
-            f"append: sample {_text(samples, row)} of block {key} was appended before, as row "
-            f"{before}. Nothing of this map was written, and what was appended is kept. If {name!r} "
-            f"is counted from 0 in each map, pass shift={{{name!r}: {following}}}: the largest is "
-            f"{following - 1}"
-        )
 
-
-def _check_alike(first: GrowingBlock, other: GrowingBlock) -> None:
-    if first.signature != other.signature:
-        raise ValidationError(
-            "append: the blocks of a map have equal names, dtypes and gradients, found "
-            f"{other.signature} after {first.signature}"
-        )
-
-
-def _text(samples: Labels, row: int) -> str:
-    return row_text(samples.names, samples.read(row, row + 1)[0])
+def _entry_text(labels: Labels, row: int) -> str:
+    return row_text(labels.names, labels.read(row, row + 1)[0])

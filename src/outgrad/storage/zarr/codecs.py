@@ -1,4 +1,4 @@
-"""The bytes of a storage chunk: compressed, with a CRC32C behind them; every size is checked before decoding.
+"""The bytes of a storage chunk: compressed, followed by a CRC32C; every size is checked before decoding.
 
 Chunks are coded here and not by zarr's array classes: those take about a millisecond an access, run checksums
 and copies of all threads in one event loop, and read a missing chunk as zeros. The bytes are the same.
@@ -22,12 +22,12 @@ CHECKSUM_BYTES = 4
 BLOSC_HEADER_BYTES = 16
 BLOSC_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 BLOSC_COMPRESSORS = {1: "lz4", 4: "zstd"}
-"""Names by the number in a Blosc header; the others have known holes against hostile input."""
+"""Names by the number in a Blosc header; the others have known vulnerabilities to hostile input."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class CodecError(ValueError):
-    """Stored bytes that are not what this codec wrote."""
+    """Stored bytes that are not what this codec wrote, or a codec that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Compressor:
 
 
 def chain_to_json(compressor: Compressor | None, itemsize: int) -> list[Json]:
-    """The whole chain of codecs: little-endian bytes, the compressor, CRC32C."""
+    """The chain of codecs: little-endian bytes, the compressor, CRC32C."""
     to_bytes: Json = {"name": "bytes"}
     if itemsize > 1:
         to_bytes["configuration"] = {"endian": "little"}
@@ -65,36 +65,33 @@ def chain_to_json(compressor: Compressor | None, itemsize: int) -> list[Json]:
 
 
 def chain_from_json(codecs: list[Any]) -> Compressor | None:
-    """Read a chain back; what is not on the list of known codecs is refused.
+    """Read a chain back; codecs that are not allowed are refused.
 
     Raises
     ------
     CodecError
-        If a codec is unknown, or the chain does not end with ``crc32c``.
+        If a codec is not allowed, or the chain does not end with ``crc32c``.
     """
     names = [codec.get("name") if isinstance(codec, dict) else None for codec in codecs]
+    configurations = [codec.get("configuration") if isinstance(codec, dict) else None for codec in codecs]
+    settings = [each if isinstance(each, dict) else {} for each in configurations]
     if names[:1] != ["bytes"] or names[-1:] != ["crc32c"] or len(names) not in (2, 3):
         raise CodecError(f"codecs must be bytes, at most one compressor, crc32c; found {names}")
-    if _configuration(codecs[0]).get("endian", "little") != "little":
+    if settings[0].get("endian", "little") != "little":
         raise CodecError("codecs must store little-endian bytes")
-    return None if len(names) == 2 else _compressor(names[1], _configuration(codecs[1]))
+    return None if len(names) == 2 else _compressor_from_json(names[1], settings[1])
 
 
-def _configuration(codec: Any) -> Json:
-    found = codec.get("configuration") if isinstance(codec, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _compressor(name: Any, found: Json) -> Compressor:
-    if name == "zstd" and isinstance(found.get("level"), int):
-        return Compressor("zstd", found["level"])
-    cname, shuffle, level = found.get("cname"), found.get("shuffle"), found.get("clevel")
+def _compressor_from_json(name: Any, settings: Json) -> Compressor:
+    if name == "zstd" and isinstance(settings.get("level"), int):
+        return Compressor("zstd", settings["level"])
+    cname, shuffle, level = settings.get("cname"), settings.get("shuffle"), settings.get("clevel")
     is_known = cname in BLOSC_COMPRESSORS.values() and shuffle in list(BLOSC_SHUFFLES)
     if name == "blosc" and is_known and isinstance(level, int):
         return Compressor("blosc", level, str(cname), str(shuffle))
     detail = f" with {cname!r}" if name == "blosc" else ""
     raise CodecError(
-        f"compressor {name!r}{detail} is not allowed; known are zstd, and blosc with lz4 or zstd"
+        f"compressor {name!r}{detail} is not allowed; allowed are zstd, and blosc with lz4 or zstd"
     )
 
 
@@ -104,28 +101,26 @@ def crc32c(data: Bytes | bytes) -> int:
 
 
 def stored_crc32c(raw: Bytes) -> int:
-    """The checksum written behind a chunk."""
+    """The checksum at the end of a stored chunk."""
     return int.from_bytes(raw[-CHECKSUM_BYTES:].tobytes(), "little")
 
 
 def encode(rows: npt.NDArray[Any], compressor: Compressor | None) -> tuple[Bytes, int]:
     """Return the stored bytes of a contiguous array, and their checksum."""
-    plain = rows.reshape(-1).view(np.uint8)
-    body = plain if compressor is None else _compress(rows, compressor)
+    if compressor is None:
+        body = rows.reshape(-1).view(np.uint8)
+    else:
+        if compressor.name == "zstd":
+            coder = Zstd(compressor.level)
+        else:
+            shuffle = BLOSC_SHUFFLES[compressor.shuffle]
+            coder = numcodecs.Blosc(cname=compressor.cname, clevel=compressor.level, shuffle=shuffle)
+        body = np.frombuffer(coder.encode(rows), dtype=np.uint8)
     checksum = crc32c(body)
     stored = np.empty(body.size + CHECKSUM_BYTES, dtype=np.uint8)
     stored[: body.size] = body
     stored[body.size :] = np.frombuffer(checksum.to_bytes(CHECKSUM_BYTES, "little"), np.uint8)
     return stored, checksum
-
-
-def _compress(rows: npt.NDArray[Any], compressor: Compressor) -> Bytes:
-    if compressor.name == "zstd":
-        coder = Zstd(compressor.level)
-    else:
-        shuffle = BLOSC_SHUFFLES[compressor.shuffle]
-        coder = numcodecs.Blosc(cname=compressor.cname, clevel=compressor.level, shuffle=shuffle)
-    return np.frombuffer(coder.encode(rows), dtype=np.uint8)
 
 
 def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> None:
@@ -141,26 +136,29 @@ def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> 
 
 
 def most_stored_bytes(nbytes: int) -> int:
-    """More than any codec of the list makes of ``nbytes``: a larger file is not read at all."""
+    """More than any allowed codec makes of ``nbytes``: a larger file is not read at all."""
     return nbytes + nbytes // 128 + 1024
 
 
 def packed(raw: Bytes, compressor: Compressor | None, nbytes: int) -> Bytes:
     """Stored bytes without their checksum, once it is clear that they are a frame of ``nbytes``.
 
-    Nothing is decoded, and no memory given: neither a shape in a commit nor a frame can ask for memory alone,
-    since each has to bear the other out. How often a frame inflates does not matter: zeros are stored by us
-    at 1 : 250 (lz4) and 1 : 30 000 (zstd).
+    Nothing is decoded, and no memory allocated: neither a shape in a commit nor a frame can ask for memory
+    alone, since each has to confirm the other. The ratio of compression does not matter: zeros are stored by
+    us at 1 : 250 (lz4) and 1 : 30 000 (zstd).
 
     Raises
     ------
     CodecError
-        If the checksum or the size is not right, or it is no frame.
+        If the checksum or the size is not right, or it is not a frame.
     """
     body = raw[:-CHECKSUM_BYTES]
     if raw.size < CHECKSUM_BYTES or crc32c(body) != stored_crc32c(raw):
         raise CodecError(f"its {raw.size} bytes do not match their checksum")
-    declared = body.size if compressor is None else _declared_bytes(body, compressor)
+    if compressor is None:
+        declared = body.size
+    else:
+        declared = _zstd_bytes(body) if compressor.name == "zstd" else _blosc_bytes(body)
     if declared != nbytes:
         raise CodecError(f"it decodes to {declared} bytes where {nbytes} belong")
     return body
@@ -176,11 +174,7 @@ def unpack(body: Bytes, compressor: Compressor | None, target: Bytes) -> None:
     """
     if compressor is None:
         target[:] = body
-    else:
-        _decompress(body, compressor, target)
-
-
-def _decompress(body: Bytes, compressor: Compressor, target: Bytes) -> None:
+        return
     coder = Zstd() if compressor.name == "zstd" else numcodecs.Blosc()
     try:
         coder.decode(body, target)
@@ -188,27 +182,25 @@ def _decompress(body: Bytes, compressor: Compressor, target: Bytes) -> None:
         raise CodecError(f"it cannot be decompressed: {error}") from error
 
 
-def _declared_bytes(body: Bytes, compressor: Compressor) -> int:
-    """The decoded size that a compressed frame announces: memory is only given for the size that belongs."""
-    return _zstd_bytes(body) if compressor.name == "zstd" else _blosc_bytes(body)
-
-
 def _blosc_bytes(body: Bytes) -> int:
+    """The decoded size that a Blosc frame declares in its header."""
     if body.size < BLOSC_HEADER_BYTES:
-        raise CodecError(f"its {body.size} bytes are no Blosc frame")
-    decoded, compressed = (int.from_bytes(body[at : at + 4].tobytes(), "little") for at in (4, 12))
+        raise CodecError(f"its {body.size} bytes are not a Blosc frame")
+    decoded, compressed = (int.from_bytes(body[i : i + 4].tobytes(), "little") for i in (4, 12))
     if compressed != body.size or int(body[2]) >> 5 not in BLOSC_COMPRESSORS:
-        raise CodecError("it is no Blosc frame of an allowed compressor")
+        raise CodecError("it is not a Blosc frame of an allowed compressor")
     return decoded
 
 
 def _zstd_bytes(body: Bytes) -> int:
+    """The decoded size that a zstd frame declares (RFC 8878, section 3.1.1.1)."""
     if body.size < 6 or body[:4].tobytes() != ZSTD_MAGIC:
-        raise CodecError(f"its {body.size} bytes are no zstd frame")
+        raise CodecError(f"its {body.size} bytes are not a zstd frame")
     descriptor = int(body[4])
     single_segment = descriptor >> 5 & 1
     size_bytes = (single_segment, 2, 4, 8)[descriptor >> 6]
-    at = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
-    if size_bytes == 0 or at + size_bytes > body.size:
+    start = 5 + (1 - single_segment) + (0, 1, 2, 4)[descriptor & 3]
+    if size_bytes == 0 or start + size_bytes > body.size:
         raise CodecError("it is a zstd frame without its decoded size")
-    return int.from_bytes(body[at : at + size_bytes].tobytes(), "little") + (256 if size_bytes == 2 else 0)
+    # Sizes of two bytes are stored less 256, since smaller ones have a byte.
+    return int.from_bytes(body[start : start + size_bytes].tobytes(), "little") + 256 * (size_bytes == 2)

@@ -1,10 +1,11 @@
-"""Commit files: found, read and checked, and published so that they are there as a whole or not at all."""
+"""Commit files: found, read and checked."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from outgrad.errors import (
     UnfinishedArchiveError,
 )
 from outgrad.storage import files, leases
+from outgrad.storage.zarr.commit_json import commit_to_json, segment_to_json
 from outgrad.storage.zarr.format import (
     COMMITS,
     FORMAT,
@@ -27,23 +29,28 @@ from outgrad.storage.zarr.format import (
     Commit,
     SegmentSpec,
     commit_name,
-    commit_to_json,
     commit_version,
-    segment_to_json,
 )
-from outgrad.storage.zarr.parse import Node, ParseError, commit_from_json, read_json, segment_from_json
+from outgrad.storage.zarr.parse import (
+    ParseError,
+    commit_from_json,
+    header_from_json,
+    read_json,
+    segment_from_json,
+)
 
 SOFTWARE = f"outgrad {metadata.version('outgrad')}"
 
 _ENVELOPE = re.compile(rb'\{"sha256":"([0-9a-f]{64})","commit":(.*)\}\n', re.DOTALL)
-"""Every format version keeps this frame, so that each can tell damage from news."""
+"""Every format version keeps this frame, so that each can tell a damaged commit from a newer one."""
 
-_ROOT_ATTRIBUTES = {"outgrad": {"format": FORMAT}}
+RESTORE_ADVICE = "restore the archive from a copy, or write it again"
+
 _RETRIES = 5
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredCommit:
     """A commit as it was read, with the SHA-256 of its content."""
 
     commit: Commit
@@ -76,24 +83,22 @@ def is_archive(root: Path) -> bool:
             return True
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    is_begun = leases.is_begun(root, "zarr.json") or bool(leases.names_at_work(root / SEGMENTS))
-    return is_begun or any(_looks_like_commit(commit_path(root, version)) for version in versions(root))
-
-
-def _looks_like_commit(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(11) == b'{"sha256":"'
-    except OSError:
-        return False
+    if leases.is_begun(root, "zarr.json") or leases.names_at_work(root / SEGMENTS):
+        return True
+    # Its zarr.json was removed or damaged: a file that begins like a commit is proof enough.
+    for version in versions(root):
+        with suppress(OSError), commit_path(root, version).open("rb") as file:
+            if file.read(11) == b'{"sha256":"':
+                return True
+    return False
 
 
 def root_document() -> dict[str, Any]:
     """The ``zarr.json`` of an archive's root: a group that says what it is."""
-    return {"zarr_format": 3, "node_type": "group", "attributes": _ROOT_ATTRIBUTES}
+    return {"zarr_format": 3, "node_type": "group", "attributes": {"outgrad": {"format": FORMAT}}}
 
 
-def read_newest(root: Path) -> Found:
+def read_newest(root: Path) -> StoredCommit:
     """Read the newest commit.
 
     Raises
@@ -102,58 +107,72 @@ def read_newest(root: Path) -> Found:
         A subclass that says why there is none: no such path, no archive, unfinished, newer, damaged.
     """
     for _ in range(_RETRIES):
-        found = versions(root)
-        if not found:
-            raise _nothing_found(root)
-        try:
-            return read_version(root, found[-1])
-        except FileNotFoundError:
-            continue  # An overwriting writer removed it after the listing: there is a newer one.
-    raise ArchiveError(f"open {root}: the archive changed {_RETRIES} times while it was opened; try again")
-
-
-def _nothing_found(root: Path) -> ArchiveError:
+        listed = versions(root)
+        if not listed:
+            break
+        with suppress(FileNotFoundError):
+            # An overwriting writer may remove it after the listing; then there is a newer one.
+            return read_version(root, listed[-1])
+    else:
+        raise ArchiveError(
+            f"open {root}: the archive changed {_RETRIES} times while it was being opened; try again"
+        )
     if not root.exists():
-        return ArchiveNotFoundError(f"open {root}: there is no such file or directory; check the path")
+        raise ArchiveNotFoundError(f"open {root}: there is no such file or directory; check the path")
     if is_archive(root):
-        return UnfinishedArchiveError(
-            f"open {root}: the archive was never finished: its writer was stopped, or still runs; "
+        raise UnfinishedArchiveError(
+            f"open {root}: the archive was never finished: its writer was stopped, or is still running; "
             "save it again with overwrite=True"
         )
-    return NotAnArchiveError(
-        f"open {root}: this is no Outgrad archive, it has no file {COMMITS}/{commit_name(1)}; check the path"
+    raise NotAnArchiveError(
+        f"open {root}: this is not an Outgrad archive, it has no file {COMMITS}/{commit_name(1)}; "
+        "check the path"
     )
 
 
-def read_version(root: Path, version: int) -> Found:
+def read_version(root: Path, version: int) -> StoredCommit:
     """Read one commit; FileNotFoundError if there is none."""
     path = commit_path(root, version)
-    content = path.read_bytes()
-    data, sha256 = _unwrap(content, path)
-    _check_format(data, path)
+    data, sha256 = _unwrap(path.read_bytes(), path)
+    try:
+        header = header_from_json(data)
+    except ParseError as error:
+        raise NotAnArchiveError(
+            f"open {path}: this is not a commit of an Outgrad archive: {error}; check the path"
+        ) from error
+    if header.format != FORMAT:
+        raise NotAnArchiveError(
+            f"open {path}: it has format {header.format!r}, not {FORMAT!r}; check the path"
+        )
+    if header.format_version > FORMAT_VERSION:
+        raise NewerFormatError(
+            f"open {path}: it has format version {header.format_version}, and this is {SOFTWARE}, which "
+            f"reads versions up to {FORMAT_VERSION}; update it (pip install --upgrade outgrad)"
+        )
     try:
         commit = commit_from_json(data)
     except ParseError as error:
-        raise DamagedArchiveError(f"{path} is no valid commit: {error}; {_HELP}") from error
+        raise DamagedArchiveError(
+            f"open {path}: this is not a valid commit: {error}; {RESTORE_ADVICE}"
+        ) from error
     if commit.version != version:
         raise DamagedArchiveError(
-            f"{path} is the commit of version {commit.version}: it was renamed; {_HELP}"
+            f"open {path}: this is the commit of version {commit.version}, renamed; {RESTORE_ADVICE}"
         )
-    return Found(commit, sha256)
-
-
-_HELP = "restore the archive from a copy, or write it again"
+    return StoredCommit(commit, sha256)
 
 
 def _unwrap(content: bytes, path: Path) -> tuple[Any, str]:
     match = _ENVELOPE.fullmatch(content)
     sha256 = hashlib.sha256(match[2]).hexdigest() if match else ""
     if match is None or match[1].decode() != sha256:
-        raise DamagedArchiveError(f"{path} is damaged: its content does not match its SHA-256; {_HELP}")
+        raise DamagedArchiveError(
+            f"open {path}: it is corrupted, its content does not match its SHA-256; {RESTORE_ADVICE}"
+        )
     try:
         return read_json(match[2]), sha256
     except (ValueError, RecursionError) as error:
-        raise DamagedArchiveError(f"{path} holds no JSON: {error}; {_HELP}") from error
+        raise DamagedArchiveError(f"open {path}: it does not hold JSON: {error}; {RESTORE_ADVICE}") from error
 
 
 def _wrap(data: Any) -> bytes:
@@ -161,52 +180,17 @@ def _wrap(data: Any) -> bytes:
     return b'{"sha256":"%s","commit":%s}\n' % (hashlib.sha256(body).hexdigest().encode(), body)
 
 
-def _check_format(data: Any, path: Path) -> None:
-    root = Node(data, "")
-    try:
-        name = root.get("format").text()
-        version = root.get("format_version").integer()
-    except ParseError as error:
-        raise NotAnArchiveError(f"{path} is no commit of an Outgrad archive: {error}") from error
-    if name != FORMAT:
-        raise NotAnArchiveError(f"{path} has format {name!r}, not {FORMAT!r}; check the path")
-    if version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has format version {version}, and this is {SOFTWARE}, which reads versions up to "
-            f"{FORMAT_VERSION}; update it (pip install --upgrade outgrad)"
-        )
-
-
-def content(commit: Commit) -> bytes:
+def commit_bytes(commit: Commit) -> bytes:
     """The bytes of a commit file."""
     return _wrap(commit_to_json(commit))
 
 
 def writer_of(root: Path, version: int) -> str | None:
-    """Who has published a version; None if there is none."""
+    """The writer that published a version; None if there is none."""
     try:
         return read_version(root, version).commit.writer
     except FileNotFoundError:
         return None
-
-
-def publish(partial: Path, target: Path) -> None:
-    """Give a commit that is on the disk its name: it appears as a whole, and never replaces another.
-
-    Raises
-    ------
-    FileExistsError
-        If another writer has published this version in the meantime.
-    """
-    try:
-        files.link(partial, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
-        if target.exists():
-            raise FileExistsError(str(target)) from None
-        files.replace(partial, target)
 
 
 def write_plan(path: Path, segment: SegmentSpec) -> None:
@@ -217,8 +201,9 @@ def write_plan(path: Path, segment: SegmentSpec) -> None:
 def read_plan(path: Path) -> SegmentSpec:
     """Read what a segment will hold."""
     try:
-        return segment_from_json(Node(_unwrap(path.read_bytes(), path)[0], "segment"))
+        return segment_from_json(_unwrap(path.read_bytes(), path)[0])
     except (FileNotFoundError, ParseError) as error:
         raise ArchiveError(
-            f"write: {path} is missing or no plan ({error}); was the save aborted, or start() not called?"
+            f"save: {path} is missing or not a plan ({error}); call start() first, or save again if the save "
+            "was aborted"
         ) from error

@@ -1,4 +1,4 @@
-"""The ``zarr.json`` files of an archive: for whoever reads it with Zarr alone. Outgrad reads only commits."""
+"""The ``zarr.json`` files of an archive, for readers that know Zarr alone. Outgrad reads only commits."""
 
 from __future__ import annotations
 
@@ -36,31 +36,24 @@ def array_document(array: ArraySpec, attributes: Document) -> Document:
 
 def documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
     """Yield ``(key, document)`` of every ``zarr.json`` of an archive with this segment, the root first."""
-    yield "zarr.json", root_document()
-    yield f"{SEGMENTS}/zarr.json", group_document()
     arrays = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]
-    for path in _groups(arrays):
-        yield f"{segment.prefix}{path}zarr.json", group_document()
-    attributes = _attributes(segment)
-    for number, array in enumerate(arrays):
-        yield f"{segment.prefix}{array.path}/zarr.json", array_document(array, attributes.get(number, {}))
-
-
-def _groups(arrays: list[ArraySpec]) -> list[str]:
-    """Every group above some arrays, from the segment itself downwards."""
-    found = {"": None}
+    groups = {"": None}  # in order: the segment itself, and every folder above an array
     for array in arrays:
         parts = array.path.split("/")[:-1]
-        found.update((f"{'/'.join(parts[: n + 1])}/", None) for n in range(len(parts)))
-    return list(found)
-
-
-def _attributes(segment: SegmentSpec) -> dict[int, Document]:
-    """Names of columns, for arrays that hold tables of one kind."""
+        groups.update((f"{'/'.join(parts[: n + 1])}/", None) for n in range(len(parts)))
     names: dict[int, set[tuple[str, ...]]] = {}
     for table in segment.tables:
-        names.setdefault(table.place.array, set()).add(table.names)
-    return {number: {"names": list(next(iter(found)))} for number, found in names.items() if len(found) == 1}
+        names.setdefault(table.first.array, set()).add(table.names)
+
+    yield "zarr.json", root_document()
+    yield f"{SEGMENTS}/zarr.json", group_document()
+    for path in groups:
+        yield f"{segment.prefix}{path}zarr.json", group_document()
+    for number, array in enumerate(arrays):
+        # Names of columns, where all tables in the array have the same ones.
+        columns = names.get(number, set())
+        attributes = {"names": list(next(iter(columns)))} if len(columns) == 1 else {}
+        yield f"{segment.prefix}{array.path}/zarr.json", array_document(array, attributes)
 
 
 def serialize(document: Document) -> bytes:

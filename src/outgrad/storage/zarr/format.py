@@ -1,4 +1,4 @@
-"""The archive format: names of files, sizes, and what a commit holds. docs/format.md tells it to users."""
+"""The archive format: names of files, sizes, and what a commit holds. docs/format.md specifies it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from outgrad.storage.zarr.codecs import Compressor, chain_to_json
-from outgrad.tree import GradientPath, Tree, fold_down
+from outgrad.tree import Tree
 
 FORMAT = "outgrad-archive"
 FORMAT_VERSION = 1
 
-Kind = Literal["map", "block", "labels"]
-KINDS: tuple[Kind, ...] = ("map", "block", "labels")
+ArchiveKind = Literal["map", "block", "labels"]
+ARCHIVE_KINDS: tuple[ArchiveKind, ...] = ("map", "block", "labels")
 
 COMMITS = "commits"
 SEGMENTS = "segments"
@@ -36,13 +36,13 @@ DEFAULT_COMPRESSOR = "lz4"
 
 
 def find_compressor(name: str) -> Compressor | None:
-    """Look a compressor up by the name that users give."""
+    """The compressor of a name that users give."""
     if name not in COMPRESSORS:
         raise ValueError(f"save: compressor {name!r} is unknown; use one of {', '.join(COMPRESSORS)}")
     return COMPRESSORS[name]
 
 
-DTYPES = frozenset(
+ARRAY_DTYPES = frozenset(
     np.dtype(kind).name
     for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 )
@@ -57,8 +57,8 @@ _COMMIT_NAME = re.compile(r"([0-9]{10})\.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """Sizes in bytes, before compression, that a writer aims at. Readers take any."""
+class ChunkSizes:
+    """Sizes in bytes, before compression, that a writer aims at. Readers accept any."""
 
     storage_chunk: int = 4 * MIB
     """Values and gradients."""
@@ -70,6 +70,14 @@ class Sizes:
     """Distance of the chunk edges in a commit: values and gradients together."""
     whole_system: int = 64 * MIB
     """Systems up to this size are never cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOptions:
+    """How arrays are cut into storage chunks, and how these are compressed."""
+
+    sizes: ChunkSizes = ChunkSizes()
+    compressor: Compressor | None = COMPRESSORS[DEFAULT_COMPRESSOR]
 
 
 def commit_name(version: int) -> str:
@@ -93,13 +101,12 @@ def encode_name(parameter: str) -> str:
     """
     if _PLAIN.fullmatch(parameter) and not _RESERVED.match(parameter):
         return parameter
-    raw = parameter.encode("utf-8", "surrogatepass")
-    first = _RESERVED.match(parameter) is not None
-    coded = [
-        chr(byte) if _PLAIN.fullmatch(chr(byte)) and (at or not first) else f"%{byte:02X}"
-        for at, byte in enumerate(raw)
+    is_reserved = _RESERVED.match(parameter) is not None
+    encoded = [
+        chr(byte) if _PLAIN.fullmatch(chr(byte)) and (index or not is_reserved) else f"%{byte:02X}"
+        for index, byte in enumerate(parameter.encode("utf-8", "surrogatepass"))
     ]
-    return "".join(coded) or "%"
+    return "".join(encoded) or "%"
 
 
 def path_in_block(parameters: tuple[str, ...]) -> str:
@@ -107,11 +114,11 @@ def path_in_block(parameters: tuple[str, ...]) -> str:
     return "".join(f"gradients/{encode_name(parameter)}/" for parameter in parameters)
 
 
-class Place(NamedTuple):
-    """Where rows start: number of a Zarr array of the segment, and row in it."""
+class FirstRow(NamedTuple):
+    """Where consecutive rows of a segment start: the number of a Zarr array, and the row in it."""
 
     array: int
-    first: int
+    row: int
 
 
 @dataclass(frozen=True)
@@ -166,9 +173,9 @@ class ArraySpec:
 
 
 class TableSpec(NamedTuple):
-    """A table of labels: where its rows are, how many, what its columns are called, and its digest."""
+    """A table of labels: where its rows are, how many, the names of its columns, and its digest."""
 
-    place: Place
+    first: FirstRow
     rows: int
     names: tuple[str, ...]
     digest: str
@@ -176,17 +183,17 @@ class TableSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockSpec(Tree):
-    """A block or a gradient: places of its arrays, numbers of its tables, and its chunk edges.
+    """A block or a gradient: where its arrays are, the numbers of its tables, and its chunk edges.
 
     ``edges`` are rows at which a reader may cut: on whole samples, the same number in values and gradients.
     """
 
-    values: Place
+    values: FirstRow
     samples: int
     components: tuple[int, ...]
     properties: int
     edges: tuple[int, ...]
-    offsets: Place | None = None
+    offsets: FirstRow | None = None
     gradients: dict[str, BlockSpec] = field(default_factory=dict)
 
 
@@ -200,7 +207,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """A whole map's data. ``manifest`` is None while it is being written."""
+    """All data of one map. ``manifest`` is None while they are being written."""
 
     name: str
     arrays: tuple[ArraySpec, ...]
@@ -225,83 +232,10 @@ class Commit:
     """One version of an archive."""
 
     version: int
-    kind: Kind
+    kind: ArchiveKind
     writer: str
     created: str
     software: str
     info: dict[str, str]
     provenance: dict[str, Any]
     segments: tuple[SegmentSpec, ...]
-
-
-def commit_to_json(commit: Commit) -> dict[str, Any]:
-    """The content of a commit as JSON; :func:`outgrad.storage.zarr.parse.commit_from_json` reads it back."""
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "version": commit.version,
-        "kind": commit.kind,
-        "writer": commit.writer,
-        "created": commit.created,
-        "software": commit.software,
-        "info": commit.info,
-        "provenance": commit.provenance,
-        "segments": [segment_to_json(segment) for segment in commit.segments],
-    }
-
-
-def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
-    """A segment as JSON. Chains of codecs and names of columns are listed once and referred to by number."""
-    chains: list[Any] = []
-    names: list[Any] = []
-    manifest = segment.manifest
-    return {
-        "id": segment.name,
-        "keys": {"table": segment.keys, "values": segment.key_values},
-        "arrays": [_array_to_json(array, chains) for array in segment.arrays],
-        "tables": [_table_to_json(table, names) for table in segment.tables],
-        "blocks": [fold_down(_block_to_json, block) for block in segment.blocks],
-        "checksums": None
-        if manifest is None
-        else {**_array_to_json(manifest.array, chains), "crc32c": manifest.checksums},
-        "codecs": chains,
-        "names": names,
-    }
-
-
-def _number_of(item: Any, items: list[Any]) -> int:
-    if item not in items:
-        items.append(item)
-    return items.index(item)
-
-
-def _array_to_json(array: ArraySpec, chains: list[Any]) -> dict[str, Any]:
-    return {
-        "path": array.path,
-        "dtype": array.dtype.name,
-        "shape": array.shape,
-        "chunk_rows": array.chunk_rows,
-        "codecs": _number_of(array.chain(), chains),
-    }
-
-
-def _table_to_json(table: TableSpec, names: list[Any]) -> list[Any]:
-    return [*table.place, table.rows, _number_of(list(table.names), names), table.digest]
-
-
-def _block_to_json(
-    path: GradientPath, _: object, block: BlockSpec, gradients: dict[str, Any]
-) -> dict[str, Any]:
-    """Left out: what a gradient shares with its block, and edges of a single chunk."""
-    out: dict[str, Any] = {"values": block.values, "samples": block.samples}
-    if block.components:
-        out["components"] = block.components
-    if not path:
-        out["properties"] = block.properties
-    if len(block.edges) > 2:
-        out["edges"] = block.edges
-    if block.offsets is not None:
-        out["offsets"] = block.offsets
-    if gradients:
-        out["gradients"] = [list(item) for item in gradients.items()]
-    return out

@@ -1,9 +1,9 @@
 """Label tables as they are read: compared with what the commit says of them, once a process.
 
 A checksum shows that bytes are those that were written, and nothing about who wrote them. Labels are compared
-by their digests, without a read; so a table with another content than its digest says gives wrong sums. A
-table of up to ``WHOLE_BYTES`` is compared before any of its rows is used; a larger one when it is read as a
-whole, or when its slices, which may come from several threads, add up to the whole.
+by their digests, without a read; so a table whose content does not match its digest gives wrong sums. A table
+of up to ``WHOLE_BYTES`` is compared before any of its rows is used; a larger one when it is read at once, or
+when its slices, which may come from several threads, add up to all of it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from collections.abc import Callable
 from functools import cached_property
 
 from outgrad._forks import forgets_in_child, fork_safe_lock
-from outgrad.labels.packing import Table
-from outgrad.labels.tables import begin_digest, has_repeated_rows, table_digest
+from outgrad.data.chunk import Table
+from outgrad.labels.rows import begin_digest, has_repeated_rows, table_digest
 from outgrad.storage.zarr.format import MIB, SegmentSpec, TableSpec
 
 WHOLE_BYTES = MIB
 """A table of this size is one storage chunk, which is read for any row of it."""
 WAITING_BYTES = 16 * MIB
-"""Slices that came before those in front of them; beyond this, the table is no longer followed."""
+"""Slices that came before those that precede them; beyond this, the table is no longer followed."""
 
-OTHER_DIGEST = "its rows are not those whose digest the commit has"
+REPEATED_ROW = "a row occurs twice"
+OTHER_DIGEST = "the digest of its rows is not the one in the commit"
 
 
 class TableChecks:
-    """What is known of the tables of one opened archive."""
+    """What is known of the tables of one open archive."""
 
     def __init__(self, segment: SegmentSpec) -> None:
         self._segment = segment
@@ -36,7 +37,7 @@ class TableChecks:
         forgets_in_child(self)
 
     def forget_threads(self) -> None:
-        """Leave digests that threads of the parent may have been at work on."""
+        """Drop digests that threads of the parent process may have been updating."""
         self._followed = {}
 
     def mistake(self, number: int, start: int, rows: Table, read_all: Callable[[], Table]) -> str:
@@ -45,30 +46,24 @@ class TableChecks:
             return ""
         table = self._segment.tables[number]
         if len(rows) == table.rows or 4 * table.rows * len(table.names) <= WHOLE_BYTES:
-            found = self._whole_mistake(number, rows if len(rows) == table.rows else read_all())
+            all_rows = rows if len(rows) == table.rows else read_all()
+            if table_digest(table.names, all_rows) != table.digest:
+                return OTHER_DIGEST
+            mistake = self.sample_mistake(number, 0, all_rows)
+            if not mistake and has_repeated_rows(all_rows):
+                mistake = REPEATED_ROW
+            is_right: bool | None = not mistake
         else:
-            found = self._slice_mistake(number, start, rows)
-        return found
-
-    def _whole_mistake(self, number: int, rows: Table) -> str:
-        table = self._segment.tables[number]
-        found = OTHER_DIGEST if table_digest(table.names, rows) != table.digest else ""
-        found = found or self.sample_mistake(number, 0, rows)
-        found = found or ("it has a row twice" if has_repeated_rows(rows) else "")
-        if not found:
-            self._trusted.add(number)
-        return found
-
-    def _slice_mistake(self, number: int, start: int, rows: Table) -> str:
-        found = self.sample_mistake(number, start, rows)
-        if found:
-            return found
-        with self._lock:
-            followed = self._followed.setdefault(number, _Followed(self._segment.tables[number]))
-        is_right = followed.add(start, rows)
+            mistake = self.sample_mistake(number, start, rows)
+            if mistake:
+                return mistake
+            with self._lock:
+                followed = self._followed.setdefault(number, _Followed(table))
+            is_right = followed.add(start, rows)
+            mistake = OTHER_DIGEST if is_right is False else ""
         if is_right:
             self._trusted.add(number)
-        return OTHER_DIGEST if is_right is False else ""
+        return mistake
 
     def sample_mistake(self, number: int, start: int, rows: Table) -> str:
         """What is wrong with the ``sample`` column of rows of a gradient's table; "" for other tables.
@@ -76,44 +71,29 @@ class TableChecks:
         Plans are made from the chunk edges, so each row has to lie in the chunk of its parent, also where its
         chunk is never asked for.
         """
-        for edges, above in self._cuts.get(number, ()):
-            found = _cut_mistake(rows, start, edges, above)
-            if found:
-                return found
+        for edges, parent_edges in self._chunk_edges.get(number, ()):
+            stop = start + len(rows)
+            for chunk in range(max(0, bisect_right(edges, start) - 1), bisect_left(edges, stop)):
+                first, last = max(edges[chunk], start), min(edges[chunk + 1], stop)
+                column = rows[first - start : last - start, 0]
+                lower, upper = parent_edges[chunk], parent_edges[chunk + 1]
+                if len(column) and not (lower <= column.min() and column.max() < upper):
+                    index = int(((column < lower) | (column >= upper)).argmax())
+                    return (
+                        f"row {first + index} has sample {column[index]}, which is not in "
+                        f"[{lower}, {upper}), the rows of its chunk by the edges in the commit"
+                    )
         return ""
 
     @cached_property
-    def _cuts(self) -> dict[int, set[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    def _chunk_edges(self) -> dict[int, set[tuple[tuple[int, ...], tuple[int, ...]]]]:
         """Of each table of a gradient's samples, the chunk edges of gradients that use it, and of parents."""
-        found: dict[int, set[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+        edges: dict[int, set[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
         for block in self._segment.blocks:
             for _, parent in block.walk():
                 for gradient in parent.gradients.values():
-                    found.setdefault(gradient.samples, set()).add((gradient.edges, parent.edges))
-        return found
-
-
-def _cut_mistake(rows: Table, start: int, edges: tuple[int, ...], above: tuple[int, ...]) -> str:
-    """Which row is not in the chunk of its parent; "" if all are."""
-    stop = start + len(rows)
-    for chunk in range(max(0, bisect_right(edges, start) - 1), bisect_left(edges, stop)):
-        lower, upper = max(edges[chunk], start), min(edges[chunk + 1], stop)
-        found = _outside(rows[lower - start : upper - start], lower, above[chunk], above[chunk + 1])
-        if found:
-            return found
-    return ""
-
-
-def _outside(rows: Table, start: int, lower: int, upper: int) -> str:
-    """Which row, counted from ``start``, has a ``sample`` outside of [lower, upper); "" if none has."""
-    column = rows[:, 0]
-    if len(rows) == 0 or (lower <= column.min() and column.max() < upper):
-        return ""
-    at = int(((column < lower) | (column >= upper)).argmax())
-    return (
-        f"row {start + at} has sample {column[at]}, which is not in [{lower}, {upper}), the rows of its "
-        "chunk by the edges in the commit"
-    )
+                    edges.setdefault(gradient.samples, set()).add((gradient.edges, parent.edges))
+        return edges
 
 
 class _Followed:
@@ -127,10 +107,12 @@ class _Followed:
         self._lock = fork_safe_lock()
 
     def add(self, start: int, rows: Table) -> bool | None:
-        """Take a slice; return whether the whole table is right, once all of it was there."""
+        """Take a slice; return whether the table is right, once all of it has come."""
         with self._lock:
             if start > self._row:
-                self._keep(start, rows)
+                waiting_bytes = sum(each.nbytes for each in self._waiting.values())
+                if waiting_bytes + rows.nbytes <= WAITING_BYTES:
+                    self._waiting[start] = rows.copy()
                 return None
             self._take(start, rows)
             while (ready := min(self._waiting, default=self._row + 1)) <= self._row:
@@ -140,8 +122,3 @@ class _Followed:
     def _take(self, start: int, rows: Table) -> None:
         self._digest.update(rows[self._row - start :].astype("<i4", order="C").data)
         self._row = max(self._row, start + len(rows))
-
-    def _keep(self, start: int, rows: Table) -> None:
-        kept = sum(each.nbytes for each in self._waiting.values())
-        if kept + rows.nbytes <= WAITING_BYTES:
-            self._waiting[start] = rows.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -16,13 +17,13 @@ from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.consistent import MAXIMUM_DEPTH, array_mistake, arrays_mistake
 from outgrad.storage.zarr.format import (
-    DTYPES,
+    ARRAY_DTYPES,
     LABEL_DTYPE,
     ArraySpec,
     BlockSpec,
-    Place,
+    ChunkOptions,
+    FirstRow,
     SegmentSpec,
-    Sizes,
     TableSpec,
     path_in_block,
 )
@@ -32,8 +33,27 @@ KEYS_INLINE = 100_000
 """Keys of a map are written into the commit up to this number, so that opening reads nothing else."""
 
 
-class Wish(NamedTuple):
-    """An array that needs a place: its own path, and the path of the array to share if it is small."""
+@dataclass(frozen=True)
+class Contents:
+    """What is saved, apart from the numbers in its blocks.
+
+    Parameters
+    ----------
+    keys : Labels
+        Keys of the map; ``Labels.single()`` for a block; the labels themselves for kind "labels".
+    metadata : sequence of BlockMetadata
+        Labels of each block.
+    outlines : sequence of Outline
+        Shape and dtype of each block; its edges do not matter here.
+    """
+
+    keys: Labels
+    metadata: Sequence[BlockMetadata]
+    outlines: Sequence[Outline]
+
+
+class UnplacedArray(NamedTuple):
+    """An array without a Zarr array yet: a path of its own, and the path to share if it is small."""
 
     path: str
     shared_path: str
@@ -46,13 +66,6 @@ class Wish(NamedTuple):
         return self.rows * prod(self.trailing) * self.dtype.itemsize
 
 
-def grid_rows(rows: int, row_bytes: int, chunk_bytes: int) -> int:
-    """Rows of a storage chunk: about ``chunk_bytes``, and such that the last chunk is nearly full."""
-    most = max(1, chunk_bytes // max(1, row_bytes))
-    count = max(1, -(-rows // most))
-    return max(1, -(-rows // count))
-
-
 def array_spec(
     path: str,
     dtype: np.dtype[Any],
@@ -63,7 +76,11 @@ def array_spec(
     """Describe a Zarr array on a grid of about ``chunk_bytes``."""
     storage = dtype.newbyteorder("<")
     row_bytes = prod(shape[1:]) * storage.itemsize
-    array = ArraySpec(path, storage, shape, grid_rows(shape[0], row_bytes, chunk_bytes), compressor)
+    # No more rows than fit, and then as equal as can be, so that the last chunk is nearly full too.
+    most_rows = max(1, chunk_bytes // max(1, row_bytes))
+    chunk_count = max(1, -(-shape[0] // most_rows))
+    chunk_rows = max(1, -(-shape[0] // chunk_count))
+    array = ArraySpec(path, storage, shape, chunk_rows, compressor)
     mistake = array_mistake(array)
     if mistake:
         raise ValidationError(
@@ -73,33 +90,33 @@ def array_spec(
     return array
 
 
-def place(
-    wishes: Sequence[Wish], sizes: Sizes, chunk_bytes: int, compressor: Compressor | None, first: int = 0
-) -> tuple[list[ArraySpec], list[Place]]:
-    """Give each wish a place; arrays are numbered from ``first``.
+def place_arrays(
+    unplaced: Sequence[UnplacedArray], chunk_bytes: int, options: ChunkOptions, first_number: int = 0
+) -> tuple[list[ArraySpec], list[FirstRow]]:
+    """Give each array its rows in a Zarr array; these are numbered from ``first_number``.
 
-    Arrays smaller than ``sizes.share_below`` share one, in the order of the wishes, if another small one has
-    the same dtype, trailing shape and shared path: parts of neighbouring blocks are then neighbours on disk.
+    Arrays smaller than ``sizes.share_below`` share one, in their order, if another small one has the same
+    dtype, trailing shape and shared path: parts of neighbouring blocks are then neighbours on disk.
     """
     groups: dict[Any, list[int]] = {}
-    for number, wish in enumerate(wishes):
-        alone = (wish.path,) if wish.nbytes >= sizes.share_below else ()
-        groups.setdefault((wish.shared_path, wish.dtype, wish.trailing, alone), []).append(number)
-    arrays: list[ArraySpec] = []
-    places = [Place(0, 0) for _ in wishes]
-    counters: dict[str, int] = {}
+    for number, array in enumerate(unplaced):
+        alone = (array.path,) if array.nbytes >= options.sizes.share_below else ()
+        groups.setdefault((array.shared_path, array.dtype, array.trailing, alone), []).append(number)
+    specs: list[ArraySpec] = []
+    first_rows = [FirstRow(0, 0) for _ in unplaced]
+    shared_counts: Counter[str] = Counter()
     for members in groups.values():
-        wish = wishes[members[0]]
-        path = wish.path
+        array = unplaced[members[0]]
+        path = array.path
         if len(members) > 1:
-            counters[wish.shared_path] = counters.get(wish.shared_path, -1) + 1
-            path = f"{wish.shared_path}/{counters[wish.shared_path]}"
+            path = f"{array.shared_path}/{shared_counts[array.shared_path]}"
+            shared_counts[array.shared_path] += 1
         rows = 0
         for number in members:
-            places[number] = Place(first + len(arrays), rows)
-            rows += wishes[number].rows
-        arrays.append(array_spec(path, wish.dtype, (rows, *wish.trailing), chunk_bytes, compressor))
-    return arrays, places
+            first_rows[number] = FirstRow(first_number + len(specs), rows)
+            rows += unplaced[number].rows
+        specs.append(array_spec(path, array.dtype, (rows, *array.trailing), chunk_bytes, options.compressor))
+    return specs, first_rows
 
 
 @dataclass
@@ -107,30 +124,30 @@ class Tables:
     """Label tables by content: each is stored once, at the path of its first use."""
 
     labels: list[Labels] = field(default_factory=list)
-    places: dict[int, Place] = field(default_factory=dict)
-    wishes: dict[int, Wish] = field(default_factory=dict)
+    written: dict[int, FirstRow] = field(default_factory=dict)
+    unwritten: dict[int, UnplacedArray] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def number(self, labels: Labels, path: str) -> int:
-        """The number of a table; a new one gets a wish for a place."""
-        found = self._numbers.setdefault(labels.digest, len(self.labels))
-        if found == len(self.labels):
+        """The number of a table; a new one is to be written."""
+        number = self._numbers.setdefault(labels.digest, len(self.labels))
+        if number == len(self.labels):
             width = len(labels.names)
             self.labels.append(labels)
-            self.wishes[found] = Wish(path, "shared/labels", LABEL_DTYPE, len(labels), (width,))
-        return found
+            self.unwritten[number] = UnplacedArray(path, "shared/labels", LABEL_DTYPE, len(labels), (width,))
+        return number
 
-    def add_stored(self, labels: Labels, at: Place) -> None:
+    def add_written(self, labels: Labels, first: FirstRow) -> None:
         """Add a table whose rows were written already."""
         if labels.digest not in self._numbers:
             self._numbers[labels.digest] = len(self.labels)
-            self.places[len(self.labels)] = at
+            self.written[len(self.labels)] = first
             self.labels.append(labels)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of all values and label tables of a map: known from its metadata alone, without any read."""
+    """Where all values and label tables of a map go: known from its metadata alone, without any read."""
 
     arrays: tuple[ArraySpec, ...]
     tables: tuple[TableSpec, ...]
@@ -146,49 +163,44 @@ def block_path(number: int, path: GradientPath) -> str:
     return f"blocks/{number}/{path_in_block(path)}"
 
 
-def lay_out(
-    keys: Labels,
-    metadata: Sequence[BlockMetadata],
-    outlines: Sequence[Outline],
-    sizes: Sizes,
-    compressor: Compressor | None,
-) -> Layout:
+def lay_out(contents: Contents, options: ChunkOptions) -> Layout:
     """Decide where everything goes but offsets, which depend on what is in the tables."""
-    wishes = [
-        _values_wish(number, path, array)
-        for number, outline in enumerate(outlines)
-        for path, array in outline.walk()
-    ]
-    arrays, places = place(wishes, sizes, sizes.storage_chunk, compressor)
+    unplaced = []
+    for number, block in enumerate(contents.outlines):
+        for path, outline in block.walk():
+            values = f"{block_path(number, path)}values"
+            check_dtype(outline.dtype, values)
+            shared = f"shared/{path_in_block(path)}values"
+            unplaced.append(UnplacedArray(values, shared, outline.dtype, outline.shape[0], outline.trailing))
+    arrays, first_rows = place_arrays(unplaced, options.sizes.storage_chunk, options)
     tables = Tables()
-    tables.number(keys, "keys")
-    return lay_out_tables(tables, metadata, arrays, places, sizes, compressor)
+    tables.number(contents.keys, "keys")
+    return lay_out_tables(tables, contents.metadata, arrays, first_rows, options)
 
 
 def lay_out_tables(
     tables: Tables,
     metadata: Sequence[BlockMetadata],
     arrays: Sequence[ArraySpec],
-    places: Iterable[Place],
-    sizes: Sizes,
-    compressor: Compressor | None,
+    first_rows: Iterable[FirstRow],
+    options: ChunkOptions,
 ) -> Layout:
-    """Lay out label tables behind ``arrays``; ``places`` are those of the values, in the order of ``walk()``.
+    """Lay out label tables after ``arrays``; ``first_rows`` are those of values, in the order of ``walk()``.
 
-    Table 0, the keys, has an array of its own, for whoever looks with Zarr alone.
+    Table 0, the keys, has an array of its own, for those who read with Zarr alone.
     """
-    remaining = iter(places)
-    blocks = tuple(_block(number, block, tables, remaining) for number, block in enumerate(metadata))
+    remaining = iter(first_rows)
+    blocks = tuple(_lay_out_block(number, block, tables, remaining) for number, block in enumerate(metadata))
     everything = list(arrays)
-    found = dict(tables.places)
-    unwritten = sorted(tables.wishes)
+    firsts = dict(tables.written)
+    unwritten = sorted(tables.unwritten)
     for numbers in (unwritten[:1], unwritten[1:]):
-        wishes = [tables.wishes[number] for number in numbers]
-        added, at = place(wishes, sizes, sizes.table_chunk, compressor, len(everything))
+        unplaced = [tables.unwritten[number] for number in numbers]
+        added, table_firsts = place_arrays(unplaced, options.sizes.table_chunk, options, len(everything))
         everything.extend(added)
-        found.update(zip(numbers, at, strict=True))
+        firsts.update(zip(numbers, table_firsts, strict=True))
     specs = tuple(
-        TableSpec(found[number], len(labels), tuple(labels.names), labels.digest)
+        TableSpec(firsts[number], len(labels), tuple(labels.names), labels.digest)
         for number, labels in enumerate(tables.labels)
     )
     mistake = arrays_mistake(everything)
@@ -197,83 +209,81 @@ def lay_out_tables(
     return Layout(tuple(everything), specs, tuple(tables.labels), blocks, 0, tuple(unwritten))
 
 
-def _values_wish(number: int, path: GradientPath, outline: Outline) -> Wish:
-    own = f"{block_path(number, path)}values"
-    check_dtype(outline.dtype, own)
-    return Wish(own, f"shared/{path_in_block(path)}values", outline.dtype, outline.shape[0], outline.trailing)
-
-
 def check_dtype(dtype: np.dtype[Any], path: str) -> None:
-    """Refuse what Zarr v3 cannot hold or what must not be read from files of others, such as objects."""
-    if dtype.newbyteorder("<").name not in DTYPES:
+    """Refuse what Zarr v3 cannot hold or what must not be read from untrusted files, such as objects."""
+    if dtype.newbyteorder("<").name not in ARRAY_DTYPES:
         raise ValidationError(
             f"save: {path} has dtype {dtype}, which an archive cannot hold; "
-            f"convert it to one of {sorted(DTYPES)}"
+            f"convert it to one of {sorted(ARRAY_DTYPES)}"
         )
 
 
-def _block(number: int, metadata: BlockMetadata, tables: Tables, places: Iterator[Place]) -> BlockSpec:
-    """The places of one block and its gradients; edges and offsets are added by :func:`finish_block`."""
-    found: dict[GradientPath, BlockSpec] = {}
-    for path, own in metadata.walk():  # in this order tables get their numbers
+def _lay_out_block(
+    number: int, metadata: BlockMetadata, tables: Tables, first_rows: Iterator[FirstRow]
+) -> BlockSpec:
+    """One block and its gradients; edges and offsets are added by :func:`finish_block`."""
+    specs: dict[GradientPath, BlockSpec] = {}
+    for path, block in metadata.walk():  # tables get their numbers in this order
         prefix = block_path(number, path)
         if len(path) > MAXIMUM_DEPTH:
             raise ValidationError(
-                f"save: {prefix} are gradients of gradients of …, more than the {MAXIMUM_DEPTH} levels of an "
-                "archive; remove_gradients leaves some out"
+                f"save: {prefix} is nested deeper than the {MAXIMUM_DEPTH} levels of gradients that an "
+                "archive can hold; leave some out with remove_gradients"
             )
-        found[path] = BlockSpec(
-            values=next(places),
-            samples=tables.number(own.samples, f"{prefix}samples"),
+        specs[path] = BlockSpec(
+            values=next(first_rows),
+            samples=tables.number(block.samples, f"{prefix}samples"),
             components=tuple(
                 tables.number(component, f"{prefix}components/{axis}")
-                for axis, component in enumerate(own.components)
+                for axis, component in enumerate(block.components)
             ),
-            properties=tables.number(own.properties, f"{prefix}properties"),
-            edges=(0, len(own.samples)),
+            properties=tables.number(block.properties, f"{prefix}properties"),
+            edges=(0, len(block.samples)),
         )
         if path:
-            found[path[:-1]].gradients[path[-1]] = found[path]
-    return found[()]
+            specs[path[:-1]].gradients[path[-1]] = specs[path]
+    return specs[()]
 
 
 def finish_block(
-    block: BlockSpec, edges: dict[GradientPath, Edges], offsets: dict[GradientPath, Place | None]
+    block: BlockSpec, edges: dict[GradientPath, Edges], offsets: dict[GradientPath, FirstRow | None]
 ) -> BlockSpec:
-    """Add chunk edges and the places of offsets."""
+    """Add chunk edges, and where the offsets are."""
 
-    def finished(path: GradientPath, _: object, own: BlockSpec, gradients: dict[str, BlockSpec]) -> BlockSpec:
-        own_edges = tuple(edges[path].tolist())
-        return replace(own, edges=own_edges, offsets=offsets.get(path), gradients=gradients)
+    def finished(
+        path: GradientPath, _: object, spec: BlockSpec, gradients: dict[str, BlockSpec]
+    ) -> BlockSpec:
+        chunk_edges = tuple(edges[path].tolist())
+        return replace(spec, edges=chunk_edges, offsets=offsets.get(path), gradients=gradients)
 
     return fold_down(finished, block)
 
 
 def key_values(keys: Labels, is_inline: bool) -> tuple[tuple[int, ...], ...] | None:
-    """The keys as they stand in a commit; None where they are only read from their array."""
+    """The keys as a commit has them; None where they are only read from their array."""
     if not is_inline or len(keys) > KEYS_INLINE:
         return None
     return tuple(tuple(row) for row in keys.values.tolist())
 
 
-class Users(NamedTuple):
-    """Rows [start, stop) of a Zarr array, and the path under which metatensor's format has them."""
+class NamedRows(NamedTuple):
+    """Rows [start, stop) of a Zarr array, and the path that metatensor's format has for them."""
 
     start: int
     stop: int
     path: str
 
 
-def users(segment: SegmentSpec) -> list[list[Users]]:
-    """For each array of a segment, who has rows in it: to say what a damaged chunk is needed for."""
-    found: list[list[Users]] = [[] for _ in segment.arrays]
+def named_rows(segment: SegmentSpec) -> list[list[NamedRows]]:
+    """For each array of a segment, what its rows are: to say what a damaged chunk is needed for."""
+    named: list[list[NamedRows]] = [[] for _ in segment.arrays]
 
-    def add(at: Place, rows: int, path: str) -> None:
-        found[at.array].append(Users(at.first, at.first + rows, path))
+    def add(first: FirstRow, rows: int, path: str) -> None:
+        named[first.array].append(NamedRows(first.row, first.row + rows, path))
 
     def add_table(number: int, path: str) -> None:
         table = segment.tables[number]
-        add(table.place, table.rows, path)
+        add(table.first, table.rows, path)
 
     add_table(segment.keys, "keys")
     for number, block in enumerate(segment.blocks):
@@ -288,4 +298,4 @@ def users(segment: SegmentSpec) -> list[list[Users]]:
             if spec.offsets is not None:
                 parent = segment.tables[block.at(path[:-1]).samples]
                 add(spec.offsets, parent.rows + 1, f"{prefix}offsets")
-    return found
+    return named

@@ -13,20 +13,20 @@ from outgrad.errors import ArchiveError
 from outgrad.storage import files, leases
 from outgrad.storage.publishing import attempted
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import COMMITS, SEGMENTS, ArraySpec, SegmentSpec, commit_version
+from outgrad.storage.zarr.format import COMMITS, SEGMENTS, SegmentSpec, commit_version
 
 _SEGMENT = re.compile(r"[0-9a-f]{32}")
 _READINGS = 5
-SHOWN = 5
+SHOWN_FILES = 5
 FLUSHED_AT_ONCE = 16
 
 
 def is_empty(root: Path) -> bool:
-    """Whether a folder holds nothing, or nothing but what a writer has begun of its first file."""
+    """Whether a folder holds nothing, or only the beginning of a writer's first file."""
     return root.is_dir() and all(leases.is_partial(path, "zarr.json") for path in root.iterdir())
 
 
-def _entries(folder: Path) -> list[Path]:
+def _sorted_entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -44,8 +44,8 @@ def at_work(root: Path) -> bool:
 
 def odd_entries(root: Path) -> list[Path]:
     """What no writer puts among the segments and commits: it is never followed or removed."""
-    segments = [path for path in _entries(root / SEGMENTS) if not _is_segment(path)]
-    listed = [path for path in _entries(root / COMMITS) if commit_version(path.name) is None]
+    segments = [path for path in _sorted_entries(root / SEGMENTS) if not _is_segment(path)]
+    listed = [path for path in _sorted_entries(root / COMMITS) if commit_version(path.name) is None]
     of_zarr_and_systems = ("zarr.json", ".")
     return [path for path in (*segments, *listed) if not path.name.startswith(of_zarr_and_systems)]
 
@@ -55,20 +55,20 @@ def _named_segments(root: Path) -> set[str] | None:
     for _ in range(_READINGS):
         with suppress(FileNotFoundError):  # a commit that was replaced after it was listed: list again
             try:
-                found = [commits.read_version(root, version).commit for version in commits.versions(root)]
+                listed = [commits.read_version(root, version).commit for version in commits.versions(root)]
             except ArchiveError:
                 return None
-            return {segment.name for commit in found for segment in commit.segments}
+            return {segment.name for commit in listed for segment in commit.segments}
     return None
 
 
 def abandoned_segments(root: Path) -> list[Path]:
-    """Segments that no commit names and nobody writes.
+    """Segments that no commit names and nobody is writing.
 
-    A writer takes its lease away after its commit is there. So commits are read after the leases: a segment
-    without a lease and without a commit then is nobody's.
+    A writer removes its lease after its commit is there. So commits are read after the leases: a segment
+    that has neither then belongs to no writer.
     """
-    segments = [path for path in _entries(root / SEGMENTS) if _is_segment(path)]
+    segments = [path for path in _sorted_entries(root / SEGMENTS) if _is_segment(path)]
     leased = leases.names_at_work(root / SEGMENTS)
     free = [path for path in segments if path.name not in leased]
     named = _named_segments(root)
@@ -96,54 +96,50 @@ def remove_superseded(root: Path, version: int) -> Iterator[str]:
 
 
 def remove_if_without_segments(root: Path) -> bool:
-    """Remove the folders of an archive that has no segment and no commit; whether they are gone."""
+    """Remove the folders of an archive that has no segment and no commit; return whether they are gone."""
     segments, listed = root / SEGMENTS, root / COMMITS
-    if [path.name for path in _entries(segments)] == ["zarr.json"]:
+    if [path.name for path in _sorted_entries(segments)] == ["zarr.json"]:
         files.remove_file(segments / "zarr.json")
     if not (files.remove_folder_if_empty(segments) and files.remove_folder_if_empty(listed)):
         return False
-    if [path.name for path in _entries(root)] == ["zarr.json"] and commits.is_archive(root):
+    if [path.name for path in _sorted_entries(root)] == ["zarr.json"] and commits.is_archive(root):
         files.remove_file(root / "zarr.json")
-    return not _entries(root)
+    return not _sorted_entries(root)
 
 
 def require_whole(root: Path, segment: SegmentSpec) -> None:
-    """Prove that all files of a segment are there, and remove what tasks that were killed left among them.
+    """Check that all files of a segment are there, and remove what tasks that were killed left among them.
 
     Raises
     ------
     ArchiveError
         If something is missing, which then somebody has removed.
     """
-    folder = root / segment.prefix
     missing: list[str] = []
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
-        missing.extend(_missing(folder, array))
+        folder = root / segment.prefix / array.path
+        expected = {array.chunk_key(number).rpartition("/")[2] for number in range(array.chunk_count)}
+        try:
+            names = {entry.name for entry in os.scandir(folder)}
+        except FileNotFoundError:
+            names = set()
+        for name in names - expected:
+            if name.endswith(".partial"):
+                files.remove_file(folder / name)
+        missing.extend(f"{array.path}/{name}" for name in sorted(expected - names))
     if missing:
-        listed = ", ".join(missing[:SHOWN]) + (", …" if len(missing) > SHOWN else "")
+        listed = ", ".join(missing[:SHOWN_FILES]) + (", …" if len(missing) > SHOWN_FILES else "")
         raise ArchiveError(
             f"save {root}: {len(missing)} file(s) that were written are gone, somebody has removed them: "
             f"{listed}; nothing was changed: save again"
         )
 
 
-def _missing(folder: Path, array: ArraySpec) -> list[str]:
-    wanted = {array.chunk_key(number).rpartition("/")[2] for number in range(array.chunk_count)}
-    try:
-        found = {entry.name for entry in os.scandir(folder / array.path)}
-    except FileNotFoundError:
-        found = set()
-    for name in found - wanted:
-        if name.endswith(".partial"):
-            files.remove_file(folder / array.path / name)
-    return [f"{array.path}/{name}" for name in sorted(wanted - found)]
-
-
 def flush_segment(segment: Path, root: Path, written: Sequence[Path]) -> None:
-    """Flush the files that the owner of a segment wrote, then the names of all files, and of what is above.
+    """Flush the files that the owner of a segment wrote, then the names of all files, and the folders above.
 
-    Many at once: a file system writes its journal once for all that wait for it.
+    Many at once: a file system writes its journal once for all threads that wait for it.
     """
     folders = [Path(folder) for folder, _, _ in os.walk(segment)]
     with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
@@ -152,26 +148,23 @@ def flush_segment(segment: Path, root: Path, written: Sequence[Path]) -> None:
 
 
 def left_over(path: Path) -> list[Path]:
-    """What killed writers have left at a path: of an archive, of one file, or of all files in a folder."""
+    """What killed writers have left at a path: an archive, one file, or a folder of files."""
     if not path.is_dir():
         return leases.abandoned_partials(path.parent, path.name)
     if not (is_empty(path) or commits.is_archive(path)):
         return leases.abandoned_partials(path)
     listed = commits.versions(path)
-    if not listed and not at_work(path) and _is_only_ours(path):
-        return [path]
+    if not listed and not at_work(path) and path.suffix == ".zarr":
+        # Unfinished, and nothing in it but what the writer made: all of it may go.
+        ours = {"zarr.json", COMMITS, SEGMENTS}
+        others = [entry for entry in _sorted_entries(path) if entry.name not in ours]
+        if all(entry.name.startswith(".") for entry in others) and not odd_entries(path):
+            return [path]
     older = older_commits(path, listed[-1]) if listed and _named_segments(path) is not None else []
     return [*older, *abandoned_files(path), *abandoned_segments(path)]
 
 
-def _is_only_ours(root: Path) -> bool:
-    """Whether all that is in an unfinished archive is there because of it."""
-    ours = {"zarr.json", COMMITS, SEGMENTS}
-    is_ours = all(path.name in ours or path.name.startswith(".") for path in _entries(root))
-    return root.suffix == ".zarr" and is_ours and not odd_entries(root)
-
-
 def remove_left_over(paths: Sequence[Path]) -> None:
-    """Remove files and folders that are nobody's."""
+    """Remove files and folders that belong to no writer."""
     for path in paths:
         (files.remove_folder if files.is_real_folder(path) else files.remove_file)(path)

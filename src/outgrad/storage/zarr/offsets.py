@@ -1,4 +1,4 @@
-"""Offsets of gradients, written as they are found: each content once."""
+"""Offsets of gradients, written block by block; equal ones only once."""
 
 from __future__ import annotations
 
@@ -6,78 +6,68 @@ from collections.abc import Sequence
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.edges import Offsets, fine_edges, sample_offsets
-from outgrad.storage.zarr.format import OFFSET_DTYPE, ArraySpec, BlockSpec, Place, Sizes
+from outgrad.storage.zarr.format import OFFSET_DTYPE, ArraySpec, BlockSpec, ChunkOptions, FirstRow
 from outgrad.storage.zarr.layout import array_spec, block_path, finish_block
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
 from outgrad.tree import GradientPath
 
-Key = tuple[str, int]
+OffsetsKey = tuple[str, int]
 """Digest of the gradient's samples and rows of its parent: they decide what the offsets are."""
 
 
 class OffsetWriter:
-    """Reads the samples of gradients, and writes offsets and chunk edges of one block after the other.
+    """Reads the samples of gradients, and writes offsets and chunk edges, one block after the other.
 
-    Small offsets share the array ``shared/offsets/0``, unless there are only one block's.
+    Small offsets share the array ``shared/offsets/0``, unless all gradients have the same ones.
     """
 
     def __init__(
-        self,
-        store: SegmentStore,
-        metadata: Sequence[BlockMetadata],
-        sizes: Sizes,
-        compressor: Compressor | None,
-        first: int,
+        self, store: SegmentStore, metadata: Sequence[BlockMetadata], options: ChunkOptions, first_number: int
     ) -> None:
         self._store = store
-        self._sizes = sizes
-        self._compressor = compressor
-        self._first = first
+        self._options = options
+        self._first_number = first_number
         self._sinks: list[RowSink] = []
         self._shared: int | None = None
-        self._places: dict[Key, Place | None] = {}
-        self._is_alone = len({key for block in metadata for key in _keys(block)}) == 1
+        self._written: dict[OffsetsKey, FirstRow | None] = {}
+        gradients = [(block, path) for block in metadata for path, _ in block.walk() if path]
+        self._is_alone = len({_offsets_key(block, path) for block, path in gradients}) == 1
 
     def finish(self, number: int, block: BlockSpec, metadata: BlockMetadata, outline: Outline) -> BlockSpec:
-        """Write the offsets of a block's gradients, and return the block with their places and its edges."""
-        found: dict[GradientPath, Offsets | None] = {}
-        places: dict[GradientPath, Place | None] = {}
+        """Write the offsets of a block's gradients; return the block, which now has them and its edges."""
+        offsets: dict[GradientPath, Offsets | None] = {}
+        first_rows: dict[GradientPath, FirstRow | None] = {}
         for path, gradient in metadata.walk():
             if path:
-                parent = metadata.at(path[:-1])
-                key = gradient.samples.digest, len(parent.samples)
-                found[path], places[path] = self._find(key, gradient, f"{block_path(number, path)}offsets")
-        edges = fine_edges(metadata, outline, found, self._sizes)
-        return finish_block(block, edges, places)
+                key = _offsets_key(metadata, path)
+                content = sample_offsets(gradient.samples, key[1])
+                if key not in self._written:
+                    name = f"{block_path(number, path)}offsets"
+                    self._written[key] = None if content is None else self._write(content, name)
+                offsets[path], first_rows[path] = content, self._written[key]
+        edges = fine_edges(metadata, outline, offsets, self._options.sizes)
+        return finish_block(block, edges, first_rows)
 
-    def _find(self, key: Key, gradient: BlockMetadata, path: str) -> tuple[Offsets | None, Place | None]:
-        offsets = sample_offsets(gradient.samples, key[1])
-        if key not in self._places:
-            self._places[key] = None if offsets is None else self._write(offsets, path)
-        return offsets, self._places[key]
-
-    def _write(self, offsets: Offsets, path: str) -> Place:
-        if self._is_alone or offsets.nbytes >= self._sizes.share_below:
-            spec = self._spec(path, len(offsets))
-            self._sinks.append(RowSink(self._store, spec))
-            number = len(self._sinks) - 1
-        else:
-            number = self._shared_number()
-        place = Place(self._first + number, self._sinks[number].rows)
+    def _write(self, offsets: Offsets, path: str) -> FirstRow:
+        """Append offsets to the shared array; large ones, or the only ones, have an array of their own."""
+        sizes = self._options.sizes
+        number = self._shared
+        if self._is_alone or offsets.nbytes >= sizes.share_below:
+            number = self._add_sink(path, len(offsets))
+        elif number is None:
+            # As many rows as fill a chunk: how many there will be is not known yet.
+            rows_per_chunk = max(1, sizes.table_chunk // OFFSET_DTYPE.itemsize)
+            number = self._shared = self._add_sink("shared/offsets/0", rows_per_chunk)
+        first = FirstRow(self._first_number + number, self._sinks[number].rows)
         self._sinks[number].append(offsets)
-        return place
+        return first
 
-    def _shared_number(self) -> int:
-        if self._shared is None:
-            self._shared = len(self._sinks)
-            rows_a_chunk = max(1, self._sizes.table_chunk // OFFSET_DTYPE.itemsize)
-            self._sinks.append(RowSink(self._store, self._spec("shared/offsets/0", rows_a_chunk)))
-        return self._shared
-
-    def _spec(self, path: str, rows: int) -> ArraySpec:
-        return array_spec(path, OFFSET_DTYPE, (rows,), self._sizes.table_chunk, self._compressor)
+    def _add_sink(self, path: str, rows: int) -> int:
+        options = self._options
+        spec = array_spec(path, OFFSET_DTYPE, (rows,), options.sizes.table_chunk, options.compressor)
+        self._sinks.append(RowSink(self._store, spec))
+        return len(self._sinks) - 1
 
     def close(self) -> tuple[list[ArraySpec], list[list[int]]]:
         """Write what is left; return the arrays, and the checksums of their chunks."""
@@ -85,9 +75,5 @@ class OffsetWriter:
         return arrays, [sink.checksums for sink in self._sinks]
 
 
-def _keys(metadata: BlockMetadata) -> list[Key]:
-    return [
-        (gradient.samples.digest, len(metadata.at(path[:-1]).samples))
-        for path, gradient in metadata.walk()
-        if path
-    ]
+def _offsets_key(metadata: BlockMetadata, path: GradientPath) -> OffsetsKey:
+    return metadata.at(path).samples.digest, len(metadata.at(path[:-1]).samples)

@@ -1,14 +1,15 @@
-"""One version of an archive in this process: its commit, its chunks, and what to say where they fail."""
+"""One version of an archive in this process: its commit, its chunks, and errors that name what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from outgrad.data.chunk import Array, Table
 from outgrad.errors import (
     ArchiveError,
     ArchiveNotFoundError,
@@ -17,13 +18,13 @@ from outgrad.errors import (
     ValidationError,
 )
 from outgrad.labels.labels import Labels
-from outgrad.labels.packing import Table
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS, Commit, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
-from outgrad.storage.zarr.layout import users
+from outgrad.storage.zarr.layout import named_rows
 from outgrad.storage.zarr.storage_chunks import (
-    Array,
+    CACHED_CHUNKS,
     ByteStore,
     Checksums,
     ChunkCache,
@@ -34,18 +35,18 @@ from outgrad.storage.zarr.storage_chunks import (
 SHOWN_USERS = 3
 MOST_COMMIT_BYTES = 2**31
 """Some millions of blocks."""
-_HELP = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
+VERIFY_ADVICE = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
 
 
 class OpenArchive:
     """One version of an archive in this process: its parsed commit, and how to get at its chunks."""
 
-    def __init__(self, root: Path, found: commits.Found) -> None:
+    def __init__(self, root: Path, stored: commits.StoredCommit) -> None:
         self.root = root
-        self.found = found
-        self.segment = only_segment(root, found.commit)
+        self.stored = stored
+        self.segment = only_segment(root, stored.commit)
         self._store = SegmentStore(ByteStore.local(root, read_only=True), self.segment.prefix)
-        self._tables = ChunkCache()
+        self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS)
         self.table_checks = TableChecks(self.segment)
 
     @cached_property
@@ -69,7 +70,7 @@ class OpenArchive:
         Raises
         ------
         DamagedArchiveError
-            If a storage chunk is missing, damaged or not the one that was committed.
+            If a storage chunk is missing, corrupted or not the one that was committed.
         """
         cache = self._tables if is_table else None
         try:
@@ -93,8 +94,8 @@ class OpenArchive:
 
     def read_unchecked(self, number: int, start: int, stop: int) -> Table:
         """Read rows of a label table as they are stored."""
-        place = self.segment.tables[number].place
-        return self.read_rows(place.array, place.first + start, place.first + stop, is_table=True)
+        array, first = self.segment.tables[number].first
+        return self.read_rows(array, first + start, first + stop, is_table=True)
 
     def check_table(self, number: int, start: int, rows: Table) -> None:
         """Compare rows of a label table, which were read from row ``start`` on, with what the commit says."""
@@ -103,68 +104,61 @@ class OpenArchive:
             number, start, rows, lambda: self.read_unchecked(number, 0, count)
         )
         if mistake:
-            raise self._wrong_table(number, mistake)
-
-    def _wrong_table(self, number: int, mistake: str) -> DamagedArchiveError:
-        return DamagedArchiveError(
-            f"read {self.root}: {self.table_paths(number)[0]} is not what the commit says: {mistake}; {_HELP}"
-        )
+            raise DamagedArchiveError(
+                f"read {self.root}: {self.table_paths(number)[0]} is not what the commit says: {mistake}; "
+                f"{VERIFY_ADVICE}"
+            )
 
     def table_paths(self, number: int) -> list[str]:
-        """Metatensor's paths of what has its rows in a table."""
-        place, rows = self.segment.tables[number].place, self.segment.tables[number].rows
-        paths = self.needed_for_rows(place.array, place.first, place.first + rows)
+        """Metatensor's paths of the tables that share the rows of one."""
+        table = self.segment.tables[number]
+        array, first = table.first
+        paths = self.needed_for_rows(array, first, first + table.rows)
         return paths or [f"table {number}"]
 
     def explain(self, error: ChunkError, array: int | None = None) -> ArchiveError:
         """Say which chunk of which array of which block is unusable, and what to do."""
-        if not self._is_current():
+        try:
+            newest = commits.read_version(self.root, self.stored.commit.version)
+            is_current = newest.token == self.stored.token
+        except FileNotFoundError:
+            is_current = False
+        except (ArchiveError, OSError):
+            is_current = True  # it is corrupted as well
+        if not is_current:
             return overwritten(self.root)
         needed = self.needed_for(array, error.chunk)
-        named = needed[0] if needed else error.array.path
-        more = f" (needed for {', '.join(needed[:SHOWN_USERS])}{_more(needed)})" if len(needed) > 1 else ""
+        name = needed[0] if needed else error.array.path
+        more = f" and {len(needed) - SHOWN_USERS} more" if len(needed) > SHOWN_USERS else ""
+        others = f" (needed for {', '.join(needed[:SHOWN_USERS])}{more})" if len(needed) > 1 else ""
         return DamagedArchiveError(
-            f"read {self.root}: storage chunk {error.chunk} of {named}{more} {error.reason}; "
-            f"the file is {self.segment.prefix}{error.array.chunk_key(error.chunk)}; {_HELP}"
+            f"read {self.root}: storage chunk {error.chunk} of {name}{others} {error.reason}; "
+            f"the file is {self.segment.prefix}{error.array.chunk_key(error.chunk)}; {VERIFY_ADVICE}"
         )
-
-    def _is_current(self) -> bool:
-        """Whether the commit is still there, and not one of another archive that was made at this path."""
-        try:
-            return commits.read_version(self.root, self.found.commit.version).token == self.found.token
-        except FileNotFoundError:
-            return False
-        except (ArchiveError, OSError):
-            return True  # damaged as well
 
     def needed_for(self, array: int | None, chunk: int) -> list[str]:
         """Metatensor's paths of what has rows in a storage chunk."""
-        return (
-            []
-            if array is None
-            else self.needed_for_rows(array, *self.segment.arrays[array].chunk_range(chunk))
-        )
+        if array is None:
+            return []
+        return self.needed_for_rows(array, *self.segment.arrays[array].chunk_range(chunk))
 
     def needed_for_rows(self, array: int, start: int, stop: int) -> list[str]:
         """Metatensor's paths of what has some of the rows [start, stop) of an array."""
-        starts, stops, paths = self._users[array]
-        found = np.flatnonzero((starts < stop) & (start < stops))
-        return list(dict.fromkeys(paths[at] for at in found))
+        starts, stops, paths = self._named_rows[array]
+        overlapping = np.flatnonzero((starts < stop) & (start < stops))
+        return list(dict.fromkeys(paths[index] for index in overlapping))
 
     @cached_property
-    def _users(self) -> list[tuple[Array, Array, list[str]]]:
+    def _named_rows(self) -> list[tuple[Array, Array, list[str]]]:
+        """For each array the starts, stops and paths of its rows, as arrays: many chunks may be corrupted."""
         return [
             (
-                np.array([user.start for user in own], dtype=np.int64),
-                np.array([user.stop for user in own], dtype=np.int64),
-                [user.path for user in own],
+                np.array([each.start for each in rows], dtype=np.int64),
+                np.array([each.stop for each in rows], dtype=np.int64),
+                [each.path for each in rows],
             )
-            for own in users(self.segment)
+            for rows in named_rows(self.segment)
         ]
-
-
-def _more(needed: Sequence[str]) -> str:
-    return f" and {len(needed) - SHOWN_USERS} more" if len(needed) > SHOWN_USERS else ""
 
 
 def only_segment(root: Path, commit: Commit) -> SegmentSpec:
@@ -183,7 +177,7 @@ def overwritten(root: Path) -> ArchiveError:
     return ArchiveError(f"read {root}: the archive was overwritten since it was opened; open it again")
 
 
-def read_newest(root: Path) -> OpenArchive:
+def open_newest(root: Path) -> OpenArchive:
     """Read the newest commit of an archive.
 
     Raises
@@ -193,11 +187,11 @@ def read_newest(root: Path) -> OpenArchive:
     """
     with _readable("open", root):
         for version in commits.versions(root)[-1:]:
-            _check_file(root, version)
+            _check_commit_file(root, version)
         return OpenArchive(root, commits.read_newest(root))
 
 
-def read_again(root: Path, version: int, token: str) -> OpenArchive:
+def open_again(root: Path, version: int, token: str) -> OpenArchive:
     """Read the commit of an archive that was opened before, maybe in another process.
 
     Raises
@@ -207,29 +201,32 @@ def read_again(root: Path, version: int, token: str) -> OpenArchive:
     """
     with _readable("read", root):
         try:
-            _check_file(root, version)
-            found = commits.read_version(root, version)
+            _check_commit_file(root, version)
+            stored = commits.read_version(root, version)
         except FileNotFoundError:
             raise overwritten(root) from None
-        if found.token != token:
+        if stored.token != token:
             raise overwritten(root)
-        return OpenArchive(root, found)
+        return OpenArchive(root, stored)
 
 
-def _check_file(root: Path, version: int) -> None:
-    """Refuse what is no file, such as a pipe, for whose end we would wait."""
+def _check_commit_file(root: Path, version: int) -> None:
+    """Refuse what is not a file, such as a pipe, which would block."""
     path = commits.commit_path(root, version)
     if path.is_symlink() and not path.exists():
-        raise DamagedArchiveError(f"open {root}: {path} is a link to nothing; {_HELP}")
+        raise DamagedArchiveError(f"open {root}: {path} is a link to nothing; {VERIFY_ADVICE}")
     if path.exists() and not path.is_file():
-        raise DamagedArchiveError(f"open {root}: {path} is no file; {_HELP}")
+        raise DamagedArchiveError(f"open {root}: {path} is not a file; {VERIFY_ADVICE}")
     if path.exists() and path.stat().st_size > MOST_COMMIT_BYTES:
-        raise DamagedArchiveError(f"open {root}: {path} has {path.stat().st_size} bytes; {_HELP}")
+        raise DamagedArchiveError(
+            f"open {root}: {path} has {path.stat().st_size} bytes, more than a commit can have; "
+            f"{VERIFY_ADVICE}"
+        )
 
 
 @contextmanager
 def _readable(call: str, root: Path) -> Iterator[None]:
-    """What the system refuses becomes an error of this package."""
+    """Turn errors of the operating system into errors of this package."""
     try:
         yield
     except ArchiveError:
@@ -237,7 +234,7 @@ def _readable(call: str, root: Path) -> Iterator[None]:
     except OSError as error:
         kind = ArchiveError if isinstance(error, PermissionError) else DamagedArchiveError
         name = error.filename or COMMITS
-        raise kind(f"{call} {root}: {name} cannot be read: {error.strerror}; {_HELP}") from error
+        raise kind(f"{call} {root}: {name} cannot be read: {error.strerror}; {VERIFY_ADVICE}") from error
 
 
 def keys_in_commit(archive: OpenArchive) -> Labels | None:
@@ -246,7 +243,7 @@ def keys_in_commit(archive: OpenArchive) -> Labels | None:
     Raises
     ------
     DamagedArchiveError
-        If they cannot be keys, or are not those whose digest the commit has.
+        If they cannot be keys, or their digest is not the one in the commit.
     """
     segment = archive.segment
     if segment.key_values is None:
@@ -256,7 +253,11 @@ def keys_in_commit(archive: OpenArchive) -> Labels | None:
     try:
         keys = Labels(table.names, values)
     except ValidationError as error:
-        raise DamagedArchiveError(f"open {archive.root}: the keys are not valid: {error}; {_HELP}") from error
+        raise DamagedArchiveError(
+            f"open {archive.root}: the keys are not valid: {error}; {VERIFY_ADVICE}"
+        ) from error
     if keys.digest != table.digest:
-        raise DamagedArchiveError(f"open {archive.root}: the keys are not valid: {OTHER_DIGEST}; {_HELP}")
+        raise DamagedArchiveError(
+            f"open {archive.root}: the keys are not valid: {OTHER_DIGEST}; {VERIFY_ADVICE}"
+        )
     return keys

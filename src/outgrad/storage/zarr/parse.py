@@ -1,4 +1,8 @@
-"""A commit's JSON into checked dataclasses: the result is sound, or the error names the place."""
+"""A commit's JSON into checked dataclasses: the result is sound, or the error names the place.
+
+Msgspec checks each field by itself, as :mod:`outgrad.storage.zarr.commit_json` lists them; here is what the
+fields say of each other.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,26 @@ import json
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from outgrad.errors import ValidationError
-from outgrad.labels.check import normalize_names
+from outgrad.labels.checks import normalize_names
 from outgrad.storage.zarr.codecs import CodecError, Compressor, chain_from_json
+from outgrad.storage.zarr.commit_json import (
+    ArrayJson,
+    BlockJson,
+    CommitJson,
+    GradientJson,
+    HeaderJson,
+    SegmentJson,
+    TableJson,
+)
 from outgrad.storage.zarr.consistent import (
     MAXIMUM_DEPTH,
     array_mistake,
@@ -23,128 +39,66 @@ from outgrad.storage.zarr.consistent import (
     segment_mistake,
 )
 from outgrad.storage.zarr.format import (
+    ARCHIVE_KINDS,
+    ARRAY_DTYPES,
     CHECKSUM_DTYPE,
-    DTYPES,
-    KINDS,
     LABEL_DTYPE,
     OFFSET_DTYPE,
     ArraySpec,
     BlockSpec,
     Commit,
+    FirstRow,
     Manifest,
-    Place,
     SegmentSpec,
     TableSpec,
 )
 
-MAXIMUM_BYTES = 2**62
+Converted = TypeVar("Converted")
 
-_SEGMENT_NAME = re.compile(r"[0-9a-f]{32}")
-_ARRAY_PATH = re.compile(r"[A-Za-z0-9_.%-]+(/[A-Za-z0-9_.%-]+)*")
-_DIGEST = re.compile(r"[0-9a-f]{32}")
+SHOWN_CHARACTERS = 80
 
 
 class ParseError(ValueError):
-    """JSON that is no commit; the message names the place."""
+    """JSON that is not a commit; the message names the place."""
+
+
+class _Unexpected(Exception):
+    """A value is not what it should be; ``where`` is its path in msgspec's form, ``.segments[0].id``."""
+
+    def __init__(self, where: str, expected: str) -> None:
+        super().__init__(where, expected)
+        self.where = where
+        self.expected = expected
 
 
 def read_json(raw: bytes) -> Any:
-    """Read JSON as its standard has it: no NaN, and no name twice in an object, where readers differ.
+    """Read JSON by its standard: no NaN, and no name twice in an object, where readers differ.
+
+    Msgspec's own decoder keeps the last of two equal names, so Python's reads the text.
 
     Raises
     ------
     ValueError
-        If it is none; RecursionError if it nests deeper than Python can follow.
+        If it is not JSON; RecursionError if it nests deeper than Python can follow.
     """
-    return json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_object)
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"the name {name!r} occurs twice")
+        return fields
+
+    return json.loads(raw.decode(), parse_constant=refuse, object_pairs_hook=unique)
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the name {name!r} is there twice")
-    return found
-
-
-class Node:
-    """A JSON value and where it stands."""
-
-    __slots__ = ("name", "parent", "value")
-
-    def __init__(self, value: Any, name: str | int = "", parent: Node | None = None) -> None:
-        self.value = value
-        self.name = name
-        self.parent = parent
-
-    @property
-    def where(self) -> str:
-        if self.parent is None:
-            return str(self.name)
-        before = self.parent.where
-        if isinstance(self.name, int):
-            return f"{before}[{self.name}]"
-        return f"{before}.{self.name}" if before else self.name
-
-    def wrong(self, expected: str) -> ParseError:
-        shown = reprlib.repr(self.value) if isinstance(self.value, (list, dict)) else repr(self.value)
-        return ParseError(
-            f"{self.where} should be {expected}, found {shown if len(shown) < 80 else shown[:77] + '...'}"
-        )
-
-    def get(self, name: str) -> Node:
-        """A field that must be there."""
-        found = self.find(name)
-        if found is None:
-            raise ParseError(f"{self.where or 'the commit'} has no field {name!r}")
-        return found
-
-    def find(self, name: str) -> Node | None:
-        """A field, or None if it is absent or null."""
-        if type(self.value) is not dict:
-            raise self.wrong("an object")
-        value = self.value.get(name)
-        return None if value is None else Node(value, name, self)
-
-    def items(self) -> Iterator[Node]:
-        return (Node(value, number, self) for number, value in enumerate(self.list()))
-
-    def list(self, length: int | None = None) -> list[Any]:
-        if type(self.value) is not list or (length is not None and len(self.value) != length):
-            raise self.wrong("a list" if length is None else f"a list of {length}")
-        return self.value
-
-    def dict(self) -> dict[str, Any]:
-        if type(self.value) is not dict:
-            raise self.wrong("an object")
-        return self.value
-
-    def text(self, pattern: re.Pattern[str] | None = None) -> str:
-        if type(self.value) is not str:
-            raise self.wrong("text")
-        if pattern is not None and pattern.fullmatch(self.value) is None:
-            raise self.wrong(f"text like {pattern.pattern}")
-        return self.value
-
-    def integer(self, below: int = MAXIMUM_BYTES) -> int:
-        if type(self.value) is not int or not 0 <= self.value < below:
-            raise self.wrong(
-                "an integer from 0 up" if below == MAXIMUM_BYTES else f"an integer in [0, {below})"
-            )
-        return self.value
-
-    def integers(
-        self, length: int | None = None, minimum: int = 0, below: int = MAXIMUM_BYTES
-    ) -> tuple[int, ...]:
-        values = self.list(length)
-        # In bulk: an archive of thousands of blocks holds tens of thousands of such lists.
-        if values and (set(map(type, values)) != {int} or min(values) < minimum or max(values) >= below):
-            raise self.wrong("a list of integers" if length is None else f"a list of {length} integers")
-        return tuple(values)
+def header_from_json(data: Any) -> HeaderJson:
+    """Read the fields that commits of every format version have."""
+    with _naming_places(data):
+        return msgspec.convert(data, HeaderJson)
 
 
 def commit_from_json(data: Any) -> Commit:
@@ -155,207 +109,208 @@ def commit_from_json(data: Any) -> Commit:
     ParseError
         If anything in it is missing, of the wrong type, or does not fit the rest.
     """
-    root = Node(data)
-    kind = root.get("kind")
-    if kind.value not in KINDS:
-        raise kind.wrong(f"one of {', '.join(KINDS)}")
-    segments = tuple(_committed(node) for node in root.get("segments").items())
-    if not segments:
-        raise root.get("segments").wrong("at least one segment")
-    if len(segments) == 1:
-        _require(kind_mistake(kind.value, segments[0]), next(root.get("segments").items()))
-    return Commit(
-        version=root.get("version").integer(10**10),
-        kind=kind.value,
-        writer=root.get("writer").text(),
-        created=root.get("created").text(),
-        software=root.get("software").text(),
-        info={
-            name: Node(text, name, root.get("info")).text() for name, text in root.get("info").dict().items()
-        },
-        provenance=root.get("provenance").dict(),
-        segments=segments,
-    )
-
-
-def _committed(node: Node) -> SegmentSpec:
-    segment = segment_from_json(node)
-    if segment.manifest is None:
-        raise ParseError(f"{node.where} has no checksums")
-    return segment
-
-
-def _require(mistake: str, node: Node) -> None:
-    if mistake:
-        raise ParseError(f"{node.where}: {mistake}")
-
-
-def segment_from_json(node: Node) -> SegmentSpec:
-    """Check and convert one segment."""
-    names = [_column_names(item) for item in node.get("names").items()]
-    chains = [_chain(item) for item in node.get("codecs").items()]
-    arrays = tuple(_array(item, chains) for item in node.get("arrays").items())
-    _require(arrays_mistake(arrays), node.get("arrays"))
-    tables = tuple(_table(item, arrays, names) for item in node.get("tables").items())
-    blocks = _Blocks(arrays, tables)
-    keys = node.get("keys")
-    table = keys.get("table").integer(len(tables))
-    manifest = node.find("checksums")
-    segment = SegmentSpec(
-        name=node.get("id").text(_SEGMENT_NAME),
-        arrays=arrays,
-        tables=tables,
-        blocks=tuple(blocks.parse(item) for item in node.get("blocks").items()),
-        keys=table,
-        key_values=_key_values(keys, tables[table]),
-        manifest=None if manifest is None else _manifest(manifest, chains),
-    )
-    if segment.manifest and segment.manifest.array.shape != (segment.chunk_bases[-1],):
-        raise node.get("checksums").wrong(f"an array of shape [{segment.chunk_bases[-1]}]")
-    _require(segment_mistake(segment), node.get("blocks"))
-    return segment
-
-
-def _column_names(node: Node) -> tuple[str, ...]:
-    try:
-        return normalize_names([item.text() for item in node.items()])
-    except ValidationError as error:
-        raise ParseError(f"{node.where}: {error}") from error
-
-
-def _chain(node: Node) -> Compressor | None:
-    try:
-        return chain_from_json(node.list())
-    except CodecError as error:
-        raise ParseError(f"{node.where}: {error}") from error
-
-
-def _array(node: Node, chains: list[Compressor | None]) -> ArraySpec:
-    dtype = node.get("dtype").text()
-    if dtype not in DTYPES:
-        raise node.get("dtype").wrong("the name of a number type")
-    path = node.get("path").text(_ARRAY_PATH)
-    if any(part in (".", "..", "zarr.json") for part in path.split("/")):
-        raise node.get("path").wrong("a path inside the segment")
-    storage = np.dtype(dtype).newbyteorder("<")
-    shape = node.get("shape").integers()
-    chunk_rows = node.get("chunk_rows").integer()
-    compressor = chains[node.get("codecs").integer(len(chains))]
-    array = ArraySpec(path, storage, shape, chunk_rows, compressor)
-    mistake = array_mistake(array)
-    if mistake:
-        raise node.wrong(mistake)
-    return array
-
-
-def _place(numbers: tuple[int, ...], count: int, arrays: tuple[ArraySpec, ...], node: Node) -> Place:
-    place = Place(numbers[0], numbers[1])
-    if place.array >= len(arrays) or place.first + count > arrays[place.array].shape[0]:
-        raise node.wrong(f"{count} rows inside one of {len(arrays)} arrays")
-    return place
-
-
-def _table(node: Node, arrays: tuple[ArraySpec, ...], names: list[tuple[str, ...]]) -> TableSpec:
-    array, first, count, named, digest = node.list(5)
-    if not all(type(number) is int and number >= 0 for number in (array, first, count, named)):
-        raise node.wrong("array, first row, rows, names and digest of a table")
-    place = _place((array, first), count, arrays, node)
-    if named >= len(names) or type(digest) is not str or _DIGEST.fullmatch(digest) is None:
-        raise node.wrong("array, first row, rows, names and digest of a table")
-    spec = arrays[array]
-    if spec.dtype != LABEL_DTYPE or spec.shape[1:] != (len(names[named]),):
-        raise node.wrong(f"a table of {len(names[named])} columns of int32")
-    if count and not names[named]:
-        raise node.wrong("a table without rows, since it has no columns")
-    return TableSpec(place, count, names[named], digest)
-
-
-def _key_values(node: Node, table: TableSpec) -> tuple[tuple[int, ...], ...] | None:
-    values = node.find("values")
-    if values is None:
-        return None
-    rows = values.list(table.rows)
-    width = len(table.names)
-    return tuple(Node(row, n, values).integers(width, -(2**31), 2**31) for n, row in enumerate(rows))
-
-
-def _manifest(node: Node, chains: list[Compressor | None]) -> Manifest:
-    array = _array(node, chains)
-    checksums = node.get("crc32c").integers(array.chunk_count)
-    if array.dtype != CHECKSUM_DTYPE:
-        raise node.wrong("an array of uint32")
-    return Manifest(array, checksums)
-
-
-class _Blocks:
-    """Parser of blocks and their gradients, which refer to arrays and tables."""
-
-    def __init__(self, arrays: tuple[ArraySpec, ...], tables: tuple[TableSpec, ...]) -> None:
-        self._arrays = arrays
-        self._tables = tables
-
-    def parse(self, node: Node, parent: BlockSpec | None = None, depth: int = 0) -> BlockSpec:
-        if depth > MAXIMUM_DEPTH:
-            raise ParseError(f"{node.where}: gradients nest deeper than {MAXIMUM_DEPTH}")
-        samples = self._number(node, "samples")
-        properties = self._number(node, "properties") if parent is None else parent.properties
-        components = node.find("components")
-        spec = BlockSpec(
-            values=self._rows_at(node.get("values"), self._tables[samples].rows),
-            samples=samples,
-            components=() if components is None else components.integers(),
-            properties=properties,
-            edges=self._edges(node, samples, parent),
-            offsets=self._offsets(node, samples, parent),
+    with _naming_places(data):
+        commit = msgspec.convert(data, CommitJson)
+        if commit.kind not in ARCHIVE_KINDS:
+            raise _Unexpected(".kind", f"one of {', '.join(ARCHIVE_KINDS)}")
+        for name, text in commit.info.items():
+            if type(text) is not str:
+                raise ParseError(f"info.{name} should be text, found {_value_text(text)}")
+        segments = tuple(
+            _segment_spec(segment, f".segments[{number}]") for number, segment in enumerate(commit.segments)
         )
-        self._check_trailing(node, spec)
-        gradients = node.find("gradients")
-        if gradients is not None:
-            self._add_gradients(gradients, spec, depth)
-        mistake = "" if parent is None else gradient_mistake(spec, parent, self._arrays, self._tables)
-        if mistake:
-            raise node.wrong(mistake)
+        for number, segment in enumerate(segments):
+            if segment.manifest is None:
+                raise ParseError(f"segments[{number}] has no checksums")
+        if len(segments) == 1:
+            _require(kind_mistake(commit.kind, segments[0]), ".segments[0]")
+        return Commit(
+            version=commit.version,
+            kind=commit.kind,
+            writer=commit.writer,
+            created=commit.created,
+            software=commit.software,
+            info=commit.info,
+            provenance=commit.provenance,
+            segments=segments,
+        )
+
+
+def segment_from_json(data: Any) -> SegmentSpec:
+    """Check and convert one segment, whose manifest may still be missing."""
+    with _naming_places(data):
+        return _segment_spec(msgspec.convert(data, SegmentJson), "")
+
+
+@contextmanager
+def _naming_places(data: Any) -> Iterator[None]:
+    """Turn what is wrong with ``data`` into a ParseError: its place, what was expected, what was found."""
+    try:
+        yield
+    except _Unexpected as error:
+        raise _parse_error(data, error.where, error.expected) from error
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `bool` - at `$.segments[0].keys.table`", or another text with a place.
+        text, _, path = str(error).partition(" - at `$")
+        where = path.rstrip("`")
+        if text.startswith("Expected "):
+            expected = text.removeprefix("Expected ").partition(", got ")[0].replace("`", "")
+            raise _parse_error(data, where, expected) from error
+        raise ParseError(f"{_readable_place(where)}: {text[:1].lower()}{text[1:]}") from error
+    except RecursionError as error:
+        raise ParseError(f"gradients nest deeper than {MAXIMUM_DEPTH}") from error
+    except UnicodeEncodeError as error:
+        raise ParseError(f"the name {error.object!r} of a field is not valid Unicode") from error
+
+
+def _parse_error(data: Any, where: str, expected: str) -> ParseError:
+    value = data
+    for name, number in re.findall(r"\.([^.[]+)|\[(\d+)\]", where):
+        value = value[int(number) if number else name]
+    return ParseError(f"{_readable_place(where)} should be {expected}, found {_value_text(value)}")
+
+
+def _value_text(value: Any) -> str:
+    shown = reprlib.repr(value) if isinstance(value, (list, dict)) else repr(value)
+    return shown if len(shown) < SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 3]}..."
+
+
+def _readable_place(where: str) -> str:
+    return where.removeprefix(".") or "the commit"
+
+
+def _require(mistake: str, where: str) -> None:
+    if mistake:
+        raise ParseError(f"{_readable_place(where)}: {mistake}")
+
+
+def _converted(convert: Callable[[list[Any]], Converted], item: list[Any], where: str) -> Converted:
+    try:
+        return convert(item)
+    except (ValidationError, CodecError) as error:
+        raise ParseError(f"{_readable_place(where)}: {error}") from error
+
+
+def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
+    names = [_converted(normalize_names, item, f"{where}.names[{n}]") for n, item in enumerate(segment.names)]
+    chains = [
+        _converted(chain_from_json, item, f"{where}.codecs[{n}]") for n, item in enumerate(segment.codecs)
+    ]
+    arrays = tuple(
+        _array_spec(array, chains, f"{where}.arrays[{n}]") for n, array in enumerate(segment.arrays)
+    )
+    _require(arrays_mistake(arrays), f"{where}.arrays")
+    tables = tuple(
+        _table_spec(table, arrays, names, f"{where}.tables[{n}]") for n, table in enumerate(segment.tables)
+    )
+    keys = segment.keys
+    _check_number(keys.table, len(tables), f"{where}.keys.table")
+    if keys.values is not None:
+        rows, width = tables[keys.table].rows, len(tables[keys.table].names)
+        if len(keys.values) != rows or any(len(row) != width for row in keys.values):
+            raise _Unexpected(f"{where}.keys.values", f"a list of {rows} lists of {width} integers")
+    blocks = tuple(
+        _block_spec(block, arrays, tables, f"{where}.blocks[{n}]") for n, block in enumerate(segment.blocks)
+    )
+    spec = SegmentSpec(segment.id, arrays, tables, blocks, keys.table, keys.values)
+    _require(segment_mistake(spec), f"{where}.blocks")
+    if segment.checksums is None:
         return spec
+    array = _array_spec(segment.checksums, chains, f"{where}.checksums")
+    if array.dtype != CHECKSUM_DTYPE or array.shape != (spec.chunk_bases[-1],):
+        raise _Unexpected(f"{where}.checksums", f"an array of uint32 and of shape [{spec.chunk_bases[-1]}]")
+    if len(segment.checksums.crc32c) != array.chunk_count:
+        raise _Unexpected(f"{where}.checksums.crc32c", f"a list of {array.chunk_count}")
+    return replace(spec, manifest=Manifest(array, segment.checksums.crc32c))
 
-    def _number(self, node: Node, name: str) -> int:
-        return node.get(name).integer(len(self._tables))
 
-    def _rows_at(self, node: Node, count: int) -> Place:
-        array, first = node.list(2)
-        if type(array) is not int or type(first) is not int or array < 0 or first < 0:
-            raise node.wrong("a list of 2 integers")
-        return _place((array, first), count, self._arrays, node)
+def _check_number(number: int, count: int, where: str) -> None:
+    if number >= count:
+        raise _Unexpected(where, f"an integer in [0, {count})")
 
-    def _edges(self, node: Node, samples: int, parent: BlockSpec | None) -> tuple[int, ...]:
-        count = self._tables[samples].rows
-        found = node.find("edges")
-        edges = (0, count) if found is None else found.integers()
-        ordered = edges[:1] == (0,) and edges[-1] == count and sorted(edges) == list(edges)
-        if not ordered or len(edges) < 2 or (parent is not None and len(edges) != len(parent.edges)):
-            raise node.wrong("a block with edges from 0 to its number of rows, as many as its parent has")
-        return edges
 
-    def _offsets(self, node: Node, samples: int, parent: BlockSpec | None) -> Place | None:
-        found = node.find("offsets")
-        if found is None or parent is None:
-            return None
-        place = self._rows_at(found, self._tables[parent.samples].rows + 1)
-        if self._arrays[place.array].dtype != OFFSET_DTYPE or len(self._arrays[place.array].shape) != 1:
-            raise found.wrong("a place in an array of int64")
-        return place
+def _array_spec(array: ArrayJson, chains: Sequence[Compressor | None], where: str) -> ArraySpec:
+    if array.dtype not in ARRAY_DTYPES:
+        raise _Unexpected(f"{where}.dtype", "the name of a number type")
+    if any(part in (".", "..", "zarr.json") for part in array.path.split("/")):
+        raise _Unexpected(f"{where}.path", "a path inside the segment")
+    _check_number(array.codecs, len(chains), f"{where}.codecs")
+    dtype = np.dtype(array.dtype).newbyteorder("<")
+    spec = ArraySpec(array.path, dtype, array.shape, array.chunk_rows, chains[array.codecs])
+    mistake = array_mistake(spec)
+    if mistake:
+        raise _Unexpected(where, mistake)
+    return spec
 
-    def _check_trailing(self, node: Node, spec: BlockSpec) -> None:
-        if spec.components and max(spec.components) >= len(self._tables):
-            raise node.get("components").wrong(f"numbers of some of {len(self._tables)} tables")
-        counts = tuple([self._tables[number].rows for number in (*spec.components, spec.properties)])
-        if any(len(self._tables[number].names) != 1 for number in spec.components):
-            raise node.get("components").wrong("numbers of tables of one column")
-        if self._arrays[spec.values.array].shape[1:] != counts:
-            raise node.get("values").wrong(f"a place in an array whose rows have shape {list(counts)}")
 
-    def _add_gradients(self, node: Node, spec: BlockSpec, depth: int) -> None:
-        for item in node.items():
-            name = Node(item.list(2)[0], 0, item).text()
-            if name in spec.gradients:
-                raise item.wrong("a gradient of another name")
-            spec.gradients[name] = self.parse(Node(item.value[1], name, item), spec, depth + 1)
+def _first_row(first: tuple[int, int], rows: int, arrays: Sequence[ArraySpec], where: str) -> FirstRow:
+    array, row = first
+    if array >= len(arrays) or row + rows > arrays[array].shape[0]:
+        raise _Unexpected(where, f"{rows} rows inside one of {len(arrays)} arrays")
+    return FirstRow(array, row)
+
+
+def _table_spec(
+    table: TableJson, arrays: Sequence[ArraySpec], names: Sequence[tuple[str, ...]], where: str
+) -> TableSpec:
+    first = _first_row((table.array, table.first), table.rows, arrays, where)
+    _check_number(table.names, len(names), f"{where}[3]")
+    columns = names[table.names]
+    array = arrays[table.array]
+    if array.dtype != LABEL_DTYPE or array.shape[1:] != (len(columns),):
+        raise _Unexpected(where, f"a table of {len(columns)} columns of int32")
+    if table.rows and not columns:
+        raise _Unexpected(where, "a table without rows, since it has no columns")
+    return TableSpec(first, table.rows, columns, table.digest)
+
+
+def _block_spec(
+    block: BlockJson | GradientJson,
+    arrays: Sequence[ArraySpec],
+    tables: Sequence[TableSpec],
+    where: str,
+    parents: tuple[BlockSpec, ...] = (),
+) -> BlockSpec:
+    """Check a block, or a gradient of the last of ``parents``, and all gradients inside it."""
+    if len(parents) > MAXIMUM_DEPTH:
+        raise ParseError(f"{_readable_place(where)}: gradients nest deeper than {MAXIMUM_DEPTH}")
+    parent = parents[-1] if parents else None
+    components = block.components or ()
+    properties = block.properties if isinstance(block, BlockJson) else parents[-1].properties
+    _check_number(block.samples, len(tables), f"{where}.samples")
+    if max(components, default=-1) >= len(tables):
+        raise _Unexpected(f"{where}.components", f"numbers of some of {len(tables)} tables")
+    _check_number(properties, len(tables), f"{where}.properties")
+    rows = tables[block.samples].rows
+    values = _first_row(block.values, rows, arrays, f"{where}.values")
+    if any(len(tables[number].names) != 1 for number in components):
+        raise _Unexpected(f"{where}.components", "numbers of tables of one column")
+    trailing = tuple([tables[number].rows for number in (*components, properties)])
+    if arrays[values.array].shape[1:] != trailing:
+        raise _Unexpected(f"{where}.values", f"the first row in an array of rows of shape {list(trailing)}")
+
+    edges = (0, rows) if block.edges is None else block.edges
+    is_sorted = len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and sorted(edges) == list(edges)
+    if not is_sorted or (parent is not None and len(edges) != len(parent.edges)):
+        raise _Unexpected(where, "a block with edges from 0 to its number of rows, as many as its parent has")
+
+    offsets = None
+    if isinstance(block, GradientJson) and block.offsets is not None:
+        offsets = _offsets(block.offsets, tables[parents[-1].samples].rows, arrays, f"{where}.offsets")
+    spec = BlockSpec(values, block.samples, components, properties, edges, offsets)
+    for number, (name, gradient) in enumerate(block.gradients or ()):
+        if name in spec.gradients:
+            raise _Unexpected(f"{where}.gradients[{number}]", "a gradient of another name")
+        inside = f"{where}.gradients[{number}][1]"
+        spec.gradients[name] = _block_spec(gradient, arrays, tables, inside, (*parents, spec))
+    mistake = "" if parent is None else gradient_mistake(spec, parent, arrays, tables)
+    if mistake:
+        raise _Unexpected(where, mistake)
+    return spec
+
+
+def _offsets(first: tuple[int, int], parent_rows: int, arrays: Sequence[ArraySpec], where: str) -> FirstRow:
+    offsets = _first_row(first, parent_rows + 1, arrays, where)
+    if arrays[offsets.array].dtype != OFFSET_DTYPE or len(arrays[offsets.array].shape) != 1:
+        raise _Unexpected(where, "the first row in an array of int64")
+    return offsets

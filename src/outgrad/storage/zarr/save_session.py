@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,23 +23,21 @@ from outgrad.errors import (
 from outgrad.storage import files, leases
 from outgrad.storage.publishing import attempted, warn_of
 from outgrad.storage.zarr import commits, leftovers
+from outgrad.storage.zarr.codecs import Json
 from outgrad.storage.zarr.documents import documents, serialize
 from outgrad.storage.zarr.format import (
     CHECKSUM_DTYPE,
     COMMITS,
     PLAN,
     SEGMENTS,
-    ArraySpec,
+    ArchiveKind,
+    ChunkSizes,
     Commit,
-    Kind,
     Manifest,
     SegmentSpec,
-    Sizes,
 )
 from outgrad.storage.zarr.layout import array_spec
-from outgrad.storage.zarr.storage_chunks import Array, ByteStore, SegmentStore
-
-Json = dict[str, Any]
+from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
 
 BEGIN_ATTEMPTS = 20
 """How often to make the folders of an archive that another writer is removing because they were empty."""
@@ -50,7 +47,7 @@ BEGIN_ATTEMPTS = 20
 class Description:
     """What a commit says about the whole archive, apart from its data."""
 
-    kind: Kind
+    kind: ArchiveKind
     info: dict[str, str]
     provenance: Json
 
@@ -65,11 +62,11 @@ class Description:
             raise ValidationError(f"save: provenance must be plain JSON data: {error}") from error
 
 
-class Draft:
+class SaveSession:
     """One save: it owns a new segment, and at the end one commit.
 
-    Other writers may be at work in the same archive. So a draft removes what is its own; folders only if they
-    are empty; and, once its commit is the newest, what no commit names and nobody is writing.
+    Other writers may be at work in the same archive. So a session removes only its own files; folders only if
+    they are empty; and, once its commit is the newest, what no commit names and nobody is writing.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool, durable: bool = True) -> None:
@@ -85,7 +82,7 @@ class Draft:
         self._made: list[Path] = []
         self._base_version = 0
         if self._was_there:
-            # Also at the start, where it counts; here it saves planning and computing in vain.
+            # Checked again at the start, where it counts; here it saves planning and computing in vain.
             self._check_existing()
 
     @property
@@ -94,7 +91,7 @@ class Draft:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was begun, and neither finished nor given up."""
+        """Whether it was begun, and neither finished nor aborted."""
         return bool(self._token)
 
     @property
@@ -119,7 +116,7 @@ class Draft:
         return self.folder.with_name(leases.partial_name(self.segment_name, self._token))
 
     def store(self) -> SegmentStore:
-        """The segment, for the process that owns the draft: it makes folders as they are needed."""
+        """The segment, for the process that owns the session: it makes folders as they are needed."""
         store, prefix = ByteStore.local(self.root, read_only=False), f"{SEGMENTS}/{self.segment_name}/"
         return SegmentStore(store, prefix, durable=self.durable, made=self._made)
 
@@ -131,30 +128,34 @@ class Draft:
         ArchiveExistsError
             If it exists and ``overwrite`` is not set.
         NotAnArchiveError
-            If it exists and is no archive: such a path is never touched.
+            If it exists and is not an archive: such a path is never touched.
         """
         self._token = leases.new_token()
         try:
             self._made_parents = files.make_parents(self.root)
-            self._make_root()
+            try:
+                files.make_folder(self.root)
+                self._was_there = False
+            except FileExistsError:
+                self._check_existing()
             self._base_version = max(commits.versions(self.root), default=0)
             self._make_folders()
         except BaseException:
             self.abort()
             raise
 
-    def _make_root(self) -> None:
-        try:
-            files.make_folder(self.root)
-            self._was_there = False
-        except FileExistsError:
-            self._check_existing()
-
     def _make_folders(self) -> None:
         """Make the own segment and what is above it, which a writer that gives up may be removing."""
         for attempt in range(BEGIN_ATTEMPTS):
             try:
-                self._make_common_folders()
+                with suppress(FileExistsError):
+                    files.make_folder(self.root)
+                # First what shows that this is an archive: other writers may look at any moment.
+                if not (self.root / "zarr.json").exists():
+                    self._write_root_document()
+                for folder in (self.root / COMMITS, self.root / SEGMENTS):
+                    with suppress(FileExistsError):
+                        files.make_folder(folder)
                 files.write_new(self._lease, b"", durable=False)
                 files.make_folder(self.folder)
                 return
@@ -163,16 +164,6 @@ class Draft:
                     raise
                 time.sleep(0.01)
 
-    def _make_common_folders(self) -> None:
-        """First what tells that this is an archive: other writers may look at any moment."""
-        with suppress(FileExistsError):
-            files.make_folder(self.root)
-        if not (self.root / "zarr.json").exists():
-            self._write_root_document()
-        for folder in (self.root / COMMITS, self.root / SEGMENTS):
-            with suppress(FileExistsError):
-                files.make_folder(folder)
-
     def _write_root_document(self) -> None:
         content = serialize(commits.root_document())
         files.write_file(self.root / "zarr.json", content, durable=self.durable)
@@ -180,12 +171,16 @@ class Draft:
     def _check_existing(self) -> None:
         is_empty = leftovers.is_empty(self.root)
         is_ours = is_empty or commits.is_archive(self.root)
-        if is_ours:
-            self._refuse_links()
+        links = [folder for folder in (COMMITS, SEGMENTS) if (self.root / folder).is_symlink()]
+        if is_ours and links:
+            raise ArchiveError(
+                f"save {self.root}: {links[0]} is a link; nothing is written or removed through links inside "
+                "an archive: put the folder itself there, or save to another path"
+            ) from None
         if self.overwrite and not is_ours:
             raise NotAnArchiveError(
-                f"save {self.root}: the path exists and is no Outgrad archive, and overwrite=True replaces "
-                "only archives; remove it yourself, or choose another path"
+                f"save {self.root}: the path exists and is not an Outgrad archive, and overwrite=True "
+                "replaces only archives; remove it yourself, or choose another path"
             ) from None
         if self.overwrite or is_empty:
             return
@@ -199,28 +194,33 @@ class Draft:
                 "choose another path, or pass overwrite=True: then the first to finish wins"
             ) from None
 
-    def _refuse_links(self) -> None:
-        for folder in (self.root / COMMITS, self.root / SEGMENTS):
-            if folder.is_symlink():
-                raise ArchiveError(
-                    f"save {self.root}: {folder.name} is a link; nothing is written or removed through links "
-                    "inside an archive: put the folder itself there, or save to another path"
-                ) from None
-
     def prepare(
         self,
         description: Description,
         segment: SegmentSpec,
         checksums: list[list[int]],
-        sizes: Sizes,
+        sizes: ChunkSizes,
     ) -> None:
         """Write all that a commit needs, and flush it to the disk; nothing is visible yet."""
-        segment = self._with_manifest(segment, checksums, sizes)
-        self._write_documents(segment)
+        store = self.store()
+        flat = np.array([checksum for each in checksums for checksum in each], dtype=CHECKSUM_DTYPE)
+        array = array_spec("checksums", CHECKSUM_DTYPE, flat.shape, sizes.table_chunk, None)
+        ranges = map(array.chunk_range, range(array.chunk_count))
+        written = [store.write_chunk(array, n, flat[start:stop]) for n, (start, stop) in enumerate(ranges)]
+        segment = replace(segment, manifest=Manifest(array, tuple(written)))
+
+        for key, document in documents(segment):
+            if key.startswith(segment.prefix):
+                store.put(key.removeprefix(segment.prefix), serialize(document))
+            elif not (self.root / key).exists():
+                files.write_file(self.root / key, serialize(document), durable=self.durable)
         leftovers.require_whole(self.root, segment)
         if self.durable:
             leftovers.flush_segment(self.folder, self.root, self._made)
-        self._check_base()
+
+        newest = max(commits.versions(self.root), default=0)
+        if newest != self._base_version:
+            raise self._lost(newest)
         commit = Commit(
             version=self._base_version + 1,
             kind=description.kind,
@@ -232,20 +232,7 @@ class Draft:
             segments=(segment,),
         )
         with files.naming(self._partial):
-            files.write_new(self._partial, commits.content(commit), durable=self.durable)
-
-    def _write_documents(self, segment: SegmentSpec) -> None:
-        store = self.store()
-        for key, document in documents(segment):
-            if key.startswith(segment.prefix):
-                store.put(key.removeprefix(segment.prefix), serialize(document))
-            elif not (self.root / key).exists():
-                files.write_file(self.root / key, serialize(document), durable=self.durable)
-
-    def _check_base(self) -> None:
-        found = max(commits.versions(self.root), default=0)
-        if found != self._base_version:
-            raise self._lost(found)
+            files.write_new(self._partial, commits.commit_bytes(commit), durable=self.durable)
 
     def _lost(self, version: int) -> ArchiveConflictError:
         return ArchiveConflictError(
@@ -263,9 +250,9 @@ class Draft:
         """
         self._is_publishing = True
         try:
-            commits.publish(self._partial, self._target)
+            files.publish_new(self._partial, self._target)
         except OSError as error:
-            # The step may have been made, and only its answer lost: as after a time-out of a network's disk.
+            # The step may have been done, and only its answer lost: as after a time-out of a network's disk.
             if not self._is_published():
                 if isinstance(error, FileExistsError):
                     raise self._lost(self._base_version + 1) from error
@@ -296,43 +283,29 @@ class Draft:
         yield from leftovers.remove_superseded(self.root, self._base_version + 1)
 
     def _refresh_root_document(self) -> None:
-        """Metadata that a tool has consolidated there are those of the version before."""
+        """Write it again if a tool has consolidated metadata there, which are those of the version before."""
         if (self.root / "zarr.json").read_bytes() != serialize(commits.root_document()):
             self._write_root_document()
-
-    def _with_manifest(self, segment: SegmentSpec, checksums: list[list[int]], sizes: Sizes) -> SegmentSpec:
-        flat = np.array([checksum for own in checksums for checksum in own], dtype=CHECKSUM_DTYPE)
-        array = array_spec("checksums", CHECKSUM_DTYPE, flat.shape, sizes.table_chunk, None)
-        own = self._write_manifest(array, flat)
-        return replace(segment, manifest=Manifest(array, tuple(own)))
-
-    def _write_manifest(self, array: ArraySpec, flat: Array) -> list[int]:
-        store = self.store()
-        ranges = map(array.chunk_range, range(array.chunk_count))
-        return [store.write_chunk(array, n, flat[start:stop]) for n, (start, stop) in enumerate(ranges)]
 
     def abort(self) -> None:
         """Remove what was written; what is visible, of this writer or another, stays."""
         if not leases.is_own(self._token):
             return
         with deferred():
-            if not self._may_be_visible():
-                warn_of(list(self._remove()))
+            try:
+                may_be_visible = self._is_publishing and self._is_published()
+            except (OSError, ArchiveError):
+                may_be_visible = True  # where it cannot be known, nothing is removed
+            if not may_be_visible:
+                problems = [
+                    *attempted("remove", files.remove_file, self._partial),
+                    *attempted("remove", files.remove_folder, self.folder),
+                    *attempted("remove", files.remove_file, self._lease),
+                    *attempted("remove", self._remove_empty_folders),
+                ]
+                warn_of(problems)
             leases.release(self._token)
             self._token = ""
-
-    def _may_be_visible(self) -> bool:
-        """Where it cannot be known, nothing is removed."""
-        try:
-            return self._is_publishing and self._is_published()
-        except (OSError, ArchiveError):
-            return True
-
-    def _remove(self) -> Iterator[str]:
-        yield from attempted("remove", files.remove_file, self._partial)
-        yield from attempted("remove", files.remove_folder, self.folder)
-        yield from attempted("remove", files.remove_file, self._lease)
-        yield from attempted("remove", self._remove_empty_folders)
 
     def _remove_empty_folders(self) -> None:
         if leftovers.remove_if_without_segments(self.root) and not self._was_there:
@@ -351,15 +324,14 @@ def chunk_checksums(
     ArchiveError
         If a chunk was not written.
     """
-    wanted = [(n, chunk) for n, array in enumerate(segment.arrays) for chunk in range(array.chunk_count)]
-    missing = [(segment.arrays[n].path, chunk) for n, chunk in wanted if (n, chunk) not in written]
+    expected = [
+        [(number, chunk) for chunk in range(array.chunk_count)] for number, array in enumerate(segment.arrays)
+    ]
+    missing = [each for of_array in expected for each in of_array if each not in written]
     if missing:
-        listed = ", ".join(f"{path} chunk {chunk}" for path, chunk in missing[:5])
+        listed = ", ".join(f"{segment.arrays[number].path} chunk {chunk}" for number, chunk in missing[:5])
         raise ArchiveError(
             f"save {root}: {len(missing)} storage chunk(s) were not written: {listed}"
             f"{', …' if len(missing) > 5 else ''}; nothing was changed: run the writing tasks again"
         )
-    return [
-        [written[number, chunk] for chunk in range(array.chunk_count)]
-        for number, array in enumerate(segment.arrays)
-    ]
+    return [[written[each] for each in of_array] for of_array in expected]

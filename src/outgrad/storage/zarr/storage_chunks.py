@@ -1,15 +1,14 @@
-"""Bytes and storage chunks in a Zarr store: a missing, damaged or misplaced chunk is an error."""
+"""Bytes and storage chunks in a Zarr store: a missing, corrupted or misplaced chunk is an error."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,10 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from outgrad._forks import fork_safe_lock
+from outgrad.data.chunk import Array
 from outgrad.errors import MemoryLimitError
 from outgrad.storage import files
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.zarr.codecs import (
     Bytes,
     CodecError,
@@ -31,16 +31,18 @@ from outgrad.storage.zarr.codecs import (
 )
 from outgrad.storage.zarr.format import ArraySpec
 
-Array = npt.NDArray[Any]
 Checksums = Sequence[int] | npt.NDArray[np.uint32]
 
 CACHED_CHUNKS = 8
 """Decoded chunks of label tables kept a process, 1 MiB each: reading thousands of small tables in order
 decodes each chunk once."""
 
+ChunkCache = OpenFiles[tuple[str, int], Array]
+"""Decoded chunks, by the path of their array and their number in it."""
+
 
 class ChunkError(Exception):
-    """A storage chunk that cannot be used. Whoever knows the archive says where and what to do."""
+    """A storage chunk that cannot be used; the archive adds where it is, and what to do."""
 
     def __init__(self, array: ArraySpec, chunk: int, reason: str) -> None:
         super().__init__(array, chunk, reason)
@@ -57,7 +59,7 @@ class ByteStore:
     """Whole objects by name in a folder, synchronously: tasks of Dask bring the threads.
 
     They are read through Zarr's store, and written by our own steps: Zarr's store makes folders on the way,
-    also those of a save that was given up meanwhile, and does not flush to the disk.
+    also those of a save that was aborted meanwhile, and does not flush to the disk.
     """
 
     def __init__(self, root: Path, store: LocalStore) -> None:
@@ -76,61 +78,35 @@ class ByteStore:
         Raises
         ------
         UnreadableError
-            If it cannot be read, is no regular file, or has more than ``most`` bytes, which are not read.
+            If it cannot be read, is not a regular file, or has more than ``most`` bytes, which are not read.
         """
         try:
-            _check_file(self.root / key, most)
+            # What would block, such as a pipe, or fill the memory, is refused before it is opened.
+            status = os.stat(self.root / key)  # noqa: PTH116 - half the time of Path.stat, once a chunk
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("is not a file")
+            if most is not None and status.st_size > most:
+                raise UnreadableError(f"is corrupted: its {status.st_size} bytes are more than it can have")
             if self._is_direct:
-                found = self._store.get_sync(key, prototype=self._prototype)
+                buffer = self._store.get_sync(key, prototype=self._prototype)
             else:
-                found = sync(self._store.get(key, self._prototype))
+                buffer = sync(self._store.get(key, self._prototype))
         except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
             return None
         except OSError as error:
             raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
-        return None if found is None else found.as_numpy_array().view(np.uint8)
+        return None if buffer is None else buffer.as_numpy_array().view(np.uint8)
 
     def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
-        """Write an object as a whole, into a folder that exists."""
+        """Write an object in one step, into a folder that exists."""
         files.write_file(self.root / key, np.frombuffer(data, dtype=np.uint8).data, durable=durable)
-
-
-def _check_file(path: Path, most: int | None) -> None:
-    """Refuse what would block, such as a pipe, or fill the memory, before it is opened."""
-    found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, once a chunk
-    if not stat.S_ISREG(found.st_mode):
-        raise UnreadableError("is no file")
-    if most is not None and found.st_size > most:
-        raise UnreadableError(f"is damaged: its {found.st_size} bytes are more than it can have")
-
-
-class ChunkCache:
-    """The decoded chunks that were used last."""
-
-    def __init__(self, limit: int = CACHED_CHUNKS) -> None:
-        self._limit = limit
-        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
-        self._lock = fork_safe_lock()
-
-    def get(self, path: str, number: int) -> Array | None:
-        with self._lock:
-            found = self._chunks.get((path, number))
-            if found is not None:
-                self._chunks.move_to_end((path, number))
-            return found
-
-    def put(self, path: str, number: int, chunk: Array) -> None:
-        with self._lock:
-            self._chunks[path, number] = chunk
-            while len(self._chunks) > self._limit:
-                self._chunks.popitem(last=False)
 
 
 class SegmentStore:
     """The storage chunks of one segment.
 
-    Its owner gives a list ``made``: then folders are made as they are needed, and files are not flushed one
-    by one, but listed, to be flushed together at the end. A task has none: if the save was given up meanwhile
+    Its owner passes a list ``made``: then folders are made as they are needed, and files are not flushed one
+    by one, but listed, to be flushed together at the end. A task has none: if the save was aborted meanwhile
     it must find no folder, and only its own machine can flush what it has written.
     """
 
@@ -143,7 +119,7 @@ class SegmentStore:
         self._made = made
 
     def put(self, key: str, data: bytes | Bytes) -> None:
-        """Write one object of the segment as a whole."""
+        """Write one object of the segment in one step."""
         if self._made is not None:
             self.make_folders(key.rpartition("/")[0])
             self._made.append(self.store.root / self.prefix / key)
@@ -159,9 +135,9 @@ class SegmentStore:
                     files.make_folder(folder)
 
     def write_chunk(self, array: ArraySpec, number: int, rows: Array) -> int:
-        """Write one whole storage chunk, also if it holds only zeros; return its checksum.
+        """Write one complete storage chunk, also if it holds only zeros; return its checksum.
 
-        ``rows`` may be fewer than a chunk has at the end of the array: Zarr stores whole chunks.
+        ``rows`` may be fewer than a chunk has at the end of the array: Zarr stores complete chunks.
         """
         if rows.shape != array.chunk_shape:
             padded = np.zeros(array.chunk_shape, array.dtype)
@@ -184,35 +160,31 @@ class SegmentStore:
         Raises
         ------
         ChunkError
-            If a storage chunk is missing, damaged, or not the one with the checksum in ``checksums``.
+            If a storage chunk is missing, corrupted, or not the one with the checksum in ``checksums``.
         """
         out: Array | None = None
         for number in array.chunks_of(start, stop):
             first, last = array.chunk_range(number)
             if start <= first and last <= stop and last - first == array.chunk_rows:
                 body = self._body(array, checksums, number)
-                # Only now: shapes that no file bears out get no memory.
+                # Memory is only given now: shapes that no file confirms get none.
                 out = _new_rows(array, start, stop) if out is None else out
                 _unpack(array, number, body, out[first - start : last - start])
             else:
-                chunk = self._whole_chunk(array, checksums, number, cache)
+                chunk = self.read_chunk(array, checksums, number, cache)
                 out = _new_rows(array, start, stop) if out is None else out
                 lower, upper = max(start, first), min(stop, last)
                 out[lower - start : upper - start] = chunk[lower - first : upper - first]
         return _new_rows(array, start, stop) if out is None else out
 
-    def _whole_chunk(
-        self, array: ArraySpec, checksums: Checksums, number: int, cache: ChunkCache | None
+    def read_chunk(
+        self, array: ArraySpec, checksums: Checksums | None, number: int, cache: ChunkCache | None = None
     ) -> Array:
-        chunk = None if cache is None else cache.get(array.path, number)
-        if chunk is None:
-            chunk = self.read_chunk(array, checksums, number)
-            if cache is not None:
-                cache.put(array.path, number, chunk)
-        return chunk
+        """Read one complete storage chunk; without checksums only its own is checked."""
+        read = partial(self._decoded, array, checksums, number)
+        return read() if cache is None else cache.get((array.path, number), read)
 
-    def read_chunk(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
-        """Read one whole storage chunk into new memory; without checksums only its own is checked."""
+    def _decoded(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
         body = self._body(array, checksums, number)
         chunk = _allocate(array, array.chunk_shape)
         _unpack(array, number, body, chunk)
@@ -229,9 +201,9 @@ class SegmentStore:
         try:
             body = packed(raw, array.compressor, array.chunk_nbytes)
         except CodecError as error:
-            raise ChunkError(array, number, f"is damaged: {error}") from error
+            raise ChunkError(array, number, f"is corrupted: {error}") from error
         if checksums is not None and stored_crc32c(raw) != int(checksums[number]):
-            reason = "is of another place or version: its checksum is not the one in the manifest"
+            reason = "belongs to another position or version: its checksum is not the one in the manifest"
             raise ChunkError(array, number, reason)
         return body
 
@@ -240,7 +212,7 @@ def _unpack(array: ArraySpec, number: int, body: Bytes, out: Array) -> None:
     try:
         unpack(body, array.compressor, out.reshape(-1).view(np.uint8))
     except CodecError as error:
-        raise ChunkError(array, number, f"is damaged: {error}") from error
+        raise ChunkError(array, number, f"is corrupted: {error}") from error
 
 
 def _new_rows(array: ArraySpec, start: int, stop: int) -> Array:
@@ -253,7 +225,7 @@ def _allocate(array: ArraySpec, shape: tuple[int, ...]) -> Array:
     except MemoryError as error:
         raise MemoryLimitError(
             f"read: {shape[0]} rows of {array.path}, of shape {list(shape)} and {array.dtype.name}, do not "
-            "fit into the memory of this machine; open the archive, and work on it in smaller chunks"
+            "fit into the memory of this machine; open the archive lazily, and work on it in smaller chunks"
         ) from error
 
 
@@ -261,7 +233,7 @@ SinkState = tuple[int, int, tuple[Array, ...], int]
 
 
 class RowSink:
-    """Rows that arrive in order, written as whole storage chunks as they fill.
+    """Rows that arrive in order, written as complete storage chunks as they fill.
 
     ``array`` need not know its number of rows yet: :meth:`close` returns it with the right one.
     """
@@ -279,7 +251,7 @@ class RowSink:
         return self.rows, len(self.checksums), tuple(self._pending), self._pending_rows
 
     def restore(self, state: SinkState) -> None:
-        """Go back to a state before; chunks that were written since are written again, or not named."""
+        """Go back to an earlier state; chunks written since are overwritten, or no commit names them."""
         self.rows, chunks, pending, self._pending_rows = state
         del self.checksums[chunks:]
         self._pending = list(pending)
@@ -294,13 +266,18 @@ class RowSink:
         """Take some more rows; what does not fill a chunk is copied and kept."""
         assert rows.shape[1:] == self.array.shape[1:], "rows of a sink have the shape of its array"
         self.rows += len(rows)
-        if self._pending_rows:
-            rows = self._top_up(rows)
         size = self.array.chunk_rows
-        whole = len(rows) // size * size
-        for at in range(0, whole, size):
-            self._write(rows[at : at + size])
-        self._keep(rows[whole:])
+        if self._pending_rows:
+            # The chunk that was begun is filled first.
+            added = min(size - self._pending_rows, len(rows))
+            self._keep(rows[:added])
+            rows = rows[added:]
+            if self._pending_rows == size:
+                self._flush()
+        complete = len(rows) // size * size
+        for start in range(0, complete, size):
+            self._write(rows[start : start + size])
+        self._keep(rows[complete:])
 
     def close(self) -> ArraySpec:
         """Write what is left, and return the array with its final number of rows."""
@@ -309,14 +286,6 @@ class RowSink:
         self._flush()
         self.array = replace(self.array, shape=(self.rows, *self.array.shape[1:]))
         return self.array
-
-    def _top_up(self, rows: Array) -> Array:
-        """Fill the chunk that was begun; return the rows left over."""
-        taken = min(self.array.chunk_rows - self._pending_rows, len(rows))
-        self._keep(rows[:taken])
-        if self._pending_rows == self.array.chunk_rows:
-            self._flush()
-        return rows[taken:]
 
     def _keep(self, rows: Array) -> None:
         if len(rows):

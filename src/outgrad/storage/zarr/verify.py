@@ -9,9 +9,9 @@ from pathlib import Path
 
 from outgrad.errors import DamagedArchiveError, MemoryLimitError
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.documents import Document, documents
-from outgrad.storage.zarr.format import ArraySpec, SegmentSpec
-from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, read_newest
+from outgrad.storage.zarr.documents import documents
+from outgrad.storage.zarr.format import ArraySpec
+from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, open_newest
 from outgrad.storage.zarr.storage_chunks import (
     ByteStore,
     Checksums,
@@ -20,26 +20,26 @@ from outgrad.storage.zarr.storage_chunks import (
     UnreadableError,
 )
 from outgrad.storage.zarr.verify_tables import table_mistakes
-from outgrad.storage.zarr.zarr_json import difference
+from outgrad.storage.zarr.zarr_json import document_mistake
 
 MOST_JSON_BYTES = 2**30
 """Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
 MOST_PROBLEMS = 1000
-"""Damaged chunks of an array that are listed: a commit may name millions of chunks that never were."""
+"""Corrupted chunks of an array that are listed: a commit may name millions of chunks that never existed."""
 MANIFEST = -1
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One damaged or missing file.
+    """One corrupted or missing file.
 
     Parameters
     ----------
     array : str
-        Path of the Zarr array below its segment, such as ``blocks/3/gradients/positions/values``; of a
-        file that is no chunk, its path in the archive.
+        Path of the Zarr array in its segment, such as ``blocks/3/gradients/positions/values``; of a file that
+        is not a chunk, its path in the archive.
     chunk : int or None
-        Number of the storage chunk; None for a file that is none.
+        Number of the storage chunk; None for a file that is not one.
     what : str
         What is wrong with it.
     needed_for : tuple of str
@@ -52,13 +52,13 @@ class Problem:
     needed_for: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        place = self.array if self.chunk is None else f"{self.array}, storage chunk {self.chunk},"
+        subject = self.array if self.chunk is None else f"{self.array}, storage chunk {self.chunk},"
         others = [path for path in self.needed_for if path != self.array]
-        return f"{place} {self.what}" + (f" (needed for {', '.join(others)})" if others else "")
+        return f"{subject} {self.what}" + (f" (needed for {', '.join(others)})" if others else "")
 
 
-def verify(path: str | Path) -> list[Problem]:
-    """Read every chunk and every metadata file of an archive, one at a time, and list what is damaged.
+def verify_archive(path: str | Path) -> list[Problem]:
+    """Read every chunk and every metadata file of an archive, one at a time, and list what is corrupted.
 
     Parameters
     ----------
@@ -77,14 +77,30 @@ def verify(path: str | Path) -> list[Problem]:
     """
     root = Path(path).absolute()
     try:
-        archive = read_newest(root)
+        archive = open_newest(root)
     except DamagedArchiveError as error:
         newest = [commits.commit_path(root, version) for version in commits.versions(root)[-1:]]
         return [
-            Problem(str(path.relative_to(root)), None, f"is damaged: {error}") for path in newest or [root]
+            Problem(str(path.relative_to(root)), None, f"is corrupted: {error}") for path in newest or [root]
         ]
+    problems: list[Problem] = []
+    try:
+        keys_in_commit(archive)
+    except DamagedArchiveError as error:
+        commit = commits.commit_path(root, archive.stored.commit.version)
+        problems.append(Problem(str(commit.relative_to(root)), None, f"is corrupted: {error}"))
+
     store = ByteStore.local(root, read_only=True)
-    problems = [*_key_problems(archive), *_document_problems(store, archive.segment)]
+    expected = dict(documents(archive.segment))
+    for key in expected:
+        try:
+            raw = store.get(key, MOST_JSON_BYTES)
+            mistake = "is missing" if raw is None else document_mistake(key, raw.tobytes(), expected)
+        except UnreadableError as error:
+            mistake = str(error)
+        if mistake:
+            problems.append(Problem(key, None, mistake))
+
     chunks = list(_chunk_problems(store, archive))
     unreadable = {(number, problem.chunk) for number, problem in chunks}
     problems.extend(problem for _, problem in chunks)
@@ -94,46 +110,25 @@ def verify(path: str | Path) -> list[Problem]:
     return [*problems, *(Problem(path, None, mistake) for path, mistake in tables)]
 
 
-def _key_problems(archive: OpenArchive) -> Iterator[Problem]:
-    try:
-        keys_in_commit(archive)
-    except DamagedArchiveError as error:
-        path = commits.commit_path(archive.root, archive.found.commit.version)
-        yield Problem(str(path.relative_to(archive.root)), None, f"is damaged: {error}")
-
-
-def _document_problems(store: ByteStore, segment: SegmentSpec) -> Iterator[Problem]:
-    expected = dict(documents(segment))
-    for key in expected:
-        what = _document_problem(store, key, expected)
-        if what:
-            yield Problem(key, None, what)
-
-
-def _document_problem(store: ByteStore, key: str, expected: dict[str, Document]) -> str:
-    try:
-        raw = store.get(key, MOST_JSON_BYTES)
-    except UnreadableError as error:
-        return str(error)
-    return "is missing" if raw is None else difference(key, raw.tobytes(), expected)
-
-
 def _chunk_problems(store: ByteStore, archive: OpenArchive) -> Iterator[tuple[int, Problem]]:
     """Every chunk that cannot be used, with the number of its array."""
     segment = archive.segment
     manifest = segment.manifest
     assert manifest is not None, "a commit has a manifest"
     chunks = SegmentStore(store, segment.prefix)
+    is_readable = True
+    for problem in _array_problems(chunks, manifest.array, manifest.checksums, lambda _: ()):
+        is_readable = False
+        yield MANIFEST, problem
     checksums = None  # without the manifest each chunk still has its own
-    found = list(_array_problems(chunks, manifest.array, manifest.checksums, lambda _: ()))
-    yield from ((MANIFEST, problem) for problem in found)
-    if not found:
+    if is_readable:
         checksums = chunks.read_rows(manifest.array, manifest.checksums, 0, manifest.array.shape[0])
     for number, array in enumerate(segment.arrays):
         base = segment.chunk_bases[number]
-        own = None if checksums is None else checksums[base : base + array.chunk_count]
-        needed = partial(archive.needed_for, number)
-        yield from ((number, problem) for problem in _array_problems(chunks, array, own, needed))
+        expected = None if checksums is None else checksums[base : base + array.chunk_count]
+        needed_for = partial(archive.needed_for, number)
+        for problem in _array_problems(chunks, array, expected, needed_for):
+            yield number, problem
 
 
 def _array_problems(

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from outgrad.data.chunk import Chunk
-from outgrad.data.metadata import BlockMetadata
-from outgrad.data.outline import Outline
-from outgrad.data.requests import Request, Seam, Written
+from outgrad.data.chunk import Array, Chunk
+from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import ArchiveError
-from outgrad.labels.labels import Labels
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.publishing import Unpublished
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import (
-    DEFAULT_COMPRESSOR,
-    PLAN,
-    SEGMENTS,
-    ArraySpec,
-    BlockSpec,
-    Kind,
-    SegmentSpec,
-    Sizes,
-    find_compressor,
-)
-from outgrad.storage.zarr.layout import lay_out
-from outgrad.storage.zarr.save_session import Description, Draft, chunk_checksums
+from outgrad.storage.zarr.format import PLAN, SEGMENTS, ChunkOptions, SegmentSpec
+from outgrad.storage.zarr.layout import Contents, lay_out
+from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_checksums
 from outgrad.storage.zarr.seams import (
-    Array,
-    Rows,
-    Stretch,
+    ArrayRange,
     assemble,
     find_seams,
-    left_over,
-    merge_rows,
+    join_consecutive,
+    merge_ranges,
     owned,
-    stretches,
+    shared_ends,
 )
 from outgrad.storage.zarr.segment import ChunkChecksums, write_segment
 from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
-
-Compressed = tuple[int, int, int]
 
 
 class TaskWriter:
@@ -58,38 +42,43 @@ class TaskWriter:
 
         It may run twice: what is written is the same.
         """
-        segment, store = self._opened()
-        written: list[Compressed] = []
+        segment, store = self._plan()
+        checksums: list[tuple[int, int, int]] = []
         ends = []
         nbytes = 0
-        for stretch in stretches(_pieces(segment, requests, chunks)):
-            spec = segment.arrays[stretch.array]
-            for number, rows in _own_chunks(stretch, spec):
-                written.append((stretch.array, number, store.write_chunk(spec, number, rows)))
-                nbytes += rows.nbytes
-            ends.extend(left_over(stretch, spec))
-        return Written(nbytes, tuple(written), tuple(ends))
+        for rows in join_consecutive(_planned_rows(segment, requests, chunks)):
+            spec = segment.arrays[rows.array]
+            for number in spec.chunks_of(*owned(rows.range, spec)):
+                storage_chunk = rows.take(*spec.chunk_range(number))
+                checksums.append((rows.array, number, store.write_chunk(spec, number, storage_chunk)))
+                nbytes += storage_chunk.nbytes
+            ends.extend(shared_ends(rows, spec))
+        return Written(nbytes, tuple(checksums), tuple(ends))
 
     def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
         """Write one storage chunk whose rows were left over from several parts."""
-        segment, store = self._opened()
+        segment, store = self._plan()
         spec = segment.arrays[seam.array]
         rows = assemble(seam, spec, (end for each in written for end in each.ends))
         checksum = store.write_chunk(spec, seam.chunk, rows)
         return Written(rows.nbytes, ((seam.array, seam.chunk, checksum),))
 
-    def _opened(self) -> tuple[SegmentSpec, SegmentStore]:
-        return _open_plan(self._root, self._segment_name, self._durable)
+    def _plan(self) -> tuple[SegmentSpec, SegmentStore]:
+        """The plan of the segment and the store to fill it, which all tasks of a process share."""
+        plan = self._root, self._segment_name, self._durable
+        return _plans.get(plan, partial(_open_plan, *plan))
 
 
-@lru_cache(maxsize=8)
+_plans: OpenFiles[tuple[str, str, bool], tuple[SegmentSpec, SegmentStore]] = OpenFiles(8)
+
+
 def _open_plan(root: str, segment_name: str, durable: bool) -> tuple[SegmentSpec, SegmentStore]:
     store = ByteStore.local(Path(root), read_only=False)
-    draft_store = SegmentStore(store, f"{SEGMENTS}/{segment_name}/", durable=durable)
-    return commits.read_plan(Path(root) / SEGMENTS / segment_name / PLAN), draft_store
+    segment_store = SegmentStore(store, f"{SEGMENTS}/{segment_name}/", durable=durable)
+    return commits.read_plan(Path(root) / SEGMENTS / segment_name / PLAN), segment_store
 
 
-def _pieces(
+def _planned_rows(
     segment: SegmentSpec, requests: Sequence[Request], chunks: Sequence[Chunk]
 ) -> Iterator[tuple[int, int, Array]]:
     """Where the arrays of some chunks go: number of the Zarr array, first row, rows."""
@@ -98,20 +87,14 @@ def _pieces(
         for (path, block), (start, stop) in walked:
             values = chunk.at(path).values
             spec = segment.arrays[block.values.array]
-            expected = (stop - start, *spec.shape[1:])
-            if (values.shape, values.dtype.newbyteorder("<")) != (expected, spec.dtype):
+            shape = (stop - start, *spec.shape[1:])
+            if (values.shape, values.dtype.newbyteorder("<")) != (shape, spec.dtype):
                 raise ArchiveError(
                     f"save: rows [{start}, {stop}) of {spec.path} (block {request.block}) have shape "
-                    f"{values.shape} and dtype {values.dtype}, but {expected} and {spec.dtype} were planned; "
+                    f"{values.shape} and dtype {values.dtype}, but {shape} and {spec.dtype} were planned; "
                     "nothing was changed: compute the map alone to see which of its tasks makes them"
                 )
-            yield block.values.array, block.values.first + start, values
-
-
-def _own_chunks(stretch: Stretch, spec: ArraySpec) -> Iterator[tuple[int, Array]]:
-    first, last = owned(stretch.span, spec)
-    for number in spec.chunks_of(first, last):
-        yield number, stretch.take(*spec.chunk_range(number))
+            yield block.values.array, block.values.row + start, values
 
 
 class ZarrWriter:
@@ -124,24 +107,14 @@ class ZarrWriter:
     ----------
     path : str or Path
         The directory to make.
-    keys : Labels
-        Keys of the map; ``Labels.single()`` for a block; the labels themselves for kind "labels".
-    metadata : sequence of BlockMetadata
-        Labels of each block.
-    outlines : sequence of Outline
-        Shapes and dtypes of each block; its edges do not matter here.
-    info : dict of str to str
-        Additional texts of the map.
+    contents : Contents
+        Keys, and the labels and the shape of each block.
+    description : Description
+        What the commit says about the archive, apart from its data.
+    options : ChunkOptions
+        Sizes of chunks, and how they are compressed; all are checksummed.
     overwrite : bool
-        Replace an archive that is at ``path``. It stays readable until the new one is whole.
-    kind : {"map", "block", "labels"}
-        What is saved.
-    compressor : {"lz4", "zstd", "none"}
-        How chunks are compressed; all are checksummed.
-    provenance : dict
-        Anything that JSON holds: how the data were made.
-    sizes : Sizes
-        Sizes of chunks, in bytes.
+        Replace an archive that is at ``path``. It stays readable until the new one is complete.
     durable : bool
         Whether everything is flushed to the disk before it becomes visible.
     """
@@ -149,25 +122,18 @@ class ZarrWriter:
     def __init__(
         self,
         path: str | Path,
-        keys: Labels,
-        metadata: Sequence[BlockMetadata],
-        outlines: Sequence[Outline],
+        contents: Contents,
+        description: Description,
+        options: ChunkOptions,
         *,
-        info: dict[str, str] | None = None,
         overwrite: bool = False,
-        kind: Kind = "map",
-        compressor: str = DEFAULT_COMPRESSOR,
-        provenance: dict[str, Any] | None = None,
-        sizes: Sizes | None = None,
         durable: bool = True,
     ) -> None:
-        self._description = Description(kind, dict(info or {}), dict(provenance or {}))
-        self._draft = Draft(path, overwrite=overwrite, durable=durable)
-        self._metadata = tuple(metadata)
-        self._outlines = tuple(outlines)
-        self._sizes = sizes or Sizes()
-        self._compressor = find_compressor(compressor)
-        self._layout = lay_out(keys, metadata, outlines, self._sizes, self._compressor)
+        self._session = SaveSession(path, overwrite=overwrite, durable=durable)
+        self._contents = contents
+        self._description = description
+        self._options = options
+        self._layout = lay_out(contents, options)
         self._segment: SegmentSpec | None = None
         self._checksums: ChunkChecksums = {}
 
@@ -179,28 +145,33 @@ class ZarrWriter:
         ArchiveExistsError
             If the path exists and ``overwrite`` is not set.
         NotAnArchiveError
-            If it exists and is no archive.
+            If it exists and is not an archive.
         """
-        self._draft.begin()
+        self._session.begin()
+        store = self._session.store()
         self._segment, self._checksums = write_segment(
-            self._draft.store(),
-            self._draft.segment_name,
+            store,
+            self._session.segment_name,
             self._description.kind,
             self._layout,
-            self._metadata,
-            self._outlines,
-            self._sizes,
-            self._compressor,
+            self._contents,
+            self._options,
         )
         for array in self._segment.arrays:
-            self._draft.store().make_folders(array.path)
-        commits.write_plan(self._draft.plan_path, self._segment)
+            store.make_folders(array.path)
+        commits.write_plan(self._session.plan_path, self._segment)
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
         """List the storage chunks whose rows come from several parts. No file is touched."""
-        blocks = self._layout.blocks
-        runs = [merge_rows(_rows(blocks, part)) for part in parts]
-        return find_seams(runs, self._layout.arrays)
+        ranges: list[list[ArrayRange]] = []
+        for part in parts:
+            ranges.append([])
+            for request in part:
+                walked = zip(self._layout.blocks[request.block].walk(), request.ranges, strict=True)
+                for (_, block), (start, stop) in walked:
+                    array, first = block.values
+                    ranges[-1].append(ArrayRange(array, first + start, first + stop))
+        return find_seams([merge_ranges(each) for each in ranges], self._layout.arrays)
 
     def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
         """Write one part; see :meth:`TaskWriter.write`."""
@@ -211,14 +182,16 @@ class ZarrWriter:
         return self._task_writer().write_seam(seam, written)
 
     def _task_writer(self) -> TaskWriter:
-        return TaskWriter(str(self._draft.root), self._draft.segment_name, self._draft.durable)
+        return TaskWriter(str(self._session.root), self._session.segment_name, self._session.durable)
 
     def __reduce__(self) -> tuple[type[TaskWriter], tuple[str, str, bool]]:
-        """What travels in tasks is only the part that they need."""
-        return TaskWriter, (str(self._draft.root), self._draft.segment_name, self._draft.durable)
+        """Only the part that tasks need is pickled into them."""
+        return TaskWriter, (str(self._session.root), self._session.segment_name, self._session.durable)
 
-    def prepare(self, receipts: Sequence[Written]) -> Unpublished:
+    def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that everything was written, and flush it; return what is to be published.
+
+        ``texts`` are added to the info.
 
         Raises
         ------
@@ -228,18 +201,11 @@ class ZarrWriter:
         assert self._segment is not None, "start() comes before prepare()"
         for receipt in receipts:
             self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
-        checksums = chunk_checksums(self._draft.root, self._segment, self._checksums)
-        self._draft.prepare(self._description, self._segment, checksums, self._sizes)
-        return self._draft
+        checksums = chunk_checksums(self._session.root, self._segment, self._checksums)
+        description = replace(self._description, info={**self._description.info, **texts})
+        self._session.prepare(description, self._segment, checksums, self._options.sizes)
+        return self._session
 
     def abort(self) -> None:
         """Remove what was written; an archive that was there before stays."""
-        self._draft.abort()
-
-
-def _rows(blocks: Sequence[BlockSpec], part: Sequence[Request]) -> Iterator[Rows]:
-    for request in part:
-        walked = zip(blocks[request.block].walk(), request.ranges, strict=True)
-        for (_, block), (start, stop) in walked:
-            first = block.values.first
-            yield Rows(block.values.array, first + start, first + stop)
+        self._session.abort()

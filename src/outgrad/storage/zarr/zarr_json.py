@@ -1,4 +1,4 @@
-"""Compare a ``zarr.json`` with a commit: what a tool of Zarr may add or write otherwise is no damage."""
+"""Compare a ``zarr.json`` with a commit: what Zarr tools may add or write differently is not corruption."""
 
 from __future__ import annotations
 
@@ -12,85 +12,86 @@ ADDED = ("consolidated_metadata", "dimension_names", "storage_transformers")
 """Fields of Zarr v3 that Outgrad does not write, or that may be absent."""
 
 
-def difference(key: str, raw: bytes, expected: Mapping[str, Document]) -> str:
-    """What is wrong with the ``zarr.json`` at ``key``; "" if it says what the commit says.
+def document_mistake(key: str, raw: bytes, expected: Mapping[str, Document]) -> str:
+    """What is wrong with the ``zarr.json`` at ``key``; "" if it agrees with the commit.
 
-    ``expected`` has all documents by key: consolidated metadata repeat those below them.
+    ``expected`` has all documents by key: consolidated metadata repeat those of the arrays in a group.
     """
     try:
-        found = read_json(raw)
+        document = read_json(raw)
     except (ValueError, RecursionError):
-        return "is damaged: it is no JSON"
-    wrong = _wrong_fields(found, expected[key])
-    wrong += _wrong_consolidated(key, found, expected)
-    return f"is damaged: it does not say what the commit says: {', '.join(wrong)}" if wrong else ""
+        return "is corrupted: it is not JSON"
+    wrong = _wrong_fields(document, expected[key])
+    # Readers take consolidated metadata for those of the arrays, so they have to be right as well.
+    consolidated = document.get("consolidated_metadata") if type(document) is dict else None
+    if consolidated is not None:
+        copies = consolidated.get("metadata") if type(consolidated) is dict else None
+        if type(copies) is not dict:
+            wrong.append("consolidated_metadata")
+            copies = {}
+        folder = key.removesuffix("zarr.json")
+        for name, copy in copies.items():
+            original = expected.get(f"{folder}{name}/zarr.json")
+            if original is not None and _wrong_fields(copy, original):
+                wrong.append(f"consolidated_metadata of {name}")
+    return f"is corrupted: it does not say what the commit says: {', '.join(wrong)}" if wrong else ""
 
 
-def _wrong_fields(found: Any, expected: Document) -> list[str]:
-    if type(found) is not dict:
-        return ["it is no object"]
-    named = [name for name in expected if name != "storage_transformers"]
-    return [
-        *(name for name in named if name not in found or not _agree(name, found[name], expected[name])),
-        *(name for name in found if name not in expected and not _is_ignorable(name, found[name])),
-        *(name for name in ADDED if not _is_right_addition(name, found.get(name), expected)),
+def _wrong_fields(document: Any, expected: Document) -> list[str]:
+    if type(document) is not dict:
+        return ["it is not an object"]
+    missing = object()
+    wrong = [
+        name
+        for name in expected
+        if name not in ADDED and not _COMPARISONS.get(name, same)(document.get(name, missing), expected[name])
     ]
+    for name, value in document.items():
+        # Zarr lets readers pass over a field that they do not know if it says so.
+        may_be_ignored = type(value) is dict and value.get("must_understand") is False
+        if name not in expected and name not in ADDED and not may_be_ignored:
+            wrong.append(name)
+    if document.get("storage_transformers") not in (None, []):
+        wrong.append("storage_transformers")
+    names = document.get("dimension_names")
+    if names is not None:
+        are_names = type(names) is list and all(name is None or type(name) is str for name in names)
+        if not are_names or len(names) != len(expected.get("shape", ())):
+            wrong.append("dimension_names")
+    return wrong
 
 
-def _agree(name: str, found: Any, expected: Any) -> bool:
-    return bool(_COMPARISONS.get(name, same)(found, expected))
-
-
-def _is_right_addition(name: str, found: Any, expected: Document) -> bool:
-    if name == "storage_transformers":
-        return found in (None, [])
-    return name != "dimension_names" or _are_dimension_names(found, expected)
-
-
-def _is_ignorable(name: str, value: Any) -> bool:
-    """Whether Zarr lets readers pass over a field that they do not know."""
-    return name in ADDED or (type(value) is dict and value.get("must_understand") is False)
-
-
-def _are_dimension_names(found: Any, expected: Document) -> bool:
-    if found is None:
-        return True
-    is_list = type(found) is list and all(name is None or type(name) is str for name in found)
-    return is_list and len(found) == len(expected.get("shape", ()))
-
-
-def same(found: Any, expected: Any) -> bool:
+def same(value: Any, expected: Any) -> bool:
     """Equal in type too: 1 == True == 1.0 in Python, but not for readers of Zarr."""
-    if type(found) is not type(expected):
+    if type(value) is not type(expected):
         return False
     if type(expected) is list:
-        return len(found) == len(expected) and all(map(same, found, expected))
+        return len(value) == len(expected) and all(map(same, value, expected))
     if type(expected) is dict:
-        return found.keys() == expected.keys() and all(same(found[name], expected[name]) for name in expected)
-    return bool(found == expected)
+        return value.keys() == expected.keys() and all(same(value[name], expected[name]) for name in expected)
+    return bool(value == expected)
 
 
-def _fill_value(found: Any, expected: Any) -> bool:
+def _same_fill_value(value: Any, expected: Any) -> bool:
     """A zero may be written as 0 and as 0.0."""
     if type(expected) is list:
-        return type(found) is list and len(found) == 2 and all(map(_fill_value, found, expected))
-    return same(found, expected) or (type(expected) is float and type(found) is int and found == 0)
+        return type(value) is list and len(value) == 2 and all(map(_same_fill_value, value, expected))
+    return same(value, expected) or (type(expected) is float and type(value) is int and value == 0)
 
 
-def _attributes(found: Any, expected: Document) -> bool:
-    """Users may add attributes; what the archive says there has to stay."""
-    return type(found) is dict and all(
-        name in found and same(found[name], value) for name, value in expected.items()
+def _same_attributes(value: Any, expected: Document) -> bool:
+    """Users may add attributes; those of the archive have to stay."""
+    return type(value) is dict and all(
+        name in value and same(value[name], wanted) for name, wanted in expected.items()
     )
 
 
-def _extension(found: Any, expected: Any) -> bool:
-    """A name with a configuration; what may be left out means the same as what is."""
-    return same(_without_defaults(found), _without_defaults(expected))
-
-
-def _extensions(found: Any, expected: list[Any]) -> bool:
-    return type(found) is list and len(found) == len(expected) and all(map(_extension, found, expected))
+def _same_extension(value: Any, expected: Any) -> bool:
+    """Compare a name with its configuration, or a list of such; a default may be written or left out."""
+    if type(expected) is list:
+        are_all = type(value) is list and len(value) == len(expected)
+        return are_all and all(map(_same_extension, value, expected))
+    return same(_without_defaults(value), _without_defaults(expected))
 
 
 def _without_defaults(extension: Any) -> Any:
@@ -105,27 +106,10 @@ def _without_defaults(extension: Any) -> Any:
 
 
 _COMPARISONS: dict[str, Any] = {
-    "attributes": _attributes,
-    "fill_value": _fill_value,
-    "data_type": _extension,
-    "chunk_grid": _extension,
-    "chunk_key_encoding": _extension,
-    "codecs": _extensions,
+    "attributes": _same_attributes,
+    "fill_value": _same_fill_value,
+    "data_type": _same_extension,
+    "chunk_grid": _same_extension,
+    "chunk_key_encoding": _same_extension,
+    "codecs": _same_extension,
 }
-
-
-def _wrong_consolidated(key: str, found: Any, expected: Mapping[str, Document]) -> list[str]:
-    """Readers take consolidated metadata for those of the arrays, so what they say has to be right."""
-    consolidated = found.get("consolidated_metadata") if type(found) is dict else None
-    if consolidated is None:
-        return []
-    listed = consolidated.get("metadata") if type(consolidated) is dict else None
-    if type(listed) is not dict:
-        return ["consolidated_metadata"]
-    prefix = key.removesuffix("zarr.json")
-    below = ((name, f"{prefix}{name}/zarr.json") for name in listed)
-    return [
-        f"consolidated_metadata of {name}"
-        for name, at in below
-        if at in expected and _wrong_fields(listed[name], expected[at])
-    ]

@@ -1,0 +1,172 @@
+"""The JSON of a commit: the fields that docs/format.md specifies, their types, and the limits of numbers.
+
+Fields that are not listed here are ignored, and null means that an optional one is absent. Whether the fields
+agree with each other is checked in :mod:`outgrad.storage.zarr.parse`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, to_builtins
+
+from outgrad.storage.zarr.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    ArraySpec,
+    BlockSpec,
+    Commit,
+    SegmentSpec,
+)
+from outgrad.tree import GradientPath, fold_down
+
+Count = Annotated[int, Meta(ge=0, lt=2**62)]
+Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Numbers = tuple[Count, ...]
+FirstRowJson = tuple[Count, Count]
+"""Number of an array, and the first row in it."""
+
+
+class HeaderJson(Struct, frozen=True):
+    """What commits of every format version have."""
+
+    format: str
+    format_version: Count
+
+
+class ArrayJson(Struct, frozen=True):
+    path: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.%-]+(/[A-Za-z0-9_.%-]+)*\Z")]
+    dtype: str
+    shape: Numbers
+    chunk_rows: Count
+    codecs: Count
+    """Number of a chain of codecs."""
+
+
+class ManifestJson(ArrayJson, frozen=True):
+    crc32c: Numbers
+
+
+class TableJson(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    array: Count
+    first: Count
+    rows: Count
+    names: Count
+    """Number of a list of column names."""
+    digest: Hex128
+
+
+class KeysJson(Struct, frozen=True):
+    table: Count
+    values: tuple[tuple[Annotated[int, Meta(ge=-(2**31), lt=2**31)], ...], ...] | None = None
+
+
+class GradientJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    values: FirstRowJson
+    samples: Count
+    components: Numbers | None = None
+    edges: Numbers | None = None
+    offsets: FirstRowJson | None = None
+    gradients: tuple[tuple[str, GradientJson], ...] | None = None
+
+
+class BlockJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    values: FirstRowJson
+    samples: Count
+    components: Numbers | None = None
+    properties: Count
+    edges: Numbers | None = None
+    gradients: tuple[tuple[str, GradientJson], ...] | None = None
+
+
+class SegmentJson(Struct, frozen=True, kw_only=True):
+    id: Hex128
+    keys: KeysJson
+    arrays: tuple[ArrayJson, ...]
+    tables: tuple[TableJson, ...]
+    blocks: tuple[BlockJson, ...]
+    checksums: ManifestJson | None = None
+    codecs: list[list[Any]]
+    names: list[list[str]]
+
+
+class CommitJson(Struct, frozen=True):
+    version: Annotated[int, Meta(ge=0, lt=10**10)]
+    kind: str
+    writer: str
+    created: str
+    software: str
+    info: dict[str, Any]
+    """Texts by name: msgspec would not say which of them is none."""
+    provenance: dict[str, Any]
+    segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
+
+
+def commit_to_json(commit: Commit) -> dict[str, Any]:
+    """The content of a commit as JSON; :func:`outgrad.storage.zarr.parse.commit_from_json` reads it back."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "version": commit.version,
+        "kind": commit.kind,
+        "writer": commit.writer,
+        "created": commit.created,
+        "software": commit.software,
+        "info": commit.info,
+        "provenance": commit.provenance,
+        "segments": [segment_to_json(segment) for segment in commit.segments],
+    }
+
+
+def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
+    """A segment as JSON. Chains of codecs and names of columns are listed once and referred to by number."""
+    chains: list[Any] = []
+    names: list[Any] = []
+
+    def fields_of(array: ArraySpec) -> dict[str, Any]:
+        return {
+            "path": array.path,
+            "dtype": array.dtype.name,
+            "shape": array.shape,
+            "chunk_rows": array.chunk_rows,
+            "codecs": _number_of(array.chain(), chains),
+        }
+
+    manifest = segment.manifest
+    document = SegmentJson(
+        id=segment.name,
+        keys=KeysJson(segment.keys, segment.key_values),
+        arrays=tuple(ArrayJson(**fields_of(array)) for array in segment.arrays),
+        tables=tuple(
+            TableJson(*table.first, table.rows, _number_of(list(table.names), names), table.digest)
+            for table in segment.tables
+        ),
+        blocks=tuple(fold_down(_block_to_json, block) for block in segment.blocks),
+        checksums=None
+        if manifest is None
+        else ManifestJson(**fields_of(manifest.array), crc32c=manifest.checksums),
+        codecs=chains,
+        names=names,
+    )
+    plain: dict[str, Any] = to_builtins(document)
+    return plain
+
+
+def _number_of(item: Any, items: list[Any]) -> int:
+    if item not in items:
+        items.append(item)
+    return items.index(item)
+
+
+def _block_to_json(path: GradientPath, _: object, block: BlockSpec, gradients: dict[str, Any]) -> Any:
+    """Left out: what a gradient shares with its block, and edges of a single chunk."""
+    shared: dict[str, Any] = {
+        "values": block.values,
+        "samples": block.samples,
+        "components": block.components or None,
+        "edges": block.edges if len(block.edges) > 2 else None,
+        "gradients": tuple(gradients.items()) or None,
+    }
+    if path:
+        return GradientJson(**shared, offsets=block.offsets)
+    return BlockJson(**shared, properties=block.properties)

@@ -1,0 +1,153 @@
+"""What tools of Zarr and systems add to an archive is no damage; a zarr.json that says something else is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import outgrad as og
+
+ARRAY_DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
+
+
+def make(path: Path, dtype: str = "float64", compressor: str = "lz4") -> Path:
+    block = og.TensorBlock(
+        np.ones((2, 1, 3)).astype(dtype),
+        og.Labels.range("system", 2),
+        [og.Labels.range("m", 1)],
+        og.Labels.range("n", 3),
+    )
+    og.save(path, block, overwrite=True, compressor=compressor)
+    return path
+
+
+def values_document(path: Path) -> Path:
+    return next(path.glob("segments/*/blocks/0/values/zarr.json"))
+
+
+def edit(file: Path, change: Callable[..., Any]) -> None:
+    document = json.loads(file.read_bytes())
+    change(document)
+    file.write_text(json.dumps(document))
+
+
+@pytest.mark.filterwarnings("ignore:Object at commits is not recognized", "ignore:Consolidated metadata")
+def test_consolidated_metadata(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zarr")
+    zarr.consolidate_metadata(path)
+    assert og.verify(path) == []
+    zarr.consolidate_metadata(next(path.glob("segments/*/blocks")))
+    assert og.verify(path) == []
+    make(path)  # another segment: what was consolidated is of an older version
+    assert og.verify(path) == []
+
+
+@pytest.mark.filterwarnings("ignore:Object at commits is not recognized", "ignore:Consolidated metadata")
+@pytest.mark.parametrize(
+    ("place", "value"), [("shape", [99, 3]), ("data_type", "float32"), ("codecs", []), ("fill_value", 7)]
+)
+def test_consolidated_metadata_that_lie(tmp_path: Path, place: str, value: Any) -> None:
+    path = make(tmp_path / "a.zarr")
+    zarr.consolidate_metadata(path)
+    name = str(values_document(path).parent.relative_to(path))
+    edit(path / "zarr.json", lambda d: d["consolidated_metadata"]["metadata"][name].update({place: value}))
+    (problem,) = og.verify(path)
+    assert problem == (
+        f"zarr.json is corrupted: it does not say what the commit says: consolidated_metadata of {name}"
+    )
+
+
+@pytest.mark.parametrize("dtype", ARRAY_DTYPES)
+@pytest.mark.parametrize("compressor", ["lz4", "zstd", "none"])
+def test_attributes_that_users_add(tmp_path: Path, dtype: str, compressor: str) -> None:
+    path = make(tmp_path / "a.zarr", dtype, compressor)
+    for file in path.rglob("zarr.json"):
+        zarr.open(file.parent, mode="r+").attrs["remark"] = {"by": "me", "numbers": [1, 2.5, None]}
+    assert og.verify(path) == []
+    assert og.load(path).values.dtype == dtype
+
+
+HARMLESS = {
+    "keys in another order": lambda d: [d.update({name: d.pop(name)}) for name in sorted(d)],
+    "names of dimensions": lambda d: d.update(dimension_names=["sample", None, "property"]),
+    "no names of dimensions": lambda d: d.update(dimension_names=None),
+    "storage transformers left out": lambda d: d.pop("storage_transformers"),
+    "a zero without a point": lambda d: d.update(fill_value=0),
+    "empty configurations": lambda d: d["codecs"][-1].update(configuration={}, must_understand=True),
+    "a field to pass over": lambda d: d.update(remark={"must_understand": False, "by": "me"}),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_other_ways_to_say_the_same(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / "a.zarr")
+    edit(values_document(path), HARMLESS[name])
+    assert og.verify(path) == []
+    assert zarr.open_array(values_document(path).parent, mode="r")[:].sum() == 6, "Zarr takes it too"
+
+
+WRONG = {
+    "zarr_format": lambda d: d.update(zarr_format=3.0),
+    "node_type": lambda d: d.update(node_type="group"),
+    "shape": lambda d: d.update(shape=[2, 1, 4]),
+    "data_type": lambda d: d.update(data_type="int64"),
+    "chunk_grid": lambda d: d["chunk_grid"]["configuration"].update(chunk_shape=[1, 1, 3]),
+    "chunk_key_encoding": lambda d: d["chunk_key_encoding"]["configuration"].update(separator="/"),
+    "fill_value": lambda d: d.update(fill_value=1.0),
+    "codecs": lambda d: d["codecs"].pop(),
+    "attributes": lambda d: d.update(attributes=[]),
+    "storage_transformers": lambda d: d.update(storage_transformers=[{"name": "rot13"}]),
+    "dimension_names": lambda d: d.update(dimension_names=["one"]),
+    "remark": lambda d: d.update(remark=1),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_readers_of_zarr_would_get_wrong(tmp_path: Path, name: str) -> None:
+    path = make(tmp_path / "a.zarr")
+    file = values_document(path)
+    edit(file, WRONG[name])
+    expected = f"{file.relative_to(path)} is corrupted: it does not say what the commit says: {name}"
+    assert og.verify(path) == [expected]
+
+
+def test_names_of_columns_have_to_stay(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zarr")
+    file = next(path.glob("segments/*/keys/zarr.json"))
+    edit(file, lambda d: d["attributes"].update(names=["other"]))
+    (problem,) = og.verify(path)
+    assert problem.endswith("it does not say what the commit says: attributes")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b"5", b"\xff\xfe", b'{"a": 1, "a": 1}', b'{"a": NaN}', b"[" * 10**5, b"9" * 10**4],
+)
+def test_what_is_no_document(tmp_path: Path, raw: bytes) -> None:
+    path = make(tmp_path / "a.zarr")
+    for file in sorted(path.rglob("zarr.json")):
+        whole = file.read_bytes()
+        file.write_bytes(raw)
+        (problem,) = og.verify(path)
+        assert problem.startswith(f"{file.relative_to(path)} is corrupted: it ")
+        file.write_bytes(whole)
+    assert og.verify(path) == []
+
+
+def test_what_systems_leave(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zarr")
+    expected = og.load(path)
+    for folder in [path, *(each for each in path.rglob("*") if each.is_dir())]:
+        for name in (".DS_Store", ".nfs000000000000000100000001", "._values", "Thumbs.db"):
+            (folder / name).write_bytes(b"\0\1")
+        (folder / "__MACOSX").mkdir()
+    shutil.copytree(next(path.glob("segments/*/")), path / "segments" / "a copy")
+    assert og.verify(path) == []
+    np.testing.assert_array_equal(og.load(path).values, expected.values)
