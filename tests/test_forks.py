@@ -212,7 +212,9 @@ def all_locks() -> list[Any]:
     """Locks of Outgrad, of cached properties, and of the modules that it says it needs."""
     zarr.core.sync._get_lock()
     foreign = [attrgetter(name)(sys.modules[module]) for module, name in _forks.FOREIGN_LOCKS]
-    return [*_forks._locks, *_forks._property_locks(), *foreign]
+    locks = _forks.locks()
+    assert set(foreign) <= set(locks)
+    return locks
 
 
 def test_locks_that_another_thread_holds_at_the_fork(used: Path, tmp_path: Path) -> None:

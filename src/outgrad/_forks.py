@@ -66,64 +66,62 @@ def in_every_child(hook: Hook) -> Hook:
     return hook
 
 
+def locks() -> list[Any]:
+    """Every lock that must be free in a child: ours, those of modules, and those of cached properties."""
+    foreign = [
+        reduce(lambda item, name: getattr(item, name, None), names.split("."), sys.modules.get(module))
+        for module, names in FOREIGN_LOCKS
+    ]
+    of_properties: list[Any] = []
+    if HAS_LOCK:
+        modules = [
+            module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES_WITH_LOCKS
+        ]
+        classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
+        members = [member for kind in classes for member in vars(kind).values()]
+        of_properties = [member.lock for member in members if isinstance(member, cached_property)]  # type: ignore[attr-defined]
+    return [*_locks, *(lock for lock in foreign if hasattr(lock, "_at_fork_reinit")), *of_properties]
+
+
 def _start_afresh() -> None:
-    for lock in (*_locks, *_foreign_locks(), *_property_locks()):
+    for lock in locks():
         lock._at_fork_reinit()  # what the standard library does with its own
     for owner in list(_forgetful):
         owner.forget_threads()
-    _leave_pools()
-    _leave_clients()
     for hook in _hooks:
         hook()
 
 
-def _foreign_locks() -> list[Any]:
-    found = [
-        reduce(lambda at, own: getattr(at, own, None), name.split("."), sys.modules.get(module))
-        for module, name in FOREIGN_LOCKS
-    ]
-    return [lock for lock in found if hasattr(lock, "_at_fork_reinit")]
-
-
-def _property_locks() -> list[Any]:
-    if not HAS_LOCK:
-        return []
-    imported = sys.modules.items()
-    modules = [module for name, module in imported if name.partition(".")[0] in PACKAGES_WITH_LOCKS]
-    classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
-    members = (member for kind in classes for member in vars(kind).values())
-    return [member.lock for member in members if isinstance(member, cached_property)]  # type: ignore[attr-defined]
-
-
+@in_every_child
 def _leave_pools() -> None:
     """Let Dask make new threads: those of its pools are the parent's."""
     threaded: Any = sys.modules.get("dask.threaded")
     if threaded is None:
         return
-    own = [pool for pools in threaded.pools.values() for pool in pools.values()]
-    for pool in filter(None, [threaded.default_pool, *own]):
+    pools = [pool for of_thread in threaded.pools.values() for pool in of_thread.values()]
+    for pool in filter(None, [threaded.default_pool, *pools]):
         atexit.unregister(pool.shutdown)  # would wait for a lock that a thread of the parent may hold
     threaded.default_pool = None
     threaded.pools.clear()
 
 
+@in_every_child
 def _leave_clients() -> None:
     """Forget pools and clients that were chosen for Dask: they work through threads of the parent."""
     configuration = getattr(sys.modules.get("dask.config"), "config", {})
     configuration.pop("pool", None)
-    if _is_of_parent(configuration.get("scheduler")):
+    scheduler = configuration.get("scheduler")
+    if isinstance(scheduler, str):
+        is_of_parent = scheduler.lower() in ("dask.distributed", "distributed")
+    else:
+        is_of_parent = hasattr(getattr(scheduler, "__self__", scheduler), "submit")
+    if is_of_parent:
         del configuration["scheduler"]
     distributed = sys.modules.get("distributed.client")
     getattr(distributed, "_global_clients", {}).clear()
     current = getattr(distributed, "_current_client", None)
     if current is not None:
         current.set(None)
-
-
-def _is_of_parent(scheduler: Any) -> bool:
-    if isinstance(scheduler, str):
-        return scheduler.lower() in ("dask.distributed", "distributed")
-    return hasattr(getattr(scheduler, "__self__", scheduler), "submit")
 
 
 if hasattr(os, "register_at_fork"):

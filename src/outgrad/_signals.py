@@ -19,8 +19,8 @@ AFTER_RETURN_SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
 """How long more signals are the same wish: people press Ctrl-C twice, batch systems repeat SIGTERM."""
 
-_raised = threading.Event()
-_raised_at = [0.0]
+_interrupted = threading.Event()
+_interrupt_seconds = [0.0]
 
 
 _before: dict[int, Any] = {}
@@ -37,41 +37,30 @@ def termination_as_interrupt() -> Iterator[None]:
     Python would end at once, and leave unfinished files and worker processes behind. A handler of somebody
     else stays. Several may ask for it at a time, and end in any order.
     """
+    global _holders, _hook_before
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _hold()
+    _holders += 1
+    if _holders == 1:
+        _interrupted.clear()
+        defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+        for each, default in defaults.items():
+            if signal.getsignal(each) is default:
+                _before[each] = signal.signal(each, _interrupt)
+        _hook_before, sys.unraisablehook = sys.unraisablehook, _send_dropped_again
     try:
         yield
     finally:
-        _let_go()
-
-
-def _hold() -> None:
-    global _holders, _hook_before
-    _holders += 1
-    if _holders > 1:
-        return
-    _raised.clear()
-    defaults = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    for number, default in defaults.items():
-        if signal.getsignal(number) is default:
-            _before[number] = signal.signal(number, _interrupt)
-    _hook_before, sys.unraisablehook = sys.unraisablehook, _send_dropped_again
-
-
-def _let_go() -> None:
-    global _holders
-    _holders -= 1
-    if _holders:
-        return
-    for number, handler in _before.items():
-        if signal.getsignal(number) is _interrupt:
-            signal.signal(number, handler)
-    _before.clear()
-    if sys.unraisablehook is _send_dropped_again:
-        sys.unraisablehook = _hook_before
-    _raised.set()
+        _holders -= 1
+        if _holders == 0:
+            for number, handler in _before.items():
+                if signal.getsignal(number) is _interrupt:
+                    signal.signal(number, handler)
+            _before.clear()
+            if sys.unraisablehook is _send_dropped_again:
+                sys.unraisablehook = _hook_before
+            _interrupted.set()
 
 
 def _send_dropped_again(dropped: Any) -> None:
@@ -83,15 +72,16 @@ def _send_dropped_again(dropped: Any) -> None:
     if not isinstance(dropped.exc_value, Interrupt):
         _hook_before(dropped)
         return
-    _raised.clear()
-    arguments = threading.main_thread().ident, dropped.exc_value.number
-    threading.Thread(target=_send, args=arguments, daemon=True).start()
+    _interrupted.clear()
+    thread, number = threading.main_thread().ident, dropped.exc_value.number
+    assert thread is not None, "the main thread runs"
 
+    def send() -> None:
+        # A signal that comes just before a thread waits does not wake it: it is sent until its handler ran.
+        while not _interrupted.wait(AGAIN_SECONDS):
+            signal.pthread_kill(thread, number)
 
-def _send(thread: int, number: int) -> None:
-    """Send a signal until its handler ran: one that comes just before a thread waits does not wake it."""
-    while not _raised.wait(AGAIN_SECONDS):
-        signal.pthread_kill(thread, number)
+    threading.Thread(target=send, daemon=True).start()
 
 
 @contextmanager
@@ -139,7 +129,10 @@ def deferred(*, after_return: bool = False) -> Iterator[None]:
             if handler is not None:
                 signal.signal(number, handler)
         if received and after_return and not failed:
-            _send_soon(received[0])
+            main = threading.main_thread().ident
+            timer = threading.Timer(AFTER_RETURN_SECONDS, signal.pthread_kill, (main, received[0]))
+            timer.daemon = True
+            timer.start()
         elif received:
             signal.raise_signal(received[0])
 
@@ -159,21 +152,13 @@ def handlers_kept() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _send_soon(number: int) -> None:
-    main = threading.main_thread().ident
-    assert main is not None, "the main thread runs"
-    timer = threading.Timer(AFTER_RETURN_SECONDS, signal.pthread_kill, (main, number))
-    timer.daemon = True
-    timer.start()
-
-
 def _interrupt(number: int, frame: Any) -> None:
     """Raise once: what the first signal began to remove and close must not be cut short by the next."""
     now = time.monotonic()
-    if _raised.is_set() and now < _raised_at[0] + PATIENCE_SECONDS:
+    if _interrupted.is_set() and now < _interrupt_seconds[0] + PATIENCE_SECONDS:
         return
-    _raised_at[0] = now
-    _raised.set()
+    _interrupt_seconds[0] = now
+    _interrupted.set()
     raise Interrupt(number)
 
 

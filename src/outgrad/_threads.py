@@ -73,15 +73,15 @@ class _Libraries(NamedTuple):
     """Libraries with one number of threads for the process, and those with one for each thread of it."""
 
     shared: Sequence[Any]
-    own: Sequence[Any]
+    per_thread: Sequence[Any]
 
 
 @cache
 def _blas_libraries() -> _Libraries:
     """Finding them takes 10 ms, and threadpoolctl's own limits 0.2 ms each; setting a number takes 1 µs."""
-    found = ThreadpoolController().select(user_api="blas").lib_controllers
-    own = [library for library in found if getattr(library, "threading_layer", "") == "openmp"]
-    return _Libraries([library for library in found if library not in own], own)
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    per_thread = [library for library in libraries if getattr(library, "threading_layer", "") == "openmp"]
+    return _Libraries([library for library in libraries if library not in per_thread], per_thread)
 
 
 def _limited(libraries: Sequence[Any]) -> list[int]:
@@ -95,14 +95,12 @@ def _set_threads(libraries: Sequence[Any], counts: Sequence[int]) -> None:
     for library, count in zip(libraries, counts, strict=False):
         # From 3.8 on, threadpoolctl ignores all threads but the first that set a number. Here it is one
         # number for all, under a lock, and the last thread that leaves is seldom the first that came.
-        release = getattr(library, "clear_controlling_thread", _nothing)
-        release(force=True)
+        release = getattr(library, "clear_controlling_thread", None)
+        if release:
+            release(force=True)
         library.set_num_threads(count)
-        release(force=True)
-
-
-def _nothing(*, force: bool) -> None:
-    """Releases of threadpoolctl before 3.8 let every thread set the number."""
+        if release:
+            release(force=True)
 
 
 _blas = _Blas()
@@ -117,11 +115,11 @@ def one_blas_thread() -> Iterator[None]:
     before. Also a decorator.
     """
     _blas.enter()
-    before = _limited(_blas_libraries().own)
+    before = _limited(_blas_libraries().per_thread)
     try:
         yield
     finally:
-        _set_threads(_blas_libraries().own, before)
+        _set_threads(_blas_libraries().per_thread, before)
         _blas.leave()
 
 
@@ -136,8 +134,8 @@ def for_pieces(function: Callable[[slice], None], rows: int, step: int) -> None:
     shares = [pieces[len(pieces) * n // count : len(pieces) * (n + 1) // count] for n in range(count)]
 
     @one_blas_thread()
-    def work(own: list[slice]) -> None:
-        for piece in own:
+    def work(share: list[slice]) -> None:
+        for piece in share:
             function(piece)
 
     list(_pool().map(work, shares))
@@ -164,8 +162,8 @@ def for_each(function: Callable[[int], None], weights: Sequence[float]) -> None:
         loads[least] += weights[n]
 
     @one_blas_thread()
-    def work(own: list[int]) -> None:
-        for n in own:
+    def work(numbers: list[int]) -> None:
+        for n in numbers:
             function(n)
 
     list(_pool().map(work, shares))

@@ -44,7 +44,7 @@ def test_version() -> None:
         (("run", "bad.yaml"), 2, "outgrad: bad.yaml:4: step 'h': unknown operation 'multipli'; did you mean 'multiply'?"),
         (("run", "job.yaml", "--cluster", "nowhere"), 2, "outgrad: cluster 'nowhere': expected a specification"),
         (("run", "job.yaml", "--cluster", "x.yaml", "--workers", "2"), 2, "with --cluster edit SPEC instead"),
-        (("run", "job.yaml", "--memory-limit", "lots"), 2, "'lots' is no size; write bytes or a unit, like 768MiB"),
+        (("run", "job.yaml", "--memory-limit", "lots"), 2, "'lots' is not a size; give bytes or a unit, e.g. 768MiB"),
         (("run", "job.yaml", "--workers", "0"), 2, "0 is not in the range x>=1"),
         (("run", "job.yaml", "--memory-limit", "100MiB"), 1, "outgrad: the job needs "),
         (("run", "job.yaml", "--dry-run", "--memory-limit", "100MiB"), 1, "a worker may use 100.00 MiB"),
@@ -138,7 +138,7 @@ def test_convert_there_and_back(folder: Path, rho: og.TensorMap) -> None:
 
 
 def test_verify_names_what_is_damaged(folder: Path) -> None:
-    assert outgrad("verify", "soap.zarr").stdout == "soap.zarr: whole\n"
+    assert outgrad("verify", "soap.zarr").stdout == "soap.zarr: OK, all checksums match\n"
     chunk = max(
         (p for p in Path("soap.zarr").rglob("c*") if p.is_file()), key=lambda path: path.stat().st_size
     )
@@ -149,7 +149,7 @@ def test_verify_names_what_is_damaged(folder: Path) -> None:
     assert found.exit_code == 1
     assert "values" in found.stdout
     assert "do not match their checksum" in found.stdout
-    assert found.stderr == "outgrad: 1 damaged or missing pieces in soap.zarr\n"
+    assert found.stderr == "outgrad: soap.zarr is corrupted; problems found: 1\n"
 
 
 @pytest.mark.cluster

@@ -63,7 +63,7 @@ def test_markup_in_names_and_info_is_text(tmp_path: Path, monkeypatch: pytest.Mo
     assert shown.exit_code == 0, shown.output
     assert visible(text) in shown.stdout
     assert visible(name) in shown.stdout
-    assert outgrad_("verify", name).stdout == f"{visible(name)}: whole\n"
+    assert outgrad_("verify", name).stdout == f"{visible(name)}: OK, all checksums match\n"
     missing = outgrad_("info", f"{text}.mts")
     assert missing.exit_code == 1
     assert "\x1b" not in missing.stderr

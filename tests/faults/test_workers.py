@@ -216,7 +216,7 @@ def test_a_worker_that_stops_while_the_cluster_starts(folder: Path) -> None:
     thread = threading.Thread(target=stop)
     thread.start()
     message = (
-        r"^local\.yaml: LocalCluster did not start in 5 s: [01] of 2 workers are there; look for a process"
+        r"^local\.yaml: LocalCluster did not start in 5 s: [01] of 2 workers connected; look for a process"
     )
     with pytest.raises(ClusterError, match=message):
         run_job(folder / "job.yaml", replace(spec(), wait_seconds=5))

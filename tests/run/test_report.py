@@ -23,7 +23,7 @@ from outgrad.errors import ClusterError
 from outgrad.graph.memory import TaskMemory
 from outgrad.graph.workers import Workers
 from outgrad.run.report import Projection, Summary, explain, is_lost
-from outgrad.run.watch import WorkerState, check_versions, own_memory
+from outgrad.run.watch import WorkerState, check_versions, process_memory
 
 MIB = 2**20
 
@@ -43,7 +43,7 @@ def test_the_summary_counts_bytes_both_ways() -> None:
         ("bytes written", "100.00 MiB"),
         ("throughput", "200.00 MiB/s"),
         ("peak memory of tcp://a", "200.00 MiB (80.00 MiB before the job)"),
-        ("peak memory of tcp://b", "150.00 MiB (started while the job ran)"),
+        ("peak memory of tcp://b", "150.00 MiB (started during the job)"),
     ]
 
 
@@ -107,7 +107,7 @@ def test_workers_of_another_version_are_refused() -> None:
 
 
 def test_memory_of_this_process() -> None:
-    resident, peak = own_memory()
+    resident, peak = process_memory()
     assert 10 * MIB < resident <= peak
 
 
@@ -116,7 +116,7 @@ def test_memory_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    resident, peak = own_memory()
+    resident, peak = process_memory()
     assert 10 * MIB < resident == peak
 
 

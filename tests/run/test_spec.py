@@ -155,7 +155,7 @@ def test_what_is_no_cluster_is_refused(name: str, message: str) -> None:
         ("module: dask_jobqueue.no\nclass: A\n", r"mine\.yaml: cannot import 'dask_jobqueue\.no' \(pip install 'outgrad\[slurm\]'\)"),
         ("module: distributed\nclass: LokalCluster\n", r"mine\.yaml: the module 'distributed' has no class 'LokalCluster'"),
         ("module: os\nclass: system\n", r"mine\.yaml: the module 'os' has no class 'system'"),
-        ("module: subprocess\nclass: Popen\n", r"mine\.yaml: subprocess\.Popen is no cluster class like distributed\.LocalCluster"),
+        ("module: subprocess\nclass: Popen\n", r"mine\.yaml: subprocess\.Popen is not a cluster class such as distributed\.LocalCluster"),
     ],
 )  # fmt: skip
 def test_only_cluster_classes_are_started(tmp_path: Path, text: str, message: str) -> None:

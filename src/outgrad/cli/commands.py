@@ -21,27 +21,30 @@ WRONG_USAGE = 2
 
 
 class Path(click.types.StringParamType):
-    """A path, as it was given: click's own type drops slashes, which tell a URL."""
+    """A path as it was typed: click's own type drops slashes, by which URLs are recognized."""
 
     name = "path"
 
 
 PATH = Path()
-"""Text: a URL loses slashes as a ``Path``, and click's own paths fail where there is no such name."""
 
 
 class Command(click.Command):
-    """A command that tells errors in one line, and with ``--debug`` where they come from."""
+    """Report errors in one line; with ``--debug`` show the traceback."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+        self.params.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
 
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.pop("debug")
+
+        def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+            say(f"outgrad: warning: {' '.join(str(message).split())}", stderr=True)
+
         try:
             with termination_as_interrupt(), warnings.catch_warnings():
-                warnings.showwarning = _show_warning
+                warnings.showwarning = show_warning
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, SystemExit):
             raise
@@ -53,12 +56,8 @@ class Command(click.Command):
             ctx.exit(WRONG_USAGE if isinstance(error, JobError) else FAILED)
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"outgrad: warning: {' '.join(str(message).split())}", stderr=True)
-
-
 class Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes, with a unit or without."""
+    """A number of bytes, with or without a unit."""
 
     name = "size"
 
@@ -68,7 +67,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         except (ValueError, OverflowError):
             nbytes = 0
         if nbytes < 1:
-            self.fail(f"{value!r} is no size; write bytes or a unit, like 768MiB", param, ctx)
+            self.fail(f"{value!r} is not a size; give bytes or a unit, e.g. 768MiB", param, ctx)
         return nbytes
 
 
@@ -81,17 +80,26 @@ def main() -> None:
 @main.command("run", cls=Command)
 @click.argument("job", type=PATH)
 @click.option(
-    "--cluster", metavar="SPEC", help="Specification *.yaml, tcp://host:port, or scheduler file *.json."
+    "--cluster",
+    metavar="SPEC",
+    help="Specification (*.yaml), address (tcp://host:port) or scheduler file (*.json).",
 )
-@click.option("--dry-run", is_flag=True, help="Tell tasks, bytes and memory; write and start nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes on this machine [2].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of each [1].")
+@click.option("--dry-run", is_flag=True, help="Report tasks, bytes and memory; write and start nothing.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes on this machine. [default: 2]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads per worker. [default: 1]")
 @click.option(
-    "--memory-limit", type=Size(), help="Memory of each, like 768MiB [a share of 0.8 of the machine]."
+    "--memory-limit",
+    type=Size(),
+    help="Memory per worker, e.g. 768MiB. [default: an equal share of 80 % of the machine]",
 )
 @click.option(
-    "--no-progress", "--quiet", "-q", "quiet", is_flag=True, help="No progress bar and dashboard address."
+    "--no-progress",
+    "--quiet",
+    "-q",
+    "quiet",
+    is_flag=True,
+    help="Show neither a progress bar nor the dashboard's address.",
 )
 def run_command(
     job: str,
@@ -105,18 +113,20 @@ def run_command(
 ) -> None:
     """Run the job file JOB.
 
-    Without --cluster, on processes of this machine that listen on loopback only.
+    Without --cluster it runs on worker processes of this machine, which listen on loopback only.
     """
     sizes = (workers, threads, memory_limit)
     if cluster is not None and any(size is not None for size in sizes):
         raise click.UsageError(
-            "--workers, --threads and --memory-limit are for the cluster on this machine; "
+            "--workers, --threads and --memory-limit apply to the cluster on this machine; "
             "with --cluster edit SPEC instead"
         )
     where = run.embedded(*sizes, dashboard=not quiet) if cluster is None else run.read_where(cluster)
     progress = None if quiet else late("cli.console", "console")(stderr=True)
     summary = run.run_job(job, where, dry_run=dry_run, overwrite=overwrite, console=progress)
-    with nullcontext() if dry_run else suppress(OSError):  # the outputs are there, whoever reads of it
+    with (
+        nullcontext() if dry_run else suppress(OSError)
+    ):  # the outputs are written, even if nobody reads this
         late("cli.tables", "print_pairs")(summary.lines())
     if dry_run:
         summary.projection.check()
@@ -124,14 +134,14 @@ def run_command(
 
 @main.command("info", cls=Command)
 @click.argument("path", type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def info_command(path: str, as_json: bool) -> None:
-    """Tell what PATH holds, without reading values."""
-    found = late("run.describe", "describe")(path)
+    """Describe what PATH holds, without reading values."""
+    description = late("run.describe", "describe")(path)
     if as_json:
-        write(f"{json.dumps(found, indent=2)}\n")
+        write(f"{json.dumps(description, indent=2)}\n")
     else:
-        late("cli.tables", "print_description")(found)
+        late("cli.tables", "print_description")(description)
 
 
 @main.command("convert", cls=Command)
@@ -139,19 +149,25 @@ def info_command(path: str, as_json: bool) -> None:
 @click.argument("target", type=PATH)
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 def convert_command(source: str, target: str, overwrite: bool) -> None:
-    """Write SOURCE to TARGET; the suffixes (.zarr, .mts, .npz) choose the formats."""
+    """Convert SOURCE to TARGET.
+
+    The suffixes (.zarr, .mts, .npz) choose the formats.
+    """
     storage.save(target, storage.open(source), overwrite=overwrite)
 
 
 @main.command("clean", cls=Command)
 @click.argument("path", type=PATH)
-@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed; remove nothing.")
 def clean_command(path: str, dry_run: bool) -> None:
-    """Remove what writers that were killed have left in the archive, for the file, or in the folder PATH."""
-    found = storage.clean(path, dry_run=dry_run)
-    for each in found:
-        say(f"{'would remove' if dry_run else 'removed'} {each}")
-    if not found:
+    """Remove what killed writers left behind at PATH.
+
+    PATH is an archive, a file, next to which writers leave partial ones, or a folder of archives and files.
+    """
+    leftovers = storage.clean(path, dry_run=dry_run)
+    for leftover in leftovers:
+        say(f"{'would remove' if dry_run else 'removed'} {leftover}")
+    if not leftovers:
         say(f"{path}: nothing to remove")
 
 
@@ -159,11 +175,14 @@ def clean_command(path: str, dry_run: bool) -> None:
 @click.argument("path", type=PATH)
 @click.pass_context
 def verify_command(ctx: click.Context, path: str) -> None:
-    """Read everything at PATH and compare it with its checksums."""
+    """Compare everything at PATH with its checksums.
+
+    What is corrupted or missing is listed.
+    """
     problems = storage.verify(path)
     for problem in problems:
         say(problem)
     if problems:
-        say(f"outgrad: {len(problems)} damaged or missing pieces in {path}", stderr=True)
+        say(f"outgrad: {path} is corrupted; problems found: {len(problems)}", stderr=True)
         ctx.exit(FAILED)
-    say(f"{path}: whole")
+    say(f"{path}: OK, all checksums match")

@@ -1,4 +1,4 @@
-"""Print lines and text: nothing that cannot be printed ends a command. Rich is not needed for it."""
+"""Print lines and text, without Rich: what cannot be printed must not end a command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(text: str, *, stderr: bool = False) -> None:
 
 
 class Stream:
-    """A stream that writes out characters that it cannot encode, and ends where nobody reads it."""
+    """A stream that escapes characters that it cannot encode, and stops where nobody reads it."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream: TextIO = io.StringIO() if stream is None else stream  # None: closed by the shell
@@ -45,7 +45,7 @@ class Stream:
             self._drop(error)
 
     def _drop(self, error: OSError) -> None:
-        """Send the rest nowhere: Python would flush it once more when it ends, and fail."""
+        """Discard the rest: Python would flush it once more when it ends, and fail."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Print summaries and descriptions; plain text when the output is no terminal."""
+"""Print summaries and descriptions; plain text when the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -21,55 +21,50 @@ def print_pairs(lines: Sequence[tuple[str, str]]) -> None:
     console().print(table)
 
 
-def print_description(found: dict[str, Any]) -> None:
-    """Print what ``outgrad.run.describe`` gives."""
-    print_pairs(_head(found))
-    if "blocks" in found:
-        console().print()
-        console().print(_blocks_table(found))
-        left = len(found["blocks"]) - MAXIMUM_BLOCKS
-        if left > 0:
-            console().print(f"… and {left} more blocks; --json tells all")
-
-
-def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = [("path", found["path"]), ("kind", found["kind"])]
-    if found["kind"] == "labels":
-        lines += [("names", ", ".join(found["names"])), ("rows", str(found["rows"]))]
+def print_description(description: dict[str, Any]) -> None:
+    """Print what :func:`outgrad.run.describe.describe` returns."""
+    lines = [("path", description["path"]), ("kind", description["kind"])]
+    if description["kind"] == "labels":
+        lines += [("names", ", ".join(description["names"])), ("rows", str(description["rows"]))]
     else:
-        lines += [("blocks", str(len(found["blocks"]))), ("size", format_bytes(found["bytes"]))]
-    lines.append(("on disk", format_bytes(found["bytes_on_disk"])))
-    versions = found.get("versions", {})
-    lines += [(f"{name} version", str(versions[name])) for name in ("format", "archive") if versions]
-    lines += [(name, versions[name]) for name in ("created", "software") if versions]
-    return lines + [(f"info {key}", text) for key, text in found.get("info", {}).items()]
+        size = format_bytes(description["bytes"])
+        lines += [("blocks", str(len(description["blocks"]))), ("size", size)]
+    lines.append(("on disk", format_bytes(description["bytes_on_disk"])))
+    if versions := description.get("versions"):
+        lines += [(f"{name} version", str(versions[name])) for name in ("format", "archive")]
+        lines += [(name, versions[name]) for name in ("created", "software")]
+    print_pairs(lines + [(f"info {key}", text) for key, text in description.get("info", {}).items()])
+    if "blocks" in description:
+        console().print()
+        console().print(_blocks_table(description))
+        count = len(description["blocks"]) - MAXIMUM_BLOCKS
+        if count > 0:
+            console().print(f"… and {count} more blocks; --json lists them all")
 
 
-def _blocks_table(found: dict[str, Any]) -> Table:
-    keys = found.get("keys", {"names": [], "values": [[]]})
+def _blocks_table(description: dict[str, Any]) -> Table:
+    keys = description.get("keys", {"names": [], "values": [[]]})
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in keys["names"]:
         table.add_column(name, justify="right")
     for name in ("samples", "components", "properties", "dtype", "gradients", "size", "chunks"):
         table.add_column(name)
-    for key, block in zip(keys["values"][:MAXIMUM_BLOCKS], found["blocks"], strict=False):
-        table.add_row(*map(str, key), *_block_cells(block))
+    for key, block in zip(keys["values"][:MAXIMUM_BLOCKS], description["blocks"], strict=False):
+        samples, *components, properties = block["shape"]
+        named = zip(components, block["components"], strict=True)
+        count = len(block["chunk_rows"])
+        largest = format_bytes(block["largest_chunk_bytes"])
+        table.add_row(
+            *map(str, key),
+            f"{samples} ({', '.join(block['samples'])})",
+            ", ".join(f"{size} ({name})" for size, name in named) or "-",
+            f"{properties} ({', '.join(block['properties'])})",
+            block["dtype"],
+            gradients_text(block["gradients"]) or "-",
+            format_bytes(block["bytes"]),
+            f"{count}, largest {largest}" if count > 1 else "1",
+        )
     return table
-
-
-def _block_cells(block: dict[str, Any]) -> list[str]:
-    rows, *components, properties = block["shape"]
-    count = len(block["chunk_rows"])
-    largest = format_bytes(block["largest_chunk_bytes"])
-    return [
-        f"{rows} ({', '.join(block['samples'])})",
-        ", ".join(f"{n} ({name})" for n, name in zip(components, block["components"], strict=True)) or "-",
-        f"{properties} ({', '.join(block['properties'])})",
-        block["dtype"],
-        gradients_text(block["gradients"]) or "-",
-        format_bytes(block["bytes"]),
-        f"{count}, largest {largest}" if count > 1 else "1",
-    ]
 
 
 def gradients_text(gradients: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ def from_metatensor(data: Any) -> Any:
     Raises
     ------
     TypeError
-        If ``data`` is none of these, or its values are no NumPy arrays.
+        If ``data`` is none of these, or its values are not NumPy arrays.
 
     Examples
     --------

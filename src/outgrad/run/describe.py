@@ -1,14 +1,12 @@
-"""Tell what a file holds without reading its values."""
+"""Describe what a file holds without reading its values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 from outgrad.storage import open as open_path
 from outgrad.storage.places import source_path
@@ -58,26 +56,23 @@ def describe(path: str | Path) -> FileDescription:
         return {**out, "names": list(opened.names), "rows": len(opened)}
     blocks = opened._blocks()
     if isinstance(opened, TensorMap):
-        values = opened.keys.values.tolist()
-        out |= {"keys": {"names": list(opened.keys.names), "values": values}, "info": opened.info()}
-    return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.data)}
-
-
-def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[FileDescription]:
-    return [
+        keys = {"names": list(opened.keys.names), "values": opened.keys.values.tolist()}
+        out |= {"keys": keys, "info": opened.info()}
+    described = [
         {
-            **fold(_array, outline, own),
+            **fold(_described_array, outline, metadata),
             "chunk_rows": list(outline.chunk_rows),
             "largest_chunk_bytes": int(outline.chunk_bytes.max(initial=0)),
         }
-        for own, outline in zip(metadata, lazy.outlines, strict=True)
+        for metadata, outline in zip(blocks.metadata, blocks.data.outlines, strict=True)
     ]
+    return {**out, "bytes": blocks.nbytes, "blocks": described}
 
 
-def _array(
+def _described_array(
     outline: Outline, metadata: BlockMetadata, gradients: dict[str, FileDescription]
 ) -> FileDescription:
-    """Values or a gradient: ``bytes`` are with the gradients below."""
+    """Describe values or a gradient; ``bytes`` include its gradients."""
     return {
         "shape": list(outline.shape),
         "dtype": outline.dtype.name,

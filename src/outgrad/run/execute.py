@@ -36,7 +36,7 @@ class Plan:
     """A job that is ready to run."""
 
     stores: tuple[Store, ...]
-    places: tuple[str, ...]
+    locations: tuple[str, ...]
     """Where the job file names each output, for messages."""
     graph: Mapping[Key, Any]
     projection: Projection
@@ -127,7 +127,7 @@ def run_job(
     summaries: list[Summary] = []
     with (
         stopping_cleanly(),
-        _told_if_written(summaries),
+        _failures_after_writing_as_warnings(summaries),
         removed_on_failure(plan.stores),
         connect(where) as client,
     ):
@@ -136,8 +136,8 @@ def run_job(
 
 
 @contextmanager
-def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
-    """What goes wrong while the cluster is closed must not seem to have stopped the job."""
+def _failures_after_writing_as_warnings(summaries: Sequence[Summary]) -> Iterator[None]:
+    """Warn of what goes wrong while the cluster is closed: the job is done by then."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -153,7 +153,7 @@ def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
-        if not overwrite and file.path.exists():  # told before a cluster is started
+        if not overwrite and file.path.exists():  # said before a cluster is started
             with located(job.location(file)):
                 raise ArchiveExistsError(
                     f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
@@ -202,33 +202,26 @@ def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> S
 
 def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> list[Written]:
     """Submit everything at once, and take the receipts as they come."""
-    for place, store in zip(plan.places, plan.stores, strict=True):
-        with located(place):
+    for location, store in zip(plan.locations, plan.stores, strict=True):
+        with located(location):
             store.start()
     futures: list[Future[Any]] = []
+    receipts: dict[Key, Written] = {}
+    nbytes = plan.bytes_by_key
     try:
         with reaching_cluster(), deferred():  # tasks that were submitted must be known, to be stopped
             futures = client.get(plan.graph, plan.keys, sync=False)  # type: ignore[no-untyped-call]
-        received = _receive(client, futures, plan, screen)
+        with screen.progress_bar(sum(nbytes.values()), client) as advance:
+            for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
+                if isinstance(receipt, BaseException):  # futures that were lost give it as their result
+                    raise receipt
+                receipts[future.key] = receipt
+                future.release()
+                advance(nbytes[future.key])
     except BaseException as error:
         if not (isinstance(where, ClusterSpec) and where.is_local):
             stop_tasks(client, futures, frozenset(plan.graph))
         if is_lost(error):
             raise ClusterError(explain(error)) from error
         raise
-    return [received[key] for key in plan.keys]
-
-
-def _receive(
-    client: Client, futures: Sequence[Future[Any]], plan: Plan, screen: Screen
-) -> dict[Key, Written]:
-    received: dict[Key, Written] = {}
-    nbytes = plan.bytes_by_key
-    with screen.progress_bar(sum(nbytes.values()), client) as advance:
-        for future, receipt in as_completed(futures, loop=client.loop, with_results=True):  # type: ignore[no-untyped-call]
-            if isinstance(receipt, BaseException):  # futures that were lost give it as their result
-                raise receipt
-            received[future.key] = receipt
-            future.release()
-            advance(nbytes[future.key])
-    return received
+    return [receipts[key] for key in plan.keys]

@@ -1,11 +1,10 @@
-"""Keys of one run: only who holds them can talk to the scheduler and the workers of an embedded cluster."""
+"""Keys of one run: only their holders can talk to the scheduler and the workers of an embedded cluster."""
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,18 +21,22 @@ SERVER_NAME = "outgrad-run"
 class KeysInMemory(Security):
     """Certificate and key as text, which never touch a disk.
 
-    OpenSSL reads them from files alone, and distributed writes some for that moment: a process that is killed
+    OpenSSL reads them only from files, and distributed writes some for that moment: a process that is killed
     then would leave them. A file in memory has no name, and ends with its process.
     """
 
     def _get_tls_context(self, tls: Mapping[str, Any], purpose: ssl.Purpose) -> ssl.SSLContext:
+        context: ssl.SSLContext
         if not hasattr(os, "memfd_create"):
-            return self._from_files(tls, purpose)
-        with _file_in_memory(tls["cert"] + tls["key"]) as path:
-            return self._from_files({**tls, "cert": path, "key": path}, purpose)
-
-    def _from_files(self, tls: Mapping[str, Any], purpose: ssl.Purpose) -> ssl.SSLContext:
-        context: ssl.SSLContext = super()._get_tls_context(tls, purpose)  # type: ignore[no-untyped-call]
+            context = super()._get_tls_context(tls, purpose)  # type: ignore[no-untyped-call]
+            return context
+        descriptor = os.memfd_create("outgrad-keys", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, (tls["cert"] + tls["key"]).encode())
+            path = f"/proc/self/fd/{descriptor}"
+            context = super()._get_tls_context({**tls, "cert": path, "key": path}, purpose)  # type: ignore[no-untyped-call]
+        finally:
+            os.close(descriptor)
         return context
 
 
@@ -43,7 +46,21 @@ def keys_of_a_run() -> Security:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
-    certificate = _certificate(key).public_bytes(serialization.Encoding.PEM).decode()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
+    now = datetime.now(tz=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks of two machines may differ
+        .not_valid_after(now + LIFETIME)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+        .decode()
+    )
     roles = ("client", "scheduler", "worker")
     return KeysInMemory(  # type: ignore[no-untyped-call]
         require_encryption=True,
@@ -52,29 +69,3 @@ def keys_of_a_run() -> Security:
         **{f"tls_{role}_key": private for role in roles},
         **{f"tls_{role}_cert": certificate for role in roles},
     )
-
-
-def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
-    now = datetime.now(tz=UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + LIFETIME)
-        .sign(key, hashes.SHA256())
-    )
-
-
-@contextmanager
-def _file_in_memory(text: str) -> Iterator[str]:
-    descriptor = os.memfd_create("outgrad-keys", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,6 @@ from typing import Any
 
 
 def dask_teardown(worker: Any) -> None:
-    """Say nothing more: a heartbeat that is under way while a worker closes ends in a traceback."""
+    """Silence loggers at teardown: a heartbeat in flight would print a traceback."""
     for name in ("distributed", "distributed.worker", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

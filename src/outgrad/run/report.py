@@ -53,7 +53,7 @@ class Projection:
     def lines(self) -> list[tuple[str, str]]:
         """Return names and texts, as rows of a table."""
         allowed = self.workers.limit_bytes
-        limit = "not known" if allowed is None else format_bytes(allowed)
+        limit = "an unknown limit" if allowed is None else format_bytes(allowed)
         return [
             ("tasks", str(self.tasks)),
             ("bytes read", format_bytes(self.read_bytes)),
@@ -94,7 +94,7 @@ class Summary:
         before = {state.address: state.peak_bytes for state in self.baseline}
         peaks = []
         for state in self.workers:
-            started = "started while the job ran"
+            started = "started during the job"
             if state.address in before:
                 started = f"{format_bytes(before[state.address])} before the job"
             peaks.append((f"peak memory of {state.address}", f"{format_bytes(state.peak_bytes)} ({started})"))

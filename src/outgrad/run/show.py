@@ -1,4 +1,4 @@
-"""What a running job shows: nothing that is only shown may end it, so what cannot be shown is left out."""
+"""What a running job shows. A display that fails must not end the job: what cannot be shown is left out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,22 @@ class Screen:
     def progress_bar(self, total_bytes: int, client: Client) -> Iterator[Callable[[int], None]]:
         """Yield ``advance(nbytes)`` of a bar; without a console or a terminal it shows nothing."""
         bars: list[Progress] = []
-        self._try(lambda console: bars.append(_started_bar(console, total_bytes, client)))
+
+        def start(console: Console) -> None:
+            columns = (
+                TextColumn("writing"),
+                BarColumn(),
+                DownloadColumn(binary_units=True),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                _MemoryColumn(client),
+            )
+            bar = Progress(*columns, console=console, disable=not console.is_terminal)
+            bars.append(bar)
+            bar.add_task("writing", total=total_bytes)
+            bar.start()
+
+        self._try(start)
 
         def advance(nbytes: int) -> None:
             self._try(lambda _: bars[0].advance(bars[0].task_ids[0], nbytes))
@@ -59,21 +74,6 @@ class Screen:
             self._console = None
 
 
-def _started_bar(console: Console, total_bytes: int, client: Client) -> Progress:
-    columns = (
-        TextColumn("writing"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        _MemoryColumn(client),
-    )
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    bar.add_task("writing", total=total_bytes)
-    bar.start()
-    return bar
-
-
 class _MemoryColumn(ProgressColumn):
     """The memory of the workers, asked for at most twice a second."""
 
@@ -91,7 +91,7 @@ class _MemoryColumn(ProgressColumn):
 
 
 def used_memory(client: Client) -> str:
-    """Say what the workers hold now, as they last told the scheduler: no message to them is needed."""
+    """Say what the workers hold now, as they last reported to the scheduler: no message to them is needed."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     sizes = [int(worker.get("metrics", {}).get("memory", 0)) for worker in workers]
     return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
@@ -102,16 +102,10 @@ def dashboard(client: Client) -> str | None:
 
     ``distributed.dashboard.link`` may name variables that are not set; then it is the plain address.
     """
-    try:
+    with suppress(Exception):
         return str(client.dashboard_link) or None
-    except Exception:
-        return _plain_address(client)
-
-
-def _plain_address(client: Client) -> str | None:
-    try:
+    with suppress(Exception):
         port = client.scheduler_info(n_workers=0)["services"]["dashboard"]
         host = urlsplit(getattr(client.scheduler, "address", "")).hostname
-    except Exception:
-        return None
-    return f"http://{host}:{port}/status"
+        return f"http://{host}:{port}/status"
+    return None

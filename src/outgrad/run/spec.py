@@ -84,7 +84,7 @@ class ClusterSpec:
 
     @property
     def workers(self) -> Workers:
-        """Number, memory limit and threads of the workers, as far as the file tells.
+        """Number, memory limit and threads of the workers, as far as the file says.
 
         A ``LocalCluster`` has them for each worker, the classes of dask-jobqueue for all processes of a
         batch job together.
@@ -97,7 +97,11 @@ class ClusterSpec:
             limit: int | None = parse_bytes(self.kwargs["memory"]) // processes
             threads = int(self.kwargs["cores"]) // processes or 1
         else:
-            limit = _worker_limit(self.kwargs.get("memory_limit"))
+            # As distributed reads it: bytes, text with a unit, or up to 1 a share of the machine.
+            limit, text = None, self.kwargs.get("memory_limit")
+            if text is not None and text != "auto":
+                number = parse_bytes(text) if isinstance(text, str) else float(text)
+                limit = min(int(number * MEMORY_LIMIT if number <= 1 else number), MEMORY_LIMIT)
             threads = int(self.kwargs.get("threads_per_worker") or 1)
         return Workers(count, threads, limit_bytes=limit, spills=spilled)
 
@@ -116,15 +120,6 @@ class SchedulerAddress:
 
 
 Where = ClusterSpec | SchedulerAddress
-
-
-def _worker_limit(limit: Any) -> int | None:
-    """Read a memory limit as distributed does: bytes, text with a unit, or a share of the machine."""
-    if limit is None or limit == "auto":
-        return None
-    number = parse_bytes(limit) if isinstance(limit, str) else float(limit)
-    number = number * MEMORY_LIMIT if number <= 1 else number
-    return min(int(number), MEMORY_LIMIT)
 
 
 def embedded(
@@ -232,8 +227,11 @@ def read_spec_file(path: Path) -> ClusterSpec:
         if not _is_size(kwargs.get(key)):
             found = in_words(kwargs[key])
             raise file.error(("kwargs", key), f"kwargs.{key} must be a size like '16GiB', found {found}")
-    seconds = _seconds(entries.wait)
-    if seconds is None:
+    try:
+        seconds = float(parse_timedelta(entries.wait, default="s"))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        seconds = 0.0
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
         raise file.error(("wait",), f"wait must be a time like '10 minutes', found {in_words(entries.wait)}")
     return ClusterSpec(
         source=file.path.name,
@@ -257,14 +255,6 @@ def _is_size(data: Any) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return not isinstance(data, bool) and 0 < size < 2**63
-
-
-def _seconds(wait: str | float) -> float | None:
-    try:
-        seconds = float(parse_timedelta(wait, default="s"))
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        return None
-    return seconds if 0 < seconds <= threading.TIMEOUT_MAX else None
 
 
 def _dotted_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Start and close the cluster of a specification, in a limited time, and never deaf to Ctrl-C or SIGTERM."""
+"""Start and close the cluster of a specification, in limited time, while Ctrl-C and SIGTERM are heeded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KILLED_SECONDS = 4.0
 """How long a cluster may take to close when its workers were killed."""
 
 BATCH_SECONDS = 20.0
-"""How long a cluster may take to close whose workers are no processes of this one: it cancels batch jobs."""
+"""How long a cluster may take to close whose workers are not processes of this one: it cancels batch jobs."""
 
 _WRONG_VALUES = (TypeError, ValueError, LookupError, AttributeError)
 
@@ -44,39 +44,46 @@ class Call:
     """
 
     def __init__(self, function: Callable[[], None]) -> None:
-        self._function = function
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outgrad cluster", daemon=True)
         self.error: BaseException | None = None
 
+        def run() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                function()
+            except BaseException as error:
+                self.error = error
+            finally:
+                self._ended.set()
+
+        self._thread = threading.Thread(target=run, name="outgrad cluster", daemon=True)
+
     def start(self) -> None:
-        _start_tracker()  # started later it would take the mask off
+        # The process that removes what killed workers leave would take the mask off if it started later. Its
+        # warnings of what it has removed are of no use.
+        silent = "ignore:resource_tracker:UserWarning"
+        sys.warnoptions.append(silent)
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            sys.warnoptions.remove(silent)
         self._thread.start()
 
     def ended(self, seconds: float = 0.0) -> bool:
         """Wait until the call has ended, or never began."""
         return self._thread.ident is None or self._ended.wait(seconds)
 
-    def _run(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._function()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self._ended.set()
-
 
 @contextmanager
 def started(spec: ClusterSpec, factory: type) -> Iterator[Client]:
-    """Yield a client of the cluster; after it no process, thread or file of the cluster is left.
+    """Yield a client of the cluster; afterwards no process, thread or file of the cluster is left.
 
     Raises
     ------
     JobError
         If the class does not take its arguments.
     ClusterError
-        If the cluster is not there in time.
+        If the cluster does not start in time.
     """
     with _arguments(spec) as kwargs:
         cluster = _Cluster(spec, factory, kwargs)
@@ -90,7 +97,7 @@ def started(spec: ClusterSpec, factory: type) -> Iterator[Client]:
 
 @contextmanager
 def _arguments(spec: ClusterSpec) -> Iterator[Mapping[str, Any]]:
-    """What a cluster of this machine gets besides: keys of the run, and a folder that goes with it."""
+    """Add what a cluster of this machine gets: keys of the run, and a scratch folder that ends with it."""
     if not spec.is_local:
         yield spec.kwargs
         return
@@ -118,13 +125,23 @@ class _Cluster:
         self._opening = Call(self._open)
 
     def open(self) -> Client:
+        spec = self._spec
         with _silent():
             self._opening.start()
-            in_time = self._opening.ended(self._spec.wait_seconds)
+            in_time = self._opening.ended(spec.wait_seconds)
         if not in_time:
-            raise ClusterError(self._late())
-        if self._opening.error is not None:
-            raise self._refused(self._opening.error) from self._opening.error
+            count = len(getattr(self._cluster, "scheduler_info", {}).get("workers", ()))
+            workers = f"{count} of {spec.workers.count} workers" if spec.is_local else f"{count} workers"
+            raise ClusterError(
+                f"{spec.source}: {spec.class_name} did not start in {spec.wait_seconds:g} s: {workers} "
+                "connected; look for a process that is stopped or a machine that is too busy, or allow a "
+                "longer 'wait'"
+            )
+        if (error := self._opening.error) is not None:
+            cause = error.__cause__ or error
+            problem = f"{spec.source}: {spec.class_name} did not start: {str(cause) or type(cause).__name__}"
+            kind = JobError if isinstance(cause, _WRONG_VALUES) else ClusterError
+            raise kind(problem) from error
         assert self._client is not None, "it was opened"
         return self._client
 
@@ -134,32 +151,21 @@ class _Cluster:
             self._cluster.adapt(**self._spec.adapt)
         self._client = Client(self._cluster, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
 
-    def _late(self) -> str:
-        spec = self._spec
-        there = len(getattr(self._cluster, "scheduler_info", {}).get("workers", ()))
-        workers = (
-            f"{there} of {spec.workers.count} workers are there" if spec.is_local else f"{there} workers"
-        )
-        found = f"{spec.source}: {spec.class_name} did not start in {spec.wait_seconds:g} s: {workers}"
-        hint = "look for a process that is stopped or a machine that is too busy, or allow a longer 'wait'"
-        return f"{found}; {hint}"
-
-    def _refused(self, error: BaseException) -> ClusterError | JobError:
-        cause = error.__cause__ or error
-        found = f"{self._spec.source}: {self._spec.class_name} did not start: {cause or type(cause).__name__}"
-        return JobError(found) if isinstance(cause, _WRONG_VALUES) else ClusterError(found)
-
     def close(self, *, quickly: bool) -> None:
         """Close in order, or after a failure at once: what the workers hold is of no use then."""
+        is_local = self._spec.is_local
         closing = Call(self._close)
         with _silent():
             try:
                 closing.start()
-                if self._spec.is_local and not quickly:
+                if is_local and not quickly:
                     closing.ended(CLOSE_SECONDS)
             finally:  # after Ctrl-C too
-                self._end(closing)
-        if not closing.ended() and not self._spec.is_local:
+                deadline = time.monotonic() + (KILLED_SECONDS if is_local else BATCH_SECONDS)
+                while not closing.ended(0.02) and time.monotonic() < deadline:
+                    if is_local:
+                        self._kill_workers()
+        if not closing.ended() and not is_local:
             warnings.warn(
                 f"{self._spec.source}: {self._spec.class_name} did not close in {BATCH_SECONDS:g} s; "
                 "batch jobs may be left: cancel them",
@@ -174,31 +180,22 @@ class _Cluster:
         with suppress(Exception):  # one that did not start may have closed itself
             self._cluster.close()
 
-    def _end(self, closing: Call) -> None:
-        deadline = time.monotonic() + (KILLED_SECONDS if self._spec.is_local else BATCH_SECONDS)
-        while not closing.ended(0.02) and time.monotonic() < deadline:
-            if self._spec.is_local:
-                self._kill_workers()
-
     def _kill_workers(self) -> None:
-        """A process that is stopped answers to nothing else, and is not there to be asked."""
-        with suppress(RuntimeError):  # another one is just made; it is found the next time
+        """Kill every worker that can be found: a process that is stopped answers to nothing else."""
+        with suppress(RuntimeError):  # another one is just being made; it is found the next time
             for nanny in list(getattr(self._cluster, "_created", ())):
-                if isinstance(nanny, Nanny):
-                    _kill(nanny)
-
-
-def _kill(nanny: Nanny) -> None:
-    if nanny.status is Status.running:
-        nanny.close_gracefully()  # otherwise it starts another worker
-    with suppress(AttributeError, OSError):  # the process has just ended
-        if (pid := nanny.pid) is not None:
-            os.kill(pid, signal.SIGKILL)
+                if not isinstance(nanny, Nanny):
+                    continue
+                if nanny.status is Status.running:
+                    nanny.close_gracefully()  # otherwise it starts another worker
+                with suppress(AttributeError, OSError):  # the process has just ended
+                    if (pid := nanny.pid) is not None:
+                        os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Let distributed log nothing: what goes wrong at the start and the end is told in one line."""
+    """Let distributed log nothing: what goes wrong at the start and the end is reported in one line."""
 
     def nothing(record: logging.LogRecord) -> bool:
         return False
@@ -211,13 +208,3 @@ def _silent() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(nothing)
-
-
-def _start_tracker() -> None:
-    """Start the process that removes what workers leave that are killed; it need not tell that it does."""
-    silent = "ignore:resource_tracker:UserWarning"
-    sys.warnoptions.append(silent)
-    try:
-        resource_tracker.ensure_running()
-    finally:
-        sys.warnoptions.remove(silent)

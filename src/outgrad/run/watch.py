@@ -15,7 +15,7 @@ from outgrad.errors import ClusterError
 
 @dataclass(frozen=True)
 class WorkerState:
-    """What a worker says of itself; sizes in bytes."""
+    """What a worker reports of itself; sizes in bytes."""
 
     address: str
     resident_bytes: int
@@ -24,7 +24,7 @@ class WorkerState:
     version: str
 
 
-def own_memory() -> tuple[int, int]:
+def process_memory() -> tuple[int, int]:
     """Return the resident size of this process and its peak, in bytes.
 
     The kernel's ``VmHWM`` is of this process alone; ``ru_maxrss`` starts with the peak of the parent, and is
@@ -41,11 +41,11 @@ def own_memory() -> tuple[int, int]:
 
 
 def _state() -> tuple[int, int, str]:
-    return (*own_memory(), version("outgrad"))
+    return (*process_memory(), version("outgrad"))
 
 
 def worker_states(client: Client) -> list[WorkerState]:
-    """Ask every worker; one that dies meanwhile is left out.
+    """Ask every worker; one that dies meanwhile is omitted.
 
     Raises
     ------
@@ -62,15 +62,15 @@ def worker_states(client: Client) -> list[WorkerState]:
 
 
 def check_versions(states: list[WorkerState]) -> None:
-    """Refuse workers with another release: tasks are its functions.
+    """Raise unless all workers have the release of the client: tasks are functions of it.
 
     Raises
     ------
     ClusterError
         If a worker has another version than the client.
     """
-    own = version("outgrad")
+    release = version("outgrad")
     for state in states:
-        if state.version != own:
-            found = f"the worker {state.address} has outgrad {state.version}, and this is {own}"
-            raise ClusterError(f"{found}; install the same on both")
+        if state.version != release:
+            problem = f"the worker {state.address} has outgrad {state.version}, and this is {release}"
+            raise ClusterError(f"{problem}; install the same on both")
