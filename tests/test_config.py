@@ -59,7 +59,7 @@ def test_wrong_settings_are_named(name: str, value: Any) -> None:
         USES[name](block)
     text = str(caught.value)
     assert text.startswith(
-        f"the setting {name} is {value!r:.80}; it must be {BY_NAME[name].allowed}. It may "
+        f"the setting {name} is {value!r:.80}; it must be {BY_NAME[name].allowed}; it may "
     )
     assert "dask.config.set" in text
     assert variable in text
@@ -87,6 +87,20 @@ def test_wrong_arguments_are_named(value: Any, tmp_path: Path) -> None:
         ) as caught:
             call(target_bytes=value)
         assert f"{value!r:.80}" in str(caught.value)
+
+
+def test_a_message_has_the_value_of_the_setting_and_not_of_the_argument() -> None:
+    block = og.block_from_array(np.ones((2, 2)))
+    with (
+        dask.config.set({"outgrad.chunk-bytes": 0}),
+        pytest.raises(
+            SettingError,
+            match=r"^the setting outgrad\.chunk-bytes is 0; it must be a positive size, in bytes or with a "
+            r"unit, like '32 MiB'; it may come from dask\.config\.set, from a YAML file in .*, or from the "
+            r"environment variable DASK_OUTGRAD__CHUNK_BYTES$",
+        ),
+    ):
+        block.chunk(target_bytes=None)
 
 
 @pytest.mark.parametrize("value", [None, 5, "64 MiB", [1]])
@@ -123,7 +137,7 @@ def test_environment_variables_are_named(variable: str, text: str) -> None:
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert "SettingError: the setting outgrad" in last
-    assert last.endswith(f"It comes from the environment variable {variable}")
+    assert last.endswith(f"it comes from the environment variable {variable}")
 
 
 def test_settings_are_read_in_one_place() -> None:

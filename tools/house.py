@@ -74,7 +74,7 @@ def main() -> None:
     ]
     for name, value, places in numbers:
         print(f"{name:42} {value}")
-        if options.list:
+        if options.list and places:
             print(*(f"    {place}" for place in places), sep="\n")
 
 
@@ -241,7 +241,8 @@ def runs_at_import(parsed: ast.Module) -> Iterator[ast.stmt]:
 def defined(parsed: ast.Module) -> Iterator[str]:
     for node in parsed.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            yield node.name
+            if is_a_name(node.name):
+                yield node.name
         elif isinstance(node, ast.Assign):
             yield from (
                 target.id for target in node.targets if isinstance(target, ast.Name) and is_a_name(target.id)

@@ -27,7 +27,7 @@ FOREIGN_LOCKS = (
 )
 """Locks of modules on which everything here runs; they hold them for short updates."""
 
-PACKAGES = ("outgrad", "dask", "zarr")
+PACKAGES_WITH_LOCKS = ("outgrad", "dask", "zarr")
 HAS_LOCK = hasattr(cached_property(len), "lock")
 """Before Python 3.12 a cached property holds a lock, one for all objects, while it is computed."""
 
@@ -88,7 +88,8 @@ def _foreign_locks() -> list[Any]:
 def _property_locks() -> list[Any]:
     if not HAS_LOCK:
         return []
-    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+    imported = sys.modules.items()
+    modules = [module for name, module in imported if name.partition(".")[0] in PACKAGES_WITH_LOCKS]
     classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
     members = (member for kind in classes for member in vars(kind).values())
     return [member.lock for member in members if isinstance(member, cached_property)]  # type: ignore[attr-defined]

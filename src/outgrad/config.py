@@ -14,7 +14,7 @@ import numpy as np
 from outgrad.errors import SettingError, ValidationError
 from outgrad.units import parse_bytes
 
-T = TypeVar("T")
+SettingT = TypeVar("SettingT")
 
 UNSAFE = "OUTGRAD_UNSAFE_DISABLE_CHECKS"
 SWITCHED_ON, SWITCHED_OFF = ("true", "1", "yes", "on"), ("", "false", "0", "no", "off")
@@ -22,18 +22,18 @@ MOST_BYTES = 2**60
 
 
 @dataclass(frozen=True)
-class Setting(Generic[T]):
+class Setting(Generic[SettingT]):
     """One entry of the configuration: what it may be, and how to make of it what is meant."""
 
     name: str
     default: Any
     allowed: str
-    parse: Callable[[Any], T]
+    parse: Callable[[Any], SettingT]
     """Raises ValueError for what is not allowed."""
     variable: str = ""
     """An environment variable beside Dask's own."""
 
-    def read(self) -> T:
+    def read(self) -> SettingT:
         """Return what is configured now.
 
         Raises
@@ -43,19 +43,15 @@ class Setting(Generic[T]):
         """
         group = dask.config.get("outgrad", {})
         if not isinstance(group, dict):
-            own = self.name.removeprefix("outgrad.")
-            raise self._error("outgrad", group, f"a mapping, with entries like {own!r}")
-        wanted = dask.config.get(self.name, self.default)
+            entry = self.name.removeprefix("outgrad.")
+            raise self._error("outgrad", group, f"a mapping, with entries like {entry!r}")
+        value = dask.config.get(self.name, self.default)
         try:
-            return self.parse(wanted)
+            return self.parse(value)
         except ValueError:
-            raise self._error(self.name, wanted, self.allowed) from None
+            raise self._error(self.name, value, self.allowed) from None
 
-    def _error(self, name: str, wanted: Any, allowed: str) -> SettingError:
-        origin = self._origin(name, wanted)
-        return SettingError(f"the setting {name} is {wanted!r:.80}; it must be {allowed}. {origin}")
-
-    def check(self, argument: str, given: Any) -> T:
+    def check(self, argument: str, value: Any) -> SettingT:
         """Return what an argument of a call says in place of the setting.
 
         Raises
@@ -64,30 +60,32 @@ class Setting(Generic[T]):
             If it is not allowed.
         """
         try:
-            return self.parse(given)
+            return self.parse(value)
         except ValueError:
-            raise ValidationError(f"{argument}={given!r:.80}: it must be {self.allowed}") from None
+            raise ValidationError(f"{argument}={value!r:.80}: it must be {self.allowed}") from None
 
-    def _origin(self, name: str, wanted: Any) -> str:
-        """Where a value comes from, or may come from."""
-        own = f"DASK_{name.replace('.', '__').replace('-', '_').upper()}"
+    def _error(self, name: str, value: Any, allowed: str) -> SettingError:
+        """Say what is configured, and where that comes from or may come from."""
+        variable = f"DASK_{name.replace('.', '__').replace('-', '_').upper()}"
         collected = dask.config.get(name, None, config=dask.config.collect_env())
-        if collected is not None and repr(collected) == repr(wanted):
-            return f"It comes from the environment variable {own}"
-        if isinstance(wanted, str) and wanted == os.environ.get(self.variable):
-            return f"It comes from the environment variable {self.variable}"
-        return (
-            f"It may come from dask.config.set, from a YAML file in {dask.config.PATH}, or from the "
-            f"environment variable {own}"
-        )
+        if collected is not None and repr(collected) == repr(value):
+            origin = f"it comes from the environment variable {variable}"
+        elif isinstance(value, str) and value == os.environ.get(self.variable):
+            origin = f"it comes from the environment variable {self.variable}"
+        else:
+            origin = (
+                f"it may come from dask.config.set, from a YAML file in {dask.config.PATH}, or from the "
+                f"environment variable {variable}"
+            )
+        return SettingError(f"the setting {name} is {value!r:.80}; it must be {allowed}; {origin}")
 
 
-def _bytes(wanted: Any) -> int:
+def _bytes(value: Any) -> int:
     try:
-        if isinstance(wanted, str) and any(character.isdigit() for character in wanted):
-            size = int(parse_bytes(wanted))
-        elif isinstance(wanted, Integral | float | np.floating) and not isinstance(wanted, bool):
-            size = int(wanted)
+        if isinstance(value, str) and any(character.isdigit() for character in value):
+            size = int(parse_bytes(value))
+        elif isinstance(value, Integral | float | np.floating) and not isinstance(value, bool):
+            size = int(value)
         else:
             raise ValueError
     except OverflowError:
@@ -97,38 +95,37 @@ def _bytes(wanted: Any) -> int:
     return size
 
 
-def _threads(wanted: Any) -> int | None:
-    if wanted is None:
+def _thread_count(value: Any) -> int | None:
+    if value is None:
         return None
-    if isinstance(wanted, bool) or not isinstance(wanted, Integral) or wanted < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError
-    return int(wanted)
+    return int(value)
 
 
-def _flag(wanted: Any) -> bool:
-    if not isinstance(wanted, (bool, np.bool_, Integral)) or wanted not in (0, 1):
+def _flag(value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_, Integral)) or value not in (0, 1):
         raise ValueError
-    return bool(wanted)
+    return bool(value)
 
 
-def _mts_checks(wanted: Any) -> str:
-    if not isinstance(wanted, str) or wanted not in ("once", "never"):
+def _mts_checks(value: Any) -> str:
+    if not isinstance(value, str) or value not in ("once", "never"):
         raise ValueError
-    return wanted
+    return value
 
 
-def _checks_at_start() -> bool | str:
-    """What the environment says; a word that nobody knows is refused when the setting is read."""
-    text = os.environ.get(UNSAFE, "")
-    known = text.lower() in SWITCHED_ON or text.lower() in SWITCHED_OFF
-    return text.lower() not in SWITCHED_ON if known else text
-
+# What the environment says of the checks; a word that is neither is refused when the setting is read.
+_unsafe = os.environ.get(UNSAFE, "")
+_checks_at_start: bool | str = _unsafe.lower() in SWITCHED_OFF
+if _unsafe.lower() not in SWITCHED_OFF + SWITCHED_ON:
+    _checks_at_start = _unsafe
 
 CHUNK_BYTES = Setting(
     "outgrad.chunk-bytes", "32 MiB", "a positive size, in bytes or with a unit, like '32 MiB'", _bytes
 )
-THREADS = Setting("outgrad.threads", None, "a whole number from 1 on, or None for all cores", _threads)
-CHECKS = Setting("outgrad.checks", _checks_at_start(), "True or False", _flag, UNSAFE)
+THREADS = Setting("outgrad.threads", None, "a whole number from 1 on, or None for all cores", _thread_count)
+CHECKS = Setting("outgrad.checks", _checks_at_start, "True or False", _flag, UNSAFE)
 MTS_CHECKS = Setting("outgrad.mts-checks", "once", "'once' or 'never'", _mts_checks)
 DURABLE = Setting("outgrad.durable", True, "True or False", _flag)
 SETTINGS: tuple[Setting[Any], ...] = (CHUNK_BYTES, THREADS, CHECKS, MTS_CHECKS, DURABLE)
@@ -138,13 +135,13 @@ dask.config.update_defaults(
 )
 
 
-def chunk_bytes(given: int | str | None = None) -> int:
+def chunk_bytes(target_bytes: int | str | None = None) -> int:
     """Bytes of values and gradients that one task holds, from the caller or the configuration.
 
     >>> chunk_bytes("1 MiB")
     1048576
     """
-    return CHUNK_BYTES.read() if given is None else CHUNK_BYTES.check("target_bytes", given)
+    return CHUNK_BYTES.read() if target_bytes is None else CHUNK_BYTES.check("target_bytes", target_bytes)
 
 
 def threads() -> int:
@@ -154,9 +151,9 @@ def threads() -> int:
     ...     threads()
     1
     """
-    wanted = THREADS.read()
-    if wanted is not None:
-        return wanted
+    value = THREADS.read()
+    if value is not None:
+        return value
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
 
@@ -181,13 +178,13 @@ def mts_checks() -> str:
     return MTS_CHECKS.read()
 
 
-def durable(given: bool | None = None) -> bool:
+def durable(argument: bool | None = None) -> bool:
     """Whether what is saved is flushed to the disk, from the caller or the configuration.
 
     >>> durable(False)
     False
     """
-    return DURABLE.read() if given is None else DURABLE.check("durable", given)
+    return DURABLE.read() if argument is None else DURABLE.check("durable", argument)
 
 
 def set_checks(state: bool) -> None:

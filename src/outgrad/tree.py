@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 Result = TypeVar("Result")
+State = TypeVar("State")
 AnyTree = TypeVar("AnyTree", bound="Tree")
 
 GradientPath = tuple[str, ...]
@@ -72,6 +73,15 @@ def fold_down(make: Callable[..., Result], *trees: Any, above: Any = None, path:
         for name in trees[0].gradients
     }
     return make(path, above, *trees, gradients)
+
+
+def follow(step: Callable[[Any, State], State], tree: Any, start: State) -> dict[GradientPath, State]:
+    """What is known of each node, from the top down: ``step(gradient, what is known of its parent)``."""
+    states: dict[GradientPath, State] = {(): start}
+    for path, node in tree.walk():
+        if path:
+            states[path] = step(node, states[path[:-1]])
+    return states
 
 
 def zip_map(change: Callable[..., AnyTree], *trees: Any) -> AnyTree:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from outgrad.data.chunk import Chunk
 from outgrad.data.outline import Frame
 from outgrad.engine.divide.chunks import divide_chunk
-from outgrad.engine.shuffle.chunks import Order, Patch, assemble_chunk, frame_of, take
+from outgrad.engine.shuffle.chunks import Patch, RowOrder, assemble_chunk, frame_of, take
 
 WIDTH = 2
 Rows = list[tuple[int, int]]
-KEEPING = (Order.KEPT, Order.FOLLOWING, Order.SORTED, Order.DESCENDING)
+KEEPING = (RowOrder.KEPT, RowOrder.FOLLOWING, RowOrder.SORTED, RowOrder.DESCENDING)
 
 
 def chunk(rows: int, table: Rows, below: Rows | None = None, start: int = 0) -> Chunk:
@@ -75,16 +75,16 @@ def places(draw: st.DrawFn, count: int) -> Any:
 
 @pytest.mark.parametrize("order", KEEPING)
 @given(data=st.data())
-def test_every_row_takes_its_gradient_rows_along(order: Order, data: Any) -> None:
+def test_every_row_takes_its_gradient_rows_along(order: RowOrder, data: Any) -> None:
     given_ = data.draw(chunks())
     where = data.draw(places(len(given_.values)))
     result = assemble_chunk(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
     assert entries(result) == moved_entries(given_, where)
 
 
-@pytest.mark.parametrize("order", [*KEEPING, Order.MERGED])
+@pytest.mark.parametrize("order", [*KEEPING, RowOrder.MERGED])
 @given(data=st.data())
-def test_two_chunks_behind_each_other(order: Order, data: Any) -> None:
+def test_two_chunks_behind_each_other(order: RowOrder, data: Any) -> None:
     first, second = data.draw(chunks()), data.draw(chunks(start=100))
     to_first, to_second = np.arange(len(first.values)), len(first.values) + np.arange(len(second.values))
     size = len(to_first) + len(to_second)
@@ -97,20 +97,23 @@ def test_the_orders_of_gradient_rows(data: Any) -> None:
     given_ = data.draw(chunks())
     where = data.draw(places(len(given_.values)))
 
-    def rows(order: Order) -> list[list[int]]:
+    def rows(order: RowOrder) -> list[list[int]]:
         result = assemble_chunk(frame_of(given_), int((where >= 0).sum()), [Patch(given_, where)], order)
         return result.gradients["x"].rows.tolist()
 
-    kept = rows(Order.KEPT)
-    assert rows(Order.FOLLOWING) == sorted(kept, key=lambda row: row[0])
-    assert rows(Order.SORTED) == sorted(kept)
-    assert rows(Order.DESCENDING) == sorted(kept, key=lambda row: (row[0], -row[1]))
+    kept = rows(RowOrder.KEPT)
+    assert rows(RowOrder.FOLLOWING) == sorted(kept, key=lambda row: row[0])
+    assert rows(RowOrder.SORTED) == sorted(kept)
+    assert rows(RowOrder.DESCENDING) == sorted(kept, key=lambda row: (row[0], -row[1]))
 
 
 def test_descending_rows_do_not_overflow() -> None:
     least = -(2**31)
     result = assemble_chunk(
-        frame_of(chunk(1, [(0, least), (0, 5)])), 1, [Patch(chunk(1, [(0, least), (0, 5)]))], Order.DESCENDING
+        frame_of(chunk(1, [(0, least), (0, 5)])),
+        1,
+        [Patch(chunk(1, [(0, least), (0, 5)]))],
+        RowOrder.DESCENDING,
     )
     assert result.gradients["x"].rows.tolist() == [[0, 5], [0, least]]
 
@@ -120,7 +123,7 @@ def test_rows_that_agree_are_merged() -> None:
     left, right = chunk(2, [(0, 1), (1, 0)]), chunk(2, [(0, 1), (0, 2)], start=100)
     frame = Frame((4,), np.dtype(float), 0, {"x": Frame((4,), np.dtype(float), 2)})
     patches = [Patch(left, None, np.array([0, 2])), Patch(right, None, np.array([1, 3]))]
-    for order in (Order.MERGED, Order.SORTED):
+    for order in (RowOrder.MERGED, RowOrder.SORTED):
         result = assemble_chunk(frame, 2, patches, order, fill=-1)
         assert result.values.tolist() == [[0, 100, 1, 101], [2, 102, 3, 103]]
         assert result.gradients["x"].rows.tolist() == [[0, 1], [0, 2], [1, 0]]
@@ -134,7 +137,7 @@ def test_rows_that_agree_are_merged() -> None:
 def test_what_nothing_covers_is_filled() -> None:
     frame = Frame((3,), np.dtype(float), 0, {"x": Frame((3,), np.dtype(float), 2)})
     result = assemble_chunk(
-        frame, 3, [Patch(chunk(1, [(0, 7)]), np.array([2]), np.array([2, 0]))], Order.KEPT, 5
+        frame, 3, [Patch(chunk(1, [(0, 7)]), np.array([2]), np.array([2, 0]))], RowOrder.KEPT, 5
     )
     assert result.values.tolist() == [[5, 5, 5], [5, 5, 5], [1, 5, 0]]
     assert result.gradients["x"].rows.tolist() == [[2, 7]]
@@ -144,11 +147,11 @@ def test_what_nothing_covers_is_filled() -> None:
 def test_rows_and_columns_may_be_left_out_together() -> None:
     frame = Frame((1,), np.dtype(float))
     patch = Patch(chunk(3, []), np.array([1, -1, 0]), np.array([-1, 0]))
-    assert assemble_chunk(frame, 2, [patch], Order.KEPT).values.tolist() == [[5], [1]]
+    assert assemble_chunk(frame, 2, [patch], RowOrder.KEPT).values.tolist() == [[5], [1]]
 
 
-@pytest.mark.parametrize("order", list(Order))
-def test_nothing_makes_a_chunk_without_rows(order: Order) -> None:
+@pytest.mark.parametrize("order", list(RowOrder))
+def test_nothing_makes_a_chunk_without_rows(order: RowOrder) -> None:
     frame = frame_of(chunk(2, [(0, 0)], [(0, 1)]))
     result = assemble_chunk(frame, 0, [], order)
     assert frame_of(result) == frame
@@ -159,7 +162,7 @@ def test_a_gradient_that_only_one_chunk_has() -> None:
     plain = Chunk(np.zeros((1, WIDTH)))
     other = chunk(1, [(0, 3)])
     result = assemble_chunk(
-        frame_of(other), 2, [Patch(plain, np.array([0])), Patch(other, np.array([1]))], Order.FOLLOWING
+        frame_of(other), 2, [Patch(plain, np.array([0])), Patch(other, np.array([1]))], RowOrder.FOLLOWING
     )
     assert result.gradients["x"].rows.tolist() == [[1, 3]]
 
@@ -184,7 +187,7 @@ def test_parts_are_what_taking_their_rows_gives(data: Any) -> None:
     for n, part in enumerate(parts):
         where = np.full(len(given_.values), -1)
         where[part] = np.arange(len(part))
-        expected = assemble_chunk(frame_of(given_), len(part), [Patch(given_, where)], Order.FOLLOWING)
+        expected = assemble_chunk(frame_of(given_), len(part), [Patch(given_, where)], RowOrder.FOLLOWING)
         found = part_of(division, n)
         assert entries(found) == entries(expected)
         assert np.array_equal(found.gradients["x"].rows, expected.gradients["x"].rows)

@@ -26,9 +26,8 @@ from hypothesis import strategies as st
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, TensorMap
-from outgrad.graph.draft import Draft, Notes
+from outgrad.graph.draft import Draft, Notes, digest
 from outgrad.graph.fuse import optimize
-from outgrad.graph.names import digest
 from outgrad.testing import Parameter
 from tests.ops.case import Case, operands
 from tests.ops.cases import ALL

@@ -118,10 +118,10 @@ def test_select(labels: Labels, selection: Labels | LabelsEntry, expected: list[
 
 
 def test_select_refuses(labels: Labels) -> None:
-    message = "select: found ['n'] among the names of the selection, ['atom', 'n']; select by some of ['sys"
+    message = "select: ['n'] are not among the names of the labels; select by some of ['system', 'atom']"
     with pytest.raises(ValidationError, match=re.escape(message)):
         labels.select(Labels(["atom", "n"], [[0, 0]]))
-    with pytest.raises(ValidationError, match=re.escape("select: found ['n'] among the names")):
+    with pytest.raises(ValidationError, match=re.escape("select: ['n'] are not among the names")):
         labels.select(Labels.empty("n"))
     with pytest.raises(TypeError, match="select: the selection must be Labels or a LabelsEntry, found dict"):
         labels.select({"atom": 4})

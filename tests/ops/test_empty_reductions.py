@@ -66,3 +66,8 @@ def test_blocks_of_a_map_keep_the_same_names(kind: str, lazy: bool, counts: tupl
     expected = ["_"] if any(counts) else []
     assert [each.samples.names for each in result.blocks()] == [expected] * 2
     assert [len(each.samples) for each in result.blocks()] == [min(count, 1) for count in counts]
+
+
+def test_a_dimension_called_like_the_placeholder_is_kept() -> None:
+    block = og.TensorBlock(np.zeros((0, 1)), og.Labels.empty(["_", "atom"]), [], og.Labels.range("n", 1))
+    assert og.sum_over_samples(block, "atom").samples.names == ["_"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def test_steps_can_be_left_out_to_convert(tmp_path: Path) -> None:
         ("1e-6", 1e-6),
         (".5", 0.5),
         ("-.inf", float("-inf")),
+        ("+.INF", float("inf")),
+        (".5e1", 5.0),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("-0x10", "-0x10"),
+        ("0b1", "0b1"),
+        ("1" * 301, "1" * 301),
+        ("'.inf'", ".inf"),
         ("010", 10),
         ("+3", 3),
         ("'1'", "1"),
@@ -119,6 +128,11 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(tmp_path: Path, text: str, f
     step = read(tmp_path, with_steps(f"name: a, op: join, args: [[rho], x], different_keys: {text}")).steps[0]
     assert step.kwargs["different_keys"] == found
     assert type(step.kwargs["different_keys"]) is type(found)
+
+
+def test_not_a_number_is_a_number(tmp_path: Path) -> None:
+    step = read(tmp_path, with_steps("name: a, op: join, args: [[rho], x], different_keys: .NaN")).steps[0]
+    assert math.isnan(step.kwargs["different_keys"])
 
 
 ARGUMENTS = "its arguments are A, B"
@@ -143,26 +157,33 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("steps:", "version: 1\nsteps:"), "job.yaml:3: the key 'version' is used twice; the first is on line 1"),
     (changed("{rho:", "{7:"), "job.yaml:2: a key must be text, found a number 7; put it in quotes"),
     (changed("{rho:", "{true:"), "job.yaml:2: a key must be text, found true or false True; put it in quotes"),
-    (changed("{rho:", "{[a]:"), "job.yaml:2: a key must be text, found a list or mapping; quote it if it is text"),
+    (changed("{rho:", "{[a]:"), "job.yaml:2: a key must be text, found a list; put it in quotes"),
+    (changed("{rho:", "{? [" + "[" * 900 + "]" * 900 + "] :"), "job.yaml:2: nested deeper than 20 levels"),
+    (changed("{rho:", '{"\\ud800":'), "job.yaml:2: half of a pair of surrogates is not a character"),
+    (changed("soap.zarr", '"\\udc80.zarr"'), "job.yaml:2: half of a pair of surrogates is not a character"),
+    (changed("{rho:", "{<<: {a: b.zarr}, rho:"), "job.yaml:2: inputs.<< must be text, found a mapping"),
     # the frame
-    (changed("version: 1\n", ""), "job.yaml:1: the job has no 'version'; it needs version, inputs, outputs"),
+    (changed("version: 1", "version: 1.0"), "job.yaml:1: version must be a whole number, found a number 1.0"),
+    (changed("version: 1", "version: 0x2"), "job.yaml:1: version 2 is not known to this release; it reads 1"),
+    (changed("steps:", "'a` - at `$.steps[0].op`': 1\nsteps:"), "job.yaml:3: unknown key 'a` - at `$.steps[0].op`' in the job; known are: version, inputs, outputs, steps"),
+    (changed("version: 1\n", ""), "job.yaml:1: the job has no 'version'"),
     (changed("version: 1", "version: 2"), "job.yaml:1: version 2 is not known to this release; it reads 1"),
-    (changed("version: 1", "version: one"), "job.yaml:1: version must be a number, found text 'one'"),
-    (changed("version: 1", "version: true"), "job.yaml:1: version must be a number, found true or false True"),
+    (changed("version: 1", "version: one"), "job.yaml:1: version must be a whole number, found text 'one'"),
+    (changed("version: 1", "version: true"), "job.yaml:1: version must be a whole number, found true or false True"),
     (changed("outputs:", "output:"), "job.yaml:6: unknown key 'output' in the job; did you mean 'outputs'?"),
     (changed("steps:", "cluster: local\nsteps:"), "job.yaml:3: unknown key 'cluster' in the job; known are: version, inputs, outputs, steps"),
-    (changed("outputs: {h: squared.zarr, total: total.mts}", ""), "job.yaml:1: the job has no 'outputs'; it needs version, inputs, outputs"),
+    (changed("outputs: {h: squared.zarr, total: total.mts}", ""), "job.yaml:1: the job has no 'outputs'"),
     # inputs and outputs
     (changed("{rho: soap.zarr}", "[soap.zarr]"), "job.yaml:2: inputs must be a mapping, found a list"),
     (changed("{rho: soap.zarr}", "{}"), "job.yaml:2: the job has no inputs; name at least one"),
-    (changed("{rho: soap.zarr}", "{rho: [soap.zarr]}"), "job.yaml:2: the path of input 'rho' must be text, found a list"),
-    (changed("{rho: soap.zarr}", "{rho: }"), "job.yaml:2: the path of input 'rho' must be text, found nothing"),
-    (changed("{rho: soap.zarr}", "{rho: ''}"), "job.yaml:2: the path of input 'rho' must not be empty"),
+    (changed("{rho: soap.zarr}", "{rho: [soap.zarr]}"), "job.yaml:2: inputs.rho must be text, found a list"),
+    (changed("{rho: soap.zarr}", "{rho: }"), "job.yaml:2: inputs.rho must be text, found nothing"),
+    (changed("{rho: soap.zarr}", "{rho: ''}"), "job.yaml:2: input 'rho': '' must end in one of .zarr, .mts, .npz"),
     (changed("soap.zarr", "soap.hdf5"), "job.yaml:2: input 'rho': 'soap.hdf5' must end in one of .zarr, .mts, .npz"),
     (changed("total.mts", "total"), "job.yaml:6: output 'total': 'total' must end in one of .zarr, .mts, .npz"),
     (changed("{rho: soap.zarr}", "{rh o: soap.zarr}"), "job.yaml:2: input 'rh o': names start with a letter or _ and go on with letters, digits, _ and -"),
     (changed("soap.zarr", '"a\\0.zarr"'), "job.yaml:2: input 'rho': a\\x00.zarr: the path has a null character; no name can have one"),
-    (changed("total: total.mts", "totals: total.mts"), "job.yaml:6: output 'totals' is no input and no step; did you mean 'total'?"),
+    (changed("total: total.mts", "totals: total.mts"), "job.yaml:6: output 'totals' is neither an input nor a step; did you mean 'total'?"),
     (changed("squared.zarr", "soap.zarr"), "job.yaml:6: output 'h': soap.zarr is also the path of input 'rho' (line 2); choose another path"),
     (changed("squared.zarr", "x/../soap.zarr"), "job.yaml:6: output 'h': soap.zarr is also the path of input 'rho' (line 2); choose another path"),
     (changed("total.mts", "./squared.zarr"), "job.yaml:6: output 'total': squared.zarr is also the path of output 'h' (line 6); choose another path"),
@@ -174,24 +195,24 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("soap.zarr", "s3://bucket/soap.zarr"), "job.yaml:2: input 'rho': s3://bucket/soap.zarr: object stores are not supported yet, nor other URLs than file:///…; give a path on this machine"),
     (changed("soap.zarr", "~no_such_user/soap.zarr"), "job.yaml:2: input 'rho': ~no_such_user/soap.zarr: there is no user 'no_such_user'; for a folder of this name write ./~no_such_user/soap.zarr"),
     # steps
-    (changed("steps:\n", "steps: \nstepz:\n"), "job.yaml:4: unknown key 'stepz' in the job; did you mean 'steps'?"),
+    (changed("steps:\n", "stepz: \nsteps:\n"), "job.yaml:3: unknown key 'stepz' in the job; did you mean 'steps'?"),
     ("version: 1\ninputs: {a: a.mts}\nsteps: {}\noutputs: {a: b.mts}\n", "job.yaml:3: steps must be a list, found a mapping"),
-    (with_steps("name: a, op: multiply, args: [rho, v]") .replace("{name", "[name").replace("v]}", "v]]"), "job.yaml:4: step number 1 must be a mapping, found a list"),
-    (with_steps("op: multiply"), "job.yaml:4: step number 1 has no 'name'; it needs name, op, args"),
-    (with_steps("name: 3, op: multiply"), "job.yaml:4: the name of step number 1 must be text, found a number 3"),
+    (with_steps("name: a, op: multiply, args: [rho, v]") .replace("{name", "[name").replace("v]}", "v]]"), "job.yaml:4: steps[0] must be a mapping, found a list"),
+    (with_steps("op: multiply"), "job.yaml:4: steps[0] has no 'name'"),
+    (with_steps("name: 3, op: multiply"), "job.yaml:4: steps[0].name must be text, found a number 3"),
     (with_steps("name: a b, op: multiply"), "job.yaml:4: step 'a b': names start with a letter or _ and go on with letters, digits, _ and -"),
     (with_steps("name: rho, op: multiply"), "job.yaml:4: step 'rho': the name is used already, on line 2"),
     (with_steps("name: a, op: add_all", "name: a, op: add_all"), "job.yaml:5: step 'a': the name is used already, on line 4"),
-    (with_steps("name: a"), "job.yaml:4: step 'a' has no 'op'; it needs name, op, args"),
-    (with_steps("name: a, op: [multiply]"), "job.yaml:4: step 'a': op must be text, found a list"),
+    (with_steps("name: a"), "job.yaml:4: steps[0] has no 'op'"),
+    (with_steps("name: a, op: [multiply]"), "job.yaml:4: steps[0].op must be text, found a list"),
     (with_steps("name: a, op: sum_over_sample"), "job.yaml:4: step 'a': unknown operation 'sum_over_sample'; did you mean 'sum_over_samples'?"),
     (with_steps("name: a, op: os.system"), "job.yaml:4: step 'a': unknown operation 'os.system'; known are: add_all, equal, join, multiply, slice, sum_over_samples"),
     (with_steps("name: a, op: equal, args: [rho, v]"), "job.yaml:4: step 'a': equal does not give a TensorMap; a step must"),
     # arguments
-    (with_steps("name: a, op: multiply, args: rho"), "job.yaml:4: step 'a': args must be a list, found text 'rho'"),
-    (with_steps("name: a, op: multiply, args: [rho]"), f"job.yaml:4: step 'a': multiply needs the argument 'B'; {ARGUMENTS}"),
-    (with_steps("name: a, op: multiply, args: [rho, v, 3]"), f"job.yaml:4: step 'a': multiply takes 2 arguments in 'args', found 3; {ARGUMENTS}"),
-    (with_steps("name: a, op: multiply, args: [rho, v], A: rho"), "job.yaml:4: step 'a': multiply gets 'A' twice, in 'args' and by name"),
+    (with_steps("name: a, op: multiply, args: rho"), "job.yaml:4: steps[0].args must be a list, found text 'rho'"),
+    (with_steps("name: a, op: multiply, args: [rho]"), f"job.yaml:4: step 'a': multiply: missing a required argument: 'B'; {ARGUMENTS}"),
+    (with_steps("name: a, op: multiply, args: [rho, v, 3]"), f"job.yaml:4: step 'a': multiply: too many positional arguments; {ARGUMENTS}"),
+    (with_steps("name: a, op: multiply, args: [rho, v], A: rho"), f"job.yaml:4: step 'a': multiply: multiple values for argument 'A'; {ARGUMENTS}"),
     (with_steps("name: a, op: sum_over_samples, args: [rho], samples_names: [x]"), "job.yaml:4: step 'a': sum_over_samples has no argument 'samples_names'; did you mean 'sample_names'?"),
     (with_steps("name: a, op: multiply, args: [rhoo, v]"), "job.yaml:4: step 'a': unknown input or step 'rhoo' for the argument 'A'; did you mean 'rho'?"),
     (with_steps("name: a, op: multiply, args: [b, v]", "name: b, op: add_all, args: [rho]"), "job.yaml:4: step 'a': the argument 'A' is the step 'b' of line 5; a step can use inputs and earlier steps only"),
@@ -200,7 +221,7 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (with_steps("name: a, op: join, args: [[rho, w], samples]"), "job.yaml:4: step 'a': unknown input or step 'w' for the argument 'tensors'; known are: rho, v"),
     (with_steps("name: a, op: slice, args: [rho, samples, {system: [0]}]"), "job.yaml:4: step 'a': the argument 'selection' must be Labels in the form {names: [system], values: [[0], [1]]}"),
     (with_steps("name: a, op: slice, args: [rho, samples, {names: [a, b], values: [[0]]}]"), "job.yaml:4: step 'a': the argument 'selection': each row of values needs 2 integers, found [0]"),
-    (with_steps("name: a, op: slice, args: [rho, samples, {names: [a], values: [[true]]}]"), "job.yaml:4: step 'a': the argument 'selection': each row of values needs 1 integers, found [True]"),
+    (with_steps("name: a, op: slice, args: [rho, samples, {names: [a], values: [[true]]}]"), "job.yaml:4: step 'a': the argument 'selection' must be Labels in the form {names: [system], values: [[0], [1]]}"),
 ]  # fmt: skip
 
 

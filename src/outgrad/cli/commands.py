@@ -11,8 +11,7 @@ import click
 
 from outgrad import run, storage
 from outgrad._signals import termination_as_interrupt
-from outgrad.cli import tables
-from outgrad.cli.console import console, say, write
+from outgrad.cli.output import say, write
 from outgrad.errors import JobError
 from outgrad.late import late
 from outgrad.units import parse_bytes
@@ -115,10 +114,10 @@ def run_command(
             "with --cluster edit SPEC instead"
         )
     where = run.embedded(*sizes, dashboard=not quiet) if cluster is None else run.read_where(cluster)
-    progress = None if quiet else console(stderr=True)
+    progress = None if quiet else late("cli.console", "console")(stderr=True)
     summary = run.run_job(job, where, dry_run=dry_run, overwrite=overwrite, console=progress)
     with nullcontext() if dry_run else suppress(OSError):  # the outputs are there, whoever reads of it
-        tables.print_pairs(summary.lines())
+        late("cli.tables", "print_pairs")(summary.lines())
     if dry_run:
         summary.projection.check()
 
@@ -132,7 +131,7 @@ def info_command(path: str, as_json: bool) -> None:
     if as_json:
         write(f"{json.dumps(found, indent=2)}\n")
     else:
-        tables.print_description(found)
+        late("cli.tables", "print_description")(found)
 
 
 @main.command("convert", cls=Command)

@@ -21,8 +21,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import descend_part
+from outgrad.graph.draft import digest
 from outgrad.graph.lazy_blocks import LazyBlocks, collect, from_chunks, gather_chunks, recut, rowwise
-from outgrad.graph.names import digest
 from outgrad.graph.replace import replaced
 from outgrad.late import late
 from outgrad.tree import GradientPath, fold, fold_down
@@ -112,8 +112,8 @@ class Blocks(ABC):
         """The same blocks as arrays; nothing is computed for it."""
 
     @abstractmethod
-    def to_lazy(self, target_bytes: int, cut: tuple[Outline, ...] | None = None) -> Lazy:
-        """Chunk arrays by bytes, or as ``cut`` says; what is chunked stays as it is."""
+    def to_lazy(self, target_bytes: int | None = None, cut: tuple[Outline, ...] | None = None) -> Lazy:
+        """Chunk arrays by bytes, by default those of the setting, or as ``cut`` says; lazy data stay."""
 
     @abstractmethod
     def rechunked(self, target_bytes: int) -> Lazy:
@@ -196,7 +196,8 @@ class InMemory(Blocks):
     def in_memory(self, call: str) -> InMemory:
         return self
 
-    def to_lazy(self, target_bytes: int, cut: tuple[Outline, ...] | None = None) -> Lazy:
+    def to_lazy(self, target_bytes: int | None = None, cut: tuple[Outline, ...] | None = None) -> Lazy:
+        target_bytes = chunk_bytes(target_bytes)
         cut = self.cuts(target_bytes) if cut is None else cut
         chunks = [self.with_tables(number) for number in range(len(self))]
         return Lazy(self.metadata, from_chunks(chunks, cut, target_bytes))
@@ -240,16 +241,17 @@ class Lazy(Blocks):
         return NOTHING.like(self.metadata, [join_chunks(pieces) for pieces in chunks])
 
     def collect(self, sources: Sequence[tuple[Blocks, int]]) -> Blocks:
-        target = chunk_bytes()
-        chunked = {id(blocks): blocks.to_lazy(target).data for blocks, _ in sources}
+        chunked = {id(blocks): blocks.to_lazy().data for blocks, _ in sources}
         metadata = tuple(blocks.metadata[number] for blocks, number in sources)
-        return Lazy(metadata, collect([(chunked[id(blocks)], number) for blocks, number in sources], target))
+        return Lazy(
+            metadata, collect([(chunked[id(blocks)], number) for blocks, number in sources], chunk_bytes())
+        )
 
     def exchanged(self, numbers: Sequence[int], others: Blocks) -> Blocks:
         metadata = list(self.metadata)
         for number, labels in zip(numbers, others.metadata, strict=True):
             metadata[number] = labels
-        return Lazy(tuple(metadata), replaced(self.data, numbers, others.to_lazy(chunk_bytes()).data))
+        return Lazy(tuple(metadata), replaced(self.data, numbers, others.to_lazy().data))
 
     def gradient(self, parameter: str) -> Blocks:
         outline = self.data.outlines[0].gradients[parameter]
@@ -259,7 +261,6 @@ class Lazy(Blocks):
 
     def alike(self, others: Sequence[Blocks]) -> Sequence[Lazy]:
         """Cut operands like this one; where the rows of one cannot be cut there, each is one chunk."""
-        target = chunk_bytes()
         cuts: list[list[Outline]] = []
         for other in others:
             cuts.append([])
@@ -272,12 +273,12 @@ class Lazy(Blocks):
 
         parts = self.data.parts
         for n in range(len(self)):
-            if len({cut[n].chunk_count for cut in cuts}) > 1:  # gradient rows of one operand are not sorted
+            if len({len(cut[n].edges) for cut in cuts}) > 1:  # gradient rows of one operand are not sorted
                 for cut, other in zip(cuts, others, strict=True):
                     cut[n] = outlines.uncut(other.metadata[n], other.dtype(n))
-                parts = pack_chunks(cuts[0], target)
+                parts = pack_chunks(cuts[0], chunk_bytes())
         return [
-            Lazy(other.metadata, recut(other.to_lazy(target, tuple(cut)).data, tuple(cut), parts))
+            Lazy(other.metadata, recut(other.to_lazy(cut=tuple(cut)).data, tuple(cut), parts))
             for other, cut in zip(others, cuts, strict=True)
         ]
 
@@ -288,7 +289,7 @@ class Lazy(Blocks):
     def in_memory(self, call: str) -> InMemory:
         raise ValueError(f"{call}: the data are lazy; compute() brings them into memory")
 
-    def to_lazy(self, target_bytes: int, cut: tuple[Outline, ...] | None = None) -> Lazy:
+    def to_lazy(self, target_bytes: int | None = None, cut: tuple[Outline, ...] | None = None) -> Lazy:
         return self
 
     def rechunked(self, target_bytes: int) -> Lazy:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from outgrad._foreign import kind_of, native
-from outgrad.config import chunk_bytes
 from outgrad.data.chunk import Chunk
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.gradients.rule import map_arrays
@@ -46,7 +45,7 @@ def converted(blocks: Blocks, dtype: Any, device: str | None, arrays: str | None
             blocks = astype(blocks, dtype)
     if arrays == "numpy":
         return blocks.in_memory("to(arrays='numpy')")
-    return blocks.to_lazy(chunk_bytes()) if arrays == "dask" else blocks
+    return blocks.to_lazy() if arrays == "dask" else blocks
 
 
 # ---- dtype ----

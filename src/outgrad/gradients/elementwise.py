@@ -15,7 +15,7 @@ from outgrad.data.chunk import Array, Chunk
 from outgrad.gradients.axes import fold_axes, permute_components, sum_components
 from outgrad.gradients.rule import PRODUCT, Rule, Term, Terms
 
-Number = complex | float
+Number = float | complex
 
 
 # ---- two maps ----

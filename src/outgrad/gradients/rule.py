@@ -24,12 +24,11 @@ from outgrad._threads import one_blas_thread
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.positions import Index
 from outgrad.data.rows import group, lift, merge, renumber
-from outgrad.data.stored_rows import resolved
 from outgrad.errors import ValidationError
 from outgrad.gradients.scatter import scatter_rows
 from outgrad.gradients.weighted_sum import Weighted, align, weighted_sum
 from outgrad.task import SHARE, task
-from outgrad.tree import GradientPath, fold, fold_down
+from outgrad.tree import GradientPath, fold, fold_down, follow
 
 
 # ---- what a rule says ----
@@ -147,10 +146,10 @@ class Composite(_Named):
 
 @task(holds_inputs=True, share=lambda rule, *_: rule.share)
 def apply_part(rule: Rule | Composite, constants: Sequence[Any], *parts: ChunkList) -> ChunkList:
-    """Run a rule on each piece; ``constants`` holds one tuple, or something to resolve, for each."""
+    """Run a rule on each piece; ``constants`` holds a tuple for each."""
     # NumPy's loops and sums of rows use one thread anyway, and limiting BLAS takes a lock of the process.
     with one_blas_thread() if rule.calls_user else nullcontext():
-        return [rule(chunks, *resolved(own)) for own, *chunks in zip(constants, *parts, strict=True)]
+        return [rule(chunks, *given) for given, *chunks in zip(constants, *parts, strict=True)]
 
 
 # ---- how a gradient goes through a term ----
@@ -198,14 +197,16 @@ def missing_gradient(missing: Sequence[str]) -> ValidationError:
 
 def times_array(chunk: Chunk, weight: Array) -> Chunk:
     """Multiply a chunk by a constant array (S, *C, P); each gradient row takes the weight of its sample."""
-    samples: dict[GradientPath, Index] = {}
-    for path, gradient in chunk.walk():
-        if path:
-            parent, rows = samples.get(path[:-1]), gradient.rows[:, 0]
-            samples[path] = rows if parent is None else parent[rows]
+
+    def step(gradient: Chunk, above: Index | None) -> Index:
+        rows: Index = gradient.rows[:, 0]
+        return rows if above is None else above[rows]
+
+    samples = follow(step, chunk, None)
 
     def multiply(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
-        factor = align(weight, samples[path], node.values.ndim) if path else weight
+        rows = samples[path]
+        factor = weight if rows is None else align(weight, rows, node.values.ndim)
         return Chunk(node.values * factor, gradients, node.table)
 
     return fold_down(multiply, chunk)
@@ -255,28 +256,36 @@ def pad(chunk: Chunk, count: int) -> Chunk:
     return map_arrays(chunk, insert)
 
 
+RowsOfNode = tuple[Index, Table | None]
+"""Positions of rows, and of a gradient the table of the new rows."""
+
+
 def gather(chunk: Chunk, index: Index) -> Chunk:
     """Take rows ``index`` of a chunk with all their gradient rows; rows may repeat."""
-    read: dict[GradientPath, Index] = {(): index}
-    tables: dict[GradientPath, Table] = {}
-    for path, gradient in chunk.walk():
-        if path:
-            read[path], tables[path] = lift(read[path[:-1]], gradient.rows)
+
+    def step(gradient: Chunk, above: RowsOfNode) -> RowsOfNode:
+        return lift(above[0], gradient.rows)
+
+    start: RowsOfNode = (index, None)
+    taken = follow(step, chunk, start)
     return fold_down(
-        lambda path, _, node, gradients: Chunk(node.values[read[path]], gradients, tables.get(path)), chunk
+        lambda path, _, node, gradients: Chunk(node.values[taken[path][0]], gradients, taken[path][1]), chunk
     )
 
 
 def sum_rows(chunk: Chunk, target: Index, size: int, dtype: np.dtype[Any] | None = None) -> Chunk:
     """Add row i of a chunk to row ``target[i]`` of ``size``, gradients too; in ``dtype`` or their own."""
-    targets: dict[GradientPath, Index] = {(): target}
-    tables: dict[GradientPath, Table] = {}
-    for path, gradient in chunk.walk():
-        if path:
-            tables[path], targets[path] = group(gradient.rows, targets[path[:-1]])
+
+    def step(gradient: Chunk, above: RowsOfNode) -> RowsOfNode:
+        table, targets = group(gradient.rows, above[0])
+        return targets, table
+
+    start: RowsOfNode = (target, None)
+    sums = follow(step, chunk, start)
 
     def add(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
-        count = len(tables[path]) if path else size
-        return Chunk(scatter_rows(node.values, targets[path], count, dtype), gradients, tables.get(path))
+        targets, table = sums[path]
+        count = size if table is None else len(table)
+        return Chunk(scatter_rows(node.values, targets, count, dtype), gradients, table)
 
     return fold_down(add, chunk)

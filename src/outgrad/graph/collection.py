@@ -16,11 +16,10 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import ChunkList
 from outgrad.graph.computing import compute
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Notes, SizedLayer
+from outgrad.graph.draft import Notes, SizedLayer, digest
 from outgrad.graph.fuse import optimize
 from outgrad.graph.lazy_blocks import LazyBlocks, LazyText, held_bytes
 from outgrad.graph.memory import TaskMemory, project
-from outgrad.graph.names import digest
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.task import task
 

@@ -15,7 +15,7 @@ from typing import Any
 from dask.utils import ensure_dict, key_split
 
 from outgrad.graph.dask_names import Alias, DataNode, Key, Task, convert_legacy_graph, cull
-from outgrad.graph.names import digest
+from outgrad.graph.draft import digest
 from outgrad.task import UNKNOWN, Traits
 
 FEW_INPUTS = 4

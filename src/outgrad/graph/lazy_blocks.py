@@ -20,8 +20,7 @@ from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft, Layer, Note, Notes, TaskFunction, top_layers
-from outgrad.graph.names import Shared
+from outgrad.graph.draft import Draft, Layer, Note, Notes, Shared, TaskFunction, top_layers
 
 Place = tuple[Key, int]
 """Where a chunk is: the key of a task, and a number in the list that it makes."""

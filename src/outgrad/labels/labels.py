@@ -760,7 +760,7 @@ class Labels(Saving):
         unknown = [name for name in names if name not in self._names]
         if unknown:
             raise ValidationError(
-                f"select: found {unknown} among the names of the selection, {list(names)}; "
+                f"select: {unknown} are not among the names of the labels; "
                 f"select by some of {list(self._names)}"
             )
         if not names:

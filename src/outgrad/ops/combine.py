@@ -14,7 +14,7 @@ from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks, concatenated, leading
 from outgrad.engine.convert import converted
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import NotEqualError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.labels.rows import find_rows
@@ -256,7 +256,7 @@ def _join(inputs: _Inputs, groups: Sequence[Group], axis: str, add_dimension: st
                 Origin(len(sources) + n, span) if axis == "samples" else Origin(len(sources) + n, None, span)
                 for n, span in enumerate(spans)
             ]
-        order = None if axis == "samples" else Order.MERGED
+        order = None if axis == "samples" else RowOrder.MERGED
         targets.append(Target(head, tuple(origins), order, inputs.dtype))
         sources += [(inputs.contents[m], n) for m, n in group]
     return moved(inputs.call, sources, targets)

@@ -18,6 +18,7 @@ from outgrad.gradients.elementwise import PERMUTE_COMPONENTS
 from outgrad.labels.labels import Labels
 from outgrad.ops.operands import T, content, like
 from outgrad.tensor.map import TensorMap
+from outgrad.tree import fold_down, follow
 
 CHANGED_AXES = ("keys", "samples", "properties")
 Change = Callable[[int, Labels], Labels]
@@ -351,9 +352,12 @@ def _with_samples(
 ) -> BlockMetadata:
     if below is None:
         return replace(metadata, samples=samples)
-    # from the top down, unlike Tree.map: an error names the dimensions of the outermost gradient
-    gradients = {name: _with_samples(g, below(g.samples), below) for name, g in metadata.gradients.items()}
-    return replace(metadata, samples=samples, gradients=gradients)
+    # Found from the top down: an error names the dimensions of the outermost gradient.
+    new = follow(lambda gradient, _: below(gradient.samples), metadata, samples)
+    changed: BlockMetadata = fold_down(
+        lambda path, _, node, gradients: replace(node, samples=new[path], gradients=gradients), metadata
+    )
+    return changed
 
 
 def _with_properties(metadata: BlockMetadata, properties: Labels, below: object) -> BlockMetadata:

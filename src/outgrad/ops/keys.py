@@ -15,7 +15,7 @@ from outgrad._foreign import kind_of
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.positions import Index
 from outgrad.engine.map.blocks import run_rule
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import FOLD_AXES
 from outgrad.labels.labels import Labels
@@ -250,7 +250,7 @@ class _KeyMove:
         (samples, rows), (properties, columns) = move_keys(moved_keys, metadata)
         head = BlockMetadata(samples, metadata[0].components, properties)
         origins = [Origin(int(n), r, c) for n, r, c in zip(numbers, rows, columns, strict=True)]
-        return Target(head, tuple(origins), Order.SORTED)
+        return Target(head, tuple(origins), RowOrder.SORTED)
 
     def _check_components(self, first: BlockMetadata, other: BlockMetadata, numbers: Sequence[int]) -> None:
         for path, metadata in first.walk():

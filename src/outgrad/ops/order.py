@@ -11,7 +11,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.permute import permuted
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.axes import AxisOrders
 from outgrad.labels.labels import Labels
@@ -143,7 +143,7 @@ def _sort_samples(blocks: Blocks, descending: bool) -> Blocks:
             continue
         origin = Origin(len(targets), None if order is None else places_of(order, len(order)))
         head = replace(metadata, samples=_reordered(metadata.samples, order))
-        targets[number] = Target(head, (origin,), Order.DESCENDING if descending else Order.SORTED)
+        targets[number] = Target(head, (origin,), RowOrder.DESCENDING if descending else RowOrder.SORTED)
     if not targets:
         return blocks
     moved_blocks = moved("sort", [(blocks, number) for number in targets], list(targets.values()))

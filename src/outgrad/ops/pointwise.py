@@ -18,6 +18,7 @@ from outgrad.gradients.elementwise import (
     SHIFT,
     SHIFT_FROM,
     SUBTRACT,
+    Number,
 )
 from outgrad.gradients.functions import RAISE
 from outgrad.gradients.rule import PRODUCT, Rule
@@ -25,7 +26,6 @@ from outgrad.ops.operands import Align, T, aligned, check_align, content, is_num
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
-Number = float | complex
 Operand = TensorMap | TensorBlock | Number
 
 

@@ -14,7 +14,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.positions import Index, places_of
 from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
@@ -126,7 +126,7 @@ def _choose_samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
         Target(
             replace(m, samples=_choice(m.samples, own)),
             (Origin(n, places_of(own, len(m.samples))),),
-            Order.FOLLOWING,
+            RowOrder.FOLLOWING,
         )
         for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
     ]

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from outgrad.labels.labels import Labels
-from outgrad.run.document import Value, listed, nearest, shown
+from outgrad.run.yaml_file import YamlKeys, in_words, listed, nearest
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 
@@ -23,8 +25,7 @@ class Reference:
     name: str
 
 
-@dataclass(frozen=True)
-class LabelsArgument:
+class LabelsArgument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Labels written in a job as ``{names: [...], values: [[...], ...]}``."""
 
     names: tuple[str, ...]
@@ -32,31 +33,30 @@ class LabelsArgument:
 
 
 class ArgumentError(ValueError):
-    """An argument that does not fit: the text and the line, without file and step."""
+    """An argument that does not fit: the text, and where it is in the step."""
 
-    def __init__(self, line: int, message: str) -> None:
+    def __init__(self, keys: YamlKeys, message: str) -> None:
         super().__init__(message)
-        self.line = line
+        self.keys = keys
+
+
+class StepNames(NamedTuple):
+    """Names of maps and the lines that define them: what a step can refer to, and all of the job."""
+
+    earlier: Mapping[str, int]
+    all: Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Names:
-    """What a step can refer to: inputs and earlier steps, and with their lines the later ones."""
-
-    known: tuple[str, ...]
-    later: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Operation:
+class StepOperation:
     """An operation, its parameters, and the classes that its annotations mention."""
 
     name: str
     function: Callable[..., Any]
 
     @cached_property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        return dict(inspect.signature(self.function).parameters)
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
 
     @cached_property
     def classes(self) -> dict[str, frozenset[type]]:
@@ -73,7 +73,7 @@ class Operation:
         return TensorMap in returned and returned <= {TensorMap, TensorBlock}
 
     def bind(
-        self, line: int, positional: Sequence[Value], named: Mapping[str, Value], names: Names
+        self, args: Sequence[Any], named: Mapping[str, Any], names: StepNames
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with references in place of names.
 
@@ -82,64 +82,61 @@ class Operation:
         ArgumentError
             If there are too many or too few arguments, or one is unknown or of the wrong kind.
         """
-        slots = self._slots(line, positional)
-        self._check_names(slots, named)
-        self._check_complete(line, slots, named)
-        args = tuple(self._convert(p.name, value, names) for p, value in zip(slots, positional, strict=True))
-        kwargs = {key: self._convert(key, value, names) for key, value in named.items()}
-        return args, kwargs
+        parameters = self.signature.parameters.values()
+        keywords = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        for key in named:
+            if key not in keywords:
+                raise ArgumentError((key,), f"{self.name} has no argument {key!r}; {nearest(key, keywords)}")
+        try:
+            self.signature.bind(*args, **named)
+        except TypeError as error:
+            arguments = listed(self.signature.parameters)
+            raise ArgumentError((), f"{self.name}: {error}; its arguments are {arguments}") from None
+        # Arguments beyond the positional parameters go to the last of these, which is then ``*maps``.
+        positional = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+        slots = positional[: len(args)] + positional[-1:] * (len(args) - len(positional))
+        return (
+            tuple(self._converted(slots[n], ("args", n), value, names) for n, value in enumerate(args)),
+            {key: self._converted(key, (key,), value, names) for key, value in named.items()},
+        )
 
-    def _slots(self, line: int, positional: Sequence[Value]) -> list[inspect.Parameter]:
-        """The parameter that each positional argument goes to."""
-        slots = [
-            p for p in self.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        repeated = [p for p in self.parameters.values() if p.kind is p.VAR_POSITIONAL]
-        missing = len(positional) - len(slots)
-        if missing > 0 and not repeated:
-            found = f"{self.name} takes {len(slots)} arguments in 'args', found {len(positional)}"
-            raise ArgumentError(line, f"{found}; its arguments are {listed(list(self.parameters))}")
-        return slots[: len(positional)] + repeated * max(missing, 0)
-
-    def _check_names(self, slots: list[inspect.Parameter], named: Mapping[str, Value]) -> None:
-        valid = [
-            p.name for p in self.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        taken = {slot.name for slot in slots}
-        for key, value in named.items():
-            if key not in valid:
-                raise ArgumentError(value.line, f"{self.name} has no argument {key!r}; {nearest(key, valid)}")
-            if key in taken:
-                raise ArgumentError(value.line, f"{self.name} gets {key!r} twice, in 'args' and by name")
-
-    def _check_complete(self, line: int, slots: list[inspect.Parameter], named: Mapping[str, Value]) -> None:
-        given = {slot.name for slot in slots} | set(named)
-        for parameter in self.parameters.values():
-            variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if parameter.default is parameter.empty and not variable and parameter.name not in given:
-                arguments = listed(list(self.parameters))
-                raise ArgumentError(
-                    line, f"{self.name} needs the argument {parameter.name!r}; its arguments are {arguments}"
-                )
-
-    def _convert(self, parameter: str, value: Value, names: Names) -> Any:
-        """Turn names into references where the parameter takes a map, and mappings into Labels."""
+    def _converted(self, parameter: str, keys: YamlKeys, value: Any, names: StepNames) -> Any:
+        """Turn names into references where the parameter takes a map, and mappings into labels."""
         classes = self.classes.get(parameter, frozenset())
-        if TensorMap in classes:
-            return self._map_argument(parameter, value, names)
-        if Labels in classes and isinstance(value.data, dict):
-            return _labels_argument(parameter, value)
-        return value.plain()
+        what = f"the argument {parameter!r}"
+        if TensorMap not in classes:
+            is_labels = Labels in classes and isinstance(value, dict)
+            return _labels_argument(what, keys, value) if is_labels else value
+        if isinstance(value, list):
+            return [self._converted(parameter, (*keys, n), item, names) for n, item in enumerate(value)]
+        if isinstance(value, str):
+            if value in names.earlier:
+                return Reference(value)
+            if value in names.all:
+                problem = f"{what} is the step {value!r} of line {names.all[value]}"
+                raise ArgumentError(keys, f"{problem}; a step can use inputs and earlier steps only")
+            problem = f"unknown input or step {value!r} for {what}"
+            raise ArgumentError(keys, f"{problem}; {nearest(value, names.earlier)}")
+        if classes <= {TensorMap, TensorBlock}:
+            needed = f"{what} must be the name of an input or an earlier step"
+            raise ArgumentError(keys, f"{needed}, found {in_words(value)}")
+        return value
 
-    def _map_argument(self, parameter: str, value: Value, names: Names) -> Any:
-        if isinstance(value.data, str):
-            return _reference(parameter, value, names)
-        if isinstance(value.data, list):
-            return [self._map_argument(parameter, item, names) for item in value.data]
-        if self.classes[parameter] <= {TensorMap, TensorBlock}:
-            what = f"the argument {parameter!r} must be the name of an input or an earlier step"
-            raise ArgumentError(value.line, f"{what}, found {shown(value)}")
-        return value.plain()
+
+def find_operation(name: str, operations: Operations) -> StepOperation:
+    """Return the operation that a step names.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none of this name, or its result is not a map.
+    """
+    if name not in operations:
+        raise ArgumentError(("op",), f"unknown operation {name!r}; {nearest(name, sorted(operations))}")
+    operation = StepOperation(name, operations[name])
+    if not operation.gives_map:
+        raise ArgumentError(("op",), f"{name} does not give a TensorMap; a step must")
+    return operation
 
 
 def _classes(annotation: Any) -> Iterator[type]:
@@ -156,30 +153,14 @@ def _classes(annotation: Any) -> Iterator[type]:
         yield annotation
 
 
-def _reference(parameter: str, value: Value, names: Names) -> Reference:
-    name = value.data
-    if name in names.known:
-        return Reference(name)
-    if name in names.later:
-        found = f"the argument {parameter!r} is the step {name!r} of line {names.later[name]}"
-        raise ArgumentError(value.line, f"{found}; a step can use inputs and earlier steps only")
-    found = f"unknown input or step {name!r} for the argument {parameter!r}"
-    raise ArgumentError(value.line, f"{found}; {nearest(name, names.known)}")
-
-
-def _labels_argument(parameter: str, value: Value) -> LabelsArgument:
-    plain = value.plain()
-    names, rows = plain.get("names"), plain.get("values")
-    if set(plain) != {"names", "values"} or not _are(names, str) or not isinstance(rows, list):
+def _labels_argument(what: str, keys: YamlKeys, value: Mapping[str, Any]) -> LabelsArgument:
+    try:
+        labels = msgspec.convert(value, LabelsArgument)
+    except msgspec.ValidationError:
         form = "{names: [system], values: [[0], [1]]}"
-        raise ArgumentError(value.line, f"the argument {parameter!r} must be Labels in the form {form}")
-    for row in rows:
-        if not _are(row, int) or len(row) != len(names):
-            what = f"the argument {parameter!r}: each row of values needs {len(names)} integers"
-            raise ArgumentError(value.line, f"{what}, found {row!r}")
-    return LabelsArgument(tuple(names), tuple(tuple(row) for row in rows))
-
-
-def _are(items: Any, kind: type) -> bool:
-    """Whether this is a list of ``kind``; True and False are not integers here."""
-    return isinstance(items, list) and all(type(item) is kind for item in items)
+        raise ArgumentError(keys, f"{what} must be Labels in the form {form}") from None
+    for row in labels.values:
+        if len(row) != len(labels.names):
+            needed = f"{what}: each row of values needs {len(labels.names)} integers"
+            raise ArgumentError(keys, f"{needed}, found {list(row)!r}")
+    return labels

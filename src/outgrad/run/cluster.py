@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import dask
@@ -97,22 +97,14 @@ def _reached(where: SchedulerAddress) -> Iterator[Client]:
 @contextmanager
 def _settings(spec: ClusterSpec) -> Iterator[None]:
     """Set environment and configuration for as long as the cluster lives: workers may be restarted."""
+    # The environment wins over ``pre-spawn-environ``, and an earlier cluster in this process may have
+    # written its own values there: setting the configuration alone would not be enough.
     leaks = (*dask.config.get("distributed.nanny.pre-spawn-environ", {}), *_LEAKED)
-    with _environment(spec.environment, leaks), dask.config.set(dict(spec.config)):
-        yield
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str], leaks: tuple[str, ...]) -> Iterator[None]:
-    """Set variables, and put back what they and ``leaks`` were before.
-
-    The environment wins over ``pre-spawn-environ``, and an earlier cluster in this process may have
-    written its own values there: setting the configuration alone would not be enough.
-    """
-    before = {name: os.environ.get(name) for name in (*variables, *leaks)}
-    os.environ.update(variables)
+    before = {name: os.environ.get(name) for name in (*spec.environment, *leaks)}
+    os.environ.update(spec.environment)
     try:
-        yield
+        with dask.config.set(dict(spec.config)):
+            yield
     finally:
         for name, value in before.items():
             if value is None:

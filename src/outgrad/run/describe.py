@@ -17,10 +17,10 @@ from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold
 
-Json = dict[str, Any]
+FileDescription = dict[str, Any]
 
 
-def describe(path: str | Path) -> Json:
+def describe(path: str | Path) -> FileDescription:
     """Describe an archive or file as data that JSON can hold.
 
     Parameters
@@ -41,9 +41,19 @@ def describe(path: str | Path) -> Json:
     """
     path = source_path("open", path)
     opened = open_path(path)
-    out: Json = {"path": str(path), "kind": _kind(opened), "bytes_on_disk": _bytes_on_disk(path)}
+    kind = "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
+    files = path.rglob("*") if path.is_dir() else (path,)
+    bytes_on_disk = sum(file.stat().st_size for file in files if file.is_file())
+    out: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": bytes_on_disk}
     if path.is_dir():
-        out["versions"] = _versions(path)
+        archive = open_archive(path)
+        out["versions"] = {
+            "format": FORMAT_VERSION,
+            "archive": archive.version,
+            "created": archive.created,
+            "software": archive.software,
+            "provenance": archive.provenance,
+        }
     if isinstance(opened, Labels):
         return {**out, "names": list(opened.names), "rows": len(opened)}
     blocks = opened._blocks()
@@ -53,27 +63,7 @@ def describe(path: str | Path) -> Json:
     return {**out, "bytes": blocks.nbytes, "blocks": _blocks(blocks.metadata, blocks.data)}
 
 
-def _kind(opened: Any) -> str:
-    return "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
-
-
-def _bytes_on_disk(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _versions(path: Path) -> Json:
-    found = open_archive(path)
-    return {
-        "format": FORMAT_VERSION,
-        "archive": found.version,
-        "created": found.created,
-        "software": found.software,
-        "provenance": found.provenance,
-    }
-
-
-def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
+def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[FileDescription]:
     return [
         {
             **fold(_array, outline, own),
@@ -84,7 +74,9 @@ def _blocks(metadata: Sequence[BlockMetadata], lazy: LazyBlocks) -> list[Json]:
     ]
 
 
-def _array(outline: Outline, metadata: BlockMetadata, gradients: dict[str, Json]) -> Json:
+def _array(
+    outline: Outline, metadata: BlockMetadata, gradients: dict[str, FileDescription]
+) -> FileDescription:
     """Values or a gradient: ``bytes`` are with the gradients below."""
     return {
         "shape": list(outline.shape),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from distributed import Client, Future, as_completed
 from rich.console import Console
 
 from outgrad._signals import deferred, stopping_cleanly
-from outgrad.config import chunk_bytes
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveExistsError, ClusterError
 from outgrad.graph.computing import stop_tasks
@@ -24,13 +23,12 @@ from outgrad.graph.memory import project
 from outgrad.graph.workers import Workers, connected_workers
 from outgrad.run import watch
 from outgrad.run.cluster import connect, wait_for_worker
-from outgrad.run.jobs import File, Job, build_all, located, read_job
+from outgrad.run.jobs import Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
 from outgrad.storage import Store, commit_all, merged_graph, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
-from outgrad.tensor.map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -155,14 +153,20 @@ def _told_if_written(summaries: Sequence[Summary]) -> Iterator[None]:
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
-        with located(job.place(file)):
-            _refuse_existing(file, overwrite)
+        if not overwrite and file.path.exists():  # told before a cluster is started
+            with located(job.location(file)):
+                raise ArchiveExistsError(
+                    f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
+                )
     maps = build_all(job)
-    stores = tuple(_planned(job, file, maps, overwrite) for file in job.outputs)
+    stores = []
+    for file in job.outputs:
+        with located(job.location(file)):
+            stores.append(plan_save(file.path, maps[file.name], overwrite=overwrite))
     graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
     optimized = optimize(graph, keys)
-    inputs = [maps[file.name]._blocks().to_lazy(chunk_bytes()).data for file in job.inputs]
+    inputs = [maps[file.name]._blocks().to_lazy().data for file in job.inputs]
     projection = Projection(
         tasks=len(optimized.groups),
         read_bytes=sum(nbytes for key, nbytes in part_sizes(inputs).items() if key in optimized.needed),
@@ -170,20 +174,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         memory=project(graph, optimized),
         workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(stores, tuple(map(job.place, job.outputs)), optimized.graph, projection)
-
-
-def _planned(job: Job, file: File, maps: Mapping[str, TensorMap], overwrite: bool) -> Store:
-    with located(job.place(file)):
-        return plan_save(file.path, maps[file.name], overwrite=overwrite)
-
-
-def _refuse_existing(file: File, overwrite: bool) -> None:
-    """Tell before a cluster is started, and not when the output is begun."""
-    if not overwrite and file.path.exists():
-        raise ArchiveExistsError(
-            f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
-        )
+    return Plan(tuple(stores), tuple(map(job.location, job.outputs)), optimized.graph, projection)
 
 
 def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> Summary:
@@ -194,28 +185,19 @@ def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> S
             wait_for_worker(client, where)
         baseline = watch.worker_states(client)
         watch.check_versions(baseline)
-        projection = _measured(plan.projection, client, baseline)
+        # What was assumed of the workers is replaced by what they are.
+        workers = connected_workers(client) or plan.projection.workers
+        base = max((state.resident_bytes for state in baseline), default=workers.base_bytes)
+        projection = replace(plan.projection, workers=replace(workers, base_bytes=base))
     projection.check()
     start = time.perf_counter()
     receipts = _compute(client, where, plan, screen)
     commit_all(plan.stores, receipts)
     wall_seconds = time.perf_counter() - start
-    return Summary(projection, plan.outputs, wall_seconds, _last_states(client), tuple(baseline))
-
-
-def _last_states(client: Client) -> tuple[watch.WorkerState, ...]:
-    """The outputs are there: a cluster that fails now must not make the job fail."""
-    try:
-        return tuple(watch.worker_states(client))
-    except Exception:
-        return ()
-
-
-def _measured(projection: Projection, client: Client, states: Sequence[watch.WorkerState]) -> Projection:
-    """Replace what was assumed of the workers by what they are."""
-    found = connected_workers(client) or projection.workers
-    base = max((state.resident_bytes for state in states), default=found.base_bytes)
-    return replace(projection, workers=replace(found, base_bytes=base))
+    states: tuple[watch.WorkerState, ...] = ()
+    with suppress(Exception):  # the outputs are there: a cluster that fails now must not make the job fail
+        states = tuple(watch.worker_states(client))
+    return Summary(projection, plan.outputs, wall_seconds, states, tuple(baseline))
 
 
 def _compute(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> list[Written]:

@@ -7,17 +7,27 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from outgrad.errors import ArchiveError, JobError, OutgradError, PathError
+from outgrad.errors import ArchiveError, JobError, OutgradError
 from outgrad.labels.labels import Labels
 from outgrad.operations import public_operations
-from outgrad.run.arguments import ArgumentError, LabelsArgument, Names, Operation, Operations, Reference
-from outgrad.run.document import Document, Value, listed, nearest, read_document
+from outgrad.run.arguments import (
+    ArgumentError,
+    LabelsArgument,
+    Operations,
+    Reference,
+    StepNames,
+    StepOperation,
+    find_operation,
+)
 from outgrad.run.report import explain
+from outgrad.run.yaml_file import YamlFile, YamlKeys, listed, nearest, read_yaml
 from outgrad.storage import open as open_path
 from outgrad.storage.paths import local_path
 from outgrad.storage.places import target_path
@@ -25,30 +35,46 @@ from outgrad.tensor.map import TensorMap
 
 JOB_VERSION = 1
 SUFFIXES = (".zarr", ".mts", ".npz")
+STEP_KEYS = ("name", "op", "args")
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+class StepEntries(msgspec.Struct):
+    """What each step has; all other keys are arguments of the operation."""
+
+    name: str
+    op: str
+    args: list[Any] = []
+
+
+class JobEntries(msgspec.Struct, forbid_unknown_fields=True):
+    """What a job file holds."""
+
+    version: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    steps: list[StepEntries] = []
 
 
 @dataclass(frozen=True)
-class File:
+class JobFile:
     """An input or an output: its name in the job and its path."""
 
     name: str
     path: Path
     line: int
 
-    @property
-    def place(self) -> Path:
+    @cached_property
+    def real_path(self) -> Path:
         """Where it lies when links are followed; there may be nothing yet."""
         return Path(os.path.realpath(self.path))
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """One operation: positional and named arguments are plain data or :class:`Reference`."""
 
     name: str
-    operation: Operation
+    operation: StepOperation
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     line: int
@@ -59,13 +85,13 @@ class Job:
     """A checked job: every name it uses exists, every operation gets arguments that it has."""
 
     path: Path
-    inputs: tuple[File, ...]
-    steps: tuple[Step, ...]
-    outputs: tuple[File, ...]
+    inputs: tuple[JobFile, ...]
+    steps: tuple[JobStep, ...]
+    outputs: tuple[JobFile, ...]
 
-    def place(self, entry: File | Step) -> str:
+    def location(self, entry: JobFile | JobStep) -> str:
         """Where the file says this, for messages: ``job.yaml:4: step 'h'``."""
-        role = "step" if isinstance(entry, Step) else "input" if entry in self.inputs else "output"
+        role = "step" if isinstance(entry, JobStep) else "input" if entry in self.inputs else "output"
         return f"{self.path.name}:{entry.line}: {role} {entry.name!r}"
 
 
@@ -100,148 +126,94 @@ def read_job(path: str | Path, operations: Operations | None = None) -> Job:
     >>> [output.name for output in og.run.read_job("job.yaml").outputs]
     ['h']
     """
-    document = read_document(path, "the job")
-    entries = document.mapping(document.root, "the job", ("version", "inputs", "outputs"), ("steps",))
-    _check_version(document, entries["version"])
-    inputs = _files(document, entries["inputs"], "input")
-    steps = _steps(
-        document, entries.get("steps"), inputs, public_operations() if operations is None else operations
-    )
-    outputs = _files(document, entries["outputs"], "output")
-    _check_outputs(document, inputs, steps, outputs)
-    return Job(document.path, inputs, steps, outputs)
+    file = read_yaml(path, "the job", JobEntries)
+    if file.entries.version != JOB_VERSION:
+        problem = f"version {file.entries.version} is not known to this release; it reads {JOB_VERSION}"
+        raise file.error(("version",), problem)
+    inputs = _files(file, "input", file.entries.inputs)
+    steps = _steps(file, inputs, public_operations() if operations is None else operations)
+    outputs = _files(file, "output", file.entries.outputs)
+    _check_outputs(file, inputs, steps, outputs)
+    return Job(file.path, inputs, steps, outputs)
 
 
-def _check_version(document: Document, value: Value) -> None:
-    version = document.expect(value, int, "version")
-    if version != JOB_VERSION:
-        raise document.error(
-            value.line, f"version {version} is not known to this release; it reads {JOB_VERSION}"
-        )
-
-
-def _files(document: Document, value: Value, role: str) -> tuple[File, ...]:
-    entries = document.expect(value, dict, f"{role}s")
-    if not entries:
-        raise document.error(value.line, f"the job has no {role}s; name at least one")
-    return tuple(_file(document, name, entry, role) for name, entry in entries.items())
-
-
-def _file(document: Document, name: str, value: Value, role: str) -> File:
-    what = f"{role} {name!r}"
-    _check_name(document, name, value.line, role)
-    text = document.expect(value, str, f"the path of {what}")
-    if Path(text).suffix not in SUFFIXES:
-        raise document.error(value.line, f"{what}: {text!r} must end in one of {listed(SUFFIXES)}")
-    file = File(name, _resolved(document, text, value.line, what), value.line)
-    if role == "output":
+def _files(file: YamlFile[JobEntries], role: str, paths: Mapping[str, str]) -> tuple[JobFile, ...]:
+    if not paths:
+        raise file.error((f"{role}s",), f"the job has no {role}s; name at least one")
+    files = []
+    for name, text in paths.items():
+        keys, what = (f"{role}s", name), f"{role} {name!r}"
+        _check_name(file, keys, what, name)
+        if Path(text).suffix not in SUFFIXES:
+            raise file.error(keys, f"{what}: {text!r} must end in one of {listed(SUFFIXES)}")
         try:
-            target_path(f"{what}:", file.path)
+            path = local_path(f"{what}:", text, file.path.parent).absolute()
+            if role == "output":
+                target_path(f"{what}:", path)
         except ArchiveError as error:
-            raise document.error(value.line, str(error)) from None
-    return file
+            raise file.error(keys, str(error)) from None
+        except (OSError, ValueError, RuntimeError) as error:
+            raise file.error(keys, f"{what}: {text!r} is not a usable path: {error}") from None
+        files.append(JobFile(name, path, file.lines[keys]))
+    return tuple(files)
 
 
-def _resolved(document: Document, text: str, line: int, what: str) -> Path:
-    try:
-        return local_path(f"{what}:", text, document.path.parent).absolute()
-    except PathError as error:
-        raise document.error(line, str(error)) from None
-    except (OSError, ValueError, RuntimeError) as error:
-        raise document.error(line, f"{what}: {text!r} is not a usable path: {error}") from None
-
-
-def _check_name(document: Document, name: str, line: int, role: str) -> None:
-    if not _NAME.fullmatch(name):
+def _check_name(file: YamlFile[JobEntries], keys: YamlKeys, what: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
         rule = "names start with a letter or _ and go on with letters, digits, _ and -"
-        raise document.error(line, f"{role} {name!r}: {rule}")
+        raise file.error(keys, f"{what}: {rule}")
 
 
 def _steps(
-    document: Document, value: Value | None, inputs: tuple[File, ...], operations: Operations
-) -> tuple[Step, ...]:
-    if value is None:
-        return ()
-    items = document.expect(value, list, "steps")
-    lines = {file.name: file.line for file in inputs}
-    headers = [_header(document, item, number) for number, item in enumerate(items)]
-    for name, item in zip(headers, items, strict=True):
-        if name in lines:
-            raise document.error(item.line, f"step {name!r}: the name is used already, on line {lines[name]}")
-        lines[name] = item.line
-    known = tuple(file.name for file in inputs)
+    file: YamlFile[JobEntries], inputs: tuple[JobFile, ...], operations: Operations
+) -> tuple[JobStep, ...]:
+    earlier = {each.name: each.line for each in inputs}
+    lines = dict(earlier)
+    # All names come first, so that a step that refers to a later one can be told so.
+    for number, entry in enumerate(file.entries.steps):
+        _check_name(file, ("steps", number, "name"), f"step {entry.name!r}", entry.name)
+        if entry.name in lines:
+            problem = f"the name is used already, on line {lines[entry.name]}"
+            raise file.error(("steps", number), f"step {entry.name!r}: {problem}")
+        lines[entry.name] = file.lines["steps", number]
     steps = []
-    for position, (name, item) in enumerate(zip(headers, items, strict=True)):
-        names = Names(
-            known + tuple(headers[:position]), {later: lines[later] for later in headers[position:]}
-        )
-        steps.append(_step(document, name, item, names, operations))
+    for number, entry in enumerate(file.entries.steps):
+        named = {key: value for key, value in file.data["steps"][number].items() if key not in STEP_KEYS}
+        try:
+            operation = find_operation(entry.op, operations)
+            args, kwargs = operation.bind(entry.args, named, StepNames(earlier, lines))
+        except ArgumentError as error:
+            raise file.error(("steps", number, *error.keys), f"step {entry.name!r}: {error}") from None
+        steps.append(JobStep(entry.name, operation, args, kwargs, lines[entry.name]))
+        earlier[entry.name] = lines[entry.name]
     return tuple(steps)
 
 
-def _header(document: Document, item: Value, number: int) -> str:
-    """The name of a step, read before the step itself so that messages can tell about later steps."""
-    entries = document.expect(item, dict, f"step number {number + 1}")
-    if "name" not in entries:
-        raise document.error(item.line, f"step number {number + 1} has no 'name'; it needs name, op, args")
-    name: str = document.expect(entries["name"], str, f"the name of step number {number + 1}")
-    _check_name(document, name, entries["name"].line, "step")
-    return name
-
-
-def _step(document: Document, name: str, item: Value, names: Names, operations: Operations) -> Step:
-    entries = dict(item.data)
-    del entries["name"]
-    operation = _operation(document, name, item, entries.pop("op", None), operations)
-    positional = entries.pop("args", Value([], item.line))
-    arguments = document.expect(positional, list, f"step {name!r}: args")
-    try:
-        args, kwargs = operation.bind(item.line, arguments, entries, names)
-    except ArgumentError as error:
-        raise document.error(error.line, f"step {name!r}: {error}") from None
-    return Step(name, operation, args, kwargs, item.line)
-
-
-def _operation(
-    document: Document, name: str, item: Value, value: Value | None, operations: Operations
-) -> Operation:
-    if value is None:
-        raise document.error(item.line, f"step {name!r} has no 'op'; it needs name, op, args")
-    word = document.expect(value, str, f"step {name!r}: op")
-    if word not in operations:
-        message = f"unknown operation {word!r}; {nearest(word, sorted(operations))}"
-        raise document.error(value.line, f"step {name!r}: {message}")
-    operation = Operation(word, operations[word])
-    if not operation.gives_map:
-        raise document.error(value.line, f"step {name!r}: {word} does not give a TensorMap; a step must")
-    return operation
-
-
 def _check_outputs(
-    document: Document, inputs: tuple[File, ...], steps: tuple[Step, ...], outputs: tuple[File, ...]
+    file: YamlFile[JobEntries],
+    inputs: tuple[JobFile, ...],
+    steps: tuple[JobStep, ...],
+    outputs: tuple[JobFile, ...],
 ) -> None:
-    known = [file.name for file in inputs] + [step.name for step in steps]
+    """Outputs have names of maps, and archives are folders: two must not be, nor lie in, each other."""
+    known = [*(each.name for each in inputs), *(step.name for step in steps)]
     for number, output in enumerate(outputs):
+        keys = ("outputs", output.name)
         if output.name not in known:
-            message = f"output {output.name!r} is no input and no step; {nearest(output.name, known)}"
-            raise document.error(output.line, message)
-        for role, others in (("input", inputs), ("output", outputs[:number])):
-            _check_apart(document, output, role, others)
-
-
-def _check_apart(document: Document, output: File, role: str, others: tuple[File, ...]) -> None:
-    """An archive is a folder: two of them must not share it, nor lie in each other."""
-    for other in others:
-        if output.place == other.place:
-            relation = "is also the path of"
-        elif other.place in output.place.parents:
-            relation = "lies inside"
-        elif output.place in other.place.parents:
-            relation = "contains"
-        else:
-            continue
-        message = f"output {output.name!r}: {output.path.name} {relation} {role} {other.name!r}"
-        raise document.error(output.line, f"{message} (line {other.line}); choose another path")
+            problem = f"output {output.name!r} is neither an input nor a step"
+            raise file.error(keys, f"{problem}; {nearest(output.name, known)}")
+        others = [("input", each) for each in inputs] + [("output", each) for each in outputs[:number]]
+        for role, other in others:
+            if output.real_path == other.real_path:
+                relation = "is also the path of"
+            elif other.real_path in output.real_path.parents:
+                relation = "lies inside"
+            elif output.real_path in other.real_path.parents:
+                relation = "contains"
+            else:
+                continue
+            problem = f"output {output.name!r}: {output.path.name} {relation} {role} {other.name!r}"
+            raise file.error(keys, f"{problem} (line {other.line}); choose another path")
 
 
 def build(job: Job) -> dict[str, TensorMap]:
@@ -278,55 +250,52 @@ def build(job: Job) -> dict[str, TensorMap]:
 
 
 def build_all(job: Job) -> dict[str, TensorMap]:
-    """The same as :func:`build`, with every input and step."""
+    """Like :func:`build`, with the maps of every input and step."""
     maps: dict[str, TensorMap] = {}
     for file in job.inputs:
-        with located(job.place(file)):
-            maps[file.name] = _checked(f"{file.path.name} holds", open_path(file.path))
+        with located(job.location(file)):
+            maps[file.name] = _map_only(f"{file.path.name} holds", open_path(file.path))
     for step in job.steps:
-        with located(job.place(step)):
-            maps[step.name] = _checked(f"{step.operation.name} gave", _applied(step, maps))
+        with located(job.location(step)):
+            args = [_argument(value, maps) for value in step.args]
+            kwargs = {key: _argument(value, maps) for key, value in step.kwargs.items()}
+            result = step.operation.function(*args, **kwargs)
+            maps[step.name] = _map_only(f"{step.operation.name} gave", result)
     return maps
 
 
 @contextmanager
-def located(place: str) -> Iterator[None]:
-    """Put file, line and name before the message of whatever goes wrong in the block.
+def located(location: str) -> Iterator[None]:
+    """Put file, line and name in front of the message of any error in the block.
 
     Raises
     ------
     OutgradError
-        Of the class that was raised; :class:`ArchiveError` of an error of the system, and :class:`JobError`
-        of any other, since the job file asked for it.
+        Of the class that was raised; :class:`ArchiveError` for an error of the system, and :class:`JobError`
+        for any other, since the job file asked for it.
     """
     try:
         yield
     except OutgradError as error:
-        raise type(error)(f"{place}: {error}") from error
+        raise type(error)(f"{location}: {error}") from error
     except OSError as error:
-        raise ArchiveError(f"{place}: {explain(error)}") from error
+        raise ArchiveError(f"{location}: {explain(error)}") from error
     except Exception as error:
-        raise JobError(f"{place}: {explain(error)}") from error
+        raise JobError(f"{location}: {explain(error)}") from error
 
 
-def _applied(step: Step, maps: Mapping[str, TensorMap]) -> Any:
-    args = [_value(argument, maps) for argument in step.args]
-    kwargs = {key: _value(argument, maps) for key, argument in step.kwargs.items()}
-    return step.operation.function(*args, **kwargs)
+def _argument(value: Any, maps: Mapping[str, TensorMap]) -> Any:
+    if isinstance(value, Reference):
+        return maps[value.name]
+    if isinstance(value, list):
+        return [_argument(item, maps) for item in value]
+    if isinstance(value, LabelsArgument):
+        table = np.array(value.values, dtype=np.int64).reshape(-1, len(value.names))
+        return Labels(list(value.names), table)
+    return value
 
 
-def _value(argument: Any, maps: Mapping[str, TensorMap]) -> Any:
-    if isinstance(argument, Reference):
-        return maps[argument.name]
-    if isinstance(argument, list):
-        return [_value(item, maps) for item in argument]
-    if isinstance(argument, LabelsArgument):
-        values = np.array(argument.values, dtype=np.int64).reshape(-1, len(argument.names))
-        return Labels(list(argument.names), values)
-    return argument
-
-
-def _checked(found: str, result: Any) -> TensorMap:
+def _map_only(source: str, result: Any) -> TensorMap:
     if not isinstance(result, TensorMap):
-        raise JobError(f"{found} a {type(result).__name__}; a job works on TensorMaps")
+        raise JobError(f"{source} a {type(result).__name__}; a job works on TensorMaps")
     return result

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from distributed.security import Security
 
 LIFETIME = timedelta(days=365)
-NAME = "outgrad-run"
+SERVER_NAME = "outgrad-run"
 
 
 class KeysInMemory(Security):
@@ -55,13 +55,13 @@ def keys_of_a_run() -> Security:
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SERVER_NAME)])
     now = datetime.now(tz=UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))

@@ -92,10 +92,12 @@ class Summary:
         if self.wall_seconds is None:
             return self.projection.lines()
         before = {state.address: state.peak_bytes for state in self.baseline}
-        peaks = [
-            (f"peak memory of {state.address}", _peak(state, before.get(state.address)))
-            for state in self.workers
-        ]
+        peaks = []
+        for state in self.workers:
+            started = "started while the job ran"
+            if state.address in before:
+                started = f"{format_bytes(before[state.address])} before the job"
+            peaks.append((f"peak memory of {state.address}", f"{format_bytes(state.peak_bytes)} ({started})"))
         return [
             *((f"written {path.name}", str(path)) for path in self.outputs),
             ("wall time", f"{self.wall_seconds:.2f} s"),
@@ -104,11 +106,6 @@ class Summary:
             ("throughput", f"{format_bytes(int(self.throughput))}/s"),
             *peaks,
         ]
-
-
-def _peak(state: WorkerState, before: int | None) -> str:
-    started = "started while the job ran" if before is None else f"{format_bytes(before)} before the job"
-    return f"{format_bytes(state.peak_bytes)} ({started})"
 
 
 _LOST = "the scheduler was lost while the job ran; nothing was written: run the job again"

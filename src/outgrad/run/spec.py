@@ -9,24 +9,55 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import dask
+import msgspec
 from dask.utils import parse_bytes, parse_timedelta
 from distributed.system import MEMORY_LIMIT
 
 from outgrad.errors import JobError
 from outgrad.graph.workers import Workers, spills
-from outgrad.run.document import Document, Value, document_path, read_document, shown
+from outgrad.run.yaml_file import YamlFile, in_words, path_to_read, read_yaml
 
 DEFAULT_WAIT_SECONDS = 600.0
 MACHINE_SHARE = 0.8
 """Part of the machine's memory that the workers of the embedded cluster share."""
 
-_COUNTS = ("n_workers", "threads_per_worker", "cores", "processes", "minimum", "maximum")
-_SIZES = ("memory_limit", "memory")
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://\S+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1, lt=2**31)] | None
+CountOrZero = Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None
+
+
+class KnownKwargs(msgspec.Struct, frozen=True):
+    """Arguments that mean the same in all classes, but for ``processes``: a LocalCluster has it or not."""
+
+    n_workers: AtLeastOne = None
+    threads_per_worker: AtLeastOne = None
+    cores: AtLeastOne = None
+    processes: AtLeastOne | bool = None
+
+
+class KnownAdapt(msgspec.Struct, frozen=True):
+    """Arguments of ``cluster.adapt`` that are numbers of workers."""
+
+    minimum: CountOrZero = None
+    maximum: CountOrZero = None
+
+
+class SpecEntries(msgspec.Struct, forbid_unknown_fields=True):
+    """What a specification file holds."""
+
+    module: str
+    class_name: str = msgspec.field(name="class")
+    args: list[Any] = []
+    kwargs: KnownKwargs = KnownKwargs()
+    adapt: KnownAdapt = KnownAdapt()
+    config: dict[str, Any] = {}
+    environment: dict[str, str | int | float] = {}
+    wait: str | int | float = DEFAULT_WAIT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -171,20 +202,17 @@ def read_where(text: str | Path | None) -> Where:
         return embedded()
     if _ADDRESS.fullmatch(str(text)):
         return SchedulerAddress(address=str(text))
-    path = document_path(text, "the cluster")
+    path = path_to_read(text, "the cluster")
     if path.suffix == ".json":
-        return _scheduler_file(path)
+        if not path.is_file():  # distributed would wait for it without end
+            raise JobError(
+                f"cluster {str(path)!r}: there is no such scheduler file; is the scheduler running?"
+            )
+        return SchedulerAddress(file=path)
     if path.suffix in (".yaml", ".yml"):
         return read_spec_file(path)
     forms = "a specification (*.yaml), an address (tcp://host:port) or a scheduler file (*.json)"
     raise JobError(f"cluster {str(text)!r}: expected {forms}")
-
-
-def _scheduler_file(path: Path) -> SchedulerAddress:
-    """distributed would wait for the file without end."""
-    if not path.is_file():
-        raise JobError(f"cluster {str(path)!r}: there is no such scheduler file; is the scheduler running?")
-    return SchedulerAddress(file=path)
 
 
 def read_spec_file(path: Path) -> ClusterSpec:
@@ -195,49 +223,33 @@ def read_spec_file(path: Path) -> ClusterSpec:
     JobError
         In one line: file, line, what is wrong.
     """
-    document = read_document(path, "the cluster specification")
-    optional = ("args", "kwargs", "adapt", "config", "environment", "wait")
-    entries = document.mapping(document.root, "the cluster specification", ("module", "class"), optional)
-
-    def collection(key: str, kind: type) -> Value:
-        entry: Value = entries.get(key, Value(kind(), 1))
-        document.expect(entry, kind, key)
-        return entry
-
+    file = read_yaml(path, "the cluster specification", SpecEntries)
+    entries, kwargs = file.entries, file.data.get("kwargs", {})
+    for key, name in (("module", entries.module), ("class", entries.class_name)):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise file.error((key,), f"{key} must be a Python name, found {in_words(name)}")
+    for key in ("memory_limit", "memory"):
+        if not _is_size(kwargs.get(key)):
+            found = in_words(kwargs[key])
+            raise file.error(("kwargs", key), f"kwargs.{key} must be a size like '16GiB', found {found}")
+    seconds = _seconds(entries.wait)
+    if seconds is None:
+        raise file.error(("wait",), f"wait must be a time like '10 minutes', found {in_words(entries.wait)}")
     return ClusterSpec(
-        source=path.name,
-        module=_dotted(document, entries["module"], "module"),
-        class_name=_dotted(document, entries["class"], "class"),
-        args=tuple(collection("args", list).plain()),
-        kwargs=_checked(document, "kwargs", collection("kwargs", dict)),
-        adapt=_checked(document, "adapt", collection("adapt", dict)),
-        config=dict(_flat(collection("config", dict).plain())),
-        environment=_environment(document, collection("environment", dict)),
-        wait_seconds=_seconds(document, entries.get("wait")),
+        source=file.path.name,
+        module=entries.module,
+        class_name=entries.class_name,
+        args=tuple(entries.args),
+        kwargs=kwargs,
+        adapt=file.data.get("adapt", {}),
+        config=_dotted_settings(entries.config),
+        environment=_checked_environment(file, entries.environment),
+        wait_seconds=seconds,
     )
 
 
-def _checked(document: Document, what: str, values: Value) -> Any:
-    """Check what is known of all classes: numbers of workers and threads, and memory."""
-    for name, value in values.data.items():
-        if name in _COUNTS and value.data is not None and not _is_count(value.data, least=what == "kwargs"):
-            raise document.error(
-                value.line, f"{what}: {name} must be a positive whole number, found {shown(value)}"
-            )
-        if name in _SIZES and not _is_size(value.data):
-            raise document.error(
-                value.line, f"{what}: {name} must be a size like '16GiB', found {shown(value)}"
-            )
-    return values.plain()
-
-
-def _is_count(data: Any, least: int) -> bool:
-    """``processes: true`` is of a LocalCluster."""
-    return isinstance(data, bool) or (isinstance(data, int) and least <= data < 2**31)
-
-
 def _is_size(data: Any) -> bool:
-    """As distributed reads it; text without a unit is bytes."""
+    """Whether distributed can read this; text without a unit is bytes."""
     if data is None or data == "auto":
         return True
     try:
@@ -247,53 +259,32 @@ def _is_size(data: Any) -> bool:
     return not isinstance(data, bool) and 0 < size < 2**63
 
 
-def _dotted(document: Document, value: Value, what: str) -> str:
-    text: str = document.expect(value, str, what)
-    if not all(part.isidentifier() for part in text.split(".")):
-        raise document.error(value.line, f"{what} must be a Python name, found {shown(value)}")
-    return text
+def _seconds(wait: str | float) -> float | None:
+    try:
+        seconds = float(parse_timedelta(wait, default="s"))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        return None
+    return seconds if 0 < seconds <= threading.TIMEOUT_MAX else None
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Name every leaf with dots: setting a whole branch would remove its other leaves."""
-    leaves: list[tuple[str, Any]] = []
+def _dotted_settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name every leaf with dots: setting a branch would remove its other leaves."""
+    leaves: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        leaves += _flat(value, f"{name}.") if isinstance(value, dict) and value else [(name, value)]
+        leaves |= _dotted_settings(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
     return leaves
 
 
-def _environment(document: Document, value: Value) -> dict[str, str]:
-    variables = {}
-    for name, entry in value.data.items():
-        if not _VARIABLE.fullmatch(name):
-            raise document.error(entry.line, f"environment: {name!r} cannot be the name of a variable")
-        if type(entry.data) not in (str, int, float):
-            raise document.error(
-                entry.line, f"environment: {name} must be text or a number, found {entry.kind}"
-            )
-        variables[name] = _variable(document, name, entry)
-    return variables
-
-
-def _variable(document: Document, name: str, entry: Value) -> str:
-    text = str(entry.data)
-    try:
-        usable = b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        usable = False
-    if not usable:
-        raise document.error(entry.line, f"environment: {name} holds a character that no variable can hold")
-    return text
-
-
-def _seconds(document: Document, value: Value | None) -> float:
-    if value is None:
-        return DEFAULT_WAIT_SECONDS
-    try:
-        seconds = float(parse_timedelta(value.data, default="s"))
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        seconds = 0.0
-    if isinstance(value.data, bool) or not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise document.error(value.line, f"wait must be a time like '10 minutes', found {shown(value)}")
-    return seconds
+def _checked_environment(file: YamlFile[SpecEntries], variables: Mapping[str, str | float]) -> dict[str, str]:
+    for name, value in variables.items():
+        keys = ("environment", name)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise file.error(keys, f"environment: {name!r} cannot be the name of a variable")
+        try:
+            usable = b"\0" not in os.fsencode(str(value))
+        except UnicodeEncodeError:
+            usable = False
+        if not usable:
+            raise file.error(keys, f"environment.{name} holds a character that no variable can hold")
+    return {name: str(value) for name, value in variables.items()}

@@ -157,7 +157,7 @@ def plan_save(
     is_labels = isinstance(data, Labels)
     check_suffix("save", local, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
     target = target_path("save", local)
-    blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy(config.chunk_bytes())
+    blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy()
     lazy = blocks.data
     for number, (metadata, outline) in enumerate(zip(blocks.metadata, lazy.outlines, strict=True)):
         # Labels and data of an opened file come from different places: what is written must be readable.

@@ -20,8 +20,13 @@ def select(call: str, keys: Labels, selection: Any, named: Mapping[str, int]) ->
     if selection is not None and named:
         raise TypeError(f"{call}: got a selection and keyword arguments; give only one of them")
     chosen = named if selection is None else selection
-    if isinstance(chosen, (Labels, LabelsEntry, Mapping)):
-        return _by_key(call, keys, chosen)
+    if isinstance(chosen, Mapping):
+        if not chosen:
+            return range(len(keys))
+        values = [_key_value(call, name, value) for name, value in chosen.items()]
+        chosen = Labels(list(chosen), np.array([values]))
+    if isinstance(chosen, (Labels, LabelsEntry)):
+        return [int(number) for number in keys.select(chosen)]
     return [number_of(call, keys, chosen)]
 
 
@@ -36,15 +41,6 @@ def number_of(call: str, keys: Labels, index: SupportsIndex) -> int:
     if not -len(keys) <= number < len(keys):
         raise IndexError(f"{call}({number}): index is out of range for a map with {len(keys)} blocks")
     return number % len(keys)
-
-
-def _by_key(call: str, keys: Labels, chosen: Labels | LabelsEntry | Mapping[str, int]) -> Sequence[int]:
-    if isinstance(chosen, Mapping):
-        if not chosen:
-            return range(len(keys))
-        values = [_key_value(call, name, value) for name, value in chosen.items()]
-        chosen = Labels(list(chosen), np.array([values]))
-    return [int(number) for number in keys.select(chosen)]
 
 
 def _key_value(call: str, name: str, value: Any) -> int:

@@ -9,10 +9,9 @@ import numpy as np
 from outgrad._foreign import kind_of
 from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
-from outgrad.engine.content import InMemory
 from outgrad.tensor.block import TensorBlock
+from outgrad.tensor.check import gradient_of
 from outgrad.tensor.map import TensorMap
-from outgrad.tree import GradientPath
 
 
 def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> None:
@@ -48,18 +47,10 @@ def assert_identical(a: TensorMap | TensorBlock, b: TensorMap | TensorBlock) -> 
     first, second = (each.compute()._blocks().in_memory("assert_identical") for each in (a, b))
     for number in range(len(first)):
         where = f"block {a.keys.entry(number).print()}" if isinstance(a, TensorMap) else "the block"
-        _compare(where, first, second, number)
-
-
-def _compare(where: str, first: InMemory, second: InMemory, number: int) -> None:
-    for path, metadata in first.metadata[number].walk():
-        _compare_labels(_place(path, where), metadata, second.metadata[number].at(path))
-    for path, chunk in first.chunks[number].walk():
-        _compare_arrays(_place(path, where), chunk, second.chunks[number].at(path))
-
-
-def _place(path: GradientPath, where: str) -> str:
-    return "".join(f"gradient {name!r} of " for name in reversed(path)) + where
+        for path, metadata in first.metadata[number].walk():
+            _compare_labels(gradient_of(path, where), metadata, second.metadata[number].at(path))
+        for path, chunk in first.chunks[number].walk():
+            _compare_arrays(gradient_of(path, where), chunk, second.chunks[number].at(path))
 
 
 def _compare_labels(where: str, a: BlockMetadata, b: BlockMetadata) -> None:

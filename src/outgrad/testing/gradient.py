@@ -81,21 +81,48 @@ def check_gradient(
     >>> check_gradient(lambda block: block * block, block)
     >>> check_gradient(lambda block: og.sum_over_samples(og.pow(block, 3), "atom"), block)
     """
-    start = _in_memory("map", map)
+    start: InMemory = _computed("map", map)
     made = function(map)
-    result = _in_memory("the result of function", made)
-    _check_parameters(start, result)
-    comparison = _Comparison(_block_names(made), result, step, rtol, atol)
+    result: InMemory = _computed("the result of function", made)
+    parameters = _paths(start)
+    if not parameters:
+        raise ValueError("check_gradient: the map has no gradients, so there is nothing to check")
+    lost = [path for path in parameters if path not in _paths(result)]
+    if lost and len(result):
+        raise GradientError(
+            f"check_gradient: the result has no gradient {'/'.join(lost[0])!r}, which the map has; "
+            "if it is left out on purpose, check a map without it: remove_gradients(…)"
+        )
+    names = ["the block"]
+    if isinstance(made, TensorMap):
+        names = [f"block {key.print()}" for key in made.keys]
+    comparison = _Comparison(names, result, step, rtol, atol)
 
     def moved(direction: _Direction, by: float) -> InMemory:
-        given = like(map, _moved(start, direction, by))
-        return _in_memory("the result of function", function(given))
+        """The result for values, and gradients that are differentiated, that moved along ``direction``."""
 
-    for direction in _directions(start, result, directions, np.random.default_rng(seed)):
-        comparison.run(direction, moved(direction, step), moved(direction, -step))
+        def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
+            values = chunk.values
+            if direction.parameter in chunk.gradients:
+                values = values + by * direction.derivative(chunk, metadata)
+            return Chunk(values, gradients)
+
+        chunks = [fold(move, *each) for each in zip(start.chunks, start.metadata, strict=True)]
+        return _computed("the result of function", function(like(map, start.like(start.metadata, chunks))))
+
+    rng = np.random.default_rng(seed)
+    parameter: str
+    for parameter in dict.fromkeys(path[-1] for path in parameters):
+        nodes: list[_Differentiated] = [
+            *_differentiated(start, parameter),
+            *_differentiated(result, parameter),
+        ]
+        for _ in range(directions):
+            direction = _Direction.random(rng, parameter, nodes)
+            comparison.run(direction, moved(direction, step), moved(direction, -step))
 
 
-def _in_memory(name: str, given: Any) -> InMemory:
+def _computed(name: str, given: Any) -> InMemory:
     content("check_gradient", name, given)  # refuses what is no map and no block
     blocks: InMemory = given.compute()._blocks().in_memory("check_gradient")
     for number in range(len(blocks)):
@@ -108,26 +135,9 @@ def _in_memory(name: str, given: Any) -> InMemory:
     return blocks
 
 
-def _block_names(tensor: Tensor) -> Sequence[str]:
-    if isinstance(tensor, TensorBlock):
-        return ["the block"]
-    return [f"block {key.print()}" for key in tensor.keys]
-
-
 def _paths(blocks: InMemory) -> list[GradientPath]:
     """Every gradient; all blocks have the same."""
     return [path for path, _ in blocks.metadata[0].walk() if path] if len(blocks) else []
-
-
-def _check_parameters(start: InMemory, result: InMemory) -> None:
-    if not _paths(start):
-        raise ValueError("check_gradient: the map has no gradients, so there is nothing to check")
-    lost = [path for path in _paths(start) if path not in _paths(result)]
-    if lost and len(result):
-        raise GradientError(
-            f"check_gradient: the result has no gradient {'/'.join(lost[0])!r}, which the map has; "
-            "if it is left out on purpose, check a map without it: remove_gradients(…)"
-        )
 
 
 class _Differentiated(NamedTuple):
@@ -157,7 +167,7 @@ class _Direction(NamedTuple):
     @classmethod
     def random(cls, rng: np.random.Generator, parameter: str, found: Sequence[_Differentiated]) -> _Direction:
         gradients = [node.metadata.gradients[parameter] for node in found]
-        own = [_own_components(node.metadata, parameter) for node in found]
+        own = [_row_components_of(node.metadata, parameter) for node in found]
         columns = {len(gradient.samples.names) for gradient in gradients}
         axes = {len(each) for each in own}
         if len(columns) > 1 or len(axes) > 1:
@@ -179,7 +189,7 @@ class _Direction(NamedTuple):
         values = chunk.gradients[self.parameter].values
         table = metadata.gradients[self.parameter].samples.values
         places = [find_rows(self.targets, table[:, 1:])]
-        for known, labels in zip(self.components, _own_components(metadata, self.parameter), strict=True):
+        for known, labels in zip(self.components, _row_components_of(metadata, self.parameter), strict=True):
             places.append(np.searchsorted(known, labels.values[:, 0]))
         trailing = chunk.values.shape[1:]
         u = self.u[np.ix_(*places)].reshape(len(table), prod(self.u.shape[1:]))
@@ -189,31 +199,9 @@ class _Direction(NamedTuple):
         return out
 
 
-def _directions(
-    start: InMemory, result: InMemory, count: int, rng: np.random.Generator
-) -> Iterator[_Direction]:
-    for parameter in dict.fromkeys(path[-1] for path in _paths(start)):
-        found = [*_differentiated(start, parameter), *_differentiated(result, parameter)]
-        for _ in range(count):
-            yield _Direction.random(rng, parameter, found)
-
-
-def _own_components(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]:
+def _row_components_of(metadata: BlockMetadata, parameter: str) -> Sequence[Labels]:
     gradient = metadata.gradients[parameter]
     return gradient.components[: len(gradient.components) - len(metadata.components)]
-
-
-def _moved(blocks: InMemory, direction: _Direction, by: float) -> InMemory:
-    """Move values, and gradients that are differentiated, along ``direction``."""
-
-    def move(chunk: Chunk, metadata: BlockMetadata, gradients: dict[str, Chunk]) -> Chunk:
-        values = chunk.values
-        if direction.parameter in chunk.gradients:
-            values = values + by * direction.derivative(chunk, metadata)
-        return Chunk(values, gradients)
-
-    chunks = [fold(move, *each) for each in zip(blocks.chunks, blocks.metadata, strict=True)]
-    return blocks.like(blocks.metadata, chunks)
 
 
 class _Comparison(NamedTuple):
@@ -253,19 +241,12 @@ class _Comparison(NamedTuple):
 
 def _values_like(node: _Differentiated, moved: InMemory) -> Array:
     """Values of a moved result, if they have the labels of ``node``."""
-    if node.block < len(moved) and _has(moved.metadata[node.block], node.path):
-        found = moved.metadata[node.block].at(node.path)
-        if _labels(found) == _labels(node.metadata):
+    if node.block < len(moved):
+        other = dict(moved.metadata[node.block].walk()).get(node.path)
+        axes = ("samples", "components", "properties")
+        if other and all(getattr(other, axis) == getattr(node.metadata, axis) for axis in axes):
             return moved.chunks[node.block].at(node.path).values
     raise ValueError(
         f"check_gradient: the labels of block {node.block} of the result change when the values move by the "
         "step, so there is no finite difference; check a function with fixed labels"
     )
-
-
-def _labels(metadata: BlockMetadata) -> tuple[Any, ...]:
-    return metadata.samples, metadata.components, metadata.properties
-
-
-def _has(metadata: BlockMetadata, path: GradientPath) -> bool:
-    return path in (known for known, _ in metadata.walk())

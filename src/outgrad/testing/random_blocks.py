@@ -117,10 +117,12 @@ def random_block(
     shape = (len(samples), *(len(component) for component in components), len(properties))
     block = TensorBlock(random_values(rng, shape, dtype), samples, components, properties)
     for name, parameter in (parameters or {}).items():
+        # Names of components differ from those of the axes below.
+        axes = enumerate(parameter.shape, start=len(components))
         gradient = random_block(
             rng,
             _rows(rng, len(samples), targets, sparsity, order),
-            [*_own_components(name, parameter.shape, len(components)), *components],
+            [*(Labels.range(f"{name}_{axis}", size) for axis, size in axes), *components],
             properties,
             parameter.gradients,
             sparsity=sparsity,
@@ -140,8 +142,3 @@ def _rows(rng: np.random.Generator, parents: int, targets: Labels, sparsity: flo
     if order == "samples":
         table = table[np.argsort(table[:, 0], kind="stable")]
     return Labels(["sample", *targets.names], table)
-
-
-def _own_components(name: str, shape: Sequence[int], inner: int) -> list[Labels]:
-    """Components of a parameter, with names that differ from those of the ``inner`` axes below."""
-    return [Labels.range(f"{name}_{inner + axis}", size) for axis, size in enumerate(shape)]

@@ -130,11 +130,11 @@ def blocks(
     if component_names is None:
         component_names = ("m1", "m2")[: draw(st.integers(0, 2))]
     if parameters is None:
-        parameters = draw(_parameters(nested))
+        parameters = draw(_parameter_sets(nested))
     return random_block(
         np.random.default_rng(draw(st.integers(0, 2**32 - 1))),
         draw(labels(sample_names, max_size=max_samples)),
-        draw(_components(component_names)) if components is None else list(components),
+        draw(_component_lists(component_names)) if components is None else list(components),
         draw(labels(("n",), max_size=4)) if properties is None else properties,
         parameters,
         sparsity=draw(st.sampled_from(SPARSITIES)),
@@ -144,11 +144,11 @@ def blocks(
 
 
 @st.composite
-def _components(draw: Draw, names: Sequence[str]) -> list[Labels]:
+def _component_lists(draw: Draw, names: Sequence[str]) -> list[Labels]:
     return [Labels.range(name, draw(st.integers(1, 3))) for name in names]
 
 
-def _parameters(nested: bool) -> st.SearchStrategy[Parameters]:
+def _parameter_sets(nested: bool) -> st.SearchStrategy[Parameters]:
     known = NESTED if nested else FLAT
     names = st.lists(st.sampled_from(sorted(known)), unique=True, max_size=3)
     return names.map(lambda chosen: {name: _closed(known[name], chosen) for name in chosen})
@@ -206,11 +206,11 @@ def tensor_maps(
     keys = draw(labels(key_names, min_size=1, max_size=max_blocks))
     shared = {
         "dtype": draw(st.sampled_from(DTYPES)) if dtype is None else dtype,
-        "parameters": draw(_parameters(nested)),
+        "parameters": draw(_parameter_sets(nested)),
         "component_names": ("m1", "m2")[: draw(st.integers(0, 2))],
         **settings,
     }
     if uniform:
-        shared["components"] = draw(_components(shared["component_names"]))
+        shared["components"] = draw(_component_lists(shared["component_names"]))
         shared["properties"] = draw(labels(("n",), max_size=4))
     return TensorMap(keys, [draw(blocks(**shared)) for _ in range(len(keys))])

@@ -14,7 +14,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.storage.zarr.format import COMPRESSORS, DTYPES, ChunkOptions, ChunkSizes
+from outgrad.storage.zarr.format import ARRAY_DTYPES, COMPRESSORS, ChunkOptions, ChunkSizes
 from outgrad.storage.zarr.layout import Contents, lay_out
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.verify import verify_archive
@@ -24,7 +24,7 @@ SMALL = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk
 SHARED = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
 
 
-@pytest.mark.parametrize("dtype", sorted(DTYPES))
+@pytest.mark.parametrize("dtype", sorted(ARRAY_DTYPES))
 def test_every_dtype(rng: np.random.Generator, tmp_path: Path, dtype: str) -> None:
     one = models.block(rng, 30, (2,), 3, dtype=dtype)
     models.attach(one, "positions", models.gradient(rng, one, 50))

@@ -14,7 +14,7 @@ import zarr
 
 import outgrad as og
 
-DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
+ARRAY_DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
 
 
 def make(path: Path, dtype: str = "float64", compressor: str = "lz4") -> Path:
@@ -64,7 +64,7 @@ def test_consolidated_metadata_that_lie(tmp_path: Path, place: str, value: Any) 
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ARRAY_DTYPES)
 @pytest.mark.parametrize("compressor", ["lz4", "zstd", "none"])
 def test_attributes_that_users_add(tmp_path: Path, dtype: str, compressor: str) -> None:
     path = make(tmp_path / "a.zarr", dtype, compressor)

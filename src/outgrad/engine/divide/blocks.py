@@ -18,7 +18,7 @@ from outgrad.engine.divide.chunks import Shares, divide_chunk
 from outgrad.engine.divide.graph import LazyShare, lazy_shares, split_blocks
 from outgrad.engine.divide.plan import Selections, targets_by_occurrence
 from outgrad.engine.map.blocks import without_properties
-from outgrad.engine.shuffle.blocks import Order, Origin, Target, moved
+from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.graph.lazy_blocks import LazyBlocks
 from outgrad.labels.labels import Labels
 
@@ -143,8 +143,8 @@ def _gather_scattered(
         samples = _labels_of_shares(metadata.samples.names, metadata.samples.values[rows])
         times = targets_by_occurrence(rows, len(metadata.samples))
         origins = tuple(Origin(origin, positions) for positions in times)
-        targets.append(Target(replace(metadata, samples=samples), origins, Order.FOLLOWING))
-    gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy(chunk_bytes())
+        targets.append(Target(replace(metadata, samples=samples), origins, RowOrder.FOLLOWING))
+    gathered = moved(f"{label}-rows", [(blocks, n) for n in scattered], targets).to_lazy()
     for number, n in enumerate(scattered):
         labels = gathered.metadata[number]
         in_order = Selections(np.arange(len(selections[n].rows)), selections[n].edges)

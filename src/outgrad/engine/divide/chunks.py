@@ -12,9 +12,9 @@ from outgrad.data.chunk import Array, Chunk, ChunkList, Table, cut_chunk
 from outgrad.data.outline import Frame
 from outgrad.data.positions import Index
 from outgrad.data.rows import lift
-from outgrad.engine.shuffle.chunks import Order, assemble_chunk
+from outgrad.engine.shuffle.chunks import RowOrder, assemble_chunk
 from outgrad.task import task
-from outgrad.tree import Tree
+from outgrad.tree import GradientPath, Tree, fold_down, follow
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,39 @@ class Shares(Tree):
     gradients: dict[str, Shares] = field(default_factory=dict)
 
 
-def divide_chunk(chunk: Chunk, index: Index, edges: Index, table: Table | None = None) -> Shares:
+RowsOfShares = tuple[Index, Index, Table | None]
+"""The rows of all shares, where those of each start, and of a gradient their labels."""
+
+
+def divide_chunk(chunk: Chunk, index: Index, edges: Index) -> Shares:
     """Divide a chunk: share n has the rows ``index[edges[n]:edges[n + 1]]``, in this order.
 
     A row may be in several shares. Gradient rows come in the order of their samples, those of one sample in
-    the order that they had; ``table`` are the labels of the rows of a gradient, as :class:`Shares` has them.
-    The cost depends on the total number of rows in the shares, not on the number of shares.
+    the order that they had. The cost depends on the total number of rows in the shares, not on the number of
+    shares.
     """
-    gradients = {}
-    for name, gradient in chunk.gradients.items():
-        gradient_index, gradient_table = lift(index, gradient.rows)
-        gradient_edges = np.searchsorted(gradient_table[:, 0], edges)
-        gradient_table[:, 0] -= np.repeat(edges[:-1], np.diff(gradient_edges))
-        gradients[name] = divide_chunk(gradient, gradient_index, gradient_edges, gradient_table)
 
-    counts = np.diff(edges)
-    starts = np.zeros(len(counts), dtype=np.int64)
-    starts[counts > 0] = index[edges[:-1][counts > 0]]
-    are_neighbours = np.array_equal(index, np.arange(len(index)) + np.repeat(starts - edges[:-1], counts))
-    if are_neighbours:
-        return Shares(chunk.values, starts, starts + counts, True, edges, table, gradients)
-    return Shares(chunk.values[index], edges[:-1], edges[1:], False, edges, table, gradients)
+    def step(gradient: Chunk, above: RowsOfShares) -> RowsOfShares:
+        """The rows of all shares, where those of each are, and their labels, counted from its start."""
+        gradient_index, table = lift(above[0], gradient.rows)
+        gradient_edges = np.searchsorted(table[:, 0], above[1])
+        table[:, 0] -= np.repeat(above[1][:-1], np.diff(gradient_edges))
+        return gradient_index, gradient_edges, table
+
+    start: RowsOfShares = (index, edges, None)
+    rows = follow(step, chunk, start)
+
+    def divide(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Shares]) -> Shares:
+        index, edges, table = rows[path]
+        counts = np.diff(edges)
+        starts = np.zeros(len(counts), dtype=np.int64)
+        starts[counts > 0] = index[edges[:-1][counts > 0]]
+        are_neighbours = np.array_equal(index, np.arange(len(index)) + np.repeat(starts - edges[:-1], counts))
+        if are_neighbours:
+            return Shares(node.values, starts, starts + counts, True, edges, table, gradients)
+        return Shares(node.values[index], edges[:-1], edges[1:], False, edges, table, gradients)
+
+    return fold_down(divide, chunk)
 
 
 @task(copies=True)
@@ -65,7 +77,7 @@ def cut_part(recipes: Sequence[Any], *parts: ChunkList) -> ChunkList:
     The recipe of a chunk without rows is its frame.
     """
     return [
-        assemble_chunk(recipe, 0, [], Order.KEPT)
+        assemble_chunk(recipe, 0, [], RowOrder.KEPT)
         if isinstance(recipe, Frame)
         else cut_chunk(parts[recipe[0]][recipe[1]], recipe[2])
         for recipe in recipes

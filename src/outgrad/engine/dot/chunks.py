@@ -23,6 +23,7 @@ from outgrad.data.rows import group
 from outgrad.errors import ValidationError
 from outgrad.gradients.rule import add_gradients, gather
 from outgrad.task import task
+from outgrad.tree import GradientPath, fold_down, follow
 
 Wanted = Mapping[str, Any]
 """Parameters that a result is differentiated by, each with those of its gradient."""
@@ -30,23 +31,26 @@ Wanted = Mapping[str, Any]
 
 def dense(y: Chunk) -> Chunk:
     """Values (1, Q, P), and gradients (T, *K, Q, P) with one row for each target, zero where y has none."""
-    samples = np.arange(len(y.values))
-    gradients = {
-        name: _dense(gradient, samples, np.zeros_like(samples), len(samples))
-        for name, gradient in y.gradients.items()
-    }
-    return Chunk(y.values[None], gradients)
+    count = len(y.values)
 
+    def step(gradient: Chunk, above: tuple[Index, Index, Any]) -> tuple[Index, Index, Any]:
+        """For each row of a gradient its sample of y and its dense row, and the table of dense rows."""
+        table, rows = group(gradient.rows, above[1])
+        return above[0][gradient.rows[:, 0]], rows, table
 
-def _dense(gradient: Chunk, parent_samples: Index, parent_rows: Index, count: int) -> Chunk:
-    """For each row of the parent, ``parent_samples`` has its sample of y, ``parent_rows`` its dense row."""
-    samples = parent_samples[gradient.rows[:, 0]]
-    table, rows = group(gradient.rows, parent_rows)
-    shape = gradient.values.shape
-    values = np.zeros((len(table), *shape[1:-1], count, shape[-1]), gradient.values.dtype)
-    values[rows, ..., samples, :] = gradient.values
-    gradients = {name: _dense(nested, samples, rows, count) for name, nested in gradient.gradients.items()}
-    return Chunk(values, gradients, table)
+    start: tuple[Index, Index, Any] = np.arange(count), np.zeros(count, np.int64), None
+    places = follow(step, y, start)
+
+    def spread(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        samples, rows, table = places[path]
+        if not path:
+            return Chunk(node.values[None], gradients)
+        shape = node.values.shape
+        values = np.zeros((len(table), *shape[1:-1], count, shape[-1]), node.values.dtype)
+        values[rows, ..., samples, :] = node.values
+        return Chunk(values, gradients, table)
+
+    return fold_down(spread, y)
 
 
 def outer(x: Chunk, y: Chunk) -> Chunk:
@@ -55,10 +59,10 @@ def outer(x: Chunk, y: Chunk) -> Chunk:
     for factor in (x, y):
         for path, _ in factor.walk():
             reduce(lambda nested, name: nested.setdefault(name, {}), path, wanted)
-    return _ProductRule((_parameters(x), _parameters(y))).run(x, y, (), wanted)
+    return _ProductRule((_dependencies(x), _dependencies(y))).run(x, y, (), wanted)
 
 
-def _parameters(chunk: Chunk) -> frozenset[str]:
+def _dependencies(chunk: Chunk) -> frozenset[str]:
     """What a chunk depends on: parameters of its gradients at any depth."""
     return frozenset(path[-1] for path, _ in chunk.walk() if path)
 

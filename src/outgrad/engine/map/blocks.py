@@ -195,7 +195,7 @@ def with_head(pattern: BlockMetadata, head: BlockMetadata) -> BlockMetadata:
 
     def label(path: GradientPath, _: Any, node: BlockMetadata, gradients: Any) -> BlockMetadata:
         samples = node.samples if path else head.samples
-        return BlockMetadata(samples, _components(node, pattern, head), head.properties, gradients)
+        return BlockMetadata(samples, _components_with_head(node, pattern, head), head.properties, gradients)
 
     return fold_down(label, pattern)
 
@@ -217,12 +217,14 @@ def relabelled(
         samples = old.samples
         if not (rows_stay or (samples.is_loaded and node.rows is samples.values)):
             samples = Labels(samples.names, node.rows, assume_unique=True)
-        return BlockMetadata(samples, _components(old, template, head), head.properties, gradients)
+        return BlockMetadata(samples, _components_with_head(old, template, head), head.properties, gradients)
 
     return fold_down(label, result, template)
 
 
-def _components(gradient: BlockMetadata, block: BlockMetadata, head: BlockMetadata) -> tuple[Labels, ...]:
+def _components_with_head(
+    gradient: BlockMetadata, block: BlockMetadata, head: BlockMetadata
+) -> tuple[Labels, ...]:
     """Those of a gradient, at any depth, when its block gets another head: it repeats the block's last."""
     return (*gradient.components[: len(gradient.components) - len(block.components)], *head.components)
 

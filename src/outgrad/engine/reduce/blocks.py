@@ -16,10 +16,9 @@ from outgrad.data.stored_rows import of_rows
 from outgrad.engine import outlines
 from outgrad.engine.content import Blocks, InMemory, Lazy
 from outgrad.engine.map.blocks import relabelled, run_in_memory, run_rule, run_without_properties
-from outgrad.engine.reduce.chunks import REDUCTIONS, local_groups
+from outgrad.engine.reduce.chunks import REDUCTIONS, local_groups, reduce_part
 from outgrad.engine.reduce.graph import Reduction, reduce_blocks
 from outgrad.engine.reduce.plan import group_edges, group_rows
-from outgrad.gradients.rule import apply_part
 from outgrad.graph.lazy_blocks import rowwise
 from outgrad.labels.labels import Labels
 
@@ -49,7 +48,7 @@ def reduced(kind: str, blocks: Blocks, axis: str, kept: list[str]) -> Blocks:
         columns = tuple(labels.names.index(name) for name in kept)
         distinct, target = group_rows(labels.values, columns)
         grouped.append(Grouped(Labels(names, distinct, assume_unique=True), target, columns))
-    if names == [PLACEHOLDER] and not any(len(groups.labels) for groups in grouped):
+    if not kept and not any(len(groups.labels) for groups in grouped):
         # Without entries nothing is reduced to one, so there is no placeholder for dimensions that are gone.
         none = Labels([], np.empty((0, 0), np.int32))
         grouped = [replace(groups, labels=none) for groups in grouped]
@@ -101,7 +100,7 @@ def reduce_lazily(blocks: Lazy, kind: str, grouped: Sequence[Grouped]) -> Blocks
     groups_of_parts = _groups_of_parts(blocks, grouped)
     if not a_group_crosses_chunks:
         configs = [(rule, groups_of_pieces) for groups_of_pieces in groups_of_parts]
-        reduced_data = rowwise(f"{kind}_rows", apply_part, configs, [data], tuple(cuts))
+        reduced_data = rowwise(f"{kind}_rows", reduce_part, configs, [data], tuple(cuts))
     else:
         present = [
             [np.unique(groups.target[start:stop]) for start, stop in pairwise(outline.edges.tolist())]

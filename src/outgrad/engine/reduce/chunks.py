@@ -25,9 +25,10 @@ from outgrad.data.stored_rows import resolved
 from outgrad.engine.reduce.plan import group_rows
 from outgrad.engine.shuffle.chunks import take
 from outgrad.gradients.elementwise import ADD, POWER, ROOT, SUBTRACT
-from outgrad.gradients.rule import Composite, map_arrays, sum_rows, times_array
+from outgrad.gradients.rule import Composite, apply_part, map_arrays, sum_rows, times_array
 from outgrad.gradients.scatter import accumulator, scatter_columns
 from outgrad.task import MERGE_SHARE, SHARE, task
+from outgrad.tree import GradientPath, fold_down, follow
 
 SPREAD = ("var", "std")
 """Kinds that need the sum of squares."""
@@ -166,8 +167,12 @@ def divided(chunk: Chunk, count: Array, axis: int) -> Chunk:
     """Divide each group by its number of entries."""
     if axis == -1:
         return map_arrays(chunk, lambda array: array / count if array.shape[-1] == len(count) else array)
-    gradients = {name: divided(g, count[g.rows[:, 0]], axis) for name, g in chunk.gradients.items()}
-    return Chunk(chunk.values / _by_row(count, chunk.values), gradients, chunk.table)
+    counts = follow(lambda gradient, above: above[gradient.rows[:, 0]], chunk, count)
+
+    def divide(path: GradientPath, _: Any, node: Chunk, gradients: dict[str, Chunk]) -> Chunk:
+        return Chunk(node.values / _by_row(counts[path], node.values), gradients, node.table)
+
+    return fold_down(divide, chunk)
 
 
 def wide_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -203,6 +208,12 @@ def local_groups(samples: Table, columns: Sequence[int]) -> tuple[Index, int]:
     """The group of each row of a chunk, and how many groups it has: for samples that a task reads."""
     distinct, target = group_rows(samples, columns)
     return target, len(distinct)
+
+
+@task(holds_inputs=True, share=lambda rule, *_: rule.share)
+def reduce_part(rule: Composite, groups_of_pieces: Sequence[Any], part: ChunkList) -> ChunkList:
+    """Reduce each chunk by itself; tasks read stored samples, and group them."""
+    return apply_part(rule, [resolved(groups) for groups in groups_of_pieces], part)
 
 
 @task(share=lambda kind, *_: SHARES[kind])

@@ -25,7 +25,7 @@ from outgrad.engine.map.blocks import (
     with_head,
     without_properties,
 )
-from outgrad.engine.shuffle.chunks import Order, Patch, assemble_chunk
+from outgrad.engine.shuffle.chunks import Patch, RowOrder, assemble_chunk
 from outgrad.engine.shuffle.graph import LazyInput, Move
 from outgrad.engine.shuffle.plan import Origin, inherited_edges, is_increasing
 from outgrad.engine.shuffle.two_steps import move_in_steps
@@ -34,10 +34,10 @@ from outgrad.tree import GradientPath, fold, fold_down
 Input = tuple[Blocks, int]
 """A block: some blocks, and its number."""
 
-SORTING = (Order.FOLLOWING, Order.SORTED, Order.DESCENDING)
+SORTING = (RowOrder.FOLLOWING, RowOrder.SORTED, RowOrder.DESCENDING)
 """Orders in which gradient rows are in the order of their samples, even if they were not before."""
 
-__all__ = ["Input", "Order", "Origin", "Target", "moved"]
+__all__ = ["Input", "Origin", "RowOrder", "Target", "moved"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Target:
 
     head: BlockMetadata
     origins: tuple[Origin, ...]
-    order: Order | None = None
+    order: RowOrder | None = None
     """Order of gradient rows; by default kept where samples keep theirs, else after their samples."""
     dtype: np.dtype[Any] | None = None
     """By default that which NumPy gives for the origins; needed without origins."""
@@ -58,10 +58,10 @@ class Target:
     """Where to cut, if it becomes lazy; by default where the origins are cut, else by bytes."""
 
     @property
-    def row_order(self) -> Order:
+    def row_order(self) -> RowOrder:
         if self.order is not None:
             return self.order
-        return Order.KEPT if is_increasing([o.rows for o in self.origins]) else Order.FOLLOWING
+        return RowOrder.KEPT if is_increasing([o.rows for o in self.origins]) else RowOrder.FOLLOWING
 
 
 def moved(
@@ -130,7 +130,7 @@ def move_lazily(
     dtypes: Sequence[np.dtype[Any]],
     fill: complex | float,
 ) -> Blocks:
-    chunked = {id(blocks): blocks.to_lazy(chunk_bytes()).data for blocks, _ in inputs}
+    chunked = {id(blocks): blocks.to_lazy().data for blocks, _ in inputs}
     lazy_inputs = [(chunked[id(blocks)], number) for blocks, number in inputs]
     metadata, cuts = [], []
     for target, dtype in zip(targets, dtypes, strict=True):
@@ -164,7 +164,7 @@ def _labels_of_target(
     origins = _origin_labels(inputs, target)
     pattern = _pattern(target, origins)
     paths = [path for path, _ in pattern.walk()]
-    keep_rows = (Order.KEPT, Order.MERGED) if len(origins) == 1 else (Order.MERGED,)
+    keep_rows = (RowOrder.KEPT, RowOrder.MERGED) if len(origins) == 1 else (RowOrder.MERGED,)
     rows_stay = (
         len(origins) > 0
         and all(origin.rows is None for origin in target.origins)

@@ -19,7 +19,7 @@ from outgrad.task import task
 from outgrad.tree import fold
 
 
-class Order(Enum):
+class RowOrder(Enum):
     """How the gradient rows of a result are ordered."""
 
     KEPT = "kept"
@@ -81,7 +81,7 @@ class Patch(NamedTuple):
 
 
 def assemble_chunk(
-    frame: Frame, size: int, patches: Sequence[Patch], order: Order, fill: complex | float = 0
+    frame: Frame, size: int, patches: Sequence[Patch], order: RowOrder, fill: complex | float = 0
 ) -> Chunk:
     """Put patches into a chunk of ``size`` rows; what no patch covers is ``fill``.
 
@@ -97,7 +97,7 @@ def assemble_chunk(
 
 # A function of its own, so that the tables and positions of patches are gone before values are assembled.
 def _assemble_gradient(
-    name: str, frame: Frame, patches: Sequence[Patch], order: Order, fill: complex | float
+    name: str, frame: Frame, patches: Sequence[Patch], order: RowOrder, fill: complex | float
 ) -> Chunk:
     patches = [patch for patch in patches if name in patch.chunk.gradients]
     moved = [patch.moved_rows(name) for patch in patches]
@@ -112,22 +112,22 @@ def _assemble_gradient(
 
 
 def _ordered_union(
-    tables: Sequence[Table], order: Order, patches: Sequence[Patch]
+    tables: Sequence[Table], order: RowOrder, patches: Sequence[Patch]
 ) -> tuple[Table, Sequence[CompactIndex]]:
     """The gradient rows of the result, and where each row of each table is among them."""
-    if order is Order.MERGED:
+    if order is RowOrder.MERGED:
         if all(np.array_equal(table, tables[0]) for table in tables[1:]):
             return tables[0], [range(len(tables[0]))] * len(tables)
         return merge(tables, [None if p.rows is None else np.asarray(p.rows) for p in patches])
     table = tables[0] if len(tables) == 1 else np.concatenate(tables)
     ends = list(accumulate((len(rows) for rows in tables), initial=0))
-    if order is Order.SORTED:
+    if order is RowOrder.SORTED:
         positions_of_rows: Index
         ordered, positions_of_rows = unique_rows(table)
     else:
-        if order is Order.DESCENDING:
+        if order is RowOrder.DESCENDING:
             picks = np.lexsort((*(-table[:, :0:-1].T.astype(np.int64)), table[:, 0]))
-        elif order is Order.FOLLOWING and (table[1:, 0] < table[:-1, 0]).any():
+        elif order is RowOrder.FOLLOWING and (table[1:, 0] < table[:-1, 0]).any():
             picks = np.argsort(table[:, 0], kind="stable")
         else:  # they are in this order
             return table, [range(start, stop) for start, stop in pairwise(ends)]
@@ -182,7 +182,7 @@ def _as_slice(positions: CompactIndex) -> Index | slice:
 
 def take(chunk: Chunk, index: Index) -> Chunk:
     """Take rows ``index`` of a chunk, each at most once; gradient rows go with their samples."""
-    order = Order.KEPT if (np.diff(index) > 0).all() else Order.FOLLOWING
+    order = RowOrder.KEPT if (np.diff(index) > 0).all() else RowOrder.FOLLOWING
     return assemble_chunk(
         frame_of(chunk), len(index), [Patch(chunk, places_of(index, len(chunk.values)))], order
     )
@@ -198,7 +198,7 @@ def frame_of(chunk: Chunk) -> Frame:
     return fold(make, chunk)
 
 
-Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], Order, complex | float]
+Recipe = tuple[Frame, int, Sequence[tuple[Any, ...]], RowOrder, complex | float]
 """A chunk to be assembled: its frame and number of rows, its patches, the order of gradient rows, the fill.
 
 A patch is ``(part, number, taken, placed, columns)``: which chunk of which part, and positions as spans.

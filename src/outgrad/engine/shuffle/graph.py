@@ -12,7 +12,7 @@ import numpy as np
 from outgrad.data.chunking import pack_by_bytes
 from outgrad.data.outline import Frame, Outline, Part, Piece
 from outgrad.data.positions import Span, span
-from outgrad.engine.shuffle.chunks import Order, assemble_part, cut_rows
+from outgrad.engine.shuffle.chunks import RowOrder, assemble_part, cut_rows
 from outgrad.engine.shuffle.plan import Origin, PlannedPatch, plan_patches
 from outgrad.graph.dask_names import Key
 from outgrad.graph.draft import Draft, Notes
@@ -31,7 +31,7 @@ class Move:
     origins: Sequence[Sequence[Origin]]
     outlines: tuple[Outline, ...]
     frames: Sequence[Frame]
-    orders: Sequence[Order]
+    orders: Sequence[RowOrder]
     fill: complex | float = 0
 
     @cached_property

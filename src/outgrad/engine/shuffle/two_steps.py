@@ -13,7 +13,7 @@ import numpy as np
 from outgrad.data.outline import Edges, Frame
 from outgrad.data.positions import Index
 from outgrad.engine import outlines
-from outgrad.engine.shuffle.chunks import Order
+from outgrad.engine.shuffle.chunks import RowOrder
 from outgrad.engine.shuffle.graph import LazyInput, Move, move_blocks
 from outgrad.engine.shuffle.plan import Origin, halfway
 from outgrad.graph.lazy_blocks import LazyBlocks
@@ -61,7 +61,7 @@ def _stop(
         outline,
         move.frames[block],
     )
-    first_step = Move([source], [(Origin(0, positions),)], (stop,), [frame], [Order.FOLLOWING])
+    first_step = Move([source], [(Origin(0, positions),)], (stop,), [frame], [RowOrder.FOLLOWING])
     kept = positions >= 0
     second_step = np.empty(int(edges[-1]), dtype=np.int64)
     second_step[positions[kept]] = rows[kept]

@@ -20,7 +20,7 @@ def solve_systems(x: Blocks, y: Blocks, systems: Sequence[System]) -> tuple[Bloc
     raise NotImplementedError
 
 
-def _labels(x: Blocks, y: Blocks) -> list[BlockMetadata]:
+def _labels_of_weights(x: Blocks, y: Blocks) -> list[BlockMetadata]:
     """Weights have the properties of both."""
     return [
         BlockMetadata(b.properties, (), a.properties) for a, b in zip(x.metadata, y.metadata, strict=True)
@@ -34,12 +34,12 @@ def solve_in_memory(x: InMemory, y: InMemory, systems: Sequence[System]) -> tupl
         for number, system in enumerate(systems)
     ]
     report = joined_reports([(0, number) for number in range(len(solutions))], solutions)
-    return x.like(_labels(x, y), [solution.weights for solution in solutions]), report
+    return x.like(_labels_of_weights(x, y), [solution.weights for solution in solutions]), report
 
 
 @solve_systems.register(Lazy)
 def solve_lazily(x: Lazy, y: Lazy, systems: Sequence[System]) -> tuple[Blocks, str | LazyText]:
-    metadata = tuple(_labels(x, y))
+    metadata = tuple(_labels_of_weights(x, y))
     cuts = tuple(outlines.uncut(m, system.dtype) for m, system in zip(metadata, systems, strict=True))
     data, report = solve_blocks(x.data, y.data, systems, cuts, chunk_bytes())
     return Lazy(metadata, data), report

@@ -108,26 +108,27 @@ class GrowingBlock(Tree):
     # ---- what does not continue the block is refused, before any of it is written ----
     def check(self, metadata: BlockMetadata, dtype: np.dtype[Any]) -> None:
         """Refuse labels and dtypes that are not those of the maps before."""
-        is_same = (
-            self.metadata.components == metadata.components
-            and self.metadata.properties == metadata.properties
-            and self.metadata.samples.names == metadata.samples.names
-            and self.metadata.gradients.keys() == metadata.gradients.keys()
-        )
-        if not is_same:
-            raise ValidationError(
-                f"append: {self._name} has other sample names, components, properties or gradients than in "
-                "the maps before; give each block the same ones in every map"
+        for path, node in self.walk():
+            new = metadata.at(path)
+            is_same = (
+                node.metadata.components == new.components
+                and node.metadata.properties == new.properties
+                and node.metadata.samples.names == new.samples.names
+                and node.metadata.gradients.keys() == new.gradients.keys()
             )
-        if dtype != self.dtype:
-            raise ValidationError(
-                f"append: {self._name} has dtype {dtype}, and {self.dtype} in the maps before; convert this "
-                f"map with .to(dtype={str(self.dtype)!r})"
-            )
-        for parameter, gradient in self.gradients.items():
-            gradient.check(metadata.gradients[parameter], dtype)
-            samples = metadata.gradients[parameter].samples
-            gradient.check_rows(samples, self.values.rows, len(metadata.samples))
+            if not is_same:
+                raise ValidationError(
+                    f"append: {node._name} has other sample names, components, properties or gradients than "
+                    "in the maps before; give each block the same ones in every map"
+                )
+            if dtype != node.dtype:
+                raise ValidationError(
+                    f"append: {node._name} has dtype {dtype}, and {node.dtype} in the maps before; convert "
+                    f"this map with .to(dtype={str(node.dtype)!r})"
+                )
+            if path:
+                rows_before = self.at(path[:-1]).values.rows
+                node.check_rows(new.samples, rows_before, len(metadata.at(path[:-1]).samples))
 
     def check_rows(self, samples: Labels, rows_before: int, rows: int) -> None:
         """Refuse gradient rows of no row of their parent, which has ``rows`` after ``rows_before`` others."""

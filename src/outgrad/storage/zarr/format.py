@@ -42,7 +42,7 @@ def find_compressor(name: str) -> Compressor | None:
     return COMPRESSORS[name]
 
 
-DTYPES = frozenset(
+ARRAY_DTYPES = frozenset(
     np.dtype(kind).name
     for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 )

@@ -17,7 +17,7 @@ from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.codecs import Compressor
 from outgrad.storage.zarr.consistent import MAXIMUM_DEPTH, array_mistake, arrays_mistake
 from outgrad.storage.zarr.format import (
-    DTYPES,
+    ARRAY_DTYPES,
     LABEL_DTYPE,
     ArraySpec,
     BlockSpec,
@@ -211,10 +211,10 @@ def lay_out_tables(
 
 def check_dtype(dtype: np.dtype[Any], path: str) -> None:
     """Refuse what Zarr v3 cannot hold or what must not be read from untrusted files, such as objects."""
-    if dtype.newbyteorder("<").name not in DTYPES:
+    if dtype.newbyteorder("<").name not in ARRAY_DTYPES:
         raise ValidationError(
             f"save: {path} has dtype {dtype}, which an archive cannot hold; "
-            f"convert it to one of {sorted(DTYPES)}"
+            f"convert it to one of {sorted(ARRAY_DTYPES)}"
         )
 
 

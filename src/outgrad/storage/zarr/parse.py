@@ -40,8 +40,8 @@ from outgrad.storage.zarr.consistent import (
 )
 from outgrad.storage.zarr.format import (
     ARCHIVE_KINDS,
+    ARRAY_DTYPES,
     CHECKSUM_DTYPE,
-    DTYPES,
     LABEL_DTYPE,
     OFFSET_DTYPE,
     ArraySpec,
@@ -230,7 +230,7 @@ def _check_number(number: int, count: int, where: str) -> None:
 
 
 def _array_spec(array: ArrayJson, chains: Sequence[Compressor | None], where: str) -> ArraySpec:
-    if array.dtype not in DTYPES:
+    if array.dtype not in ARRAY_DTYPES:
         raise _Unexpected(f"{where}.dtype", "the name of a number type")
     if any(part in (".", "..", "zarr.json") for part in array.path.split("/")):
         raise _Unexpected(f"{where}.path", "a path inside the segment")
