@@ -154,14 +154,14 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
         if not overwrite and file.path.exists():  # said before a cluster is started
-            with located(job.location(file)):
+            with located(job.place(file)):
                 raise ArchiveExistsError(
                     f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"
                 )
     maps = build_all(job)
     stores = []
     for file in job.outputs:
-        with located(job.location(file)):
+        with located(job.place(file)):
             stores.append(plan_save(file.path, maps[file.name], overwrite=overwrite))
     graph = merged_graph(stores)
     keys = [key for store in stores for key in store.keys]
@@ -174,7 +174,7 @@ def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Pla
         memory=project(graph, optimized),
         workers=where.workers if isinstance(where, ClusterSpec) else Workers(),
     )
-    return Plan(tuple(stores), tuple(map(job.location, job.outputs)), optimized.graph, projection)
+    return Plan(tuple(stores), tuple(map(job.place, job.outputs)), optimized.graph, projection)
 
 
 def _run(client: Client, where: Where | Client, plan: Plan, screen: Screen) -> Summary:

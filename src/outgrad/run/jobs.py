@@ -89,7 +89,7 @@ class Job:
     steps: tuple[JobStep, ...]
     outputs: tuple[JobFile, ...]
 
-    def location(self, entry: JobFile | JobStep) -> str:
+    def place(self, entry: JobFile | JobStep) -> str:
         """Where the file says this, for messages: ``job.yaml:4: step 'h'``."""
         role = "step" if isinstance(entry, JobStep) else "input" if entry in self.inputs else "output"
         return f"{self.path.name}:{entry.line}: {role} {entry.name!r}"
@@ -253,10 +253,10 @@ def build_all(job: Job) -> dict[str, TensorMap]:
     """Like :func:`build`, with the maps of every input and step."""
     maps: dict[str, TensorMap] = {}
     for file in job.inputs:
-        with located(job.location(file)):
+        with located(job.place(file)):
             maps[file.name] = _map_only(f"{file.path.name} holds", open_path(file.path))
     for step in job.steps:
-        with located(job.location(step)):
+        with located(job.place(step)):
             args = [_argument(value, maps) for value in step.args]
             kwargs = {key: _argument(value, maps) for key, value in step.kwargs.items()}
             result = step.operation.function(*args, **kwargs)
