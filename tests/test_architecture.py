@@ -13,10 +13,10 @@ SOURCE = Path(outgrad.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 ROOMS = [
-    *("errors", "tree", "task", "late", "units", "_foreign", "_forks", "_threads", "_signals", "config"),
-    *("labels", "data", "gradients", "graph", "engine", "tensor", "ops", "operations", "storage", "io"),
-    *("run", "interop", "testing", "cli"),
-]
+    "errors", "tree", "task", "late", "units", "_foreign", "_forks", "_threads", "_signals", "config",
+    "labels", "data", "gradients", "graph", "engine", "tensor", "ops", "operations", "storage", "io",
+    "run", "interop", "testing", "cli",
+]  # fmt: skip
 """Lowest first: a room imports itself and what stands before it.
 
 ``operations`` and ``io`` are doors: they name again what ``ops`` and ``storage`` have, as metatensor does.

@@ -22,14 +22,14 @@ NAN, INFINITE = float("nan"), 1e400
 
 WRONG: dict[str, list[Any]] = {
     "outgrad.chunk-bytes": [
-        *(0, -1, 0.5, "0", "-5 MiB", "abc", "", "MiB", "5 furlongs", "nan", "inf", "1e400", NAN, INFINITE),
-        *(-INFINITE, None, True, False, [], [1], {}, (), b"1 MiB", 1j, np.ones(2), 2**61, 10**400),
+        0, -1, 0.5, "0", "-5 MiB", "abc", "", "MiB", "5 furlongs", "nan", "inf", "1e400", NAN, INFINITE,
+        -INFINITE, None, True, False, [], [1], {}, (), b"1 MiB", 1j, np.ones(2), 2**61, 10**400,
     ],
     "outgrad.threads": ["many", "", 0, -1, 1.5, 2.0, NAN, INFINITE, True, False, [2], {}, np.ones(2)],
     "outgrad.checks": ["false", "no", "", "True", None, 2, -1, 0.0, 1.0, NAN, [], {}, [True], np.ones(2)],
     "outgrad.mts-checks": ["sometimes", "", None, True, 0, ["once"], {}, np.ones(2)],
     "outgrad.durable": ["false", "no", "", None, 2, 0.0, NAN, [], {}, np.ones(2)],
-}
+}  # fmt: skip
 RIGHT: dict[str, list[tuple[Any, Any]]] = {
     "outgrad.chunk-bytes": [(1, 1), ("1 kiB", 1024), (1e6, 10**6), (np.int64(5), 5), ("64MB", 64 * 10**6)],
     "outgrad.threads": [(None, None), (1, 1), (np.int32(3), 3)],

@@ -87,6 +87,13 @@ def test_differences_are_found_where_they_are(path: tuple[str, ...]) -> None:
     assert difference(WHOLE, WHOLE, Tolerance()) is None
 
 
+def test_tolerances_are_relative_to_the_second() -> None:
+    less, more = Chunk(np.array([[90.0]])), Chunk(np.array([[100.0]]))
+    assert difference(less, more, Tolerance(0.105)) is None
+    assert difference(more, less, Tolerance(0.105)) == ()
+    assert difference(more, less, Tolerance(0.0, 10.5)) is None
+
+
 def test_shapes_differ_too() -> None:
     other = Chunk(WHOLE.values[:3], WHOLE.gradients)
     assert difference(WHOLE, other, Tolerance()) == ()

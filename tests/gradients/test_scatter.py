@@ -77,13 +77,14 @@ def test_narrow_floats_are_added_in_float64() -> None:
 @pytest.mark.parametrize(
     ("dtype", "wide"),
     [
-        *(
-            ("float16", "float64"),
-            ("float32", "float64"),
-            ("float64", "float64"),
-            ("longdouble", "longdouble"),
-        ),
-        *(("complex64", "complex128"), ("complex128", "complex128"), ("int32", "int32"), ("bool", "bool")),
+        ("float16", "float64"),
+        ("float32", "float64"),
+        ("float64", "float64"),
+        ("longdouble", "longdouble"),
+        ("complex64", "complex128"),
+        ("complex128", "complex128"),
+        ("int32", "int32"),
+        ("bool", "bool"),
     ],
 )
 def test_accumulators(dtype: str, wide: str) -> None:

@@ -241,23 +241,21 @@ def _distinct() -> list[Any]:
     changed = big.copy()
     changed[5_000] += 1
     return [
-        *(0, False, 0.0, -0.0, 0j, "0", b"0", None, (), [], {}, math.nan, np.float64(0), np.float32(0)),
-        *(np.int64(0), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1, ">f8"), (0,), [0]),
-        *(square, square.T, square.T.copy(), np.asfortranarray(square), big, changed, big.astype(np.int32)),
-        *(big.reshape(100, 100), np.arange(3), (0, 1, 2), [0, 1, 2], np.dtype("f8"), np.dtype("f4"), "f8"),
-        *({"a": 1, "b": 2}, {"b": 2, "a": 1}, (("a", 1), ("b", 2)), ((1,), 2), (1, (2,)), (1, 2), ("1", "2")),
-        *(Labels("a", [[0]]), Labels("b", [[0]]), Labels("a", [[1]]), Labels("a", [[0], [1]])),
-        *(np.sin, np.cos, len, power, functools.partial(power, exponent=3), functools.partial(power)),
-        *(functools.partial(Point(1.0)), Point(1.0), Point(2.0), Locked(1.0), Locked(1.0), Point, Locked),
-        *(_closing_over(1), _closing_over(2), _closing_over(1.0), _closing_over(big), _closing_over(changed)),
-        *(_closing_over(Point(1.0)), _closing_over(np.ma.array([1, 2], mask=[0, 1]))),
-        *(np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0]), np.array([1, "a"], object)),
-        *(
-            functools.partial(power, np.ma.array([1], mask=[0])),
-            functools.partial(power, np.ma.array([1], mask=[1])),
-        ),
-        *(np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]), np.array([(1, 2.0)], [("a", "i4"), ("c", "f8")])),
-    ]
+        0, False, 0.0, -0.0, 0j, "0", b"0", None, (), [], {}, math.nan, np.float64(0), np.float32(0),
+        np.int64(0), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int64), np.zeros(1, ">f8"), (0,), [0],
+        square, square.T, square.T.copy(), np.asfortranarray(square), big, changed, big.astype(np.int32),
+        big.reshape(100, 100), np.arange(3), (0, 1, 2), [0, 1, 2], np.dtype("f8"), np.dtype("f4"), "f8",
+        {"a": 1, "b": 2}, {"b": 2, "a": 1}, (("a", 1), ("b", 2)), ((1,), 2), (1, (2,)), (1, 2), ("1", "2"),
+        Labels("a", [[0]]), Labels("b", [[0]]), Labels("a", [[1]]), Labels("a", [[0], [1]]),
+        np.sin, np.cos, len, power, functools.partial(power, exponent=3), functools.partial(power),
+        functools.partial(Point(1.0)), Point(1.0), Point(2.0), Locked(1.0), Locked(1.0), Point, Locked,
+        _closing_over(1), _closing_over(2), _closing_over(1.0), _closing_over(big), _closing_over(changed),
+        _closing_over(Point(1.0)), _closing_over(np.ma.array([1, 2], mask=[0, 1])),
+        np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0]), np.array([1, "a"], object),
+        functools.partial(power, np.ma.array([1], mask=[0])),
+        functools.partial(power, np.ma.array([1], mask=[1])),
+        np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]), np.array([(1, 2.0)], [("a", "i4"), ("c", "f8")]),
+    ]  # fmt: skip
 
 
 def test_content_that_differs_has_another_name() -> None:

@@ -93,8 +93,8 @@ CLASSES = [
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
     ),
-    *(TypeError, ValueError, IndexError, RuntimeError),
-]
+    TypeError, ValueError, IndexError, RuntimeError,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

@@ -91,6 +91,15 @@ def test_tolerances(form: str) -> None:
     assert not og.allclose(changed((), 0, by=1e-10), map)
 
 
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_relative_and_absolute_tolerances(is_lazy: bool) -> None:
+    map = TensorMap(og.Labels.single(), [og.block_from_array(np.full((2, 1), 1000.0))])
+    other = map.chunk(8) if is_lazy else map
+    one = other + 1.0
+    assert og.allclose(one, other, rtol=0.002, atol=0.0)
+    assert not og.allclose(one, other, rtol=0.0, atol=0.002)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_nan_differs_from_nan(form: str) -> None:
     map = operand(0)

@@ -105,7 +105,7 @@ def test_blocks_are_empty_without_samples_or_properties() -> None:
 @pytest.mark.parametrize("name", ["filter_blocks", "drop_blocks"])
 def test_errors(name: str) -> None:
     call: Any = getattr(og, name)
-    with pytest.raises(ValidationError, match=r"select: found \['x'\] among the names of the selection"):
+    with pytest.raises(ValidationError, match=r"select: \['x'\] are not among the names of the labels"):
         call(MAP, Labels("x", [[1]]))
     with pytest.raises(TypeError, match=f"{name}: tensor must be a TensorMap, got TensorBlock"):
         call(MAP[0], MAP.keys)

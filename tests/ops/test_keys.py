@@ -217,15 +217,20 @@ def test_fill_values_fit_the_dtype(dtype: str, fill: Any) -> None:
 @pytest.mark.parametrize(
     ("dtype", "fill"),
     [
-        *(("int64", 3.0), ("int8", -128), ("bool", True), ("bool", np.float32(1)), ("float32", 0.1)),
-        *(("float32", np.inf), ("float64", np.array(2)), ("complex64", 1), ("complex128", complex("nan"))),
-        *(
-            ("float64", 2**70),
-            ("uint64", 2**64 - 1),
-            ("int64", Fraction(4, 2)),
-            ("float64", np.longdouble(2)),
-        ),
-        *(("complex128", np.clongdouble(2j)),),
+        ("int64", 3.0),
+        ("int8", -128),
+        ("bool", True),
+        ("bool", np.float32(1)),
+        ("float32", 0.1),
+        ("float32", np.inf),
+        ("float64", np.array(2)),
+        ("complex64", 1),
+        ("complex128", complex("nan")),
+        ("float64", 2**70),
+        ("uint64", 2**64 - 1),
+        ("int64", Fraction(4, 2)),
+        ("float64", np.longdouble(2)),
+        ("complex128", np.clongdouble(2j)),
     ],
 )
 def test_fill_values_that_fit(dtype: str, fill: Any) -> None:

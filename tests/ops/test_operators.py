@@ -46,9 +46,9 @@ def test_two_operands(pair: tuple[Any, Any]) -> None:
 
 
 NUMBERS = [
-    *(2, 2.0, True, Fraction(2), np.float32(2), np.float64(2), np.int8(2), np.int64(2), np.bool_(True)),
-    *(np.array(2), np.array(2.0, np.float32)),
-]
+    2, 2.0, True, Fraction(2), np.float32(2), np.float64(2), np.int8(2), np.int64(2), np.bool_(True),
+    np.array(2), np.array(2.0, np.float32),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{type(number).__name__} {number}")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import outgrad as og
 from outgrad import Labels, TensorBlock, TensorMap, ValidationError
-from outgrad.run.arguments import Operation
+from outgrad.run.arguments import StepOperation
 from outgrad.testing import Parameter, assert_identical, random_block
 from outgrad.testing.strategies import labels, tensor_maps
 from tests.support import EXAMPLES
@@ -270,7 +270,7 @@ def test_real_maps_are_split_as_upstream(file: Path) -> None:
         (ValidationError, "split: position 9 is out of range, the samples have 7 entries", [[0], [9]]),
         (ValidationError, "split: a position is repeated, but samples must be unique", [[0, 0]]),
         (ValidationError, "split: the mask has 1 entries, but the samples have 7", [np.array([True])]),
-        (ValidationError, "select: found ['n'] among the names of the selection", [Labels("n", [[0]])]),
+        (ValidationError, "select: ['n'] are not among the names of the labels", [Labels("n", [[0]])]),
         (
             ValidationError,
             "split_by: ['n'] not found in the samples, whose dimensions are ['system', 'atom']",
@@ -304,9 +304,9 @@ def test_errors(error: type[Exception], match: str, call: Any, chunked: bool) ->
 
 
 def test_a_job_cannot_use_several_maps() -> None:
-    assert not Operation("split", og.split).gives_map
-    assert not Operation("split_by", og.split_by).gives_map
-    assert Operation("sort", og.sort).gives_map
+    assert not StepOperation("split", og.split).gives_map
+    assert not StepOperation("split_by", og.split_by).gives_map
+    assert StepOperation("sort", og.sort).gives_map
 
 
 def test_the_twin_takes_blocks() -> None:

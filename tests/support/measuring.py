@@ -56,7 +56,11 @@ def operand(case: Case, seed: int, parameters: Any) -> TensorMap:
     sizes = [3, 3, 3] if case.uniform else [3, 1, 2]
     blocks = [
         random_block(
-            *(rng, Labels(["system", "atom"], table), [Labels.range("m", size)], PROPERTIES, parameters),
+            rng,
+            Labels(["system", "atom"], table),
+            [Labels.range("m", size)],
+            PROPERTIES,
+            parameters,
             sparsity=0.3,
             order="samples",
         )

@@ -190,11 +190,11 @@ def test_a_map_without_blocks() -> None:
 @pytest.mark.parametrize(
     ("selection", "number"),
     [
-        *((0, 0), (3, 3), (-1, 3), (-4, 0), (np.int64(2), 2), (np.uint8(1), 1)),
-        *(({"b": 5}, 3), ({"a": 0, "b": 1}, 1), (Labels(["b", "a"], [[1, 0]]), 1)),
-        *((Labels("b", [[5]]), 3), (LabelsEntry(["a", "b"], [1, 0]), 2), (KEYS_4.entry(1), 1)),
+        (0, 0), (3, 3), (-1, 3), (-4, 0), (np.int64(2), 2), (np.uint8(1), 1),
+        ({"b": 5}, 3), ({"a": 0, "b": 1}, 1), (Labels(["b", "a"], [[1, 0]]), 1),
+        (Labels("b", [[5]]), 3), (LabelsEntry(["a", "b"], [1, 0]), 2), (KEYS_4.entry(1), 1),
     ],
-)
+)  # fmt: skip
 def test_one_block(map: TensorMap, selection: Any, number: int) -> None:
     for found in (map.block(selection), map[selection], *map.blocks(selection)):
         assert first_values(found) == number

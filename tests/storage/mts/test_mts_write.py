@@ -31,6 +31,7 @@ from outgrad.errors import (
 from outgrad.labels.labels import Labels
 from outgrad.storage import save
 from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
+from outgrad.storage.mts.row_writer import RowReceipt
 from outgrad.storage.mts.writer import MtsWriter
 from tests.support.mts_files import Files
 from tests.support.saving import commit
@@ -381,6 +382,18 @@ def test_missing_rows_are_noticed(files: Files, small_chunks: None, lost: int) -
     writer.abort()
     assert path.read_bytes() == before
     assert files.listing() == ["in.mts", "out.mts"]
+
+
+def test_rows_that_overlap_are_noticed(files: Files, small_chunks: None) -> None:
+    opened = open_mts(files.map())
+    writer = files.writer(opened)
+    writer.start()
+    receipts = [writer.write([each], opened.reader.read([each])) for each in files.requests(opened)]
+    assert receipts[0].rows[0][:3] == (0, 0, 1)
+    receipts[0] = replace(receipts[0], rows=(*receipts[0].rows, RowReceipt(0, 0, 2, 0)))
+    with pytest.raises(UnfinishedArchiveError, match="were not written once each, from row 1 of 13 on"):
+        commit(writer, receipts)
+    writer.abort()
 
 
 def test_abort_removes_the_unfinished_file(opened: OpenedMts, files: Files) -> None:

@@ -168,14 +168,12 @@ def test_big_arrays_have_the_paths_of_mts(rng: np.random.Generator, tmp_path: Pa
     found = {str(path.parent.relative_to(segment)) for path in segment.rglob("c.*")}
     below = "blocks/0/gradients/positions"
     assert found == {
-        *(
-            "keys",
-            "checksums",
-            "blocks/0/values",
-            "blocks/0/samples",
-            "blocks/0/components/0",
-            "blocks/0/properties",
-        ),
+        "keys",
+        "checksums",
+        "blocks/0/values",
+        "blocks/0/samples",
+        "blocks/0/components/0",
+        "blocks/0/properties",
         *(f"{below}/{name}" for name in ("values", "samples", "components/0", "offsets")),
         *(
             f"{below}/gradients/cell/{name}"
