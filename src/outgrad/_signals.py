@@ -34,8 +34,8 @@ _hook_before: Callable[[Any], Any] = sys.unraisablehook
 def termination_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C: what was begun is removed, and the cluster is closed.
 
-    Python would end at once, and leave unfinished files and worker processes behind. A handler of somebody
-    else stays. Several may ask for it at a time, and end in any order.
+    Python would end at once, and leave unfinished files and worker processes behind. Handlers of
+    others stay. Several may ask for it at a time, and end in any order.
     """
     global _holders, _hook_before
     if threading.current_thread() is not threading.main_thread():

@@ -40,7 +40,7 @@ def allowed_threads() -> int:
 
 
 class _Blas:
-    """The threads of BLAS while tasks are at work: counted, as most libraries have one number a process."""
+    """The threads of BLAS while tasks are at work: counted, as most libraries have one number per process."""
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()

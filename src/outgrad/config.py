@@ -23,7 +23,7 @@ MOST_BYTES = 2**60
 
 @dataclass(frozen=True)
 class Setting(Generic[SettingT]):
-    """One entry of the configuration: what it may be, and how to make of it what is meant."""
+    """One entry of the configuration: its name, what it may be, and how it is read."""
 
     name: str
     default: Any
@@ -31,7 +31,7 @@ class Setting(Generic[SettingT]):
     parse: Callable[[Any], SettingT]
     """Raises ValueError for what is not allowed."""
     variable: str = ""
-    """An environment variable beside Dask's own."""
+    """An environment variable besides Dask's own."""
 
     def read(self) -> SettingT:
         """Return what is configured now.
@@ -170,7 +170,7 @@ def checks() -> bool:
 def mts_checks() -> str:
     """When the checksum of an array of an ``.mts`` file that is read in pieces is compared.
 
-    ``"once"``: in each process before it uses the first piece; ``"never"``: only if the array is read whole.
+    ``"once"``: in each process before it uses the first piece; ``"never"``: only if the entire array is read.
 
     >>> mts_checks()
     'once'

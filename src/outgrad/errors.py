@@ -40,11 +40,11 @@ class LinearSystemError(OutgradError, LinAlgError):
 
 
 class UnsortedGradientWarning(UserWarning):
-    """Gradient rows are not sorted by ``sample``: the block can only be one chunk."""
+    """Gradient rows are not sorted by ``sample``, so the block cannot have several chunks."""
 
 
 def printable(text: str) -> str:
-    r"""Write out what ends a line or steers a terminal: names of files may hold anything.
+    r"""Escape what ends a line or controls a terminal: names of files may hold anything.
 
     >>> print(printable("two\nlines.zarr"))
     two\nlines.zarr
@@ -64,19 +64,19 @@ class ArchiveError(OneLineError):
 
 
 class PathError(ArchiveError, ValueError):
-    """What was given as a path is none on this machine: empty, a URL, or with a variable in it."""
+    """A path that cannot be one of this machine: empty, a URL, or with a variable in it."""
 
 
 class PathAccessError(ArchiveError, OSError):
-    """A path that the system refuses: links in a circle, names that are too long, a folder that is a file."""
+    """A path that the system refuses: a circle of links, too long a name, a file in place of a folder."""
 
 
 class PathPermissionError(PathAccessError, PermissionError):
-    """A path that this user may not read or write."""
+    """A path that this user has no permission to read or write."""
 
 
 class ArchiveExistsError(ArchiveError, FileExistsError):
-    """A path that should be written exists already."""
+    """A path that would be written already exists."""
 
 
 class ArchiveNotFoundError(ArchiveError, FileNotFoundError):
@@ -84,11 +84,11 @@ class ArchiveNotFoundError(ArchiveError, FileNotFoundError):
 
 
 class ArchiveConflictError(ArchiveError):
-    """Another writer has finished at the same path in the meantime; its data are there, and no others."""
+    """Another writer has finished at the same path in the meantime; its data are kept, and no others."""
 
 
 class ArchiveWarning(UserWarning):
-    """What was saved is there, but something that comes after could not be done."""
+    """The data are saved, but something after that failed."""
 
 
 class NotAnArchiveError(ArchiveError, ValueError):
@@ -100,7 +100,7 @@ class UnfinishedArchiveError(ArchiveError):
 
 
 class NewerFormatError(ArchiveError):
-    """An archive of a format version that this release does not know."""
+    """An archive whose format version this release does not know."""
 
 
 class DamagedArchiveError(ArchiveError, OSError):
@@ -116,10 +116,10 @@ class JobError(OneLineError, ValueError):
 
 
 class MemoryLimitError(OutgradError, MemoryError):
-    """A plan whose tasks would not fit into the memory of a worker."""
+    """A plan whose tasks would exceed the memory of a worker."""
 
     def __new__(cls, *args: object) -> Self:
-        """``MemoryError`` has a way of its own, by which distributed cannot bring an error back."""
+        """Make an exception as others are: distributed cannot return what ``MemoryError.__new__`` makes."""
         return Exception.__new__(cls, *args)
 
 

@@ -1,8 +1,8 @@
-"""Functions that are found when they are called.
+"""Functions that are imported when they are called.
 
-Operators and methods of the data classes mean functions that make data, which import these classes. One of
+Operators and methods of the data classes call functions that make data, which import these classes. One of
 the two has to be imported late, and what a class means by ``+`` is not needed before something is added.
-Others stand in modules that take long to import, as all that makes Dask arrays does.
+Others are in modules that take long to import: those that make Dask arrays, or print tables with Rich.
 """
 
 from __future__ import annotations

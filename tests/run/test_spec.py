@@ -123,7 +123,7 @@ MALFORMED = [
     (GOOD + "environment: {a=b: 1}\n", "mine.yaml:3: environment: 'a=b' cannot be the name of a variable"),
     (GOOD + "environment: {A: [1]}\n", "mine.yaml:3: environment.A must be a number or text, found a list"),
     (GOOD + "environment: {A: true}\n", "mine.yaml:3: environment.A must be a number or text, found true or false True"),
-    (GOOD + "wait: soon\n", "mine.yaml:3: wait must be a time like '10 minutes', found text 'soon'"),
+    (GOOD + "wait: soon\n", "mine.yaml:3: wait must be a time such as '10 minutes', found text 'soon'"),
     (GOOD + "kwargs: !!python/name:os.system {}\n", "mine.yaml:3: the tag 'tag:yaml.org,2002:python/name:os.system' is not allowed; write plain values"),
 ]  # fmt: skip
 
@@ -201,13 +201,13 @@ WRONG_VALUES = [
     ("kwargs: {n_workers: 0}\n", "mine.yaml:3: kwargs.n_workers must be a whole number >= 1, found a number 0"),
     ("kwargs:\n  threads_per_worker: 1.5\n", "mine.yaml:4: kwargs.threads_per_worker must be a whole number, found a number 1.5"),
     ("kwargs: {cores: -4, memory: 1GiB}\n", "mine.yaml:3: kwargs.cores must be a whole number >= 1, found a number -4"),
-    ("kwargs: {cores: 4, memory: lots}\n", "mine.yaml:3: kwargs.memory must be a size like '16GiB', found text 'lots'"),
-    ("kwargs: {memory_limit: -1}\n", "mine.yaml:3: kwargs.memory_limit must be a size like '16GiB', found a number -1"),
-    ("kwargs: {memory_limit: .nan}\n", "mine.yaml:3: kwargs.memory_limit must be a size like '16GiB', found a number nan"),
-    ("kwargs: {memory_limit: [1]}\n", "mine.yaml:3: kwargs.memory_limit must be a size like '16GiB', found a list"),
+    ("kwargs: {cores: 4, memory: lots}\n", "mine.yaml:3: kwargs.memory must be a size such as '16GiB', found text 'lots'"),
+    ("kwargs: {memory_limit: -1}\n", "mine.yaml:3: kwargs.memory_limit must be a size such as '16GiB', found a number -1"),
+    ("kwargs: {memory_limit: .nan}\n", "mine.yaml:3: kwargs.memory_limit must be a size such as '16GiB', found a number nan"),
+    ("kwargs: {memory_limit: [1]}\n", "mine.yaml:3: kwargs.memory_limit must be a size such as '16GiB', found a list"),
     ("adapt: {minimum: some}\n", "mine.yaml:3: adapt.minimum must be a whole number, found text 'some'"),
-    ("wait: -5\n", "mine.yaml:3: wait must be a time like '10 minutes', found a number -5"),
-    ("wait: .inf\n", "mine.yaml:3: wait must be a time like '10 minutes', found a number inf"),
+    ("wait: -5\n", "mine.yaml:3: wait must be a time such as '10 minutes', found a number -5"),
+    ("wait: .inf\n", "mine.yaml:3: wait must be a time such as '10 minutes', found a number inf"),
     ("wait: true\n", "mine.yaml:3: wait must be a number or text, found true or false True"),
     ('environment: {A: "a\\0b"}\n', "mine.yaml:3: environment.A holds a character that no variable can hold"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Start the cluster of a specification, or reach a running one, and leave nothing behind."""
+"""Start the cluster of a specification, or connect to a running one, and clean up afterwards."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class JobFile:
 
     @cached_property
     def real_path(self) -> Path:
-        """Where it lies when links are followed; there may be nothing yet."""
+        """The path with its links followed; it need not exist yet."""
         return Path(os.path.realpath(self.path))
 
 
@@ -169,7 +169,7 @@ def _steps(
 ) -> tuple[JobStep, ...]:
     earlier = {each.name: each.line for each in inputs}
     lines = dict(earlier)
-    # All names come first, so that a step that refers to a later one can be told so.
+    # All names come first, so that a reference to a later step can be reported as such.
     for number, entry in enumerate(file.entries.steps):
         _check_name(file, ("steps", number, "name"), f"step {entry.name!r}", entry.name)
         if entry.name in lines:

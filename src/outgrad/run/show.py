@@ -91,14 +91,14 @@ class _MemoryColumn(ProgressColumn):
 
 
 def used_memory(client: Client) -> str:
-    """Say what the workers hold now, as they last reported to the scheduler: no message to them is needed."""
+    """Say how much memory the workers use, as last reported to the scheduler: they are not asked."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     sizes = [int(worker.get("metrics", {}).get("memory", 0)) for worker in workers]
     return f"{len(sizes)} workers, largest {format_bytes(max(sizes))}" if sizes else "no workers"
 
 
 def dashboard(client: Client) -> str | None:
-    """The address of the dashboard, or None if there is none.
+    """Return the address of the dashboard, or None if there is none.
 
     ``distributed.dashboard.link`` may name variables that are not set; then it is the plain address.
     """

@@ -226,13 +226,15 @@ def read_spec_file(path: Path) -> ClusterSpec:
     for key in ("memory_limit", "memory"):
         if not _is_size(kwargs.get(key)):
             found = in_words(kwargs[key])
-            raise file.error(("kwargs", key), f"kwargs.{key} must be a size like '16GiB', found {found}")
+            raise file.error(("kwargs", key), f"kwargs.{key} must be a size such as '16GiB', found {found}")
     try:
         seconds = float(parse_timedelta(entries.wait, default="s"))
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         seconds = 0.0
     if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise file.error(("wait",), f"wait must be a time like '10 minutes', found {in_words(entries.wait)}")
+        raise file.error(
+            ("wait",), f"wait must be a time such as '10 minutes', found {in_words(entries.wait)}"
+        )
     return ClusterSpec(
         source=file.path.name,
         module=entries.module,

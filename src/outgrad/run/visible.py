@@ -1,10 +1,10 @@
-"""Text from outside, as it can be printed."""
+"""Text from outside in a form that can be printed."""
 
 from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    """Write out characters that would do something to a terminal, or nothing that can be seen.
+    """Escape characters that would control a terminal, or could not be seen.
 
     >>> print(visible("a\\x1b[31mb"))
     a\\x1b[31mb
