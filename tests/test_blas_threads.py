@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,3 +170,18 @@ def test_persisted_and_saved(tmp_path: Path) -> None:
         og.apply_rows(lazy(tmp_path), seen).persist()
         og.save(tmp_path / "out.zarr", og.apply_rows(og.open(tmp_path / "in.zarr"), seen))
     assert seen.counts == {1}
+
+
+def test_libraries_that_are_loaded_later_are_limited_too() -> None:
+    code = """
+import threadpoolctl
+from outgrad._threads import one_blas_thread
+with one_blas_thread():
+    pass  # the libraries of NumPy are known now
+import scipy.linalg
+with threadpoolctl.threadpool_limits(3, user_api="blas"), one_blas_thread():
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").info()
+    print({library["num_threads"] for library in libraries})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "{1}\n"

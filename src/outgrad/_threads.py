@@ -7,6 +7,7 @@ run at a time already.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,28 +46,25 @@ class _Blas:
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
         self._inside = 0
-        self._before: list[int] = []
+        self._before: Counts = []
 
     def enter(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._before = _limited(_blas_libraries().shared)
+                self._before = _limited(blas_libraries().shared)
             self._inside += 1
 
     def leave(self) -> None:
         with self._lock:
             self._inside = max(0, self._inside - 1)  # a child may leave what its parent entered
             if self._inside == 0:
-                self._restore()
+                _set_threads(self._before)
 
     def forget_threads(self) -> None:
         """In a child no task is at work."""
         if self._inside:
             self._inside = 0
-            self._restore()
-
-    def _restore(self) -> None:
-        _set_threads(_blas_libraries().shared, self._before)
+            _set_threads(self._before)
 
 
 class _Libraries(NamedTuple):
@@ -76,23 +74,35 @@ class _Libraries(NamedTuple):
     per_thread: Sequence[Any]
 
 
+Counts = Sequence[tuple[Any, int]]
+"""Libraries, each with a number of threads."""
+
+WITH_LIBRARIES = frozenset({"scipy.linalg", "torch"})
+"""Modules that load a BLAS of their own, beside that of NumPy."""
+
+
+def blas_libraries() -> _Libraries:
+    """The libraries that are loaded now."""
+    return _find_libraries(frozenset(WITH_LIBRARIES & sys.modules.keys()))
+
+
 @cache
-def _blas_libraries() -> _Libraries:
+def _find_libraries(modules: frozenset[str]) -> _Libraries:
     """Finding them takes 10 ms, and threadpoolctl's own limits 0.2 ms each; setting a number takes 1 µs."""
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     per_thread = [library for library in libraries if getattr(library, "threading_layer", "") == "openmp"]
     return _Libraries([library for library in libraries if library not in per_thread], per_thread)
 
 
-def _limited(libraries: Sequence[Any]) -> list[int]:
+def _limited(libraries: Sequence[Any]) -> Counts:
     """Limit libraries to one thread; return what they used before."""
-    before = [library.num_threads for library in libraries]
-    _set_threads(libraries, [1] * len(before))
+    before = [(library, library.num_threads) for library in libraries]
+    _set_threads([(library, 1) for library in libraries])
     return before
 
 
-def _set_threads(libraries: Sequence[Any], counts: Sequence[int]) -> None:
-    for library, count in zip(libraries, counts, strict=False):
+def _set_threads(counts: Counts) -> None:
+    for library, count in counts:
         # From 3.8 on, threadpoolctl ignores all threads but the first that set a number. Here it is one
         # number for all, under a lock, and the last thread that leaves is seldom the first that came.
         release = getattr(library, "clear_controlling_thread", None)
@@ -115,11 +125,11 @@ def one_blas_thread() -> Iterator[None]:
     before. Also a decorator.
     """
     _blas.enter()
-    before = _limited(_blas_libraries().per_thread)
+    before = _limited(blas_libraries().per_thread)
     try:
         yield
     finally:
-        _set_threads(_blas_libraries().per_thread, before)
+        _set_threads(before)
         _blas.leave()
 
 
