@@ -307,6 +307,7 @@ MUTATIONS = [
         "engine/compare/chunks.py",
         ("tests/data/test_pieces.py", "tests/ops/test_compare.py"),
         ("np.allclose(first, second, relative, absolute", "np.allclose(first, second, absolute, relative"),
+        ("first.shape == second.shape and np.allclose", "np.allclose"),
     ),
     *of(
         "engine/shift.py",
