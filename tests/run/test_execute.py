@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -31,7 +32,7 @@ from outgrad.errors import (
 )
 from outgrad.graph.computing import _runs_any, stop_tasks
 from outgrad.graph.memory import PIECES_BYTES
-from outgrad.run import SchedulerAddress, build, embedded, read_job, run_job
+from outgrad.run import SchedulerAddress, build, embedded, preload, read_job, run_job
 from outgrad.run.cluster import connect
 from outgrad.run.execute import plan_job
 from outgrad.run.watch import worker_states
@@ -332,3 +333,16 @@ def test_an_embedded_cluster_ends_with_the_job(folder: Path, rho: og.TensorMap) 
     left = {child.pid for child in psutil.Process().children(recursive=True) if child.is_running()} - children
     assert not left
     assert {name: os.environ.get(name) for name in before} == before
+
+
+def test_workers_do_not_warn_of_cancelled_tasks() -> None:
+    logger = logging.getLogger("distributed.worker.state_machine")
+    before = list(logger.filters)
+    try:
+        preload.dask_setup(None)
+        (drops,) = [each for each in logger.filters if each not in before]
+    finally:
+        logger.filters[:] = before
+    texts = ["Async instruction for <Task cancelled> ended with CancelledError", "something else"]
+    records = [logging.makeLogRecord({"msg": text}) for text in texts]
+    assert [bool(drops(record)) for record in records] == [False, True]
