@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import dask
@@ -16,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 from outgrad.data.chunk import ChunkList
 from outgrad.graph.computing import compute
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Notes, SizedLayer, digest
+from outgrad.graph.draft import Notes, SizedLayer, digest, top_layers
 from outgrad.graph.fuse import optimize
 from outgrad.graph.lazy_blocks import LazyBlocks, LazyText, held_bytes
 from outgrad.graph.memory import TaskMemory, project
@@ -73,6 +72,12 @@ def _renamed(key: Key, names: Mapping[str, str]) -> Key:
     """Exchange the name in a ``(name, number)`` key."""
     assert isinstance(key, tuple), "keys of parts are (name, number)"
     return (names.get(str(key[0]), key[0]), *key[1:])
+
+
+def _layers(graph: HighLevelGraph, keys: Sequence[Key]) -> list[str]:
+    """Names of the layers on which no other layer builds, and of those that hold keys."""
+    named = [str(key[0]) for key in keys if isinstance(key, tuple) and key[0] in graph.layers]
+    return [*top_layers(graph), *named]
 
 
 @dataclass(frozen=True)
@@ -212,8 +217,9 @@ class LazyCollection(DaskMethodsMixin):
         blocks = self._lazy_blocks()
         if blocks is None:
             return ()
-        texts = (LazyBlocks(t.graph, (t.key,), (), ()).top_layers for t in lazy_texts(self._texts()).values())
-        return tuple(dict.fromkeys([*blocks.top_layers, *chain.from_iterable(texts)]))
+        texts = lazy_texts(self._texts()).values()
+        made = [(blocks.graph, blocks.keys), *((text.graph, (text.key,)) for text in texts)]
+        return tuple(dict.fromkeys(name for graph, keys in made for name in _layers(graph, keys)))
 
     def __dask_postcompute__(self) -> tuple[Callable[..., Any], tuple[Any]]:
         blocks = self._lazy_blocks()

@@ -20,7 +20,7 @@ from outgrad.data.outline import Outline, Part, Piece
 from outgrad.data.recut import rows_of_old_chunks
 from outgrad.data.requests import request
 from outgrad.graph.dask_names import Key
-from outgrad.graph.draft import Draft, Layer, Note, Notes, Shared, TaskFunction, top_layers
+from outgrad.graph.draft import Draft, Layer, Note, Notes, Shared, TaskFunction
 
 Place = tuple[Key, int]
 """Where a chunk is: the key of a task, and a number in the list that it makes."""
@@ -46,12 +46,6 @@ class LazyBlocks:
             for key, part in zip(self.keys, self.parts, strict=True)
             for number, piece in enumerate(part)
         }
-
-    @property
-    def top_layers(self) -> tuple[str, ...]:
-        """Names of the layers on which no other layer builds, and of those that hold keys."""
-        named = [str(key[0]) for key in self.keys if isinstance(key, tuple) and key[0] in self.graph.layers]
-        return tuple(dict.fromkeys([*top_layers(self.graph), *named]))
 
     def made_by(self, function: Callable[..., object]) -> bool:
         """Whether every part is the result of a task that runs ``function``."""
