@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 
 import outgrad as og
 from tests.support import ROOT
+from tests.support.scripts import imported_script
 
 metatensor = pytest.importorskip("metatensor")
 
@@ -41,12 +41,7 @@ def gradients(tensor: Any) -> Iterator[tuple[Any, ...]]:
 
 def import_script(name: str) -> ModuleType:
     pytest.importorskip("featomic")
-    spec = importlib.util.spec_from_file_location(f"examples_data_{name}", DATA / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return imported_script(DATA / f"{name}.py")
 
 
 def assert_same(actual: Any, expected: Any) -> None:

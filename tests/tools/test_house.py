@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import ROOT
+from tests.support.scripts import imported_script
 
 
 @pytest.fixture(scope="module")
 def house() -> Any:
-    specification = importlib.util.spec_from_file_location("house", ROOT / "tools" / "house.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return imported_script(ROOT / "tools" / "house.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
+from tests.support.scripts import imported_script
 
 SCRIPT = ROOT / "tools" / "metatensor_tests.py"
 
@@ -70,18 +70,7 @@ RIGHT = {
 }
 
 
-def loaded() -> Any:
-    """The script as a module; it is in no package."""
-    spec = importlib.util.spec_from_file_location("metatensor_tests", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-script = loaded()
+script = imported_script(SCRIPT)
 
 
 @pytest.fixture(scope="module")
