@@ -14,6 +14,11 @@ from hypothesis import HealthCheck, settings
 os.environ["DASK_OUTGRAD__DURABLE"] = "False"
 dask.config.refresh()
 
+# A shell ignores Ctrl-C for what it runs in the background, and its children inherit that: no test that
+# interrupts something could pass there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SLOW_MACHINE = [HealthCheck.too_slow, HealthCheck.differing_executors]
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=SLOW_MACHINE)
 settings.register_profile("night", max_examples=2000, deadline=None, suppress_health_check=SLOW_MACHINE)
