@@ -108,6 +108,7 @@ from .ops.split import split_by_block as split_by_block
 from .ops.switches import checks_enabled as checks_enabled
 from .ops.switches import unsafe_disable_checks as unsafe_disable_checks
 from .ops.switches import unsafe_enable_checks as unsafe_enable_checks
+from .storage.api import append as append
 from .storage.api import clean as clean
 from .storage.api import open as open
 from .storage.api import save as save
@@ -117,6 +118,11 @@ from .storage.archive_writer import ArchiveWriter as ArchiveWriter
 from .storage.loading import load as load
 from .storage.loading import load_block as load_block
 from .storage.loading import load_labels as load_labels
+from .storage.versions import ArchiveVersion as ArchiveVersion
+from .storage.versions import commit as commit
+from .storage.versions import compact as compact
+from .storage.versions import history as history
+from .storage.versions import restore as restore
 from .tensor.block import TensorBlock as TensorBlock
 from .tensor.map import TensorMap as TensorMap
 from .testing.gradient import check_gradient as check_gradient

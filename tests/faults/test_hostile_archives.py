@@ -281,9 +281,9 @@ def enlarge(segment: dict[str, Any], number: int, rows: int, chunk_rows: int) ->
                 labels = segment["arrays"][table[0]]
                 labels["shape"][0] = rows
                 labels["chunk_rows"] = max(chunk_rows, labels["chunk_rows"])
-    manifest = segment["checksums"]
+    manifest = segment["chunks"]
     count = sum(-(-a["shape"][0] // a["chunk_rows"]) for a in segment["arrays"])
-    manifest.update(shape=[count], chunk_rows=count, crc32c=manifest["crc32c"][:1])
+    manifest.update(shape=[count, 2], chunk_rows=count, crc32c=manifest["crc32c"][:1])
 
 
 def many_names(segment: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dask._task_spec import Alias
 
 import outgrad as og
 from outgrad.graph.fuse import optimize
-from outgrad.storage.save_plan import Store, merged_graph, plan_save
+from outgrad.storage.save_plan import PlannedSave, merged_graph, plan_save
 from outgrad.testing import Parameter, assert_identical, random_block
 
 CHUNKS = 6
@@ -46,7 +46,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[og.TensorMap
     return found
 
 
-def kinds(store: Store) -> list[str]:
+def kinds(store: PlannedSave) -> list[str]:
     """The tasks to run, by the names of the operations in each."""
     names = to_run(merged_graph([store]), list(store.keys))
     return [name for name in names if not name.startswith(("seam", "receipt", "ends"))]

@@ -11,21 +11,32 @@ import numpy as np
 
 import outgrad as og
 from outgrad.labels.rows import table_digest
+from outgrad.storage.local_store import LocalStore
 from outgrad.storage.zarr.codecs import chain_from_json
 from outgrad.storage.zarr.documents import array_document, serialize
 from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, ChunkSizes
-from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
+from outgrad.storage.zarr.storage_chunks import SegmentStore
 
 
 def shared_arrays(path: Path) -> None:
     """Write a map of three small blocks, whose gradients have gradients, in arrays that they share."""
-    og.save(path, make_map(np.random.default_rng(5)))
+    sizes = ChunkSizes(share_from=2)
+    with og.ArchiveWriter(path, sizes=sizes) as writer:
+        writer.append(make_map(np.random.default_rng(5)))
 
 
 def own_arrays(path: Path) -> None:
     """Write such a map in arrays of several storage chunks, with several chunk edges."""
     rng = np.random.default_rng(6)
-    sizes = ChunkSizes(storage_chunk=900, table_chunk=120, share_below=0, fine_chunk=2500, whole_system=10**6)
+    sizes = ChunkSizes(
+        shard=900,
+        chunk=400,
+        table_shard=120,
+        table_chunk=60,
+        share_below=0,
+        fine_chunk=2500,
+        whole_system=10**6,
+    )
     with og.ArchiveWriter(path, sizes=sizes) as writer:
         writer.append(make_map(rng))
         writer.append(make_map(rng, 5, start=100))
@@ -103,12 +114,13 @@ class Forgery:
         self.path = path
         self.commit = read_commit(path)
         self.segment = self.commit["segments"][0]
-        self.store = SegmentStore(ByteStore.local(path, read_only=False), f"{SEGMENTS}/{self.segment['id']}/")
+        self.store = SegmentStore(LocalStore(path), f"{SEGMENTS}/{self.segment['id']}/")
 
     def spec(self, array: dict[str, Any]) -> ArraySpec:
         chain = chain_from_json(self.segment["codecs"][array["codecs"]])
         dtype = np.dtype(array["dtype"]).newbyteorder("<")
-        return ArraySpec(array["path"], dtype, tuple(array["shape"]), array["chunk_rows"], chain)
+        per_shard = array.get("chunks_per_shard", 1)
+        return ArraySpec(array["path"], dtype, tuple(array["shape"]), array["chunk_rows"], chain, per_shard)
 
     def read(self, number: int) -> np.ndarray:
         spec = self.spec(self.segment["arrays"][number])
@@ -118,9 +130,8 @@ class Forgery:
 
     def write(self, number: int, rows: np.ndarray) -> None:
         spec = self.spec(self.segment["arrays"][number])
-        for chunk in range(spec.chunk_count):
-            start, stop = spec.chunk_range(chunk)
-            self.store.write_chunk(spec, chunk, rows[start:stop])
+        for shard in range(spec.shard_count):
+            self.store.write_shard(spec, shard, rows[slice(*spec.shard_range(shard))])
 
     def table(self, number: int) -> np.ndarray:
         array, first, rows, *_ = self.segment["tables"][number]
@@ -139,24 +150,29 @@ class Forgery:
 
     def sign(self) -> None:
         """Write the manifest, every ``zarr.json`` of an array, and the commit anew."""
-        found: list[int] = []
+        found: list[tuple[int, int]] = []
         for array in self.segment["arrays"]:
             spec = self.spec(array)
-            for chunk in range(spec.chunk_count):
-                raw = self.path / self.store.prefix / spec.chunk_key(chunk)
-                data = raw.read_bytes() if raw.exists() else b"\0\0\0\0"
-                found.append(int.from_bytes(data[-4:], "little"))
+            for shard in range(spec.shard_count):
+                found.extend(self._records(spec, shard))
             self._document(spec)
-        manifest = self.segment["checksums"]
-        manifest["shape"] = [len(found)]
+        manifest = self.segment["chunks"]
+        manifest["shape"] = [len(found), 2]
         spec = self.spec(manifest)
-        rows = np.array(found, dtype="<u4")
+        rows = np.array(found, dtype="<u4").reshape(-1, 2)
         manifest["crc32c"] = [
-            self.store.write_chunk(spec, chunk, rows[slice(*spec.chunk_range(chunk))])
-            for chunk in range(spec.chunk_count)
+            int(self.store.write_shard(spec, shard, rows[slice(*spec.shard_range(shard))])[0, 0])
+            for shard in range(spec.shard_count)
         ]
         self._document(spec)
         write_commit(self.path, json.dumps(self.commit, separators=(",", ":")).encode())
+
+    def _records(self, spec: ArraySpec, shard: int) -> list[tuple[int, int]]:
+        """Checksum and size of each chunk of a shard."""
+        file = self.path / self.store.prefix / spec.shard_key(shard)
+        data = file.read_bytes() if file.exists() else b"\0\0\0\0"
+        index = [(0, len(data))] if spec.chunks_per_shard == 1 else self.store.shard_index(spec, shard)
+        return [(int.from_bytes(data[int(e) - 4 : int(e)], "little"), int(e - s)) for s, e in index]
 
     def _document(self, spec: ArraySpec) -> None:
         file = self.path / self.store.prefix / spec.path / "zarr.json"

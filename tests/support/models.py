@@ -15,6 +15,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
+from outgrad.storage.local_store import LocalStore
+from outgrad.storage.zarr.changes import Save
 from outgrad.storage.zarr.format import (
     DEFAULT_COMPRESSOR,
     ArchiveKind,
@@ -151,14 +153,16 @@ def writer_of(
     provenance: dict[str, Any] | None = None,
     compressor: str = DEFAULT_COMPRESSOR,
     sizes: ChunkSizes | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> ZarrWriter:
     """A writer of a model."""
     return ZarrWriter(
-        path,
+        LocalStore(path),
         Contents(made.keys, made.metadata, made.outlines),
         Description(kind, info or {}, provenance or {}),
         ChunkOptions(sizes or ChunkSizes(), find_compressor(compressor)),
+        Save(overwrite=overwrite),
         **options,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -156,15 +157,70 @@ def convert_command(source: str, target: str, overwrite: bool) -> None:
     storage.save(target, storage.open(source), overwrite=overwrite)
 
 
+@main.command("log", cls=Command)
+@click.argument("path", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, one version a line.")
+def log_command(path: str, as_json: bool) -> None:
+    """List the versions of the archive PATH, the newest first."""
+    versions = storage.history(path)[::-1]
+    if as_json:
+        write("".join(f"{json.dumps(asdict(version))}\n" for version in versions))
+    else:
+        late("cli.tables", "print_history")(versions)
+
+
+@main.command("restore", cls=Command)
+@click.argument("path", type=PATH)
+@click.argument("version", type=click.IntRange(min=1))
+def restore_command(path: str, version: int) -> None:
+    """Make VERSION of the archive PATH the newest again.
+
+    Nothing is copied, and no version is lost.
+    """
+    storage.restore(path, version)
+    say(f"{path}: version {storage.history(path)[-1].version} has what version {version} has")
+
+
+@main.command("compact", cls=Command)
+@click.argument("path", type=PATH)
+@click.option(
+    "--smaller-than",
+    type=Size(),
+    default="1GiB",
+    show_default=True,
+    help="Put together segments of fewer bytes than this.",
+)
+def compact_command(path: str, smaller_than: int) -> None:
+    """Put small segments of the archive PATH together, as a new version.
+
+    Each append makes a segment. The versions before stay, until `outgrad clean --keep` removes them.
+    """
+    storage.compact(path, smaller_than=smaller_than)
+    newest = storage.history(path)[-1]
+    say(f"{path}: version {newest.version} has {newest.segments} segment(s)")
+
+
+@main.command("commit", cls=Command)
+@click.argument("path", type=PATH)
+def commit_command(path: str) -> None:
+    """Commit data to the archive PATH that a writer has written and could not commit."""
+    say(f"{path}: committed {storage.commit(path)} append(s)")
+
+
 @main.command("clean", cls=Command)
 @click.argument("path", type=PATH)
 @click.option("--dry-run", is_flag=True, help="List what would be removed; remove nothing.")
-def clean_command(path: str, dry_run: bool) -> None:
-    """Remove what killed writers left behind at PATH.
+@click.option("--keep", type=click.IntRange(min=1), help="Remove all versions but the newest so many.")
+@click.option(
+    "--older-than", metavar="TIME", help="Remove versions that are older, e.g. 30d; never the newest."
+)
+def clean_command(path: str, dry_run: bool, keep: int | None, older_than: str | None) -> None:
+    """Remove what killed writers left behind at PATH, and old versions of an archive.
 
     PATH is an archive, a file, next to which writers leave partial ones, or a folder of archives and files.
+    All versions stay unless --keep or --older-than is given; look with --dry-run first.
     """
-    leftovers = storage.clean(path, dry_run=dry_run)
+    leftovers = storage.clean(path, dry_run=dry_run, keep=keep, older_than=older_than)
     for leftover in leftovers:
         say(f"{'would remove' if dry_run else 'removed'} {leftover}")
     if not leftovers:

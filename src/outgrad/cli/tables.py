@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from outgrad.cli.console import console
+from outgrad.storage.versions import ArchiveVersion
 from outgrad.units import format_bytes
 
 MAXIMUM_BLOCKS = 50
@@ -18,6 +20,30 @@ def print_pairs(lines: Sequence[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
     for name, text in lines:
         table.add_row(name, text)
+    console().print(table)
+
+
+def print_history(versions: Sequence[ArchiveVersion]) -> None:
+    """Print the versions of an archive as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("version", justify="right")
+    table.add_column("made (UTC)")
+    for name in ("action", "samples", "added", "segments"):
+        table.add_column(name, justify="left" if name == "action" else "right")
+    for name in ("by", "with", "provenance"):
+        table.add_column(name)
+    for each in versions:
+        table.add_row(
+            str(each.version),
+            each.created.replace("T", " ").rstrip("Z"),
+            each.action,
+            str(each.samples),
+            format_bytes(each.nbytes),
+            str(each.segments),
+            each.who or "-",
+            each.software,
+            json.dumps(each.provenance) if each.provenance else "-",
+        )
     console().print(table)
 
 

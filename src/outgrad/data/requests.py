@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from outgrad.data.chunk import RowRange
@@ -37,7 +38,7 @@ def request(outlines: tuple[Outline, ...], piece: Piece) -> Request:
 
 
 class End(NamedTuple):
-    """Rows at an end of a part that lie in a storage chunk shared with another part."""
+    """Rows at an end of a part that lie in a shard shared with another part."""
 
     array: int
     start: int
@@ -46,10 +47,10 @@ class End(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """What one task has written: bytes, ``(array, chunk, crc32c)`` of chunks, and the ends left over."""
+    """What one task has written: bytes, ``(array, shard, records of its chunks)``, and the ends left over."""
 
     nbytes: int = 0
-    checksums: tuple[tuple[int, int, int], ...] = ()
+    shards: tuple[tuple[int, int, npt.NDArray[np.uint32]], ...] = ()
     ends: tuple[End, ...] = ()
 
     def receipt(self) -> Written:
@@ -58,10 +59,10 @@ class Written:
 
 
 class Seam(NamedTuple):
-    """A storage chunk whose rows come from several parts."""
+    """A shard whose rows come from several parts."""
 
     array: int
-    chunk: int
+    shard: int
     parts: tuple[int, ...]
     nbytes: int = 0
-    """Bytes of the storage chunk."""
+    """Bytes of the shard."""

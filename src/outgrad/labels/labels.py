@@ -20,11 +20,13 @@ from outgrad.labels.checks import (
     normalize_values,
 )
 from outgrad.labels.entry import LabelsEntry
-from outgrad.labels.rows import RowIndex, table_digest
+from outgrad.labels.rows import RowIndex, sliced_digest
 from outgrad.labels.saving import Saving
 from outgrad.labels.sets import check_unique, common_rows, kept_rows, locate_rows, number_kept, union_rows
 from outgrad.labels.types import Positions, Table
 
+SLICE_ROWS = 2**20
+"""Rows that are read at once for a digest."""
 FIRST_ROWS = 64
 """Rows that are compared before all are: labels that differ mostly differ in these."""
 
@@ -190,7 +192,9 @@ class Labels(Saving):
         return Labels._make(normalize_names((name,)), np.arange(end, dtype=np.int32)[:, None])
 
     @classmethod
-    def from_source(cls, names: str | Iterable[str], count: int, digest: str, source: Source) -> Labels:
+    def from_source(
+        cls, names: str | Iterable[str], count: int, digest: str | None, source: Source
+    ) -> Labels:
         """Return labels whose values stay where they are until they are used.
 
         Names, length, shape, digest and comparison need no read.
@@ -201,10 +205,12 @@ class Labels(Saving):
             Names of the d dimensions.
         count : int
             Number of entries n.
-        digest : str
-            The 32 hex characters of :attr:`digest` for these names and values.
+        digest : str or None
+            The 32 hex characters of :attr:`digest` for these names and values; None if they are not known,
+            and computed, in slices, if they are asked for.
         source : object
-            Has ``read(start, stop)``, which returns rows as an array of int32, and can be pickled.
+            Has ``read(start, stop)``, which returns rows as an array of int32, and can be pickled. It may
+            have a ``content``: labels of sources whose contents are equal are equal.
 
         Returns
         -------
@@ -225,7 +231,7 @@ class Labels(Saving):
         >>> labels["atom"], labels.is_loaded
         (array([0, 1, 2], dtype=int32), True)
         """
-        if len(digest) != 32 or not set(digest) <= set("0123456789abcdef"):
+        if digest is not None and (len(digest) != 32 or not set(digest) <= set("0123456789abcdef")):
             raise ValidationError(
                 f"Labels.from_source: a digest has 32 hex characters, found {digest!r}; "
                 "pass the digest of labels with these names and values"
@@ -291,7 +297,10 @@ class Labels(Saving):
     def digest(self) -> str:
         """32 hex characters that are equal for equal labels: BLAKE2b of names, shape and values."""
         if self._digest is None:
-            self._digest = table_digest(self._names, self.values)
+            step = self._count if self._values is not None else SLICE_ROWS
+            starts = range(0, self._count, max(1, step))
+            rows = (self.read(start, min(start + step, self._count)) for start in starts)
+            self._digest = sliced_digest(self._names, self._count, rows)
         return self._digest
 
     @property
@@ -1030,6 +1039,9 @@ class Labels(Saving):
             return True
         if self._digest is not None and other._digest is not None:
             return self._digest == other._digest
+        content = getattr(self._source, "content", None)
+        if content is not None and content == getattr(other._source, "content", None):
+            return True
         if self._values is not None and other._values is not None:
             # One pass over the values is cheaper than hashing either.
             first, second = self._values, other._values

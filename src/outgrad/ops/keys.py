@@ -219,7 +219,7 @@ class _KeyMove:
             )
         first = tensor._blocks().metadata[0]
         _check_clash(call, names, axis, first.samples if axis == "samples" else first.properties)
-        fill = _fill_number(call, fill_value, tensor._blocks().dtype(0))
+        fill = fill_number(call, fill_value, tensor._blocks().dtype(0))
         return cls(call, axis, tensor, names, requested, fill, sort_samples)
 
     def merged(self) -> TensorMap:
@@ -340,7 +340,7 @@ def _check_clash(call: str, names: Sequence[str], axis: str, labels: Labels) -> 
         )
 
 
-def _fill_number(call: str, given: Any, dtype: np.dtype[Any]) -> complex | float:
+def fill_number(call: str, given: Any, dtype: np.dtype[Any]) -> complex | float:
     """The value as the dtype holds it; what the dtype cannot hold is an error."""
     if not is_number(given):
         raise TypeError(f"{call}: fill_value must be a single number, got {kind_of(given)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 from outgrad._foreign import kind_of
@@ -68,3 +69,12 @@ def shift(call: str, name: Any, number: Any) -> tuple[str, int]:
         raise TypeError(
             f"{call}: the number to add to {name!r} must be an int, got {kind_of(number)}"
         ) from None
+
+
+def shifted_samples(call: str, tensor: T, shifts: Any) -> T:
+    """Shift several dimensions; None shifts none."""
+    if not (shifts is None or isinstance(shifts, Mapping)):
+        raise TypeError(f"{call}: shift must be a dict of dimensions to numbers, got {kind_of(shifts)}")
+    for name, number in (shifts or {}).items():
+        tensor = shift_dimension(tensor, name, number)
+    return tensor

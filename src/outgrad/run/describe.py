@@ -10,7 +10,7 @@ from outgrad.data.outline import Outline
 from outgrad.labels.labels import Labels
 from outgrad.storage import open as open_path
 from outgrad.storage.places import source_path
-from outgrad.storage.zarr.format import FORMAT_VERSION
+from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import fold
@@ -44,13 +44,13 @@ def describe(path: str | Path) -> FileDescription:
     bytes_on_disk = sum(file.stat().st_size for file in files if file.is_file())
     out: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": bytes_on_disk}
     if path.is_dir():
-        archive = open_archive(path)
+        commit = open_archive(open_store(path)).commit
         out["versions"] = {
-            "format": FORMAT_VERSION,
-            "archive": archive.version,
-            "created": archive.created,
-            "software": archive.software,
-            "provenance": archive.provenance,
+            "format": commit.format_version,
+            "archive": commit.version,
+            "created": commit.created,
+            "software": commit.software,
+            "provenance": commit.provenance,
         }
     if isinstance(opened, Labels):
         return {**out, "names": list(opened.names), "rows": len(opened)}

@@ -27,7 +27,7 @@ from outgrad.run.jobs import Job, build_all, located, read_job
 from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_cluster
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
-from outgrad.storage import Store, commit_all, merged_graph, plan_save, removed_on_failure
+from outgrad.storage import PlannedSave, commit_all, merged_graph, plan_save, removed_on_failure
 from outgrad.storage.publishing import warn_of
 
 
@@ -35,7 +35,7 @@ from outgrad.storage.publishing import warn_of
 class Plan:
     """A job that is ready to run."""
 
-    stores: tuple[Store, ...]
+    stores: tuple[PlannedSave, ...]
     locations: tuple[str, ...]
     """Where the job file names each output, for messages."""
     graph: Mapping[Key, Any]

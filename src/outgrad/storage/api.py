@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from os import PathLike
 from typing import Any, BinaryIO
 
@@ -11,19 +13,26 @@ from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
 from outgrad.data.chunking import coarsen, pack_chunks
 from outgrad.engine.content import Lazy
-from outgrad.errors import PathError
+from outgrad.errors import PathError, ValidationError
 from outgrad.graph.reading import read_blocks
+from outgrad.labels.labels import Labels
+from outgrad.ops.keys import fill_number
+from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
-from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
 from outgrad.storage.places import is_special, require_apart, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
+from outgrad.storage.stores import open_store
+from outgrad.storage.zarr.appendable import Addition, require_appendable
+from outgrad.storage.zarr.changes import Append
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
-from outgrad.storage.zarr.leftovers import left_over, remove_left_over
-from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.leftovers import Kept, left_over
+from outgrad.storage.zarr.reader import Opened, open_archive
 from outgrad.storage.zarr.verify import verify_archive
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
+from outgrad.units import seconds
 
 
 def save(
@@ -142,7 +151,86 @@ def save_all(
     execute(stores)
 
 
-def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) -> Any:
+def append(
+    path: str | PathLike[str],
+    tensor: TensorMap,
+    *,
+    shift: Mapping[str, int] | None = None,
+    fill_value: complex | float | None = None,
+    compressor: str = DEFAULT_COMPRESSOR,
+    provenance: dict[str, Any] | None = None,
+    durable: bool | None = None,
+) -> None:
+    """Add the samples of a map to an archive, which becomes a new version; lazy data are computed on the way.
+
+    The samples are added to the blocks of their keys, and keys that are not there yet become blocks. What
+    earlier versions consist of is not touched: who has one open goes on reading it. If there is no archive at
+    the path, one is made. Several writers may append at once; each is added to what the others have added in
+    the meantime.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive; its name must end in ``.zarr``.
+    tensor : TensorMap
+        A map with the dtype, the gradients, and the names of keys, samples, components and properties of the
+        archive, and the same components and properties in the blocks of each key.
+    shift : dict of str to int, optional
+        Numbers to add to dimensions of the samples, as in :func:`shift_dimension`.
+    fill_value : number, optional
+        What takes the place of properties that the archive, or the map, does not have in a block, in
+        gradients too, as in :func:`keys_to_samples`. The properties of a block are then the union of those of
+        all its parts, in the order in which they were added. Without it they must be the same.
+    compressor : {"lz4", "zstd", "none"}
+        How the chunks are compressed.
+    provenance : dict, optional
+        How the data were made: any JSON object, which :func:`history` shows.
+    durable : bool, optional
+        As for :func:`save`.
+
+    Raises
+    ------
+    ValidationError
+        If the map does not fit to the archive, or one of its samples is there already; the message says
+        which. Nothing is computed then.
+    ArchiveConflictError
+        If another writer has replaced the archive in the meantime. The data are kept, and :func:`commit` adds
+        them if they fit to what is there.
+    ArchiveError
+        If it is not an archive, or one of a newer format.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> for system in range(2):
+    ...     block = og.block_from_array(np.full((1, 3), system), sample_names=["system"])
+    ...     og.append("growing.zarr", og.TensorMap(og.Labels.single(), [block]), shift={"system": system})
+    >>> og.open("growing.zarr").block().values.compute()
+    array([[0., 0., 0.],
+           [1., 1., 1.]])
+    >>> len(og.history("growing.zarr"))
+    2
+    """
+    if not isinstance(tensor, TensorMap):
+        raise TypeError(f"append: tensor must be a TensorMap, got {kind_of(tensor)}")
+    shifted = shifted_samples("append", tensor, shift)
+    fill = (
+        None
+        if fill_value is None or not len(tensor)
+        else fill_number("append", fill_value, tensor._blocks().dtype(0))
+    )
+
+    def change(keys: Labels, metadata: Any, dtypes: Any, info: Mapping[str, str]) -> Append:
+        addition = Addition(keys, metadata, dtypes, info, fill)
+        return Append(partial(require_appendable, addition=addition), fill)
+
+    settings: dict[str, Any] = {"compressor": compressor, "provenance": provenance, "durable": durable}
+    execute([plan_save(path, shifted, change=change, call="append", **settings)])
+
+
+def open(
+    path: str | PathLike[str], *, target_bytes: int | str | None = None, version: int | None = None
+) -> Any:
     """Open a map, a block or labels lazily: only what describes it is read.
 
     Parameters
@@ -153,6 +241,8 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
         Bytes of values and gradients a task holds, such as ``"64 MiB"``; the default is the configuration
         ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; ``chunk`` makes
         smaller ones.
+    version : int, optional
+        A version of the archive that :func:`history` lists; the default is the newest.
 
     Returns
     -------
@@ -162,7 +252,7 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
     Raises
     ------
     ArchiveNotFoundError
-        If there is nothing at ``path``.
+        If there is nothing at ``path``, or no such version.
     ArchiveError
         If it is not an archive, or one that is unfinished, corrupted, or of a newer format version.
 
@@ -175,19 +265,29 @@ def open(path: str | PathLike[str], *, target_bytes: int | str | None = None) ->
     """
     source = source_path("open", path)
     with reaching("open", source):
-        opened = open_archive(source) if source.is_dir() else open_mts(source)
+        opened = open_archive(open_store(source), version) if source.is_dir() else open_mts(source)
+    return lazily(opened, chunk_bytes(target_bytes))
+
+
+def lazily(opened: Opened | OpenedMts, target_bytes: int) -> Any:
+    """What was opened, with chunks of this size."""
     if opened.kind == "labels":
         return opened.keys
-    target = chunk_bytes(target_bytes)
-    outlines = tuple(coarsen(outline, target) for outline in opened.outlines)
-    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack_chunks(outlines, target)))
+    outlines = tuple(coarsen(outline, target_bytes) for outline in opened.outlines)
+    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack_chunks(outlines, target_bytes)))
     if opened.kind == "block":
         return TensorBlock._of(content)
     return TensorMap._of(opened.keys, content, opened.info)
 
 
-def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
-    """Remove what killed writers have left behind; what anybody may still be writing stays.
+def clean(
+    path: str | PathLike[str],
+    *,
+    dry_run: bool = False,
+    keep: int | None = None,
+    older_than: str | float | timedelta | None = None,
+) -> list[str]:
+    """Remove what killed writers have left behind, and old versions; what anybody may be writing stays.
 
     A save removes such leftovers at its own path, so this is for paths to which nobody saves again. Whether a
     writer still runs is known on its own machine; what a writer on another machine has left is removed after
@@ -200,6 +300,12 @@ def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
         for the unfinished files in it.
     dry_run : bool
         Only list.
+    keep : int, optional
+        Of an archive, remove all versions but the newest ``keep``, and the data that only they have. By
+        default all versions stay.
+    older_than : str, float or timedelta, optional
+        Of an archive, remove versions that are older: ``"30d"``, ``"12h"``, or seconds; never the newest.
+        With ``keep``, the newest ones of this number stay all the same.
 
     Returns
     -------
@@ -212,6 +318,8 @@ def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
         If there is nothing at the path, and no leftover of it.
     PathError
         If it is not a path on this machine.
+    ValidationError
+        If ``keep`` is less than 1, or ``older_than`` is not a time.
 
     Examples
     --------
@@ -220,13 +328,17 @@ def clean(path: str | PathLike[str], *, dry_run: bool = False) -> list[str]:
     >>> og.clean("ones.mts")
     []
     """
+    if keep is not None and keep < 1:
+        raise ValidationError(f"clean: keep={keep}: the newest version always stays; pass 1 or more")
+    kept = Kept(keep, None if older_than is None else seconds("clean", "older_than", older_than))
     local = local_path("clean", path)
     with reaching("clean", local):
-        leftovers = left_over(local.absolute())
+        leftovers = left_over(local.absolute(), kept)
         if not leftovers:
             source_path("clean", path)
-        elif not dry_run:
-            remove_left_over(leftovers)
+        if not dry_run:
+            for leftover in leftovers:
+                leftover.remove()
     return [str(leftover) for leftover in leftovers]
 
 
@@ -257,5 +369,5 @@ def verify(path: str | PathLike[str]) -> list[str]:
     """
     source = source_path("verify", path)
     with reaching("verify", source):
-        problems = verify_archive(source) if source.is_dir() else verify_mts(source)
+        problems = verify_archive(open_store(source)) if source.is_dir() else verify_mts(source)
         return [str(problem) for problem in problems]

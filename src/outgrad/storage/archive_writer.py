@@ -19,16 +19,20 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.engine.content import Blocks
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
-from outgrad.ops.shift import shift_dimension
+from outgrad.ops.shift import shifted_samples
 from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import publish_all
+from outgrad.storage.stores import open_store
+from outgrad.storage.zarr.appendable import Addition, require_appendable
 from outgrad.storage.zarr.appended_blocks import GrownArrays, RowSinks
-from outgrad.storage.zarr.appended_maps import GrowingMap
+from outgrad.storage.zarr.appended_maps import BlockAddition, GrowingMap
+from outgrad.storage.zarr.changes import Append, Save
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ChunkOptions, ChunkSizes, find_compressor
-from outgrad.storage.zarr.layout import Contents, Tables, lay_out_tables
-from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_checksums
-from outgrad.storage.zarr.segment import numbered_checksums, write_segment
+from outgrad.storage.zarr.layout import Contents, Tables, lay_out_tables, table_grid
+from outgrad.storage.zarr.opened import OpenArchive
+from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_records
+from outgrad.storage.zarr.segment import numbered_shards, write_segment
 from outgrad.tensor.map import TensorMap
 
 
@@ -36,7 +40,7 @@ class ArchiveWriter:
     """Write an archive incrementally from a sequence of maps, for example one map per structure.
 
     Samples are appended block by block. A key can first occur in any map, and need not occur in all of them.
-    Memory use is limited to one storage chunk per array, the current map, and 8 bytes per sample. The archive
+    Memory use is limited to one shard (4 MiB) per array, the current map, and 8 bytes per sample. The archive
     becomes visible at the end of the ``with`` block. If the block raises an exception, existing data at the
     path are kept.
 
@@ -46,6 +50,10 @@ class ArchiveWriter:
         The archive to create; its name must end in ``.zarr``.
     overwrite : bool
         Replace an existing archive at ``path``.
+    append : bool
+        Add to an existing archive at ``path``, as :func:`outgrad.append` does; each map is compared with it.
+    fill_value : number, optional
+        With ``append``: what takes the place of properties that the archive, or a map, does not have.
     info : dict of str to str, optional
         The ``info`` of the map.
     compressor : {"lz4", "zstd", "none"}
@@ -61,7 +69,7 @@ class ArchiveWriter:
     Raises
     ------
     ArchiveExistsError
-        If ``path`` exists and ``overwrite`` is not set.
+        If ``path`` exists, and neither ``overwrite`` nor ``append`` is set.
     ArchiveError
         If the name does not end in ``.zarr``.
 
@@ -81,6 +89,8 @@ class ArchiveWriter:
         path: str | PathLike[str],
         *,
         overwrite: bool = False,
+        append: bool = False,
+        fill_value: complex | float | None = None,
         info: dict[str, str] | None = None,
         compressor: str = DEFAULT_COMPRESSOR,
         provenance: dict[str, Any] | None = None,
@@ -89,19 +99,44 @@ class ArchiveWriter:
     ) -> None:
         self._description = Description("map", dict(info or {}), dict(provenance or {}))
         self._options = ChunkOptions(sizes or ChunkSizes(), find_compressor(compressor))
+        if append and overwrite:
+            raise ValidationError(
+                f"write {path}: overwrite=True replaces what append=True adds to; pass one of them"
+            )
         local = local_path("write", path)
         check_suffix("write", local, (ZARR_SUFFIX,))
+        self._fill = fill_value
+        self._base: OpenArchive | None = None
+        self._addition: Addition | None = None
         with reaching("write", local):
-            target = target_path("write", local)
-            self._session = SaveSession(target, overwrite=overwrite, durable=config.durable(durable))
+            store = open_store(target_path("write", local))
+            change = Append(self._compare, fill_value) if append else Save(overwrite=overwrite)
+            self._session = SaveSession(store, change, durable=config.durable(durable))
         # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
         weakref.finalize(self, _give_up, self._session, self._stopping)
         self._stopping.enter_context(stopping_cleanly())
         with reaching("write", local):
             self._session.begin()
-        self._sinks = RowSinks(self._session.store(), self._options)
+        self._sinks = RowSinks(self._session.segment_store(), self._options)
         self._growing = GrowingMap(self._sinks)
+
+    def _compare(self, archive: OpenArchive) -> None:
+        """Remember what is there, and compare what was appended with it."""
+        self._base = archive
+        if self._addition is not None:
+            require_appendable(archive, self._addition)
+
+    def _checked(
+        self, keys: Labels, metadata: Sequence[BlockMetadata], dtypes: Sequence[np.dtype[Any]]
+    ) -> Sequence[BlockAddition]:
+        """Refuse a map that fits neither to those before nor to the archive; only its labels are looked
+        at."""
+        parts = self._growing.checked(keys, metadata, dtypes)
+        if self._base is not None:
+            addition = Addition(keys, metadata, dtypes, self._description.info, self._fill)
+            require_appendable(self._base, addition)
+        return parts
 
     def __enter__(self) -> Self:
         return self
@@ -155,14 +190,9 @@ class ArchiveWriter:
         if not isinstance(tensor, TensorMap):
             raise TypeError(f"append: tensor must be a TensorMap, got {kind_of(tensor)}")
         self._require_open()
-        if not (shift is None or isinstance(shift, Mapping)):
-            raise TypeError(f"append: shift must be a dict of dimensions to numbers, got {kind_of(shift)}")
-        shifted = tensor
-        for name, number in (shift or {}).items():
-            shifted = shift_dimension(shifted, name, number)
-        labels: Blocks = shifted._blocks()
+        labels: Blocks = shifted_samples("append", tensor, shift)._blocks()
         dtypes = [labels.dtype(number) for number in range(len(labels))]
-        parts = self._growing.checked(tensor.keys, labels.metadata, dtypes)
+        parts = self._checked(tensor.keys, labels.metadata, dtypes)
         blocks: Blocks = tensor.compute()._blocks()  # shifts change labels alone
         self._growing.append(tensor.keys, parts, blocks.in_memory("append").chunks)
 
@@ -184,12 +214,12 @@ class ArchiveWriter:
             As for :meth:`append`.
         """
         self._require_open()
-        parts = self._growing.checked(keys, metadata, [chunk.values.dtype for chunk in chunks])
+        parts = self._checked(keys, metadata, [chunk.values.dtype for chunk in chunks])
         self._growing.append(keys, parts, chunks)
 
     def _require_open(self) -> None:
         if not self._session.is_open:
-            raise ValidationError(f"append: the writer of {self._session.root} is closed; begin another one")
+            raise ValidationError(f"append: the writer of {self._session.name} is closed; begin another one")
 
     def close(self) -> None:
         """Write the remaining data and make the archive visible; the ``with`` statement calls this.
@@ -221,7 +251,7 @@ class ArchiveWriter:
         names, blocks = self._growing.names, self._growing.blocks
         if names is None:
             raise ValidationError(
-                f"write {self._session.root}: nothing was appended; append at least one map, "
+                f"write {self._session.name}: nothing was appended; append at least one map, "
                 "which may be empty"
             )
         values = np.array(list(blocks), dtype=np.int32).reshape(-1, len(names))
@@ -229,18 +259,20 @@ class ArchiveWriter:
         grown = GrownArrays(self._sinks.store)
         closed = [grown.close(block) for block in blocks.values()]
         metadata, outlines = [block for block, _ in closed], [outline for _, outline in closed]
-        tables = Tables()
+        dtypes = [outline.dtype for outline in outlines]
+        self._addition = Addition(keys, metadata, dtypes, self._description.info, self._fill)
+        tables = Tables(table_grid(self._options.sizes))
         tables.number(keys, "keys")
         for samples, first in grown.samples:
             tables.add_written(samples, first)
         layout = lay_out_tables(tables, metadata, grown.arrays, grown.values, self._options)
         store, name = self._sinks.store, self._session.segment_name
         contents = Contents(keys, metadata, outlines)
-        segment, checksums = write_segment(store, name, "map", layout, contents, self._options)
-        for number, array_checksums in enumerate(grown.checksums):
-            checksums.update(numbered_checksums(number, array_checksums))
-        everything = chunk_checksums(self._session.root, segment, checksums)
-        self._session.prepare(self._description, segment, everything, self._options.sizes)
+        segment, written = write_segment(store, name, "map", layout, contents, self._options)
+        for number, shards in enumerate(grown.shards):
+            written.update(numbered_shards(number, shards))
+        records = chunk_records(self._session.name, segment, written)
+        self._session.prepare(self._description, segment, records, self._options.sizes)
         publish_all([self._session])
 
     def abort(self) -> None:

@@ -15,10 +15,14 @@ import re
 import secrets
 import time
 import uuid
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
+
+from outgrad.storage.store import Entry
 
 OTHER_MACHINE_SECONDS = 7 * 24 * 3600.0
 """How long a writer on another machine is taken to be at work: longer than batch systems let a job run."""
@@ -71,13 +75,13 @@ def _machine() -> str:
     return hashlib.sha256(machine.encode()).hexdigest()[:8]
 
 
-def is_at_work(token: str, path: Path) -> bool:
-    """Whether the writer of ``path`` may still be at work; where that cannot be known, its age decides."""
+def is_at_work(token: str, modified: float) -> bool:
+    """Whether a writer may still be at work; where that cannot be known, the age of its file decides."""
     if re.fullmatch(_TOKEN, token) is None:
-        return _is_younger(path, OTHER_MACHINE_SECONDS)
+        return is_young(modified)
     machine, process, started, _ = token.split("-")
     if machine != _machine():
-        return _is_younger(path, OTHER_MACHINE_SECONDS)
+        return is_young(modified)
     if int(process, 16) == os.getpid():
         return token in _at_work
     try:
@@ -90,11 +94,8 @@ def is_at_work(token: str, path: Path) -> bool:
         return True
 
 
-def _is_younger(path: Path, seconds: float) -> bool:
-    try:
-        return time.time() - path.lstat().st_mtime < seconds
-    except OSError:
-        return False
+def is_young(modified: float) -> bool:
+    return time.time() - modified < OTHER_MACHINE_SECONDS
 
 
 def partial_name(name: str, token: str) -> str:
@@ -102,39 +103,39 @@ def partial_name(name: str, token: str) -> str:
     return f".{name[:SHOWN_NAME]}.{token}.partial"
 
 
-def _partials(folder: Path) -> list[tuple[str, str, Path]]:
-    """``(name of the target, token, path)`` of each unfinished file."""
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return []
-    partials = []
-    for path in entries:
-        match = _PARTIAL.fullmatch(path.name) or _OLD_PARTIAL.fullmatch(path.name)
-        if match is not None and not path.is_symlink():
-            partials.append((match["name"], match["token"], path))
-    return partials
+class Partial(NamedTuple):
+    """An unfinished file."""
+
+    target: str
+    """The beginning of the name that it will have."""
+    token: str
+    entry: Entry
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its writer may still be at work."""
+        return is_at_work(self.token, self.entry.modified)
 
 
-def is_begun(folder: Path, name: str) -> bool:
-    """Whether there is an unfinished file of the target ``name``."""
-    return any(target == name for target, _, _ in _partials(folder))
+def partials(entries: Iterable[Entry]) -> list[Partial]:
+    """The unfinished files among what a folder holds."""
+    found = []
+    for entry in entries:
+        match = _PARTIAL.fullmatch(entry.name) or _OLD_PARTIAL.fullmatch(entry.name)
+        if match is not None and entry.kind == "object":
+            found.append(Partial(match["name"], match["token"], entry))
+    return found
 
 
-def is_partial(path: Path, name: str) -> bool:
-    """Whether this is an unfinished file of the target ``name``."""
-    return any(partial == path for target, _, partial in _partials(path.parent) if target == name)
-
-
-def abandoned_partials(folder: Path, name: str | None = None) -> list[Path]:
-    """Partial files in ``folder`` (of the target ``name``) whose writers are no longer at work."""
+def abandoned_partials(entries: Iterable[Entry], name: str | None = None) -> list[str]:
+    """Names of partial files (of the target ``name``) whose writers are no longer at work."""
     return [
-        path
-        for target, token, path in _partials(folder)
-        if (name is None or target == name[:SHOWN_NAME]) and path.is_file() and not is_at_work(token, path)
+        each.entry.name
+        for each in partials(entries)
+        if (name is None or each.target == name[:SHOWN_NAME]) and not each.is_at_work
     ]
 
 
-def names_at_work(folder: Path) -> set[str]:
-    """Names of the targets in ``folder`` that somebody may be writing."""
-    return {target for target, token, path in _partials(folder) if is_at_work(token, path)}
+def names_at_work(entries: Iterable[Entry]) -> set[str]:
+    """Names of the targets in a folder that somebody may be writing."""
+    return {each.target for each in partials(entries) if each.is_at_work}

@@ -22,6 +22,7 @@ from outgrad.errors import (
     PathPermissionError,
 )
 from outgrad.storage.paths import LABELS_SUFFIX, MTS_SUFFIXES, ZARR_SUFFIX, local_path, reaching, shown_path
+from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.commits import is_archive
 
 _KINDS = {
@@ -93,7 +94,7 @@ def target_path(call: str, path: Path) -> Path:
             raise PathAccessError(f"{where}: {shown_path(folder)} is a file, not a folder; check the path")
         _require_rights(call, path, folder, os.W_OK | os.X_OK)
         for parent in target.parents:
-            if is_archive(parent):
+            if is_archive(open_store(parent)):
                 raise PathError(
                     f"{where}: this is inside the archive {shown_path(parent)}; choose a path outside of it"
                 )

@@ -62,13 +62,12 @@ def publish_all(outputs: Sequence[Unpublished]) -> None:
     warn_of(problems)
 
 
-def attempted(verb: str, function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
-    """Call a function; yield a line if it fails."""
+def attempted(step: str, function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    """Call a function; yield a line if it fails, with the ``step`` that it makes."""
     try:
         function(*arguments)
     except OSError as error:
-        named = f" {arguments[0]}" if arguments else ""
-        yield f"cannot {verb}{named}: {error.strerror or error}"
+        yield f"cannot {step}: {error.strerror or error}"
 
 
 def warn_of(problems: Sequence[str]) -> None:

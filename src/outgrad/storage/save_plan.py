@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from outgrad import config
 from outgrad._foreign import kind_of
@@ -34,7 +36,14 @@ from outgrad.storage.paths import (
 )
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ArchiveKind, ChunkOptions, find_compressor
+from outgrad.storage.stores import open_store
+from outgrad.storage.zarr.changes import Change, Save
+from outgrad.storage.zarr.format import (
+    DEFAULT_COMPRESSOR,
+    ArchiveKind,
+    ChunkOptions,
+    find_compressor,
+)
 from outgrad.storage.zarr.layout import Contents
 from outgrad.storage.zarr.save_session import Description
 from outgrad.storage.zarr.writer import ZarrWriter
@@ -53,6 +62,10 @@ def require_data(call: str, data: Any) -> None:
         )
 
 
+MakeChange = Callable[[Labels, Sequence[BlockMetadata], Sequence[np.dtype[Any]], Mapping[str, str]], Change]
+"""Makes what a save does to an archive out of the keys, the metadata and dtypes of blocks, and the info."""
+
+
 @dataclass(frozen=True)
 class SaveRequest:
     """What one save is asked for: the data, where they go and how."""
@@ -61,6 +74,7 @@ class SaveRequest:
     is_archive: bool
     data: Savable
     overwrite: bool
+    change: MakeChange | None
     compressor: str
     provenance: dict[str, Any] | None
     durable: bool
@@ -76,11 +90,11 @@ class SaveRequest:
             kind, keys, info = "map", data.keys, data.info()
         if self.is_archive:
             return ZarrWriter(
-                self.target,
+                open_store(self.target),
                 Contents(keys, metadata, outlines),
                 Description(kind, info, dict(self.provenance or {})),
                 ChunkOptions(compressor=find_compressor(self.compressor)),
-                overwrite=self.overwrite,
+                self._change(keys, metadata, outlines, info),
                 durable=self.durable,
             )
         if isinstance(data, Labels):
@@ -96,9 +110,20 @@ class SaveRequest:
             durable=self.durable,
         )
 
+    def _change(
+        self,
+        keys: Labels,
+        metadata: Sequence[BlockMetadata],
+        outlines: Sequence[Outline],
+        info: Mapping[str, str],
+    ) -> Change:
+        if self.change is None:
+            return Save(overwrite=self.overwrite)
+        return self.change(keys, metadata, [outline.dtype for outline in outlines], info)
+
 
 @dataclass(frozen=True)
-class Store:
+class PlannedSave:
     """A map, a block or labels about to be written to ``path``, in which no links are left.
 
     The results of ``keys`` in ``graph`` are receipts, and texts that are kept with the map: :meth:`prepare`
@@ -145,18 +170,22 @@ def plan_save(
     data: Savable,
     *,
     overwrite: bool = False,
+    change: MakeChange | None = None,
+    call: str = "save",
     compressor: str = DEFAULT_COMPRESSOR,
     provenance: dict[str, Any] | None = None,
     durable: bool | None = None,
-) -> Store:
+) -> PlannedSave:
     """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
 
-    ``durable`` says whether it is flushed to the disk; None leaves that to the configuration.
+    ``change`` says what becomes of an archive that is there, if it is not replaced. ``durable`` says whether
+    it is flushed to the disk; None leaves that to the configuration.
     """
-    local = local_path("save", path)
-    is_labels = isinstance(data, Labels)
-    check_suffix("save", local, (ZARR_SUFFIX, *MTS_SUFFIXES, *([LABELS_SUFFIX] if is_labels else [])))
-    target = target_path("save", local)
+    local = local_path(call, path)
+    labels_only = (LABELS_SUFFIX,) if isinstance(data, Labels) else ()
+    suffixes = (ZARR_SUFFIX, *MTS_SUFFIXES, *labels_only) if change is None else (ZARR_SUFFIX,)
+    check_suffix(call, local, suffixes)
+    target = target_path(call, local)
     blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy()
     lazy = blocks.data
     for number, (metadata, outline) in enumerate(zip(blocks.metadata, lazy.outlines, strict=True)):
@@ -169,14 +198,14 @@ def plan_save(
                 f"{shapes}; verify the archive or file that they come from"
             )
     is_archive = local.suffix == ZARR_SUFFIX
-    with reaching("save", local):
-        settings = overwrite, compressor, provenance, config.durable(durable)
+    with reaching(call, local):
+        settings = overwrite, change, compressor, provenance, config.durable(durable)
         writer = SaveRequest(target, is_archive, data, *settings).writer(blocks.metadata, lazy.outlines)
     texts = lazy_texts(data._info) if isinstance(data, TensorMap) else {}
-    return Store(target, writer, store_blocks(lazy, writer), lazy, texts)
+    return PlannedSave(target, writer, store_blocks(lazy, writer), lazy, texts)
 
 
-def execute(stores: Sequence[Store]) -> None:
+def execute(stores: Sequence[PlannedSave]) -> None:
     """Write several outputs in one computation: what they have in common is computed once.
 
     If anything fails, none of them changes what is at its path.
@@ -195,7 +224,7 @@ def execute(stores: Sequence[Store]) -> None:
 
 
 @contextmanager
-def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
+def removed_on_failure(stores: Sequence[PlannedSave]) -> Iterator[None]:
     """Remove outputs that were begun and cannot be finished."""
     try:
         yield
@@ -206,12 +235,12 @@ def removed_on_failure(stores: Sequence[Store]) -> Iterator[None]:
         raise
 
 
-def merged_graph(stores: Sequence[Store]) -> Graph:
+def merged_graph(stores: Sequence[PlannedSave]) -> Graph:
     """The graphs of all outputs as one."""
     return merge_graphs([store.graph for store in stores])
 
 
-def commit_all(stores: Sequence[Store], receipts: Sequence[Written]) -> None:
+def commit_all(stores: Sequence[PlannedSave], receipts: Sequence[Written]) -> None:
     """Hand each output its receipts, which are in the order of all keys, and make them all visible.
 
     No output is visible before all of them are complete and on the disk.

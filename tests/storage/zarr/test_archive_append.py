@@ -24,7 +24,9 @@ from outgrad.testing import Parameter, assert_identical, random_block
 from tests.support import models
 from tests.support.lazy import nothing_computed
 
-SIZES = ChunkSizes(storage_chunk=400, table_chunk=120, share_below=64, fine_chunk=800)
+SIZES = ChunkSizes(
+    shard=400, chunk=150, table_shard=120, table_chunk=50, share_below=64, share_from=2, fine_chunk=800
+)
 N = Labels.range("n", 3)
 GRADIENTS = {"positions": Parameter((3,), {"strain": Parameter()}), "strain": Parameter((2,))}
 
@@ -246,12 +248,12 @@ def test_rows_of_gradients_that_belong_to_no_sample(rng: Any, tmp_path: Path) ->
 
 # ---- failures on the way ----
 class Failing:
-    """Fails at the k-th storage chunk that is written, once."""
+    """Fails at the k-th shard that is written, once."""
 
     def __init__(self, monkeypatch: Any, at: int, error: BaseException, after: bool = False) -> None:
-        self.count, original = 0, SegmentStore.write_chunk
+        self.count, original = 0, SegmentStore.write_shard
 
-        def write_chunk(store: SegmentStore, *arguments: Any) -> int:
+        def write_shard(store: SegmentStore, *arguments: Any) -> Any:
             self.count += 1
             if self.count == at and not after:
                 raise error
@@ -260,7 +262,7 @@ class Failing:
                 raise error
             return found
 
-        monkeypatch.setattr(SegmentStore, "write_chunk", write_chunk)
+        monkeypatch.setattr(SegmentStore, "write_shard", write_shard)
 
 
 def chunks_of_second_piece(path: Path, monkeypatch: Any) -> int:

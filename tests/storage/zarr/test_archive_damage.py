@@ -12,13 +12,13 @@ import pytest
 
 from outgrad.errors import ArchiveError, DamagedArchiveError
 from outgrad.storage.zarr.format import ChunkSizes
-from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
+from tests.support.archives import open_archive, verify_archive
 from tests.support.models import Model
 
-SIZES = ChunkSizes(storage_chunk=1200, table_chunk=300, share_below=0)
-UNREAD = ("keys", "offsets")
+SIZES = ChunkSizes(shard=1200, table_shard=300, share_below=0)
+SHARDED = ChunkSizes(shard=1200, chunk=500, table_shard=300, table_chunk=100, share_below=0)
+UNREAD = ("keys", "offsets", "ranges")
 """Arrays for readers without Outgrad: it has the keys and chunk edges from the commit."""
 
 
@@ -46,10 +46,13 @@ def outcome(path: Path, made: Model) -> str:
         return str(error)
 
 
+@pytest.mark.parametrize("sizes", [SIZES, SHARDED], ids=["one chunk a shard", "several"])
 @pytest.mark.parametrize("compressor", ["none", "lz4"])
-def test_flipped_bits_are_never_silent(rng: np.random.Generator, tmp_path: Path, compressor: str) -> None:
+def test_flipped_bits_are_never_silent(
+    rng: np.random.Generator, tmp_path: Path, compressor: str, sizes: ChunkSizes
+) -> None:
     path = tmp_path / "a.zarr"
-    made = archive(rng, path, compressor)
+    made = archive(rng, path, compressor, sizes)
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     assert {file.suffix for file in files} >= {".json", ".0"}
     errors = 0
@@ -63,7 +66,8 @@ def test_flipped_bits_are_never_silent(rng: np.random.Generator, tmp_path: Path,
             problems = verify_archive(path)
             assert problems, f"verify missed bit {position} of {file}"
             if file.name != "zarr.json":
-                if file.parent.name not in UNREAD:
+                in_index = sizes is SHARDED and "in their shard" in str(problems[0])
+                if file.parent.name not in UNREAD and not in_index:
                     assert "corrupted" in found or "does not match" in found
                 errors += 1
             else:
@@ -91,7 +95,7 @@ def test_a_deleted_chunk_is_named(rng: np.random.Generator, tmp_path: Path) -> N
 
 def test_a_shared_chunk_names_who_needs_it(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
-    models.save(path, models.model([models.block(rng, 5) for _ in range(6)]))
+    models.save(path, models.model([models.block(rng, 5) for _ in range(6)]), sizes=ChunkSizes(share_from=2))
     next(path.glob("segments/*/shared/values/0/c.0.0")).unlink()
     opened = open_archive(path)
     with pytest.raises(
@@ -127,14 +131,16 @@ def damages(file: Path, others: list[Path], older: Path) -> Iterator[tuple[Any, 
     yield "older", older.read_bytes()
 
 
+@pytest.mark.parametrize("sizes", [SIZES, SHARDED], ids=["one chunk a shard", "several"])
 @pytest.mark.parametrize("compressor", ["none", "lz4"])
-def test_every_damage_of_every_chunk_is_found(
-    rng: np.random.Generator, tmp_path: Path, compressor: str
+def test_every_damage_of_every_shard_is_found(
+    rng: np.random.Generator, tmp_path: Path, compressor: str, sizes: ChunkSizes
 ) -> None:
     path = tmp_path / "a.zarr"
-    made = archive(rng, path, compressor)
+    made = archive(rng, path, compressor, sizes)
     # The same shapes with other numbers: an older version whose every chunk is whole in itself.
-    archive(np.random.default_rng(99), tmp_path / "older.zarr", compressor)
+    archive(np.random.default_rng(99), tmp_path / "older.zarr", compressor, sizes)
+    arrays = {array.path: array for array in open_archive(path).commit.segments[0].arrays}
     older_root = next((tmp_path / "older.zarr" / "segments").glob("*/"))
     root = next((path / "segments").glob("*/"))
     files = data_files(path)
@@ -146,12 +152,15 @@ def test_every_damage_of_every_chunk_is_found(
             if content == whole:
                 continue
             file.unlink() if content is None else file.write_bytes(content)
-            expected = str(file.parent.relative_to(root)), int(file.name.split(".")[1])
+            array, shard = str(file.parent.relative_to(root)), int(file.name.split(".")[1])
+            inside = set(arrays[array].chunks_in(shard) if array in arrays else (shard,))
             problems = verify_archive(path)
-            assert [(p.array, p.chunk) for p in problems] == [expected], name
-            if number % 3 == 0 and file.parent.name not in UNREAD:
+            assert {p.array for p in problems} == {array}, name
+            assert {p.chunk for p in problems} <= inside, name
+            in_index = "in their shard" in str(problems[0])
+            if number % 3 == 0 and file.parent.name not in UNREAD and not in_index:
                 found = outcome(path, made)
-                assert f"storage chunk {expected[1]} of {expected[0]}" in found, name
+                assert any(f"storage chunk {chunk} of {array}" in found for chunk in inside), name
             file.write_bytes(whole)
     assert outcome(path, made) == "same"
 
@@ -197,10 +206,10 @@ def test_damaged_zarr_metadata_is_found_by_verify_alone(rng: np.random.Generator
 def test_a_damaged_manifest_leaves_other_checks(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     made = archive(rng, path)
-    next(path.glob("segments/*/checksums/c.0")).unlink()
+    next(path.glob("segments/*/chunks/c.0.0")).unlink()
     next(path.glob("segments/*/blocks/0/values/c.0.0.0")).write_bytes(b"damaged!")
-    assert [(p.array, p.chunk) for p in verify_archive(path)] == [("checksums", 0), ("blocks/0/values", 0)]
-    assert "storage chunk 0 of checksums is missing" in outcome(path, made)
+    assert [(p.array, p.chunk) for p in verify_archive(path)] == [("chunks", 0), ("blocks/0/values", 0)]
+    assert "storage chunk 0 of chunks is missing" in outcome(path, made)
 
 
 def test_a_damaged_commit(rng: np.random.Generator, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.commit_json import commit_to_json
 from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
-from outgrad.storage.zarr.reader import open_archive
 from tests.support import models
+from tests.support.archives import open_archive
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def valid(tmp_path_factory: Any) -> dict[str, Any]:
     rng = np.random.default_rng(3)
     path = tmp_path_factory.mktemp("valid") / "a.zarr"
     models.save(
-        path, models.typical(rng, 2), sizes=ChunkSizes(storage_chunk=800, share_below=0), info={"units": "eV"}
+        path, models.typical(rng, 2), sizes=ChunkSizes(shard=800, share_below=0), info={"units": "eV"}
     )
     return json.loads((path / "commits" / "0000000001.json").read_text())["commit"]
 
@@ -125,10 +125,16 @@ GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
             [["a", {}], ["a", {}]],
             "gradients[0][1].gradients[0][1]: object missing required field `values`",
         ),
-        ((*SEGMENT, "checksums"), DELETED, "segments[0] has no checksums"),
-        ((*SEGMENT, "checksums", "dtype"), "int32", "checksums should be an array of uint32 and of shape ["),
-        ((*SEGMENT, "checksums", "shape"), [3], "checksums should be an array of uint32 and of shape ["),
-        ((*SEGMENT, "checksums", "crc32c"), [], "checksums.crc32c should be a list of 1, found []"),
+        ((*SEGMENT, "chunks"), DELETED, "segments[0] has no list of its chunks"),
+        ((*SEGMENT, "chunks", "dtype"), "int32", "chunks should be an array without shards of uint32 and of"),
+        ((*SEGMENT, "chunks", "shape"), [3], "chunks should be an array without shards of uint32 and of"),
+        ((*SEGMENT, "chunks", "crc32c"), [], "chunks.crc32c should be a list of 1, found []"),
+        ((*SEGMENT, "tables", 1, 5), [[0, 1]], "tables[1][5] should be a list of 2 pairs, found [[0, 1]]"),
+        (
+            ("action",),
+            "other",
+            "action should be one of save, append, compact, restore, index, found 'other'",
+        ),
     ],
 )
 def test_each_mistake_is_named(valid: dict[str, Any], place: tuple[Any, ...], value: Any, text: str) -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from outgrad.data.requests import Written
 from outgrad.errors import ArchiveError
 from outgrad.storage.zarr.format import ArraySpec, ChunkSizes
-from outgrad.storage.zarr.reader import Opened, open_archive
+from outgrad.storage.zarr.reader import Opened
 from outgrad.storage.zarr.storage_chunks import SegmentStore
 from tests.support import models
+from tests.support.archives import open_archive
 from tests.support.models import Model
 from tests.support.saving import commit
 
@@ -47,14 +48,15 @@ def build(seed: int, drawn: list[Any]) -> Model:
 @given(
     drawn=shapes(),
     seed=st.integers(0, 2**16),
-    chunk=st.sampled_from([8, 40, 100, 4000]),
+    shard=st.sampled_from([8, 40, 100, 4000]),
+    chunk=st.sampled_from([8, 30, 10**6]),
     share=st.sampled_from([0, 200, 10**6]),
     repeat=st.booleans(),
     data=st.data(),
 )
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_partition_gives_the_same_archive(
-    drawn: list[Any], seed: int, chunk: int, share: int, repeat: bool, data: st.DataObject
+    drawn: list[Any], seed: int, shard: int, chunk: int, share: int, repeat: bool, data: st.DataObject
 ) -> None:
     made = build(seed, drawn)
     pieces = []
@@ -64,7 +66,14 @@ def test_any_partition_gives_the_same_archive(
     owners = [data.draw(st.integers(0, 4), label="part") for _ in pieces]
     parts = [[piece for piece, owner in zip(pieces, owners, strict=True) if owner == n] for n in range(5)]
     sizes = ChunkSizes(
-        storage_chunk=chunk, table_chunk=24, share_below=share, fine_chunk=200, whole_system=400
+        shard=shard,
+        chunk=chunk,
+        table_shard=24,
+        table_chunk=12,
+        share_below=share,
+        share_from=2,
+        fine_chunk=200,
+        whole_system=400,
     )
     with tempfile.TemporaryDirectory() as folder:
         with pytest.MonkeyPatch.context() as patch:
@@ -79,13 +88,13 @@ def test_any_partition_gives_the_same_archive(
 
 def count_writes(patch: pytest.MonkeyPatch) -> Any:
     counted: Counter[str] = Counter()
-    original = SegmentStore.write_chunk
+    original = SegmentStore.write_shard
 
-    def write_chunk(self: Any, array: ArraySpec, number: int, rows: np.ndarray) -> int:
-        counted[array.chunk_key(number)] += 1
+    def write_shard(self: Any, array: ArraySpec, number: int, rows: np.ndarray) -> Any:
+        counted[array.shard_key(number)] += 1
         return original(self, array, number, rows)
 
-    patch.setattr(SegmentStore, "write_chunk", write_chunk)
+    patch.setattr(SegmentStore, "write_shard", write_shard)
     return counted
 
 
@@ -112,7 +121,7 @@ def test_a_chunk_shared_by_many_parts(rng: np.random.Generator, tmp_path: Path) 
     one = models.block(rng, 40)
     made = models.model([one])
     parts = [[request] for request in models.split(one[1], 0, range(1, 40))]
-    models.save(tmp_path / "a.zarr", made, parts, sizes=ChunkSizes(storage_chunk=240, share_below=0))
+    models.save(tmp_path / "a.zarr", made, parts, sizes=ChunkSizes(shard=240, share_below=0))
     models.assert_same(open_archive(tmp_path / "a.zarr"), made)
 
 
@@ -122,7 +131,7 @@ def test_neighbours_of_one_part_are_written_at_once(
     made = models.model([models.block(rng, 10) for _ in range(20)])
     writer_parts = [made.whole()]
     counted = count_writes(monkeypatch)
-    writer = models.save(tmp_path / "a.zarr", made, writer_parts)
+    writer = models.save(tmp_path / "a.zarr", made, writer_parts, sizes=ChunkSizes(share_from=2))
     assert writer.seams(writer_parts) == []
     assert counted["shared/values/0/c.0.0"] == 1
 
@@ -132,7 +141,7 @@ def test_what_was_not_written_is_listed(rng: np.random.Generator, tmp_path: Path
     again = models.writer_of(tmp_path / "b.zarr", made)
     again.start()
     with pytest.raises(
-        ArchiveError, match=r"\d storage chunk\(s\) were not written: .*values.* chunk 0.*run the writing"
+        ArchiveError, match=r"\d shard\(s\) were not written: .*values shard 0.*run the writing"
     ):
         commit(again, [Written()])
     again.abort()
@@ -142,14 +151,14 @@ def test_what_was_not_written_is_listed(rng: np.random.Generator, tmp_path: Path
 def test_written_counts_bytes_and_drops_ends(rng: np.random.Generator, tmp_path: Path) -> None:
     one = models.block(rng, 40)
     made = models.model([one])
-    writer = models.writer_of(tmp_path / "b.zarr", made, sizes=ChunkSizes(storage_chunk=240))
+    writer = models.writer_of(tmp_path / "b.zarr", made, sizes=ChunkSizes(shard=240))
     writer.start()
     (first, *_) = parts = models.split(one[1], 0, [15])
     written = writer.write([first], [type(one[1])(one[1].values[:15])])
     assert (written.nbytes, [end.start for end in written.ends]) == (240, [10])
     assert written.receipt().ends == ()
     (seam,) = writer.seams([[part] for part in parts])
-    assert (seam.chunk, seam.parts) == (1, (0, 1))
+    assert (seam.shard, seam.parts) == (1, (0, 1))
     writer.abort()
 
 

@@ -16,12 +16,11 @@ from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.format import ARRAY_DTYPES, COMPRESSORS, ChunkOptions, ChunkSizes
 from outgrad.storage.zarr.layout import Contents, lay_out
-from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.verify import verify_archive
 from tests.support import models
+from tests.support.archives import open_archive, verify_archive
 
-SMALL = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=0, fine_chunk=1024)
-SHARED = ChunkSizes(storage_chunk=256, table_chunk=128, share_below=2**20, fine_chunk=1024)
+SMALL = ChunkSizes(shard=256, table_shard=128, share_below=0, fine_chunk=1024)
+SHARED = ChunkSizes(shard=256, table_shard=128, share_from=2, fine_chunk=1024)
 
 
 @pytest.mark.parametrize("dtype", sorted(ARRAY_DTYPES))
@@ -134,7 +133,7 @@ def test_plain_zarr_reads_every_array(rng: np.random.Generator, tmp_path: Path, 
         assert (array.shape, array.dtype.name, array.fill_value) == (tuple(spec["shape"]), spec["dtype"], 0)
 
     def table(number: int) -> Labels:
-        array, first, rows, names, _ = segment["tables"][number]
+        array, first, rows, names, *_ = segment["tables"][number]
         return Labels(segment["names"][names], arrays[array][first : first + rows])
 
     def compare(block: dict[str, int | list[Any]], metadata: BlockMetadata, chunk: Chunk) -> None:
@@ -169,7 +168,8 @@ def test_big_arrays_have_the_paths_of_mts(rng: np.random.Generator, tmp_path: Pa
     below = "blocks/0/gradients/positions"
     assert found == {
         "keys",
-        "checksums",
+        "chunks",
+        "ranges",
         "blocks/0/values",
         "blocks/0/samples",
         "blocks/0/components/0",
@@ -235,9 +235,9 @@ def test_description(rng: np.random.Generator, tmp_path: Path) -> None:
     provenance = {"job": {"steps": [1, 2.5, None]}}
     models.save(tmp_path / "a.zarr", models.typical(rng), info=info, provenance=provenance)
     opened = open_archive(tmp_path / "a.zarr")
-    assert (opened.info, opened.provenance, opened.version) == (info, provenance, 1)
-    assert opened.software.startswith("outgrad ")
-    assert opened.created.endswith("Z")
+    assert (opened.info, opened.commit.provenance, opened.commit.version) == (info, provenance, 1)
+    assert opened.commit.software.startswith("outgrad ")
+    assert opened.commit.created.endswith("Z")
 
 
 def test_bad_descriptions(rng: np.random.Generator, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Storage chunks have one owner each: the arithmetic against counting by hand."""
+"""Shards have one owner each: the arithmetic against counting by hand."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from outgrad.storage.zarr.seams import (
 )
 
 
-def spec(rows: int, chunk_rows: int) -> ArraySpec:
-    return ArraySpec("values", np.dtype("<f8"), (rows, 1), chunk_rows, None)
+def spec(rows: int, chunk_rows: int, chunks_per_shard: int = 1) -> ArraySpec:
+    return ArraySpec("values", np.dtype("<f8"), (rows, 1), chunk_rows, None, chunks_per_shard)
 
 
 def test_owned() -> None:
@@ -77,29 +77,29 @@ def test_ends_are_copies() -> None:
 
 def test_a_seam_without_all_rows_is_refused() -> None:
     ends = [End(0, 0, np.ones((2, 1)))]
-    with pytest.raises(ArchiveError, match="storage chunk 0 of values lacks 3 of 5 rows, which the tasks"):
+    with pytest.raises(ArchiveError, match="shard 0 of values lacks 3 of 5 rows, which the tasks"):
         assemble(Seam(0, 0, ()), spec(10, 5), ends)
 
 
 @given(st.data())
-def test_each_storage_chunk_has_one_owner(data: st.DataObject) -> None:
+def test_each_shard_has_one_owner(data: st.DataObject) -> None:
     rows = data.draw(st.integers(1, 60))
     chunk_rows = data.draw(st.integers(1, rows))
-    grid = spec(rows, chunk_rows)
+    grid = spec(rows, chunk_rows, data.draw(st.integers(1, 3)))
     edges = sorted({0, rows, *data.draw(st.lists(st.integers(0, rows), max_size=12))})
     runs = [ArrayRange(0, a, b) for a, b in pairwise(edges)]
     owners = data.draw(st.lists(st.integers(0, 3), min_size=len(runs), max_size=len(runs)))
     parts = [
         merge_ranges(run for run, owner in zip(runs, owners, strict=True) if owner == n) for n in range(4)
     ]
-    owned_by: dict[int, list[object]] = {chunk: [] for chunk in range(grid.chunk_count)}
+    owned_by: dict[int, list[object]] = {shard: [] for shard in range(grid.shard_count)}
     for number, part in enumerate(parts):
         for run in part:
-            for chunk in grid.chunks_of(*owned(run, grid)):
-                owned_by[chunk].append(number)
+            for shard in grid.shards_of(*owned(run, grid)):
+                owned_by[shard].append(number)
     for seam in find_seams(parts, [grid]):
-        owned_by[seam.chunk].append("seam")
-        lower, upper = grid.chunk_range(seam.chunk)
+        owned_by[seam.shard].append("seam")
+        lower, upper = grid.shard_range(seam.shard)
         expected = [
             n for n, part in enumerate(parts) if any(r.start < upper and lower < r.stop for r in part)
         ]

@@ -76,8 +76,6 @@ def test_attributes_that_users_add(tmp_path: Path, dtype: str, compressor: str) 
 
 HARMLESS = {
     "keys in another order": lambda d: [d.update({name: d.pop(name)}) for name in sorted(d)],
-    "names of dimensions": lambda d: d.update(dimension_names=["sample", None, "property"]),
-    "no names of dimensions": lambda d: d.update(dimension_names=None),
     "storage transformers left out": lambda d: d.pop("storage_transformers"),
     "a zero without a point": lambda d: d.update(fill_value=0),
     "empty configurations": lambda d: d["codecs"][-1].update(configuration={}, must_understand=True),

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from outgrad._signals import deferred
 from outgrad.errors import ArchiveExistsError, ArchiveNotFoundError
 from outgrad.storage import files, leases
+from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted, warn_of
 
 
@@ -137,15 +138,16 @@ class PartialFile:
     def finish(self) -> Iterator[str]:
         """Flush the name to the disk, and remove the old file and what writers that were killed have left."""
         if self._durable:
-            yield from attempted("flush", files.flush, self.target.parent)
+            yield from attempted(f"flush {self.target.parent}", files.flush, self.target.parent)
         yield from self._remove_partials()
-        for path in leases.abandoned_partials(self.target.parent, self.target.name):
-            yield from attempted("remove", files.remove_file, path)
+        folder = self.target.parent
+        for name in leases.abandoned_partials(LocalStore(folder).entries(""), self.target.name):
+            yield from attempted(f"remove {folder / name}", files.remove_file, folder / name)
 
     def _remove_partials(self) -> Iterator[str]:
         for path in (Path(self.path), self._old):
             if path is not None:
-                yield from attempted("remove", files.remove_file, path)
+                yield from attempted(f"remove {path}", files.remove_file, path)
         for token in (self._token, self._old_token):
             leases.release(token)
         self._old = None

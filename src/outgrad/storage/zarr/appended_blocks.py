@@ -1,9 +1,10 @@
-"""A block whose rows arrive map by map: every array is written in complete storage chunks as they fill."""
+"""A block whose rows arrive map by map: every array is written in complete shards as they fill."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from outgrad.labels.labels import Labels
 from outgrad.labels.rows import find_rows, sliced_digest
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, ChunkOptions, FirstRow, path_in_block
-from outgrad.storage.zarr.layout import array_spec, check_dtype
+from outgrad.storage.zarr.layout import Grid, array_spec, check_dtype, table_grid, values_grid
 from outgrad.storage.zarr.repeated_rows import SeenRows
-from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore, SinkState
+from outgrad.storage.zarr.storage_chunks import ChunkRecords, RowSink, SegmentStore, SinkState
 from outgrad.tree import GradientPath, Tree, fold, fold_down
 
 BlockState = list[tuple[SinkState, SinkState, SeenRows]]
@@ -34,19 +35,17 @@ class RowSinks:
     store: SegmentStore
     options: ChunkOptions
 
-    def values(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...]) -> RowSink:
+    def values(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: Grid) -> RowSink:
         check_dtype(dtype, path)
-        return self._sink(path, dtype, trailing, self.options.sizes.storage_chunk)
+        return self._sink(path, dtype, trailing, grid)
 
     def table(self, path: str, width: int) -> RowSink:
-        return self._sink(path, LABEL_DTYPE, (width,), self.options.sizes.table_chunk)
+        return self._sink(path, LABEL_DTYPE, (width,), table_grid(self.options.sizes))
 
-    def _sink(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], chunk_bytes: int) -> RowSink:
-        # As many rows as fill a storage chunk: how many there will be is not known yet.
-        compressor = self.options.compressor
-        row_bytes = array_spec(path, dtype, (1, *trailing), chunk_bytes, compressor).row_bytes
-        rows = max(1, chunk_bytes // max(1, row_bytes))
-        return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), chunk_bytes, compressor))
+    def _sink(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: Grid) -> RowSink:
+        # More rows than fit into a shard: how many there will be is not known yet.
+        rows = 2 + grid.shard // max(1, prod(trailing) * dtype.itemsize)
+        return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), grid, self.options.compressor))
 
 
 class GrowingBlock(Tree):
@@ -56,15 +55,28 @@ class GrowingBlock(Tree):
     that occur in two maps; gradients need none, since their rows count samples.
     """
 
-    def __init__(self, sinks: RowSinks, path: str, metadata: BlockMetadata, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        sinks: RowSinks,
+        path: str,
+        metadata: BlockMetadata,
+        dtype: np.dtype[Any],
+        block_bytes: int | None = None,
+    ) -> None:
         self.path = path
         self.metadata = metadata
         self.dtype = dtype
-        self.values = sinks.values(f"{path}values", dtype, metadata.trailing)
+        # How many gradient rows a sample has is taken from the first map.
+        nbytes = {path: prod(each.shape) * dtype.itemsize for path, each in metadata.walk()}
+        block_bytes = sum(nbytes.values()) if block_bytes is None else block_bytes
+        grid = values_grid(nbytes[()], block_bytes, sinks.options.sizes)
+        self.values = sinks.values(f"{path}values", dtype, metadata.trailing, grid)
         self.samples = sinks.table(f"{path}samples", len(metadata.samples.names))
         self.seen = SeenRows()
         self.gradients = {
-            parameter: GrowingBlock(sinks, f"{path}{path_in_block((parameter,))}", gradient, dtype)
+            parameter: GrowingBlock(
+                sinks, f"{path}{path_in_block((parameter,))}", gradient, dtype, block_bytes
+            )
             for parameter, gradient in metadata.gradients.items()
         }
 
@@ -177,16 +189,16 @@ class WrittenTable:
 
     store: SegmentStore
     array: ArraySpec
-    checksums: Sequence[int]
+    records: ChunkRecords
 
     def read(self, start: int, stop: int) -> Table:
         """Return the rows [start, stop)."""
-        return self.store.read_rows(self.array, self.checksums, start, stop)
+        return self.store.read_rows(self.array, lambda first, last: self.records[first:last], start, stop)
 
     def labels(self, names: Sequence[str]) -> Labels:
         """The labels of the complete table; it is read once in slices, for its digest."""
         rows = self.array.shape[0]
-        step = self.array.chunk_rows
+        step = self.array.shard_rows
         slices_read = (self.read(start, min(start + step, rows)) for start in range(0, rows, step))
         return Labels.from_source(names, rows, sliced_digest(names, rows, slices_read), self)
 
@@ -199,7 +211,7 @@ class GrownArrays:
 
     def __init__(self, store: SegmentStore) -> None:
         self.arrays: list[ArraySpec] = []
-        self.checksums: list[list[int]] = []
+        self.shards: list[list[ChunkRecords]] = []
         self.values: list[FirstRow] = []
         self.samples: list[tuple[Labels, FirstRow]] = []
         self._store = store
@@ -210,7 +222,7 @@ class GrownArrays:
         for path, node in block.walk():
             self.values.append(self._add(node.values))
             first = self._add(node.samples)
-            table = WrittenTable(self._store, self.arrays[-1], self.checksums[-1])
+            table = WrittenTable(self._store, self.arrays[-1], node.samples.records)
             tables[path] = table.labels(node.metadata.samples.names)
             self.samples.append((tables[path], first))
 
@@ -225,5 +237,5 @@ class GrownArrays:
 
     def _add(self, sink: RowSink) -> FirstRow:
         self.arrays.append(sink.close())
-        self.checksums.append(sink.checksums)
+        self.shards.append(sink.shards)
         return FirstRow(len(self.arrays) - 1, 0)

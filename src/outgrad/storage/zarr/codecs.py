@@ -6,6 +6,7 @@ and copies of all threads in one event loop, and read a missing chunk as zeros. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,6 +63,18 @@ def chain_to_json(compressor: Compressor | None, itemsize: int) -> list[Json]:
         to_bytes["configuration"] = {"endian": "little"}
     middle = [] if compressor is None else [compressor.to_json(itemsize)]
     return [to_bytes, *middle, {"name": "crc32c"}]
+
+
+def shard_chain(chunk_shape: Sequence[int], chain: list[Json]) -> list[Json]:
+    """The codecs of an array whose shards hold chunks of this shape and chain."""
+    index = chain_to_json(None, 8)
+    settings = {
+        "chunk_shape": list(chunk_shape),
+        "codecs": chain,
+        "index_codecs": index,
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": settings}]
 
 
 def chain_from_json(codecs: list[Any]) -> Compressor | None:
@@ -121,6 +134,48 @@ def encode(rows: npt.NDArray[Any], compressor: Compressor | None) -> tuple[Bytes
     stored[: body.size] = body
     stored[body.size :] = np.frombuffer(checksum.to_bytes(CHECKSUM_BYTES, "little"), np.uint8)
     return stored, checksum
+
+
+ABSENT = 2**64 - 1
+"""What the index of a shard has for a chunk of which it holds nothing."""
+
+
+def shard_bytes(chunks: Sequence[Bytes], per_shard: int) -> Bytes:
+    """Put stored chunks one after the other, and their index behind them.
+
+    The index has the position and the size of each chunk, and a CRC32C
+    (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html). Only the last
+    shard of an array holds fewer chunks than fit.
+    """
+    index = np.full((per_shard, 2), ABSENT, np.dtype("<u8"))
+    sizes = np.array([len(chunk) for chunk in chunks], np.int64)
+    index[: len(chunks), 0] = np.cumsum(sizes) - sizes
+    index[: len(chunks), 1] = sizes
+    raw = index.reshape(-1).view(np.uint8)
+    checksum = np.frombuffer(crc32c(raw).to_bytes(CHECKSUM_BYTES, "little"), np.uint8)
+    return np.concatenate([*chunks, raw, checksum])
+
+
+def read_shard_index(raw: Bytes, per_shard: int, count: int) -> npt.NDArray[np.int64]:
+    """Where each of ``count`` chunks begins and ends in a shard.
+
+    Raises
+    ------
+    CodecError
+        If the index is damaged, or not one that a writer makes: chunks in order, without gaps.
+    """
+    index = raw[-16 * per_shard - CHECKSUM_BYTES : -CHECKSUM_BYTES]
+    if len(index) != 16 * per_shard or crc32c(index) != stored_crc32c(raw):
+        raise CodecError("its index does not match its checksum")
+    places = index.view("<u8").reshape(per_shard, 2)
+    body = len(raw) - len(index) - CHECKSUM_BYTES
+    found = places[:count]
+    if (places[count:] != ABSENT).any() or (found > body).any():
+        raise CodecError("its index is not one of its chunks")
+    starts, stops = found[:, 0].astype(np.int64), found.sum(axis=1).astype(np.int64)
+    if starts.tolist() != [0, *stops[:-1].tolist()] or stops[-1] != body:
+        raise CodecError("its index is not one of its chunks")
+    return np.stack([starts, stops], axis=1)
 
 
 def decode(raw: Bytes, compressor: Compressor | None, out: npt.NDArray[Any]) -> None:

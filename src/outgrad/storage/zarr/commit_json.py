@@ -6,7 +6,8 @@ agree with each other is checked in :mod:`outgrad.storage.zarr.parse`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, to_builtins
 
@@ -16,12 +17,14 @@ from outgrad.storage.zarr.format import (
     ArraySpec,
     BlockSpec,
     Commit,
+    Fill,
     SegmentSpec,
 )
 from outgrad.tree import GradientPath, fold_down
 
 Count = Annotated[int, Meta(ge=0, lt=2**62)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Numbers = tuple[Count, ...]
 FirstRowJson = tuple[Count, Count]
 """Number of an array, and the first row in it."""
@@ -34,16 +37,17 @@ class HeaderJson(Struct, frozen=True):
     format_version: Count
 
 
-class ArrayJson(Struct, frozen=True):
+class ArrayJson(Struct, frozen=True, omit_defaults=True):
     path: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.%-]+(/[A-Za-z0-9_.%-]+)*\Z")]
     dtype: str
     shape: Numbers
     chunk_rows: Count
     codecs: Count
     """Number of a chain of codecs."""
+    chunks_per_shard: Annotated[int, Meta(ge=1, lt=2**31)] = 1
 
 
-class ManifestJson(ArrayJson, frozen=True):
+class ManifestJson(ArrayJson, frozen=True, kw_only=True):
     crc32c: Numbers
 
 
@@ -54,11 +58,13 @@ class TableJson(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     names: Count
     """Number of a list of column names."""
     digest: Hex128
+    bounds: tuple[tuple[Int32, Int32], ...] | None = None
+    ranges: FirstRowJson | None = None
 
 
 class KeysJson(Struct, frozen=True):
     table: Count
-    values: tuple[tuple[Annotated[int, Meta(ge=-(2**31), lt=2**31)], ...], ...] | None = None
+    values: tuple[tuple[Int32, ...], ...] | None = None
 
 
 class GradientJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,18 +85,56 @@ class BlockJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gradients: tuple[tuple[str, GradientJson], ...] | None = None
 
 
-class SegmentJson(Struct, frozen=True, kw_only=True):
+class SegmentJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: Hex128
     keys: KeysJson
     arrays: tuple[ArrayJson, ...]
     tables: tuple[TableJson, ...]
     blocks: tuple[BlockJson, ...]
+    chunks: ManifestJson | None = None
     checksums: ManifestJson | None = None
+    """Instead of ``chunks`` in version 1."""
     codecs: list[list[Any]]
     names: list[list[str]]
 
 
-class CommitJson(Struct, frozen=True):
+class SegmentListJson(Struct, frozen=True):
+    segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
+
+
+FillJson = int | float | Literal["NaN", "Infinity", "-Infinity"]
+"""As in ``zarr.json``, where JSON has no such numbers; two of them are a complex one."""
+
+
+def fill_to_json(fill: Fill | None) -> Any:
+    """The number that fills as JSON."""
+    if isinstance(fill, complex):
+        return [fill_to_json(fill.real), fill_to_json(fill.imag)]
+    if isinstance(fill, float) and not math.isfinite(fill):
+        return "NaN" if fill != fill else "Infinity" if fill > 0 else "-Infinity"
+    return fill
+
+
+def fill_from_json(fill: Any) -> Fill | None:
+    """The number that fills, read back."""
+    if isinstance(fill, tuple):
+        return complex(*map(float, fill))
+    return float(fill) if isinstance(fill, str) else fill
+
+
+class AddedJson(Struct, frozen=True):
+    samples: Count
+    bytes: Count
+
+
+class ListJson(Struct, frozen=True):
+    id: Hex128
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    segments: Annotated[int, Meta(ge=1, lt=2**31)]
+
+
+class CommitJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    format_version: Count
     version: Annotated[int, Meta(ge=0, lt=10**10)]
     kind: str
     writer: str
@@ -99,11 +143,17 @@ class CommitJson(Struct, frozen=True):
     info: dict[str, Any]
     """Texts by name: msgspec would not say which of them is none."""
     provenance: dict[str, Any]
+    action: str = "save"
+    who: str = ""
+    added: AddedJson | None = None
+    fill: FillJson | tuple[FillJson, FillJson] | None = None
+    lists: tuple[ListJson, ...] = ()
     segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
 
 
 def commit_to_json(commit: Commit) -> dict[str, Any]:
     """The content of a commit as JSON; :func:`outgrad.storage.zarr.parse.commit_from_json` reads it back."""
+    listed = sum(each.segments for each in commit.lists)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -114,7 +164,16 @@ def commit_to_json(commit: Commit) -> dict[str, Any]:
         "software": commit.software,
         "info": commit.info,
         "provenance": commit.provenance,
-        "segments": [segment_to_json(segment) for segment in commit.segments],
+        "action": commit.action,
+        "who": commit.who,
+        "added": None
+        if commit.added is None
+        else {"samples": commit.added.samples, "bytes": commit.added.nbytes},
+        "fill": fill_to_json(commit.fill),
+        "lists": [
+            {"id": each.name, "sha256": each.sha256, "segments": each.segments} for each in commit.lists
+        ],
+        "segments": [segment_to_json(segment) for segment in commit.segments[listed:]],
     }
 
 
@@ -130,25 +189,37 @@ def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
             "shape": array.shape,
             "chunk_rows": array.chunk_rows,
             "codecs": _number_of(array.chain(), chains),
+            "chunks_per_shard": array.chunks_per_shard,
         }
 
-    manifest = segment.manifest
+    listed = None
+    if segment.manifest is not None:
+        listed = ManifestJson(**fields_of(segment.manifest.array), crc32c=segment.manifest.checksums)
     document = SegmentJson(
         id=segment.name,
         keys=KeysJson(segment.keys, segment.key_values),
         arrays=tuple(ArrayJson(**fields_of(array)) for array in segment.arrays),
         tables=tuple(
-            TableJson(*table.first, table.rows, _number_of(list(table.names), names), table.digest)
+            TableJson(
+                *table.first,
+                table.rows,
+                _number_of(list(table.names), names),
+                table.digest,
+                table.bounds,
+                table.ranges,
+            )
             for table in segment.tables
         ),
         blocks=tuple(fold_down(_block_to_json, block) for block in segment.blocks),
-        checksums=None
-        if manifest is None
-        else ManifestJson(**fields_of(manifest.array), crc32c=manifest.checksums),
+        chunks=None if segment.is_version_1 else listed,
+        checksums=listed if segment.is_version_1 else None,
         codecs=chains,
         names=names,
     )
     plain: dict[str, Any] = to_builtins(document)
+    for table in plain["tables"]:
+        while table[-1] is None:  # bounds and ranges, which few tables have
+            table.pop()
     return plain
 
 

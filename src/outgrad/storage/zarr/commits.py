@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from outgrad.errors import (
@@ -19,14 +20,18 @@ from outgrad.errors import (
     NotAnArchiveError,
     UnfinishedArchiveError,
 )
-from outgrad.storage import files, leases
+from outgrad.storage import leases
+from outgrad.storage.open_files import OpenFiles
+from outgrad.storage.store import Entry, Store, UnreadableError
 from outgrad.storage.zarr.commit_json import commit_to_json, segment_to_json
 from outgrad.storage.zarr.format import (
     COMMITS,
     FORMAT,
     FORMAT_VERSION,
     SEGMENTS,
+    ArchiveKind,
     Commit,
+    SegmentList,
     SegmentSpec,
     commit_name,
     commit_version,
@@ -37,6 +42,7 @@ from outgrad.storage.zarr.parse import (
     header_from_json,
     read_json,
     segment_from_json,
+    segments_from_json,
 )
 
 SOFTWARE = f"outgrad {metadata.version('outgrad')}"
@@ -47,6 +53,10 @@ _ENVELOPE = re.compile(rb'\{"sha256":"([0-9a-f]{64})","commit":(.*)\}\n', re.DOT
 RESTORE_ADVICE = "restore the archive from a copy, or write it again"
 
 _RETRIES = 5
+MOST_ROOT_BYTES = 2**30
+"""Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
+MOST_COMMIT_BYTES = 2**31
+"""Some millions of blocks."""
 
 
 @dataclass(frozen=True)
@@ -62,43 +72,42 @@ class StoredCommit:
         return self.sha256[:32]
 
 
-def commit_path(root: Path, version: int) -> Path:
-    return root / COMMITS / commit_name(version)
+def commit_key(version: int) -> str:
+    return f"{COMMITS}/{commit_name(version)}"
 
 
-def versions(root: Path) -> list[int]:
+def versions(store: Store) -> list[int]:
     """Archive versions that have a commit file, in order; none if there is no such folder."""
-    try:
-        names = [path.name for path in (root / COMMITS).iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(version for version in map(commit_version, names) if version is not None)
+    listed = [commit_version(entry.name) for entry in store.entries(COMMITS)]
+    return sorted(version for version in listed if version is not None)
 
 
-def is_archive(root: Path) -> bool:
-    """Whether a directory was made by an archive writer, finished, damaged or not."""
-    try:
-        attributes = json.loads((root / "zarr.json").read_bytes())["attributes"]
-        if attributes["outgrad"]["format"] == FORMAT:
+def is_archive(store: Store) -> bool:
+    """Whether the root of a store was made by an archive writer, finished, damaged or not."""
+    with suppress(UnreadableError, ValueError, KeyError, TypeError, RecursionError):
+        document = store.get("zarr.json", MOST_ROOT_BYTES)
+        if (
+            document is not None
+            and json.loads(document.tobytes())["attributes"]["outgrad"]["format"] == FORMAT
+        ):
             return True
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    if leases.is_begun(root, "zarr.json") or leases.names_at_work(root / SEGMENTS):
+    if is_root_begun(store.entries("")) or leases.names_at_work(store.entries(SEGMENTS)):
         return True
     # Its zarr.json was removed or damaged: a file that begins like a commit is proof enough.
-    for version in versions(root):
-        with suppress(OSError), commit_path(root, version).open("rb") as file:
-            if file.read(11) == b'{"sha256":"':
+    for version in versions(store):
+        with suppress(UnreadableError):
+            beginning = store.get_range(commit_key(version), 0, 11)
+            if beginning is not None and beginning.tobytes() == b'{"sha256":"':
                 return True
     return False
 
 
-def root_document() -> dict[str, Any]:
-    """The ``zarr.json`` of an archive's root: a group that says what it is."""
-    return {"zarr_format": 3, "node_type": "group", "attributes": {"outgrad": {"format": FORMAT}}}
+def is_root_begun(entries: Sequence[Entry]) -> bool:
+    """Whether somebody has begun to write the ``zarr.json`` of a root."""
+    return any(partial.target == "zarr.json" for partial in leases.partials(entries))
 
 
-def read_newest(root: Path) -> StoredCommit:
+def read_newest(store: Store) -> StoredCommit:
     """Read the newest commit.
 
     Raises
@@ -107,33 +116,95 @@ def read_newest(root: Path) -> StoredCommit:
         A subclass that says why there is none: no such path, no archive, unfinished, newer, damaged.
     """
     for _ in range(_RETRIES):
-        listed = versions(root)
+        listed = versions(store)
         if not listed:
             break
         with suppress(FileNotFoundError):
             # An overwriting writer may remove it after the listing; then there is a newer one.
-            return read_version(root, listed[-1])
+            return read_version(store, listed[-1])
     else:
         raise ArchiveError(
-            f"open {root}: the archive changed {_RETRIES} times while it was being opened; try again"
+            f"open {store.name}: the archive changed {_RETRIES} times while it was being opened; try again"
         )
-    if not root.exists():
-        raise ArchiveNotFoundError(f"open {root}: there is no such file or directory; check the path")
-    if is_archive(root):
+    if not store.is_there():
+        raise ArchiveNotFoundError(f"open {store.name}: there is no such file or directory; check the path")
+    if is_archive(store):
         raise UnfinishedArchiveError(
-            f"open {root}: the archive was never finished: its writer was stopped, or is still running; "
-            "save it again with overwrite=True"
+            f"open {store.name}: the archive was never finished: its writer was stopped, or is still "
+            "running; save it again with overwrite=True"
         )
     raise NotAnArchiveError(
-        f"open {root}: this is not an Outgrad archive, it has no file {COMMITS}/{commit_name(1)}; "
-        "check the path"
+        f"open {store.name}: this is not an Outgrad archive, it has no file {commit_key(1)}; check the path"
     )
 
 
-def read_version(root: Path, version: int) -> StoredCommit:
+def read_newest_if_any(store: Store) -> StoredCommit | None:
+    """Read the newest commit; None if there is none yet."""
+    for _ in range(_RETRIES):
+        listed = versions(store)
+        if not listed:
+            return None
+        with suppress(FileNotFoundError):
+            return read_version(store, listed[-1])
+    return read_newest(store)
+
+
+def read_given(store: Store, version: int) -> StoredCommit:
+    """Read the commit of a version that a user named.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is no such version; the message lists those that there are.
+    """
+    try:
+        return read_version(store, version)
+    except FileNotFoundError:
+        listed = versions(store)
+        if not listed:
+            return read_newest(store)  # says what is there
+        raise ArchiveNotFoundError(
+            f"open {store.name}: there is no version {version}; versions that can be opened: "
+            f"{_ranges_text(listed)}"
+        ) from None
+
+
+def _ranges_text(numbers: Sequence[int]) -> str:
+    """Ascending numbers: ``1, 3 to 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)
+
+
+def read_version(store: Store, version: int) -> StoredCommit:
     """Read one commit; FileNotFoundError if there is none."""
-    path = commit_path(root, version)
-    data, sha256 = _unwrap(path.read_bytes(), path)
+    stored = _read(store, commit_key(version))
+    if stored.commit.version != version:
+        raise DamagedArchiveError(
+            f"open {store.name}/{commit_key(version)}: this is the commit of version "
+            f"{stored.commit.version}, renamed; {RESTORE_ADVICE}"
+        )
+    return stored
+
+
+def read_refused(store: Store, key: str) -> Commit:
+    """Read what is kept of data that were not committed."""
+    return _read(store, key).commit
+
+
+def _read(store: Store, key: str) -> StoredCommit:
+    path = f"{store.name}/{key}"
+    try:
+        raw = store.get(key, MOST_COMMIT_BYTES)
+    except UnreadableError as error:
+        raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
+    if raw is None:
+        raise FileNotFoundError(path)
+    data, sha256 = _unwrap(raw.tobytes(), path)
     try:
         header = header_from_json(data)
     except ParseError as error:
@@ -155,14 +226,58 @@ def read_version(root: Path, version: int) -> StoredCommit:
         raise DamagedArchiveError(
             f"open {path}: this is not a valid commit: {error}; {RESTORE_ADVICE}"
         ) from error
-    if commit.version != version:
-        raise DamagedArchiveError(
-            f"open {path}: this is the commit of version {commit.version}, renamed; {RESTORE_ADVICE}"
-        )
+    listed = [segment for each in commit.lists for segment in _read_list(store, each, commit.kind)]
+    if listed:
+        commit = replace(commit, segments=(*listed, *commit.segments))
     return StoredCommit(commit, sha256)
 
 
-def _unwrap(content: bytes, path: Path) -> tuple[Any, str]:
+def list_key(name: str) -> str:
+    """Where a list of segments is."""
+    return f"{COMMITS}/{name}.json"
+
+
+def list_bytes(segments: Sequence[SegmentSpec]) -> bytes:
+    """The bytes of a list of segments."""
+    return _wrap({"segments": [segment_to_json(segment) for segment in segments]})
+
+
+def sha256_of(wrapped: bytes) -> str:
+    """The SHA-256 in the frame of a commit or a list."""
+    match = _ENVELOPE.fullmatch(wrapped)
+    assert match is not None, "it was wrapped here"
+    return match[1].decode()
+
+
+def _read_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Read a list of segments, or return it as this process has read it before."""
+    return _lists.get((listed.sha256, kind), partial(_open_list, store, listed, kind))
+
+
+_lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)
+
+
+def _open_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    path = f"{store.name}/{list_key(listed.name)}"
+    try:
+        raw = store.get(list_key(listed.name), MOST_COMMIT_BYTES)
+        if raw is None:
+            raise UnreadableError("is missing")
+    except UnreadableError as error:
+        raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
+    data, sha256 = _unwrap(raw.tobytes(), path)
+    try:
+        segments = segments_from_json(data, kind)
+    except ParseError as error:
+        raise DamagedArchiveError(
+            f"open {path}: this is not a valid list of segments: {error}; {RESTORE_ADVICE}"
+        ) from error
+    if sha256 != listed.sha256 or len(segments) != listed.segments:
+        raise DamagedArchiveError(f"open {path}: this is another list of segments; {RESTORE_ADVICE}")
+    return segments
+
+
+def _unwrap(content: bytes, path: str) -> tuple[Any, str]:
     match = _ENVELOPE.fullmatch(content)
     sha256 = hashlib.sha256(match[2]).hexdigest() if match else ""
     if match is None or match[1].decode() != sha256:
@@ -185,25 +300,30 @@ def commit_bytes(commit: Commit) -> bytes:
     return _wrap(commit_to_json(commit))
 
 
-def writer_of(root: Path, version: int) -> str | None:
+def writer_of(store: Store, version: int) -> str | None:
     """The writer that published a version; None if there is none."""
     try:
-        return read_version(root, version).commit.writer
+        return read_version(store, version).commit.writer
     except FileNotFoundError:
         return None
 
 
-def write_plan(path: Path, segment: SegmentSpec) -> None:
-    """Write what a segment will hold, for the tasks that fill it."""
-    files.write_file(path, _wrap(segment_to_json(segment)), durable=False)
+def plan_bytes(segment: SegmentSpec) -> bytes:
+    """What a segment will hold, for the tasks that fill it."""
+    return _wrap(segment_to_json(segment))
 
 
-def read_plan(path: Path) -> SegmentSpec:
+def read_plan(store: Store, key: str) -> SegmentSpec:
     """Read what a segment will hold."""
+    path = f"{store.name}/{key}"
+    reason: object = "there is no such file"
     try:
-        return segment_from_json(_unwrap(path.read_bytes(), path)[0])
-    except (FileNotFoundError, ParseError) as error:
-        raise ArchiveError(
-            f"save: {path} is missing or not a plan ({error}); call start() first, or save again if the save "
-            "was aborted"
-        ) from error
+        raw = store.get(key)
+        if raw is not None:
+            return segment_from_json(_unwrap(raw.tobytes(), path)[0])
+    except (UnreadableError, ParseError) as error:
+        reason = error
+    raise ArchiveError(
+        f"save: {path} is missing or not a plan ({reason}); call start() first, or save again if the save "
+        "was aborted"
+    )

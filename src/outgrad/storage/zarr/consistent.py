@@ -13,6 +13,8 @@ MAXIMUM_BYTES = 2**60
 """Of all arrays of a segment: sums of bytes stay far from 64 bits."""
 MAXIMUM_CHUNKS = 2**26
 """Storage chunks of a segment: their checksums are read at once, 256 MiB of them at most."""
+MAXIMUM_PER_SHARD = 2**16
+"""Chunks of a shard, whose index is read at once."""
 MAXIMUM_AXES = 32
 MAXIMUM_DEPTH = 16
 """Of gradients of gradients: nobody needs more, and parsing stays far from Python's recursion limit."""
@@ -26,11 +28,15 @@ def array_mistake(array: ArraySpec) -> str:
     if not 0 < len(shape) <= MAXIMUM_AXES or array.chunk_rows < 1:
         return f"an array with rows, of at most {MAXIMUM_AXES} axes"
     # An axis of length 0 makes an array of no bytes, whose other axes have to fit all the same.
-    largest = max(array.chunk_nbytes, prod(max(1, size) for size in shape) * array.dtype.itemsize)
+    shard_bytes = array.chunk_nbytes * array.chunks_per_shard
+    largest = max(shard_bytes, prod(max(1, size) for size in shape) * array.dtype.itemsize)
     if largest > MAXIMUM_BYTES:
         return "an array with rows, of a size that can exist"
-    if array.compressor is not None and array.chunk_nbytes > MAXIMUM_CHUNK_BYTES:
+    is_coded = array.compressor is not None or array.chunks_per_shard > 1
+    if is_coded and array.chunk_nbytes > MAXIMUM_CHUNK_BYTES:
         return f"an array of compressed chunks of at most {MAXIMUM_CHUNK_BYTES} bytes"
+    if array.chunks_per_shard > MAXIMUM_PER_SHARD:
+        return f"an array of at most {MAXIMUM_PER_SHARD} chunks a shard"
     return ""
 
 
@@ -69,9 +75,9 @@ def segment_mistake(segment: SegmentSpec) -> str:
     mistake = _placement_mistake(segment)
     if mistake:
         return mistake
-    expected = _signature(segment, segment.blocks[0]) if segment.blocks else {}
+    expected = signature(segment, segment.blocks[0]) if segment.blocks else {}
     for number, block in enumerate(segment.blocks):
-        if _signature(segment, block) != expected:
+        if signature(segment, block) != expected:
             return f"block {number} has other names, gradients or another dtype than block 0"
     return ""
 
@@ -80,8 +86,13 @@ def _placement_mistake(segment: SegmentSpec) -> str:
     """Rows of values belong to one block: they follow each other without a gap, in the order of blocks."""
     value_ends: dict[int, int] = {}
     label_ends: dict[int, int] = {}
-    for (array, row), rows, *_ in segment.tables:
-        label_ends[array] = max(row + rows, label_ends.get(array, 0))
+    for table in segment.tables:
+        array, row = table.first
+        label_ends[array] = max(row + table.rows, label_ends.get(array, 0))
+        if table.ranges is not None:
+            chunks = len(segment.arrays[array].chunks_of(row, row + table.rows))
+            array, row = table.ranges
+            label_ends[array] = max(row + chunks, label_ends.get(array, 0))
     for number, block in enumerate(segment.blocks):
         for path, spec in block.walk():
             array, row = spec.values
@@ -101,7 +112,8 @@ def _placement_mistake(segment: SegmentSpec) -> str:
     return ""
 
 
-def _signature(segment: SegmentSpec, block: BlockSpec) -> dict[GradientPath, tuple[Any, ...]]:
+def signature(segment: SegmentSpec, block: BlockSpec) -> dict[GradientPath, tuple[Any, ...]]:
+    """What all blocks of a map have in common: names, dtype and gradients."""
     tables = segment.tables
     return {
         path: (

@@ -3,58 +3,253 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from outgrad.storage.zarr.commits import root_document
-from outgrad.storage.zarr.format import SEGMENTS, ArraySpec, SegmentSpec
+import msgspec
+import numpy as np
+
+from outgrad.storage.zarr.codecs import shard_chain
+from outgrad.storage.zarr.format import (
+    COMMITS,
+    FORMAT,
+    SEGMENTS,
+    ArraySpec,
+    BlockSpec,
+    Commit,
+    SegmentSpec,
+)
+from outgrad.storage.zarr.layout import block_path
 
 Document = dict[str, Any]
 
 FILL_VALUES: dict[str, Any] = {"b": False, "i": 0, "u": 0, "f": 0.0, "c": [0.0, 0.0]}
+LISTED_BLOCKS = 1000
+"""Blocks of which the root says where they are; commits have all of them."""
+COMMITS_ABOUT = (
+    "The commit files of this archive, which are JSON. This is not an array: that it says so keeps tools of "
+    "Zarr from looking for arrays here."
+)
+ROOT_ABOUT = (
+    "An Outgrad archive. The newest file in commits/ says all that it holds; this is a summary of it."
+)
 
 
-def group_document() -> Document:
-    return {"zarr_format": 3, "node_type": "group", "attributes": {}}
+def group_document(attributes: Document | None = None) -> Document:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}
 
 
-def array_document(array: ArraySpec, attributes: Document) -> Document:
+def array_document(
+    array: ArraySpec, attributes: Document, dimensions: Sequence[str] | None = None
+) -> Document:
     """The metadata of a Zarr v3 array on a regular grid."""
+    chain = array.chain()
+    if array.chunks_per_shard > 1:
+        chain = shard_chain(array.chunk_shape, chain)
+    named = {} if dimensions is None else {"dimension_names": list(dimensions)}
     return {
         "zarr_format": 3,
         "node_type": "array",
         "shape": list(array.shape),
         "data_type": array.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.chunk_shape)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.shard_shape)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": FILL_VALUES[array.dtype.kind],
-        "codecs": array.chain(),
+        "codecs": chain,
         "attributes": attributes,
         "storage_transformers": [],
+        **named,
     }
 
 
-def documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
-    """Yield ``(key, document)`` of every ``zarr.json`` of an archive with this segment, the root first."""
+# ---- the root, which changes with every version ----
+def root_document(commit: Commit | None = None) -> Document:
+    """A group that says what it is, and where blocks are."""
+    about: Document = {"format": FORMAT}
+    if commit is not None:
+        about |= _summary(commit)
+    return group_document({"outgrad": about})
+
+
+def _summary(commit: Commit) -> Document:
+    """What a person wants to know who sees the archive with Zarr alone."""
+    first = commit.segments[0]
+    names = list(first.tables[first.keys].names)
+    blocks: dict[tuple[int, ...], list[str]] = {}
+    for segment in commit.segments:
+        for number, (key, block) in enumerate(zip(segment.key_values or (), segment.blocks, strict=False)):
+            blocks.setdefault(key, []).append(_block_place(segment, number, block))
+    listed = [{"key": dict(zip(names, key, strict=True)), "arrays": places} for key, places in blocks.items()]
+    summary: Document = {
+        "about": ROOT_ABOUT,
+        "version": commit.version,
+        "kind": commit.kind,
+        "names": {"keys": names, **_names(first)},
+    }
+    if len(listed) <= LISTED_BLOCKS:
+        summary["blocks"] = listed
+    return summary
+
+
+def _names(segment: SegmentSpec) -> Document:
+    if not segment.blocks:
+        return {}
+    block, tables = segment.blocks[0], segment.tables
+    return {
+        "samples": list(tables[block.samples].names),
+        "components": [tables[number].names[0] for number in block.components],
+        "properties": list(tables[block.properties].names),
+    }
+
+
+def _block_place(segment: SegmentSpec, number: int, block: BlockSpec) -> str:
+    """Where the values of a block are: the path of an array, and its rows where it has others too."""
+    array, row = block.values
+    path = f"{segment.prefix}{segment.arrays[array].path}"
+    rows = segment.tables[block.samples].rows
+    is_alone = segment.arrays[array].path == f"{block_path(number, ())}values"
+    return path if is_alone else f"{path}[{row}:{row + rows}]"
+
+
+def commits_document() -> Document:
+    """Commits as an array without elements."""
+    array = ArraySpec(COMMITS, np.dtype("uint8"), (0,), 1, None)
+    return {**array_document(array, {"about": COMMITS_ABOUT}), "codecs": [{"name": "bytes"}]}
+
+
+# ---- segments, which do not change ----
+def documents(commit: Commit) -> Iterator[tuple[str, Document]]:
+    """Yield ``(key, document)`` of every ``zarr.json`` of an archive, the root first."""
+    yield "zarr.json", root_document(commit)
+    yield f"{SEGMENTS}/zarr.json", group_document()
+    if commit.format_version > 1:
+        yield f"{COMMITS}/zarr.json", commits_document()
+    for segment in commit.segments:
+        yield from segment_documents(segment)
+
+
+def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
+    """Yield ``(key, document)`` of every ``zarr.json`` of a segment."""
     arrays = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]
+    attributes, dimensions = _described(segment)
+    made = [array_document(array, attributes[n], dimensions[n]) for n, array in enumerate(arrays)]
     groups = {"": None}  # in order: the segment itself, and every folder above an array
     for array in arrays:
         parts = array.path.split("/")[:-1]
         groups.update((f"{'/'.join(parts[: n + 1])}/", None) for n in range(len(parts)))
-    names: dict[int, set[tuple[str, ...]]] = {}
-    for table in segment.tables:
-        names.setdefault(table.first.array, set()).add(table.names)
+    below = {group: group_document() for group in groups}
+    nodes = {group.rstrip("/"): _without_children(document) for group, document in below.items() if group}
+    nodes |= {array.path: document for array, document in zip(arrays, made, strict=True)}
+    paths = sorted(nodes)
+    for group, document in below.items():
+        # In version 1 there were none.
+        if not segment.is_version_1 and _is_opened_alone(group):
+            # "0" follows "/": what begins with the group lies between the two.
+            first, last = (bisect_left(paths, group[:-1] + end) if group else 0 for end in "/0")
+            inside = paths[first:last] if group else paths
+            children = {path.removeprefix(group): nodes[path] for path in inside}
+            document = {**document, "consolidated_metadata": _consolidated(children)}
+        yield f"{segment.prefix}{group}zarr.json", document
+    for array, document in zip(arrays, made, strict=True):
+        yield f"{segment.prefix}{array.path}/zarr.json", document
 
-    yield "zarr.json", root_document()
-    yield f"{SEGMENTS}/zarr.json", group_document()
-    for path in groups:
-        yield f"{segment.prefix}{path}zarr.json", group_document()
-    for number, array in enumerate(arrays):
-        # Names of columns, where all tables in the array have the same ones.
-        columns = names.get(number, set())
-        attributes = {"names": list(next(iter(columns)))} if len(columns) == 1 else {}
-        yield f"{segment.prefix}{array.path}/zarr.json", array_document(array, attributes)
+
+def _is_opened_alone(group: str) -> bool:
+    """Whether people open a group as a dataset: a segment, a block or a gradient."""
+    return not group or group.split("/")[-3:-2] in (["blocks"], ["gradients"])
+
+
+def _without_children(document: Document) -> Document:
+    return {**document, "consolidated_metadata": _consolidated({})}
+
+
+def _consolidated(nodes: Document) -> Document:
+    """As zarr-python writes it: without it, xarray warns and lists folders."""
+    return {"kind": "inline", "must_understand": False, "metadata": nodes}
+
+
+def _described(segment: SegmentSpec) -> tuple[list[Document], list[list[str] | None]]:
+    """The attributes of each array, the manifest last, and the names of its dimensions.
+
+    A name is given only where all that is in the array has the same one.
+    """
+    count = len(segment.arrays) + 1
+    columns: list[set[tuple[str, ...]]] = [set() for _ in range(count)]
+    dimensions: list[set[tuple[str, ...]]] = [set() for _ in range(count)]
+    places: list[list[Document]] = [[] for _ in range(count)]
+    for table in segment.tables:
+        columns[table.first.array].add(table.names)
+    if segment.is_version_1:
+        return [_names_attribute(names) for names in columns], [None] * count
+    axes = _Axes(segment, dimensions)
+    for block in segment.blocks:
+        for path, spec in block.walk():
+            axes.add(spec)
+            if path and spec.offsets is not None:
+                dimensions[spec.offsets.array].add(("samples_of_the_parent",))
+            places[spec.values.array].append(_tables_of(segment, spec))
+    axes.add_table(segment.keys, "keys")
+    attributes = [
+        {**_names_attribute(names), **(of_array[0] if len(of_array) == 1 else {})}
+        for names, of_array in zip(columns, places, strict=True)
+    ]
+    return attributes, [list(next(iter(each))) if len(each) == 1 else None for each in dimensions]
+
+
+def _names_attribute(columns: set[tuple[str, ...]]) -> Document:
+    return {"names": list(next(iter(columns)))} if len(columns) == 1 else {}
+
+
+class _Axes:
+    """Collects the names of the dimensions of arrays."""
+
+    def __init__(self, segment: SegmentSpec, dimensions: list[set[tuple[str, ...]]]) -> None:
+        self._segment = segment
+        self._dimensions = dimensions
+
+    def add(self, spec: BlockSpec) -> None:
+        """Those of a block or a gradient, and of its tables."""
+        components = [self._segment.tables[number].names[0] for number in spec.components]
+        self._dimensions[spec.values.array].add(tuple(_distinct(["samples", *components, "properties"])))
+        self.add_table(spec.samples, "samples")
+        self.add_table(spec.properties, "properties")
+        for number, name in zip(spec.components, components, strict=True):
+            self.add_table(number, name)
+
+    def add_table(self, number: int, rows: str) -> None:
+        """Those of a table whose rows are the entries of ``rows``."""
+        array = self._segment.tables[number].first.array
+        self._dimensions[array].add(tuple(_distinct([rows, f"{rows}_names"])))
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Names of dimensions of one array, which are different for xarray."""
+    found: list[str] = []
+    for name in names:
+        same = sum(name == each or each.startswith(f"{name}_again") for each in found)
+        found.append(name if not same else f"{name}_again" + ("" if same == 1 else str(same)))
+    return found
+
+
+def _tables_of(segment: SegmentSpec, spec: BlockSpec) -> Document:
+    """Where the labels of values are, which may be stored with another block."""
+
+    def place(number: int) -> str:
+        table = segment.tables[number]
+        array = segment.arrays[table.first.array]
+        is_all = table.rows == array.shape[0]
+        return array.path if is_all else f"{array.path}[{table.first.row}:{table.first.row + table.rows}]"
+
+    return {
+        "labels": {
+            "samples": place(spec.samples),
+            "components": [place(number) for number in spec.components],
+            "properties": place(spec.properties),
+        }
+    }
 
 
 def serialize(document: Document) -> bytes:
-    return json.dumps(document, indent=1).encode()
+    # Json's own indentation is made in Python, ten times slower than all the rest.
+    return msgspec.json.format(json.dumps(document).encode(), indent=1)

@@ -17,8 +17,8 @@ from outgrad.data.chunk import Table
 from outgrad.labels.rows import begin_digest, has_repeated_rows, table_digest
 from outgrad.storage.zarr.format import MIB, SegmentSpec, TableSpec
 
-WHOLE_BYTES = MIB
-"""A table of this size is one storage chunk, which is read for any row of it."""
+WHOLE_BYTES = MIB // 16
+"""A table of this size is one chunk, which is read for any row of it."""
 WAITING_BYTES = 16 * MIB
 """Slices that came before those that precede them; beyond this, the table is no longer followed."""
 

@@ -19,12 +19,15 @@ from outgrad.storage.zarr.consistent import MAXIMUM_DEPTH, array_mistake, arrays
 from outgrad.storage.zarr.format import (
     ARRAY_DTYPES,
     LABEL_DTYPE,
+    RECORD_DTYPE,
     ArraySpec,
     BlockSpec,
     ChunkOptions,
+    ChunkSizes,
     FirstRow,
     SegmentSpec,
     TableSpec,
+    fitted,
     path_in_block,
 )
 from outgrad.tree import GradientPath, fold_down
@@ -52,6 +55,13 @@ class Contents:
     outlines: Sequence[Outline]
 
 
+class Grid(NamedTuple):
+    """About how many bytes of an array are an object of the store, and are decoded at once."""
+
+    shard: int
+    chunk: int
+
+
 class UnplacedArray(NamedTuple):
     """An array without a Zarr array yet: a path of its own, and the path to share if it is small."""
 
@@ -60,6 +70,7 @@ class UnplacedArray(NamedTuple):
     dtype: np.dtype[Any]
     rows: int
     trailing: tuple[int, ...]
+    grid: Grid
 
     @property
     def nbytes(self) -> int:
@@ -67,20 +78,16 @@ class UnplacedArray(NamedTuple):
 
 
 def array_spec(
-    path: str,
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-    chunk_bytes: int,
-    compressor: Compressor | None,
+    path: str, dtype: np.dtype[Any], shape: tuple[int, ...], grid: Grid, compressor: Compressor | None
 ) -> ArraySpec:
-    """Describe a Zarr array on a grid of about ``chunk_bytes``."""
+    """Describe a Zarr array on a grid."""
     storage = dtype.newbyteorder("<")
-    row_bytes = prod(shape[1:]) * storage.itemsize
-    # No more rows than fit, and then as equal as can be, so that the last chunk is nearly full too.
-    most_rows = max(1, chunk_bytes // max(1, row_bytes))
-    chunk_count = max(1, -(-shape[0] // most_rows))
-    chunk_rows = max(1, -(-shape[0] // chunk_count))
-    array = ArraySpec(path, storage, shape, chunk_rows, compressor)
+    row_bytes = max(1, prod(shape[1:]) * storage.itemsize)
+    chunk_rows = max(1, min(grid.chunk, grid.shard) // row_bytes)
+    per_shard = max(1, grid.shard // (chunk_rows * row_bytes))
+    array = ArraySpec(path, storage, shape, chunk_rows, compressor, per_shard)
+    if shape[0] <= array.shard_rows:
+        array = fitted(array, shape)
     mistake = array_mistake(array)
     if mistake:
         raise ValidationError(
@@ -90,32 +97,57 @@ def array_spec(
     return array
 
 
+def manifest_spec(chunks: int, sizes: ChunkSizes) -> ArraySpec:
+    """Describe the array that lists all chunks of a segment."""
+    return array_spec("chunks", RECORD_DTYPE, (chunks, 2), Grid(sizes.table_shard, sizes.table_shard), None)
+
+
+def values_grid(nbytes: int, block_bytes: int, sizes: ChunkSizes) -> Grid:
+    """The grid of an array of ``nbytes`` in a block of ``block_bytes``, gradients included.
+
+    A shard of each array of a block has the rows of about as many samples, ``sizes.span`` bytes in all: a
+    task writes whole shards of all of them, and shares few with its neighbours.
+    """
+    share = int(sizes.span * nbytes / max(1, block_bytes))
+    shard = min(sizes.shard, max(share, sizes.table_chunk))
+    return Grid(shard, min(sizes.chunk, max(shard // 16, sizes.table_chunk)))
+
+
+def table_grid(sizes: ChunkSizes) -> Grid:
+    """The grid of label tables and offsets."""
+    return Grid(sizes.table_shard, sizes.table_chunk)
+
+
 def place_arrays(
-    unplaced: Sequence[UnplacedArray], chunk_bytes: int, options: ChunkOptions, first_number: int = 0
+    unplaced: Sequence[UnplacedArray], options: ChunkOptions, first_number: int = 0
 ) -> tuple[list[ArraySpec], list[FirstRow]]:
     """Give each array its rows in a Zarr array; these are numbered from ``first_number``.
 
-    Arrays smaller than ``sizes.share_below`` share one, in their order, if another small one has the same
-    dtype, trailing shape and shared path: parts of neighbouring blocks are then neighbours on disk.
+    Arrays smaller than ``sizes.share_below`` share one, in their order, if there are ``sizes.share_from`` of
+    the same dtype, trailing shape and shared path: parts of neighbouring blocks are then neighbours on disk.
     """
-    groups: dict[Any, list[int]] = {}
+    kinds: dict[Any, list[int]] = {}
     for number, array in enumerate(unplaced):
-        alone = (array.path,) if array.nbytes >= options.sizes.share_below else ()
-        groups.setdefault((array.shared_path, array.dtype, array.trailing, alone), []).append(number)
+        if array.nbytes < options.sizes.share_below:
+            kinds.setdefault((array.shared_path, array.dtype, array.trailing), []).append(number)
+    shared = {members[0]: members for members in kinds.values() if len(members) >= options.sizes.share_from}
+    taken = {number for members in shared.values() for number in members}
     specs: list[ArraySpec] = []
     first_rows = [FirstRow(0, 0) for _ in unplaced]
     shared_counts: Counter[str] = Counter()
-    for members in groups.values():
-        array = unplaced[members[0]]
-        path = array.path
-        if len(members) > 1:
+    for number, array in enumerate(unplaced):
+        if number in taken and number not in shared:
+            continue
+        path, members, grid = array.path, shared.get(number, [number]), array.grid
+        if number in shared:
             path = f"{array.shared_path}/{shared_counts[array.shared_path]}"
             shared_counts[array.shared_path] += 1
+            grid = max(unplaced[member].grid for member in members)
         rows = 0
-        for number in members:
-            first_rows[number] = FirstRow(first_number + len(specs), rows)
-            rows += unplaced[number].rows
-        specs.append(array_spec(path, array.dtype, (rows, *array.trailing), chunk_bytes, options.compressor))
+        for member in members:
+            first_rows[member] = FirstRow(first_number + len(specs), rows)
+            rows += unplaced[member].rows
+        specs.append(array_spec(path, array.dtype, (rows, *array.trailing), grid, options.compressor))
     return specs, first_rows
 
 
@@ -123,6 +155,7 @@ def place_arrays(
 class Tables:
     """Label tables by content: each is stored once, at the path of its first use."""
 
+    grid: Grid
     labels: list[Labels] = field(default_factory=list)
     written: dict[int, FirstRow] = field(default_factory=dict)
     unwritten: dict[int, UnplacedArray] = field(default_factory=dict)
@@ -132,9 +165,9 @@ class Tables:
         """The number of a table; a new one is to be written."""
         number = self._numbers.setdefault(labels.digest, len(self.labels))
         if number == len(self.labels):
-            width = len(labels.names)
+            shape = len(labels), (len(labels.names),)
             self.labels.append(labels)
-            self.unwritten[number] = UnplacedArray(path, "shared/labels", LABEL_DTYPE, len(labels), (width,))
+            self.unwritten[number] = UnplacedArray(path, "shared/labels", LABEL_DTYPE, *shape, self.grid)
         return number
 
     def add_written(self, labels: Labels, first: FirstRow) -> None:
@@ -171,9 +204,11 @@ def lay_out(contents: Contents, options: ChunkOptions) -> Layout:
             values = f"{block_path(number, path)}values"
             check_dtype(outline.dtype, values)
             shared = f"shared/{path_in_block(path)}values"
-            unplaced.append(UnplacedArray(values, shared, outline.dtype, outline.shape[0], outline.trailing))
-    arrays, first_rows = place_arrays(unplaced, options.sizes.storage_chunk, options)
-    tables = Tables()
+            rows, trailing = outline.shape[0], outline.trailing
+            grid = values_grid(rows * outline.row_bytes, block.nbytes, options.sizes)
+            unplaced.append(UnplacedArray(values, shared, outline.dtype, rows, trailing, grid))
+    arrays, first_rows = place_arrays(unplaced, options)
+    tables = Tables(table_grid(options.sizes))
     tables.number(contents.keys, "keys")
     return lay_out_tables(tables, contents.metadata, arrays, first_rows, options)
 
@@ -196,7 +231,7 @@ def lay_out_tables(
     unwritten = sorted(tables.unwritten)
     for numbers in (unwritten[:1], unwritten[1:]):
         unplaced = [tables.unwritten[number] for number in numbers]
-        added, table_firsts = place_arrays(unplaced, options.sizes.table_chunk, options, len(everything))
+        added, table_firsts = place_arrays(unplaced, options, len(everything))
         everything.extend(added)
         firsts.update(zip(numbers, table_firsts, strict=True))
     specs = tuple(
@@ -284,6 +319,10 @@ def named_rows(segment: SegmentSpec) -> list[list[NamedRows]]:
     def add_table(number: int, path: str) -> None:
         table = segment.tables[number]
         add(table.first, table.rows, path)
+        if table.ranges is not None:
+            array, row = table.first
+            chunks = len(segment.arrays[array].chunks_of(row, row + table.rows))
+            add(table.ranges, chunks, f"the ranges of {path}")
 
     add_table(segment.keys, "keys")
     for number, block in enumerate(segment.blocks):

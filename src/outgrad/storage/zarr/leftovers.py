@@ -2,112 +2,141 @@
 
 from __future__ import annotations
 
-import os
 import re
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from outgrad.errors import ArchiveError
-from outgrad.storage import files, leases
+from outgrad.storage import leases
+from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted
+from outgrad.storage.store import Entry, Store
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import COMMITS, SEGMENTS, SegmentSpec, commit_version
+from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Commit, SegmentSpec, commit_version
 
 _SEGMENT = re.compile(r"[0-9a-f]{32}")
+_LIST = re.compile(r"([0-9a-f]{32})\.json")
 _READINGS = 5
+LIST_SECONDS = 3600.0
+"""How long a list of segments may be without a commit that names it: it is written just before."""
 SHOWN_FILES = 5
-FLUSHED_AT_ONCE = 16
+REFUSED = "refused.json"
+"""What is known of a segment that is complete and was refused: it may still be committed."""
+OF_ZARR_AND_SYSTEMS = ("zarr.json", ".")
+"""How names begin that are not ours and not odd."""
 
 
-def is_empty(root: Path) -> bool:
-    """Whether a folder holds nothing, or only the beginning of a writer's first file."""
-    return root.is_dir() and all(leases.is_partial(path, "zarr.json") for path in root.iterdir())
+def is_empty(store: Store) -> bool:
+    """Whether a root is there and holds nothing, or only the beginning of a writer's first file."""
+    entries = store.entries("")
+    begun = [partial.entry for partial in leases.partials(entries) if partial.target == "zarr.json"]
+    return store.is_folder() and begun == entries
 
 
-def _sorted_entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _is_segment(entry: Entry) -> bool:
+    return _SEGMENT.fullmatch(entry.name) is not None and entry.kind == "folder"
 
 
-def _is_segment(path: Path) -> bool:
-    return _SEGMENT.fullmatch(path.name) is not None and files.is_real_folder(path)
+def list_name(name: str) -> str | None:
+    """The name of a list of segments, by that of its file; None for other files."""
+    match = _LIST.fullmatch(name)
+    return match[1] if match else None
 
 
-def at_work(root: Path) -> bool:
+def at_work(store: Store) -> bool:
     """Whether anybody is writing a segment of this archive."""
-    return bool(leases.names_at_work(root / SEGMENTS))
+    return bool(leases.names_at_work(store.entries(SEGMENTS)))
 
 
-def odd_entries(root: Path) -> list[Path]:
+def odd_entries(store: Store) -> list[str]:
     """What no writer puts among the segments and commits: it is never followed or removed."""
-    segments = [path for path in _sorted_entries(root / SEGMENTS) if not _is_segment(path)]
-    listed = [path for path in _sorted_entries(root / COMMITS) if commit_version(path.name) is None]
-    of_zarr_and_systems = ("zarr.json", ".")
-    return [path for path in (*segments, *listed) if not path.name.startswith(of_zarr_and_systems)]
+    segments = [f"{SEGMENTS}/{each.name}" for each in store.entries(SEGMENTS) if not _is_segment(each)]
+    listed = [
+        f"{COMMITS}/{each.name}" for each in store.entries(COMMITS) if commit_version(each.name) is None
+    ]
+    return [key for key in (*segments, *listed) if not key.partition("/")[2].startswith(OF_ZARR_AND_SYSTEMS)]
 
 
-def _named_segments(root: Path) -> set[str] | None:
+def _named_segments(store: Store) -> set[str] | None:
     """The segments of all commits; None if a commit cannot be read, and so what it names is not known."""
     for _ in range(_READINGS):
         with suppress(FileNotFoundError):  # a commit that was replaced after it was listed: list again
             try:
-                listed = [commits.read_version(root, version).commit for version in commits.versions(root)]
+                listed = [commits.read_version(store, version).commit for version in commits.versions(store)]
             except ArchiveError:
                 return None
             return {segment.name for commit in listed for segment in commit.segments}
     return None
 
 
-def abandoned_segments(root: Path) -> list[Path]:
-    """Segments that no commit names and nobody is writing.
+def abandoned_segments(store: Store) -> list[str]:
+    """Folders of segments that no commit names and nobody is writing.
 
     A writer removes its lease after its commit is there. So commits are read after the leases: a segment
     that has neither then belongs to no writer.
     """
-    segments = [path for path in _sorted_entries(root / SEGMENTS) if _is_segment(path)]
-    leased = leases.names_at_work(root / SEGMENTS)
-    free = [path for path in segments if path.name not in leased]
-    named = _named_segments(root)
-    return [] if named is None else [path for path in free if path.name not in named]
+    entries = store.entries(SEGMENTS)
+    leased = leases.names_at_work(entries)
+    free = [entry.name for entry in entries if _is_segment(entry) and entry.name not in leased]
+    named = _named_segments(store) if free else set()
+    if named is None:
+        return []
+    found = [f"{SEGMENTS}/{name}" for name in free if name not in named]
+    return [folder for folder in found if not store.exists(f"{folder}/{REFUSED}")]
 
 
-def abandoned_files(root: Path) -> list[Path]:
+def abandoned_files(store: Store) -> list[str]:
     """Unfinished files of the archive itself whose writers are gone."""
-    folders = (root, root / COMMITS, root / SEGMENTS)
-    return [path for folder in folders for path in leases.abandoned_partials(folder)]
+    folders = ("", f"{COMMITS}/", f"{SEGMENTS}/")
+    return [
+        f"{folder}{name}"
+        for folder in folders
+        for name in leases.abandoned_partials(store.entries(folder.rstrip("/")))
+    ]
 
 
-def older_commits(root: Path, version: int) -> list[Path]:
-    return [commits.commit_path(root, older) for older in commits.versions(root) if older < version]
+def older_commits(store: Store, version: int) -> list[str]:
+    return [commits.commit_key(older) for older in commits.versions(store) if older < version]
 
 
-def remove_superseded(root: Path, version: int) -> Iterator[str]:
+def remove_superseded(store: Store, version: int) -> Iterator[str]:
     """Remove older commits, and then what no commit names; yield what could not be removed, or is odd."""
-    for path in (*older_commits(root, version), *abandoned_files(root)):
-        yield from attempted("remove", files.remove_file, path)
-    for path in abandoned_segments(root):
-        yield from attempted("remove", files.remove_folder, path)
-    for path in odd_entries(root):
-        yield f"{path} is not Outgrad's, and was left alone"
+    for key in (*older_commits(store, version), *abandoned_files(store)):
+        yield from attempted(f"remove {store.name}/{key}", store.remove, key)
+    for key in abandoned_segments(store):
+        yield from attempted(f"remove {store.name}/{key}", store.remove_folder, key)
+    for key in odd_entries(store):
+        yield f"{store.name}/{key} is not Outgrad's, and was left alone"
 
 
-def remove_if_without_segments(root: Path) -> bool:
+def remove_abandoned(store: Store) -> Iterator[str]:
+    """Remove what writers that were killed have left, if there is any; older versions stay."""
+    entries = store.entries(SEGMENTS)
+    if not leases.abandoned_partials(entries):
+        return  # a segment that no commit names has a lease: nothing else needs to be looked at
+    for key in abandoned_segments(store):
+        yield from attempted(f"remove {store.name}/{key}", store.remove_folder, key)
+    for key in abandoned_files(store):
+        yield from attempted(f"remove {store.name}/{key}", store.remove, key)
+
+
+def remove_if_without_segments(store: Store) -> bool:
     """Remove the folders of an archive that has no segment and no commit; return whether they are gone."""
-    segments, listed = root / SEGMENTS, root / COMMITS
-    if [path.name for path in _sorted_entries(segments)] == ["zarr.json"]:
-        files.remove_file(segments / "zarr.json")
-    if not (files.remove_folder_if_empty(segments) and files.remove_folder_if_empty(listed)):
+    for folder in (SEGMENTS, COMMITS):
+        if [entry.name for entry in store.entries(folder)] == ["zarr.json"]:
+            store.remove(f"{folder}/zarr.json")
+    if not all([store.remove_folder_if_empty(SEGMENTS), store.remove_folder_if_empty(COMMITS)]):
         return False
-    if [path.name for path in _sorted_entries(root)] == ["zarr.json"] and commits.is_archive(root):
-        files.remove_file(root / "zarr.json")
-    return not _sorted_entries(root)
+    if [entry.name for entry in store.entries("")] == ["zarr.json"] and commits.is_archive(store):
+        store.remove("zarr.json")
+    return not store.entries("")
 
 
-def require_whole(root: Path, segment: SegmentSpec) -> None:
+def require_whole(store: Store, segment: SegmentSpec) -> None:
     """Check that all files of a segment are there, and remove what tasks that were killed left among them.
 
     Raises
@@ -118,53 +147,127 @@ def require_whole(root: Path, segment: SegmentSpec) -> None:
     missing: list[str] = []
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
-        folder = root / segment.prefix / array.path
-        expected = {array.chunk_key(number).rpartition("/")[2] for number in range(array.chunk_count)}
-        try:
-            names = {entry.name for entry in os.scandir(folder)}
-        except FileNotFoundError:
-            names = set()
+        expected = {array.shard_key(number).rpartition("/")[2] for number in range(array.shard_count)}
+        folder = f"{segment.prefix}{array.path}"
+        names = {entry.name for entry in store.entries(folder)}
         for name in names - expected:
             if name.endswith(".partial"):
-                files.remove_file(folder / name)
+                store.remove(f"{folder}/{name}")
         missing.extend(f"{array.path}/{name}" for name in sorted(expected - names))
     if missing:
         listed = ", ".join(missing[:SHOWN_FILES]) + (", …" if len(missing) > SHOWN_FILES else "")
         raise ArchiveError(
-            f"save {root}: {len(missing)} file(s) that were written are gone, somebody has removed them: "
-            f"{listed}; nothing was changed: save again"
+            f"save {store.name}: {len(missing)} file(s) that were written are gone, somebody has removed "
+            f"them: {listed}; nothing was changed: save again"
         )
 
 
-def flush_segment(segment: Path, root: Path, written: Sequence[Path]) -> None:
-    """Flush the files that the owner of a segment wrote, then the names of all files, and the folders above.
+class LeftOver(NamedTuple):
+    """What may be removed: an object, or a folder with all that is in it."""
 
-    Many at once: a file system writes its journal once for all threads that wait for it.
-    """
-    folders = [Path(folder) for folder, _, _ in os.walk(segment)]
-    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
-        for paths in (written, [*folders, segment.parent, root, root.parent]):
-            list(pool.map(files.flush, paths))
+    store: Store
+    key: str
+    is_folder: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.store.name}/{self.key}" if self.key else self.store.name
+
+    def remove(self) -> None:
+        (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
 
 
-def left_over(path: Path) -> list[Path]:
-    """What killed writers have left at a path: an archive, one file, or a folder of files."""
+class Kept(NamedTuple):
+    """Which versions of an archive stay: the newest ``versions``, and those that are younger than
+    ``seconds``."""
+
+    versions: int | None = None
+    seconds: float | None = None
+
+    def drops(self, listed: Sequence[Commit]) -> list[int]:
+        """The versions to be removed, of all that there are, in their order; never the newest one."""
+        if self.versions is None and self.seconds is None:
+            return []
+        older = listed[: len(listed) - max(1, self.versions or 1)]
+        if self.seconds is None:
+            return [commit.version for commit in older]
+        before = time.time() - self.seconds
+        return [commit.version for commit in older if _made_at(commit.created) < before]
+
+
+def _made_at(created: str) -> float:
+    """Seconds since the epoch; a time that cannot be read is now, so that nothing goes by mistake."""
+    try:
+        return datetime.fromisoformat(created).timestamp()
+    except ValueError:
+        return time.time()
+
+
+def left_over(path: Path, kept: Kept) -> list[LeftOver]:
+    """What killed writers have left at a path, and versions that are not kept: of an archive, a file or a
+    folder."""
     if not path.is_dir():
-        return leases.abandoned_partials(path.parent, path.name)
-    if not (is_empty(path) or commits.is_archive(path)):
-        return leases.abandoned_partials(path)
-    listed = commits.versions(path)
-    if not listed and not at_work(path) and path.suffix == ".zarr":
-        # Unfinished, and nothing in it but what the writer made: all of it may go.
-        ours = {"zarr.json", COMMITS, SEGMENTS}
-        others = [entry for entry in _sorted_entries(path) if entry.name not in ours]
-        if all(entry.name.startswith(".") for entry in others) and not odd_entries(path):
-            return [path]
-    older = older_commits(path, listed[-1]) if listed and _named_segments(path) is not None else []
-    return [*older, *abandoned_files(path), *abandoned_segments(path)]
+        folder = LocalStore(path.parent)
+        return [LeftOver(folder, name) for name in leases.abandoned_partials(folder.entries(""), path.name)]
+    store = LocalStore(path)
+    if not (is_empty(store) or commits.is_archive(store)):
+        return [LeftOver(store, name) for name in leases.abandoned_partials(store.entries(""))]
+    return left_over_in(store, kept)
 
 
-def remove_left_over(paths: Sequence[Path]) -> None:
-    """Remove files and folders that belong to no writer."""
-    for path in paths:
-        (files.remove_folder if files.is_real_folder(path) else files.remove_file)(path)
+def left_over_in(store: Store, kept: Kept) -> list[LeftOver]:
+    """What may be removed from an archive; segments that somebody writes stay, and what remaining commits
+    name."""
+    entries = store.entries(SEGMENTS)
+    leased = leases.names_at_work(entries)
+    listed = commits.versions(store)
+    if not listed:
+        return _unfinished(store) if not leased else []
+    try:
+        known = [commits.read_version(store, version).commit for version in listed]
+    except (ArchiveError, FileNotFoundError):
+        return [LeftOver(store, key) for key in abandoned_files(store)]  # what else is named is not known
+    # A version that was saved and not added replaces all before: its writer was killed before it removed
+    # them.
+    saved = max(commit.version for commit in known if commit.action == "save" or commit is known[0])
+    dropped = {*kept.drops(known), *(version for version in listed if version < saved)}
+    remaining = [commit for commit in known if commit.version not in dropped]
+    named = {segment.name for commit in remaining for segment in commit.segments}
+    lists = {each.name for commit in remaining for each in commit.lists}
+    folders = [
+        f"{SEGMENTS}/{entry.name}"
+        for entry in entries
+        if _is_segment(entry)
+        and entry.name not in named | leased
+        and not (store.exists(f"{SEGMENTS}/{entry.name}/{REFUSED}") and leases.is_young(entry.modified))
+    ]
+    return [
+        *(LeftOver(store, commits.commit_key(version)) for version in sorted(dropped)),
+        *(LeftOver(store, key) for key in abandoned_files(store)),
+        *(LeftOver(store, folder, is_folder=True) for folder in folders),
+        *(
+            LeftOver(store, f"{COMMITS}/{entry.name}")
+            for entry in store.entries(COMMITS)
+            if (name := list_name(entry.name)) and name not in lists and not (leased or _is_recent(entry))
+        ),
+    ]
+
+
+def _is_recent(entry: Entry) -> bool:
+    """Whether a list may be that of a commit which is just being made."""
+    return time.time() - entry.modified < LIST_SECONDS
+
+
+def _unfinished(store: Store) -> list[LeftOver]:
+    """An archive without a commit: if there is nothing in it but what its writer made, all of it may go."""
+    found = [
+        *(LeftOver(store, key) for key in abandoned_files(store)),
+        *(LeftOver(store, key, is_folder=True) for key in abandoned_segments(store)),
+    ]
+    if not store.name.endswith(".zarr"):
+        return found
+    ours = {"zarr.json", COMMITS, SEGMENTS}
+    others = [entry.name for entry in store.entries("") if entry.name not in ours]
+    has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
+    if all(name.startswith(".") for name in others) and not odd_entries(store) and not has_refused:
+        return [LeftOver(store, "", is_folder=True)]
+    return found

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.storage.zarr.edges import Offsets, fine_edges, sample_offsets
-from outgrad.storage.zarr.format import OFFSET_DTYPE, ArraySpec, BlockSpec, ChunkOptions, FirstRow
-from outgrad.storage.zarr.layout import array_spec, block_path, finish_block
+from outgrad.storage.zarr.format import OFFSET_DTYPE, BlockSpec, ChunkOptions, FirstRow
+from outgrad.storage.zarr.layout import array_spec, block_path, finish_block, table_grid
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
 from outgrad.tree import GradientPath
 
@@ -19,7 +19,7 @@ OffsetsKey = tuple[str, int]
 class OffsetWriter:
     """Reads the samples of gradients, and writes offsets and chunk edges, one block after the other.
 
-    Small offsets share the array ``shared/offsets/0``, unless all gradients have the same ones.
+    Many small offsets share the array ``shared/offsets/0``.
     """
 
     def __init__(
@@ -28,11 +28,14 @@ class OffsetWriter:
         self._store = store
         self._options = options
         self._first_number = first_number
-        self._sinks: list[RowSink] = []
+        self.sinks: list[RowSink] = []
+        """Of the arrays that were begun; who made the writer closes them."""
         self._shared: int | None = None
         self._written: dict[OffsetsKey, FirstRow | None] = {}
         gradients = [(block, path) for block in metadata for path, _ in block.walk() if path]
-        self._is_alone = len({_offsets_key(block, path) for block, path in gradients}) == 1
+        self._is_shared = (
+            len({_offsets_key(block, path) for block, path in gradients}) >= options.sizes.share_from
+        )
 
     def finish(self, number: int, block: BlockSpec, metadata: BlockMetadata, outline: Outline) -> BlockSpec:
         """Write the offsets of a block's gradients; return the block, which now has them and its edges."""
@@ -53,26 +56,21 @@ class OffsetWriter:
         """Append offsets to the shared array; large ones, or the only ones, have an array of their own."""
         sizes = self._options.sizes
         number = self._shared
-        if self._is_alone or offsets.nbytes >= sizes.share_below:
+        if not self._is_shared or offsets.nbytes >= sizes.share_below:
             number = self._add_sink(path, len(offsets))
         elif number is None:
-            # As many rows as fill a chunk: how many there will be is not known yet.
-            rows_per_chunk = max(1, sizes.table_chunk // OFFSET_DTYPE.itemsize)
-            number = self._shared = self._add_sink("shared/offsets/0", rows_per_chunk)
-        first = FirstRow(self._first_number + number, self._sinks[number].rows)
-        self._sinks[number].append(offsets)
+            # As many rows as fill a shard: how many there will be is not known yet.
+            rows_per_shard = max(1, sizes.table_shard // OFFSET_DTYPE.itemsize)
+            number = self._shared = self._add_sink("shared/offsets/0", rows_per_shard)
+        first = FirstRow(self._first_number + number, self.sinks[number].rows)
+        self.sinks[number].append(offsets)
         return first
 
     def _add_sink(self, path: str, rows: int) -> int:
         options = self._options
-        spec = array_spec(path, OFFSET_DTYPE, (rows,), options.sizes.table_chunk, options.compressor)
-        self._sinks.append(RowSink(self._store, spec))
-        return len(self._sinks) - 1
-
-    def close(self) -> tuple[list[ArraySpec], list[list[int]]]:
-        """Write what is left; return the arrays, and the checksums of their chunks."""
-        arrays = [sink.close() for sink in self._sinks]
-        return arrays, [sink.checksums for sink in self._sinks]
+        spec = array_spec(path, OFFSET_DTYPE, (rows,), table_grid(options.sizes), options.compressor)
+        self.sinks.append(RowSink(self._store, spec))
+        return len(self.sinks) - 1
 
 
 def _offsets_key(metadata: BlockMetadata, path: GradientPath) -> OffsetsKey:

@@ -28,7 +28,9 @@ from outgrad.storage.zarr.commit_json import (
     GradientJson,
     HeaderJson,
     SegmentJson,
+    SegmentListJson,
     TableJson,
+    fill_from_json,
 )
 from outgrad.storage.zarr.consistent import (
     MAXIMUM_DEPTH,
@@ -39,16 +41,20 @@ from outgrad.storage.zarr.consistent import (
     segment_mistake,
 )
 from outgrad.storage.zarr.format import (
+    ACTIONS,
     ARCHIVE_KINDS,
     ARRAY_DTYPES,
-    CHECKSUM_DTYPE,
     LABEL_DTYPE,
     OFFSET_DTYPE,
+    RECORD_DTYPE,
+    Added,
+    ArchiveKind,
     ArraySpec,
     BlockSpec,
     Commit,
     FirstRow,
     Manifest,
+    SegmentList,
     SegmentSpec,
     TableSpec,
 )
@@ -102,7 +108,9 @@ def header_from_json(data: Any) -> HeaderJson:
 
 
 def commit_from_json(data: Any) -> Commit:
-    """Check and convert the content of a commit of this format version.
+    """Check and convert the content of a commit of this format version, or an older one.
+
+    Its segments are those that are not in lists.
 
     Raises
     ------
@@ -116,14 +124,8 @@ def commit_from_json(data: Any) -> Commit:
         for name, text in commit.info.items():
             if type(text) is not str:
                 raise ParseError(f"info.{name} should be text, found {_value_text(text)}")
-        segments = tuple(
-            _segment_spec(segment, f".segments[{number}]") for number, segment in enumerate(commit.segments)
-        )
-        for number, segment in enumerate(segments):
-            if segment.manifest is None:
-                raise ParseError(f"segments[{number}] has no checksums")
-        if len(segments) == 1:
-            _require(kind_mistake(commit.kind, segments[0]), ".segments[0]")
+        if commit.action not in ACTIONS:
+            raise _Unexpected(".action", f"one of {', '.join(ACTIONS)}")
         return Commit(
             version=commit.version,
             kind=commit.kind,
@@ -132,8 +134,29 @@ def commit_from_json(data: Any) -> Commit:
             software=commit.software,
             info=commit.info,
             provenance=commit.provenance,
-            segments=segments,
+            segments=_whole_segments(commit.segments, commit.kind),
+            action=commit.action,
+            who=commit.who,
+            added=None if commit.added is None else Added(commit.added.samples, commit.added.bytes),
+            lists=tuple(SegmentList(each.id, each.sha256, each.segments) for each in commit.lists),
+            fill=fill_from_json(commit.fill),
+            format_version=commit.format_version,
         )
+
+
+def segments_from_json(data: Any, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Check and convert the content of a list of segments."""
+    with _naming_places(data):
+        return _whole_segments(msgspec.convert(data, SegmentListJson).segments, kind)
+
+
+def _whole_segments(items: Sequence[SegmentJson], kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    segments = tuple(_segment_spec(item, f".segments[{number}]") for number, item in enumerate(items))
+    for number, segment in enumerate(segments):
+        if segment.manifest is None:
+            raise ParseError(f"segments[{number}] has no list of its chunks")
+        _require(kind_mistake(kind, segment), f".segments[{number}]")
+    return segments
 
 
 def segment_from_json(data: Any) -> SegmentSpec:
@@ -214,14 +237,20 @@ def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
     )
     spec = SegmentSpec(segment.id, arrays, tables, blocks, keys.table, keys.values)
     _require(segment_mistake(spec), f"{where}.blocks")
-    if segment.checksums is None:
+    manifest, name = segment.chunks, "chunks"
+    if manifest is None:  # as in version 1
+        manifest, name = segment.checksums, "checksums"
+    if manifest is None:
         return spec
-    array = _array_spec(segment.checksums, chains, f"{where}.checksums")
-    if array.dtype != CHECKSUM_DTYPE or array.shape != (spec.chunk_bases[-1],):
-        raise _Unexpected(f"{where}.checksums", f"an array of uint32 and of shape [{spec.chunk_bases[-1]}]")
-    if len(segment.checksums.crc32c) != array.chunk_count:
-        raise _Unexpected(f"{where}.checksums.crc32c", f"a list of {array.chunk_count}")
-    return replace(spec, manifest=Manifest(array, segment.checksums.crc32c))
+    array = _array_spec(manifest, chains, f"{where}.{name}")
+    shape = (spec.chunk_bases[-1], 2) if name == "chunks" else (spec.chunk_bases[-1],)
+    if array.dtype != RECORD_DTYPE or array.shape != shape or array.chunks_per_shard > 1:
+        raise _Unexpected(f"{where}.{name}", f"an array without shards of uint32 and of shape {list(shape)}")
+    if len(manifest.crc32c) != array.chunk_count:
+        raise _Unexpected(f"{where}.{name}.crc32c", f"a list of {array.chunk_count}")
+    if name == "checksums" and any(each.chunks_per_shard > 1 for each in arrays):
+        raise ParseError(f"{_readable_place(where)}: arrays with shards need 'chunks' instead of 'checksums'")
+    return replace(spec, manifest=Manifest(array, manifest.crc32c))
 
 
 def _check_number(number: int, count: int, where: str) -> None:
@@ -236,7 +265,8 @@ def _array_spec(array: ArrayJson, chains: Sequence[Compressor | None], where: st
         raise _Unexpected(f"{where}.path", "a path inside the segment")
     _check_number(array.codecs, len(chains), f"{where}.codecs")
     dtype = np.dtype(array.dtype).newbyteorder("<")
-    spec = ArraySpec(array.path, dtype, array.shape, array.chunk_rows, chains[array.codecs])
+    chain, per_shard = chains[array.codecs], array.chunks_per_shard
+    spec = ArraySpec(array.path, dtype, array.shape, array.chunk_rows, chain, per_shard)
     mistake = array_mistake(spec)
     if mistake:
         raise _Unexpected(where, mistake)
@@ -261,7 +291,15 @@ def _table_spec(
         raise _Unexpected(where, f"a table of {len(columns)} columns of int32")
     if table.rows and not columns:
         raise _Unexpected(where, "a table without rows, since it has no columns")
-    return TableSpec(first, table.rows, columns, table.digest)
+    if table.bounds is not None and len(table.bounds) != len(columns):
+        raise _Unexpected(f"{where}[5]", f"a list of {len(columns)} pairs")
+    ranges = None
+    if table.ranges is not None:
+        chunks = len(array.chunks_of(first.row, first.row + table.rows))
+        ranges = _first_row(table.ranges, chunks, arrays, f"{where}[6]")
+        if arrays[ranges.array].dtype != LABEL_DTYPE or arrays[ranges.array].shape[1:] != (2,):
+            raise _Unexpected(f"{where}[6]", "the first row in a table of two columns of int32")
+    return TableSpec(first, table.rows, columns, table.digest, table.bounds, ranges)
 
 
 def _block_spec(

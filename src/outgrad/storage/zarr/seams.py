@@ -1,7 +1,7 @@
-"""Ranges of rows and the storage grid: which storage chunks a part owns, and which it shares.
+"""Ranges of rows and the storage grid: which shards a part owns, and which it shares.
 
-A part holds some rows of some arrays. The storage chunks that lie completely inside a range of its rows are
-its own; those left over at either end lie in chunks that a seam task puts together. This is only arithmetic.
+A part holds some rows of some arrays. The shards that lie completely inside a range of its rows are its own;
+those left over at either end lie in shards that a seam task puts together. This is only arithmetic.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ def merge_ranges(ranges: Iterable[ArrayRange]) -> list[ArrayRange]:
 
 
 def owned(rows: ArrayRange, spec: ArraySpec) -> tuple[int, int]:
-    """The rows [first, last) of the complete storage chunks in a range; the last of an array may be short.
+    """The rows [first, last) of the complete shards in a range; the last of an array may be short.
 
     Without any, both are ``stop``: all rows are left over before it.
     """
-    size = spec.chunk_rows
+    size = spec.shard_rows
     first = -(-rows.start // size) * size
     last = rows.stop if rows.stop == spec.shape[0] else rows.stop // size * size
     return (first, last) if first < last else (rows.stop, rows.stop)
 
 
 def find_seams(parts: Sequence[Sequence[ArrayRange]], arrays: Sequence[ArraySpec]) -> list[Seam]:
-    """List the storage chunks that no part owns alone; ``parts`` hold merged ranges."""
+    """List the shards that no part owns alone; ``parts`` hold merged ranges."""
     shared: dict[tuple[int, int], list[int]] = {}
     for number, part in enumerate(parts):
         for rows in part:
             spec = arrays[rows.array]
             first, last = owned(rows, spec)
-            for chunk in (*spec.chunks_of(rows.start, first), *spec.chunks_of(last, rows.stop)):
-                sharing = shared.setdefault((rows.array, chunk), [])
+            for shard in (*spec.shards_of(rows.start, first), *spec.shards_of(last, rows.stop)):
+                sharing = shared.setdefault((rows.array, shard), [])
                 if number not in sharing[-1:]:
                     sharing.append(number)
-    sizes = [spec.chunk_rows * spec.row_bytes for spec in arrays]
+    sizes = [spec.shard_rows * spec.row_bytes for spec in arrays]
     return [
-        Seam(array, chunk, tuple(sharing), sizes[array]) for (array, chunk), sharing in sorted(shared.items())
+        Seam(array, shard, tuple(sharing), sizes[array]) for (array, shard), sharing in sorted(shared.items())
     ]
 
 
@@ -103,7 +103,7 @@ def join_consecutive(arrays: Iterable[tuple[int, int, Array]]) -> list[Consecuti
 
 
 def shared_ends(rows: ConsecutiveRows, spec: ArraySpec) -> list[End]:
-    """The rows that lie in shared storage chunks, copied so that the rest can be freed."""
+    """The rows that lie in shared shards, copied so that the rest can be freed."""
     whole = rows.range
     first, last = owned(whole, spec)
     ends = ((whole.start, first), (last, whole.stop))
@@ -111,19 +111,19 @@ def shared_ends(rows: ConsecutiveRows, spec: ArraySpec) -> list[End]:
 
 
 def assemble(seam: Seam, spec: ArraySpec, ends: Iterable[End]) -> Array:
-    """Put together the rows of one shared storage chunk from the ends of all parts that share it."""
-    lower, upper = spec.chunk_range(seam.chunk)
-    chunk = np.empty((upper - lower, *spec.shape[1:]), spec.dtype)
+    """Put together the rows of one shared shard from the ends of all parts that share it."""
+    lower, upper = spec.shard_range(seam.shard)
+    shard = np.empty((upper - lower, *spec.shape[1:]), spec.dtype)
     filled = np.zeros(upper - lower, dtype=np.bool_)
     for end in ends:
         start, stop = max(end.start, lower), min(end.start + len(end.rows), upper)
         if end.array == seam.array and start < stop:
-            chunk[start - lower : stop - lower] = end.rows[start - end.start : stop - end.start]
+            shard[start - lower : stop - lower] = end.rows[start - end.start : stop - end.start]
             filled[start - lower : stop - lower] = True
     missing = int(len(filled) - filled.sum())
     if missing:
         raise ArchiveError(
-            f"save: storage chunk {seam.chunk} of {spec.path} lacks {missing} of {upper - lower} rows, which "
+            f"save: shard {seam.shard} of {spec.path} lacks {missing} of {upper - lower} rows, which "
             "the tasks that write its parts did not return; nothing was changed: run the writing tasks again"
         )
-    return chunk
+    return shard

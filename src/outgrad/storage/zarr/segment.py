@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outgrad.storage.zarr.edges import slices
-from outgrad.storage.zarr.format import ArchiveKind, ChunkOptions, SegmentSpec
-from outgrad.storage.zarr.layout import Contents, Layout, key_values
-from outgrad.storage.zarr.offsets import OffsetWriter
-from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
+import numpy as np
 
-ChunkChecksums = dict[tuple[int, int], int]
-"""CRC32C by (number of the array, number of the chunk)."""
+from outgrad.data.chunk import Table
+from outgrad.storage.zarr.edges import slices
+from outgrad.storage.zarr.format import (
+    LABEL_DTYPE,
+    ArchiveKind,
+    ChunkOptions,
+    FirstRow,
+    SegmentSpec,
+    TableSpec,
+)
+from outgrad.storage.zarr.layout import Contents, Layout, array_spec, key_values, table_grid
+from outgrad.storage.zarr.offsets import OffsetWriter
+from outgrad.storage.zarr.storage_chunks import ChunkRecords, RowSink, SegmentStore
+from outgrad.storage.zarr.table_ranges import TableRanges
+
+ShardRecords = dict[tuple[int, int], ChunkRecords]
+"""Records of chunks by (number of the array, number of the shard)."""
 
 
 def write_segment(
@@ -21,8 +32,10 @@ def write_segment(
     layout: Layout,
     contents: Contents,
     options: ChunkOptions,
-) -> tuple[SegmentSpec, ChunkChecksums]:
+) -> tuple[SegmentSpec, ShardRecords]:
     """Write label tables and offsets in slices; return the complete segment, and what was written."""
+    samples = {block.samples for block in layout.blocks}
+    ranges = {number: _ranges_of(layout, number) for number in sorted(samples)}
     sinks: dict[int, RowSink] = {}
     for table in layout.unwritten:
         first = layout.tables[table].first
@@ -32,27 +45,69 @@ def write_segment(
         assert sink.rows == first.row, "tables are written in the order of their rows"
         for rows in slices(layout.labels[table]):
             sink.append(rows)
-    checksums: ChunkChecksums = {}
+            if table in ranges:
+                ranges[table].add(rows)
+    for table in samples.difference(layout.unwritten):
+        for rows in slices(layout.labels[table]):
+            ranges[table].add(rows)
+    written: ShardRecords = {}
     for number, sink in sinks.items():
         sink.close()
-        checksums.update(numbered_checksums(number, sink.checksums))
+        written.update(numbered_shards(number, sink.shards))
 
     offsets = OffsetWriter(store, contents.metadata, options, len(layout.arrays))
     each = zip(layout.blocks, contents.metadata, contents.outlines, strict=True)
     blocks = tuple(offsets.finish(number, *block) for number, block in enumerate(each))
-    arrays, written = offsets.close()
-    for number, array_checksums in enumerate(written, start=len(layout.arrays)):
-        checksums.update(numbered_checksums(number, array_checksums))
+    arrays = [*layout.arrays, *(sink.close() for sink in offsets.sinks)]
+    for number, sink in enumerate(offsets.sinks, start=len(layout.arrays)):
+        written.update(numbered_shards(number, sink.shards))
+
+    tables, sink_of_ranges = _with_ranges(store, layout.tables, ranges, len(arrays), options)
+    if sink_of_ranges is not None:
+        written.update(numbered_shards(len(arrays), sink_of_ranges.shards))
+        arrays.append(sink_of_ranges.array)
     segment = SegmentSpec(
         name=name,
-        arrays=(*layout.arrays, *arrays),
-        tables=layout.tables,
+        arrays=tuple(arrays),
+        tables=tables,
         blocks=blocks,
         keys=layout.keys,
         key_values=key_values(layout.labels[layout.keys], kind != "labels"),
     )
-    return segment, checksums
+    return segment, written
 
 
-def numbered_checksums(array: int, checksums: Sequence[int]) -> ChunkChecksums:
-    return {(array, chunk): checksum for chunk, checksum in enumerate(checksums)}
+def _ranges_of(layout: Layout, table: int) -> TableRanges:
+    array, row = layout.tables[table].first
+    return TableRanges(layout.arrays[array], row, layout.tables[table].names)
+
+
+def _with_ranges(
+    store: SegmentStore,
+    tables: Sequence[TableSpec],
+    ranges: dict[int, TableRanges],
+    number: int,
+    options: ChunkOptions,
+) -> tuple[tuple[TableSpec, ...], RowSink | None]:
+    """Add to the samples of blocks what is in them; the ranges of chunks go to an array with this number."""
+    with_bounds = list(tables)
+    several: list[Table] = []
+    rows = 0
+    for table, found in ranges.items():
+        first = None
+        if len(found.chunks) > 1:
+            first = FirstRow(number, rows)
+            several.append(found.chunks)
+            rows += len(found.chunks)
+        with_bounds[table] = tables[table]._replace(bounds=found.bounds, ranges=first)
+    if not several:
+        return tuple(with_bounds), None
+    spec = array_spec("ranges", LABEL_DTYPE, (rows, 2), table_grid(options.sizes), options.compressor)
+    sink = RowSink(store, spec)
+    sink.append(np.concatenate(several))
+    sink.close()
+    return tuple(with_bounds), sink
+
+
+def numbered_shards(array: int, shards: Sequence[ChunkRecords]) -> ShardRecords:
+    return {(array, shard): records for shard, records in enumerate(shards)}

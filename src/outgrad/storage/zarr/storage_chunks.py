@@ -1,40 +1,41 @@
-"""Bytes and storage chunks in a Zarr store: a missing, corrupted or misplaced chunk is an error."""
+"""Shards and their chunks in a store: one that is missing, corrupted or misplaced is an error."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-from zarr.storage import LocalStore
 
 from outgrad.data.chunk import Array
 from outgrad.errors import MemoryLimitError
-from outgrad.storage import files
 from outgrad.storage.open_files import OpenFiles
+from outgrad.storage.store import Bytes, Store, UnreadableError
 from outgrad.storage.zarr.codecs import (
-    Bytes,
     CodecError,
     encode,
     most_stored_bytes,
     packed,
+    read_shard_index,
+    shard_bytes,
     stored_crc32c,
     unpack,
 )
-from outgrad.storage.zarr.format import ArraySpec
+from outgrad.storage.zarr.format import RECORD_DTYPE, ArraySpec, fitted
 
-Checksums = Sequence[int] | npt.NDArray[np.uint32]
+ChunkRecords = npt.NDArray[np.uint32]
+"""Of consecutive chunks (n, 2): the CRC32C, and the number of bytes in the store; 0 where it is not known."""
 
-CACHED_CHUNKS = 8
-"""Decoded chunks of label tables kept a process, 1 MiB each: reading thousands of small tables in order
+MOST_RECORDED = 2**32 - 1
+
+Records = Callable[[int, int], ChunkRecords]
+"""What looks up the records of the chunks [first, last) of an array."""
+
+CACHED_CHUNKS = 64
+"""Decoded chunks of label tables kept a process, 64 KiB each: reading thousands of small tables in order
 decodes each chunk once."""
 
 ChunkCache = OpenFiles[tuple[str, int], Array]
@@ -51,161 +52,195 @@ class ChunkError(Exception):
         self.reason = reason
 
 
-class UnreadableError(Exception):
-    """An object that is there but cannot be read; the text says why."""
-
-
-class ByteStore:
-    """Whole objects by name in a folder, synchronously: tasks of Dask bring the threads.
-
-    They are read through Zarr's store, and written by our own steps: Zarr's store makes folders on the way,
-    also those of a save that was aborted meanwhile, and does not flush to the disk.
-    """
-
-    def __init__(self, root: Path, store: LocalStore) -> None:
-        self.root = root
-        self._store = store
-        self._prototype = default_buffer_prototype()
-        self._is_direct = hasattr(store, "get_sync")
-
-    @classmethod
-    def local(cls, root: Path, *, read_only: bool) -> ByteStore:
-        return cls(root, LocalStore(root, read_only=read_only))
-
-    def get(self, key: str, most: int | None = None) -> Bytes | None:
-        """The bytes of an object; None if there is none.
-
-        Raises
-        ------
-        UnreadableError
-            If it cannot be read, is not a regular file, or has more than ``most`` bytes, which are not read.
-        """
-        try:
-            # What would block, such as a pipe, or fill the memory, is refused before it is opened.
-            status = os.stat(self.root / key)  # noqa: PTH116 - half the time of Path.stat, once a chunk
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("is not a file")
-            if most is not None and status.st_size > most:
-                raise UnreadableError(f"is corrupted: its {status.st_size} bytes are more than it can have")
-            if self._is_direct:
-                buffer = self._store.get_sync(key, prototype=self._prototype)
-            else:
-                buffer = sync(self._store.get(key, self._prototype))
-        except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
-            return None
-        except OSError as error:
-            raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
-        return None if buffer is None else buffer.as_numpy_array().view(np.uint8)
-
-    def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
-        """Write an object in one step, into a folder that exists."""
-        files.write_file(self.root / key, np.frombuffer(data, dtype=np.uint8).data, durable=durable)
-
-
 class SegmentStore:
-    """The storage chunks of one segment.
+    """The shards of one segment.
 
-    Its owner passes a list ``made``: then folders are made as they are needed, and files are not flushed one
-    by one, but listed, to be flushed together at the end. A task has none: if the save was aborted meanwhile
-    it must find no folder, and only its own machine can flush what it has written.
+    Its owner passes a list ``made``: then folders are made as they are needed, and objects are not flushed
+    one by one, but listed, to be flushed together at the end. A task has none: if the save was aborted
+    meanwhile it must find no folder, and only its own machine can flush what it has written.
     """
 
     def __init__(
-        self, store: ByteStore, prefix: str, *, durable: bool = True, made: list[Path] | None = None
+        self, store: Store, prefix: str, *, durable: bool = True, made: list[str] | None = None
     ) -> None:
         self.store = store
         self.prefix = prefix
         self._durable = durable
         self._made = made
+        self._folders: set[str] = set()
+        self._keys: set[str] = set()
 
     def put(self, key: str, data: bytes | Bytes) -> None:
-        """Write one object of the segment in one step."""
-        if self._made is not None:
+        """Write one object of the segment; a task, which may run twice, does so in one step."""
+        if self._made is None:
+            self.store.put(self.prefix + key, data, durable=self._durable)
+        elif key in self._keys:  # rows of a sink that went back to an earlier state
+            self.store.put(self.prefix + key, data, durable=False)
+        else:
             self.make_folders(key.rpartition("/")[0])
-            self._made.append(self.store.root / self.prefix / key)
-        self.store.put(self.prefix + key, data, durable=self._durable and self._made is None)
+            self._made.append(self.prefix + key)
+            self._keys.add(key)
+            self.store.create(self.prefix + key, data)
 
     def make_folders(self, path: str) -> None:
         """Make the folders of ``path`` below the segment, which must exist itself."""
-        folder = self.store.root / self.prefix
+        folder = self.prefix.rstrip("/")
         for part in filter(None, path.split("/")):
-            folder = folder / part
-            if not folder.is_dir():
+            folder = f"{folder}/{part}"
+            if folder not in self._folders:
                 with suppress(FileExistsError):
-                    files.make_folder(folder)
+                    self.store.make_folder(folder)
+                self._folders.add(folder)
 
-    def write_chunk(self, array: ArraySpec, number: int, rows: Array) -> int:
-        """Write one complete storage chunk, also if it holds only zeros; return its checksum.
+    def write_shard(self, array: ArraySpec, number: int, rows: Array) -> ChunkRecords:
+        """Write one complete shard, also if it holds only zeros; return the records of its chunks.
 
-        ``rows`` may be fewer than a chunk has at the end of the array: Zarr stores complete chunks.
+        ``rows`` may be fewer than a shard has at the end of the array: Zarr stores complete chunks.
         """
-        if rows.shape != array.chunk_shape:
-            padded = np.zeros(array.chunk_shape, array.dtype)
-            padded[: len(rows)] = rows
-            rows = padded
-        data, checksum = encode(np.ascontiguousarray(rows, array.dtype), array.compressor)
-        self.put(array.chunk_key(number), data)
-        return checksum
+        encoded = []
+        for start in range(0, len(rows), array.chunk_rows):
+            chunk = rows[start : start + array.chunk_rows]
+            if chunk.shape != array.chunk_shape:
+                padded = np.zeros(array.chunk_shape, array.dtype)
+                padded[: len(chunk)] = chunk
+                chunk = padded
+            encoded.append(encode(np.ascontiguousarray(chunk, array.dtype), array.compressor))
+        records = np.array([(crc, min(len(data), MOST_RECORDED)) for data, crc in encoded], RECORD_DTYPE)
+        if array.chunks_per_shard == 1:
+            self.put(array.shard_key(number), encoded[0][0])
+        else:
+            self.put(
+                array.shard_key(number), shard_bytes([data for data, _ in encoded], array.chunks_per_shard)
+            )
+        return records
 
     def read_rows(
         self,
         array: ArraySpec,
-        checksums: Checksums,
+        records: Records,
         start: int,
         stop: int,
         cache: ChunkCache | None = None,
+        out: Array | None = None,
     ) -> Array:
-        """Read rows [start, stop) into new memory.
+        """Read rows [start, stop) into ``out``, or into new memory.
 
         Raises
         ------
         ChunkError
-            If a storage chunk is missing, corrupted, or not the one with the checksum in ``checksums``.
+            If a chunk is missing, corrupted, or not the one in ``records``.
         """
-        out: Array | None = None
-        for number in array.chunks_of(start, stop):
-            first, last = array.chunk_range(number)
-            if start <= first and last <= stop and last - first == array.chunk_rows:
-                body = self._body(array, checksums, number)
-                # Memory is only given now: shapes that no file confirms get none.
-                out = _new_rows(array, start, stop) if out is None else out
-                _unpack(array, number, body, out[first - start : last - start])
-            else:
-                chunk = self.read_chunk(array, checksums, number, cache)
-                out = _new_rows(array, start, stop) if out is None else out
-                lower, upper = max(start, first), min(stop, last)
-                out[lower - start : upper - start] = chunk[lower - first : upper - first]
+        wanted = array.chunks_of(start, stop)
+        for shard in array.shards_of(start, stop):
+            inside = array.chunks_in(shard)
+            numbers = range(max(inside.start, wanted.start), min(inside.stop, wanted.stop))
+            # Only chunks at the ends are read in part: what is left is consecutive.
+            ends = [] if cache is None else [n for n in numbers if not _covers(array, n, start, stop)]
+            for number in ends:
+                chunk = self.read_chunk(array, records, number, cache)
+                out = _copy_rows(array, number, chunk, start, stop, out)
+            rest = [number for number in numbers if number not in ends]
+            for number, body in self._bodies(array, records, shard, rest[0], rest[-1] + 1) if rest else ():
+                if _covers(array, number, start, stop):
+                    # Memory is only given now: shapes that no file confirms get none.
+                    out = _new_rows(array, start, stop) if out is None else out
+                    lower = number * array.chunk_rows - start
+                    _unpack(array, number, body, out[lower : lower + array.chunk_rows])
+                else:
+                    chunk = allocate(array.chunk_shape, array.dtype, array.path)
+                    _unpack(array, number, body, chunk)
+                    out = _copy_rows(array, number, chunk, start, stop, out)
         return _new_rows(array, start, stop) if out is None else out
 
     def read_chunk(
-        self, array: ArraySpec, checksums: Checksums | None, number: int, cache: ChunkCache | None = None
+        self, array: ArraySpec, records: Records | None, number: int, cache: ChunkCache | None = None
     ) -> Array:
-        """Read one complete storage chunk; without checksums only its own is checked."""
-        read = partial(self._decoded, array, checksums, number)
-        return read() if cache is None else cache.get((array.path, number), read)
+        """Read one complete chunk; without records only its own checksum is compared."""
 
-    def _decoded(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Array:
-        body = self._body(array, checksums, number)
-        chunk = _allocate(array, array.chunk_shape)
-        _unpack(array, number, body, chunk)
-        return chunk
+        def read() -> Array:
+            shard = number // array.chunks_per_shard
+            ((_, body),) = self._bodies(array, records, shard, number, number + 1)
+            chunk = allocate(array.chunk_shape, array.dtype, array.path)
+            _unpack(array, number, body, chunk)
+            return chunk
 
-    def _body(self, array: ArraySpec, checksums: Checksums | None, number: int) -> Bytes:
-        """The stored bytes of a chunk: the ones that were committed, and a frame of the right size."""
+        return read() if cache is None else cache.get((self.prefix + array.path, number), read)
+
+    def _bodies(
+        self, array: ArraySpec, records: Records | None, shard: int, first: int, last: int
+    ) -> Iterator[tuple[int, Bytes]]:
+        """Yield the stored bytes of the chunks [first, last) of a shard: those that were committed.
+
+        They are read at once. Frames of another size than a chunk are refused.
+        """
+        begin = array.chunks_in(shard).start
+        known = None if records is None else records(begin, last)
         try:
-            raw = self.store.get(self.prefix + array.chunk_key(number), most_stored_bytes(array.chunk_nbytes))
+            raw, sizes = self._raw(array, known, shard, first - begin, last - begin)
         except UnreadableError as error:
-            raise ChunkError(array, number, str(error)) from error
+            raise ChunkError(array, first, str(error)) from error
         if raw is None:
-            raise ChunkError(array, number, "is missing")
+            raise ChunkError(array, first, "is missing")
+        position = 0
+        for number, size in zip(range(first, last), sizes, strict=True):
+            stored = raw[position : position + size]
+            position += size
+            try:
+                body = packed(stored, array.compressor, array.chunk_nbytes)
+            except CodecError as error:
+                raise ChunkError(array, number, f"is corrupted: {error}") from error
+            if known is not None and stored_crc32c(stored) != int(known[number - begin, 0]):
+                reason = "belongs to another position or version: its checksum is not the one in the manifest"
+                raise ChunkError(array, number, reason)
+            yield number, body
+
+    def _raw(
+        self, array: ArraySpec, known: ChunkRecords | None, shard: int, first: int, last: int
+    ) -> tuple[Bytes | None, list[int]]:
+        """The bytes of some chunks, counted from the start of their shard, and how many each has."""
+        key = self.prefix + array.shard_key(shard)
+        if array.chunks_per_shard == 1:
+            raw = self.store.get(key, most_stored_bytes(array.chunk_nbytes))
+            return raw, [0 if raw is None else len(raw)]
+        if known is None:
+            ends = self.shard_index(array, shard)
+            if ends is None:
+                return None, []
+        else:
+            stops = np.cumsum(known[:, 1], dtype=np.int64)
+            ends = np.stack([stops - known[:, 1], stops], axis=1)
+        sizes = (ends[first:last, 1] - ends[first:last, 0]).tolist()
+        if max(sizes) > most_stored_bytes(array.chunk_nbytes):
+            raise UnreadableError(f"is corrupted: its {max(sizes)} bytes are more than it can have")
+        return self.store.get_range(key, int(ends[first, 0]), int(ends[last - 1, 1])), sizes
+
+    def shard_index(self, array: ArraySpec, shard: int) -> npt.NDArray[np.int64] | None:
+        """Where the chunks of a shard begin and end in it, as it says itself; None if it is missing."""
+        key = self.prefix + array.shard_key(shard)
+        raw = self.store.get(key)
+        if raw is None:
+            return None
         try:
-            body = packed(raw, array.compressor, array.chunk_nbytes)
+            return read_shard_index(raw, array.chunks_per_shard, len(array.chunks_in(shard)))
         except CodecError as error:
-            raise ChunkError(array, number, f"is corrupted: {error}") from error
-        if checksums is not None and stored_crc32c(raw) != int(checksums[number]):
-            reason = "belongs to another position or version: its checksum is not the one in the manifest"
-            raise ChunkError(array, number, reason)
-        return body
+            raise UnreadableError(f"is corrupted: {error}") from error
+
+
+def _covers(array: ArraySpec, number: int, start: int, stop: int) -> bool:
+    """Whether all of a chunk, which is not padded, lies in the rows [start, stop)."""
+    first, last = array.chunk_range(number)
+    return start <= first and last <= stop and last - first == array.chunk_rows
+
+
+def _copy_rows(
+    array: ArraySpec, number: int, chunk: Array, start: int, stop: int, out: Array | None
+) -> Array:
+    """Copy those rows of a chunk that lie in [start, stop)."""
+    first, last = array.chunk_range(number)
+    out = _new_rows(array, start, stop) if out is None else out
+    lower, upper = max(start, first), min(stop, last)
+    out[lower - start : upper - start] = chunk[lower - first : upper - first]
+    return out
 
 
 def _unpack(array: ArraySpec, number: int, body: Bytes, out: Array) -> None:
@@ -216,16 +251,17 @@ def _unpack(array: ArraySpec, number: int, body: Bytes, out: Array) -> None:
 
 
 def _new_rows(array: ArraySpec, start: int, stop: int) -> Array:
-    return _allocate(array, (stop - start, *array.shape[1:]))
+    return allocate((stop - start, *array.shape[1:]), array.dtype, array.path)
 
 
-def _allocate(array: ArraySpec, shape: tuple[int, ...]) -> Array:
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "a block") -> Array:
+    """Memory for what is read; that there is too little is an error of this package."""
     try:
-        return np.empty(shape, array.dtype)
+        return np.empty(shape, dtype)
     except MemoryError as error:
         raise MemoryLimitError(
-            f"read: {shape[0]} rows of {array.path}, of shape {list(shape)} and {array.dtype.name}, do not "
-            "fit into the memory of this machine; open the archive lazily, and work on it in smaller chunks"
+            f"read: {shape[0]} rows of {name}, of shape {list(shape)} and {dtype.name}, do not fit into the "
+            "memory of this machine; open the archive lazily, and work on it in smaller chunks"
         ) from error
 
 
@@ -233,7 +269,7 @@ SinkState = tuple[int, int, tuple[Array, ...], int]
 
 
 class RowSink:
-    """Rows that arrive in order, written as complete storage chunks as they fill.
+    """Rows that arrive in order, written as complete shards as they fill.
 
     ``array`` need not know its number of rows yet: :meth:`close` returns it with the right one.
     """
@@ -241,34 +277,44 @@ class RowSink:
     def __init__(self, segment: SegmentStore, array: ArraySpec) -> None:
         self.array = array
         self.rows = 0
-        self.checksums: list[int] = []
+        self.shards: list[ChunkRecords] = []
         self._segment = segment
         self._pending: list[Array] = []
         self._pending_rows = 0
 
     def state(self) -> SinkState:
         """What :meth:`restore` needs to forget the rows that come after."""
-        return self.rows, len(self.checksums), tuple(self._pending), self._pending_rows
+        return self.rows, len(self.shards), tuple(self._pending), self._pending_rows
 
     def restore(self, state: SinkState) -> None:
-        """Go back to an earlier state; chunks written since are overwritten, or no commit names them."""
-        self.rows, chunks, pending, self._pending_rows = state
-        del self.checksums[chunks:]
+        """Go back to an earlier state; shards written since are overwritten, or no commit names them."""
+        self.rows, shards, pending, self._pending_rows = state
+        del self.shards[shards:]
         self._pending = list(pending)
 
     def read(self) -> Iterator[Array]:
-        """Yield all rows, a storage chunk at a time."""
-        for number in range(len(self.checksums)):
-            yield self._segment.read_chunk(self.array, self.checksums, number)
+        """Yield all rows, a shard at a time."""
+        records = self.records
+        rows = self.array.shard_rows
+        written = replace(self.array, shape=(rows * len(self.shards), *self.array.shape[1:]))
+        for start in range(0, written.shape[0], rows):
+            yield self._segment.read_rows(
+                written, lambda first, last: records[first:last], start, start + rows
+            )
         yield from self._pending
 
+    @property
+    def records(self) -> ChunkRecords:
+        """The records of all chunks that were written."""
+        return np.concatenate([np.empty((0, 2), RECORD_DTYPE), *self.shards])
+
     def append(self, rows: Array) -> None:
-        """Take some more rows; what does not fill a chunk is copied and kept."""
+        """Take some more rows; what does not fill a shard is copied and kept."""
         assert rows.shape[1:] == self.array.shape[1:], "rows of a sink have the shape of its array"
         self.rows += len(rows)
-        size = self.array.chunk_rows
+        size = self.array.shard_rows
         if self._pending_rows:
-            # The chunk that was begun is filled first.
+            # The shard that was begun is filled first.
             added = min(size - self._pending_rows, len(rows))
             self._keep(rows[:added])
             rows = rows[added:]
@@ -281,10 +327,9 @@ class RowSink:
 
     def close(self) -> ArraySpec:
         """Write what is left, and return the array with its final number of rows."""
-        if not self.checksums and 0 < self.rows < self.array.chunk_rows:
-            self.array = replace(self.array, chunk_rows=self.rows)
+        shape = (self.rows, *self.array.shape[1:])
+        self.array = replace(self.array, shape=shape) if self.shards else fitted(self.array, shape)
         self._flush()
-        self.array = replace(self.array, shape=(self.rows, *self.array.shape[1:]))
         return self.array
 
     def _keep(self, rows: Array) -> None:
@@ -299,4 +344,4 @@ class RowSink:
 
     def _write(self, rows: Array) -> None:
         if all(self.array.shape[1:]):
-            self.checksums.append(self._segment.write_chunk(self.array, len(self.checksums), rows))
+            self.shards.append(self._segment.write_shard(self.array, len(self.shards), rows))

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from outgrad.errors import DamagedArchiveError, MemoryLimitError
+from outgrad.storage.store import Store, UnreadableError
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.documents import documents
-from outgrad.storage.zarr.format import ArraySpec
-from outgrad.storage.zarr.opened import OpenArchive, keys_in_commit, open_newest
-from outgrad.storage.zarr.storage_chunks import (
-    ByteStore,
-    Checksums,
-    ChunkError,
-    SegmentStore,
-    UnreadableError,
-)
+from outgrad.storage.zarr.documents import Document, documents, root_document
+from outgrad.storage.zarr.format import ArraySpec, Commit
+from outgrad.storage.zarr.opened import OpenArchive, open_version
+from outgrad.storage.zarr.opened_segment import OpenSegment
+from outgrad.storage.zarr.parse import read_json
+from outgrad.storage.zarr.storage_chunks import ChunkError, Records, SegmentStore
 from outgrad.storage.zarr.verify_tables import table_mistakes
 from outgrad.storage.zarr.zarr_json import document_mistake
 
@@ -57,13 +54,13 @@ class Problem:
         return f"{subject} {self.what}" + (f" (needed for {', '.join(others)})" if others else "")
 
 
-def verify_archive(path: str | Path) -> list[Problem]:
+def verify_archive(store: Store) -> list[Problem]:
     """Read every chunk and every metadata file of an archive, one at a time, and list what is corrupted.
 
     Parameters
     ----------
-    path : str or Path
-        The archive.
+    store : Store
+        Where the archive is.
 
     Returns
     -------
@@ -75,23 +72,14 @@ def verify_archive(path: str | Path) -> list[Problem]:
     ArchiveError
         If there is no archive to check, or it is of a newer format.
     """
-    root = Path(path).absolute()
     try:
-        archive = open_newest(root)
+        archive = open_version(store)
     except DamagedArchiveError as error:
-        newest = [commits.commit_path(root, version) for version in commits.versions(root)[-1:]]
-        return [
-            Problem(str(path.relative_to(root)), None, f"is corrupted: {error}") for path in newest or [root]
-        ]
+        newest = [commits.commit_key(version) for version in commits.versions(store)[-1:]]
+        return [Problem(key, None, f"is corrupted: {error}") for key in newest or [store.name]]
     problems: list[Problem] = []
-    try:
-        keys_in_commit(archive)
-    except DamagedArchiveError as error:
-        commit = commits.commit_path(root, archive.stored.commit.version)
-        problems.append(Problem(str(commit.relative_to(root)), None, f"is corrupted: {error}"))
-
-    store = ByteStore.local(root, read_only=True)
-    expected = dict(documents(archive.segment))
+    expected = dict(documents(archive.stored.commit))
+    expected["zarr.json"] = _root_as_of(store, archive.stored.commit)
     for key in expected:
         try:
             raw = store.get(key, MOST_JSON_BYTES)
@@ -100,47 +88,65 @@ def verify_archive(path: str | Path) -> list[Problem]:
             mistake = str(error)
         if mistake:
             problems.append(Problem(key, None, mistake))
+    for segment in archive.segments:
+        problems.extend(_segment_problems(store, archive, segment))
+    return problems
 
-    chunks = list(_chunk_problems(store, archive))
+
+def _root_as_of(store: Store, newest: Commit) -> Document:
+    """What the root should say: a writer that is killed after its commit leaves it to that of the version
+    before."""
+    with suppress(UnreadableError, ValueError, KeyError, TypeError, RecursionError):
+        raw = store.get("zarr.json", MOST_JSON_BYTES)
+        about = {} if raw is None else read_json(raw.tobytes())["attributes"]["outgrad"]
+        if "version" not in about and newest.version == 1:
+            return root_document()
+        if about["version"] in commits.versions(store):
+            return root_document(commits.read_version(store, about["version"]).commit)
+    return root_document(newest)
+
+
+def _segment_problems(store: Store, archive: OpenArchive, segment: OpenSegment) -> Iterator[Problem]:
+    try:
+        segment.keys()
+    except DamagedArchiveError as error:
+        commit = commits.commit_key(archive.stored.commit.version)
+        yield Problem(commit, None, f"is corrupted: {error}")
+    chunks = list(_chunk_problems(store, segment))
     unreadable = {(number, problem.chunk) for number, problem in chunks}
-    problems.extend(problem for _, problem in chunks)
-    if any(number == MANIFEST for number, _ in chunks):
-        return problems  # tables cannot be read without it
-    tables = table_mistakes(archive, unreadable)
-    return [*problems, *(Problem(path, None, mistake) for path, mistake in tables)]
+    for _, problem in chunks:
+        yield problem
+    if not any(number == MANIFEST for number, _ in chunks):  # tables cannot be read without it
+        for path, mistake in table_mistakes(segment, unreadable):
+            yield Problem(path, None, mistake)
 
 
-def _chunk_problems(store: ByteStore, archive: OpenArchive) -> Iterator[tuple[int, Problem]]:
+def _chunk_problems(store: Store, segment: OpenSegment) -> Iterator[tuple[int, Problem]]:
     """Every chunk that cannot be used, with the number of its array."""
-    segment = archive.segment
-    manifest = segment.manifest
+    manifest = segment.spec.manifest
     assert manifest is not None, "a commit has a manifest"
-    chunks = SegmentStore(store, segment.prefix)
+    chunks = SegmentStore(store, segment.spec.prefix)
     is_readable = True
-    for problem in _array_problems(chunks, manifest.array, manifest.checksums, lambda _: ()):
+    for problem in _array_problems(chunks, manifest.array, manifest.records, lambda _: ()):
         is_readable = False
         yield MANIFEST, problem
-    checksums = None  # without the manifest each chunk still has its own
-    if is_readable:
-        checksums = chunks.read_rows(manifest.array, manifest.checksums, 0, manifest.array.shape[0])
-    for number, array in enumerate(segment.arrays):
-        base = segment.chunk_bases[number]
-        expected = None if checksums is None else checksums[base : base + array.chunk_count]
-        needed_for = partial(archive.needed_for, number)
-        for problem in _array_problems(chunks, array, expected, needed_for):
+    for number, array in enumerate(segment.spec.arrays):
+        # Without the manifest each chunk still has its own checksum.
+        records = partial(segment.records, number) if is_readable else None
+        for problem in _array_problems(chunks, array, records, partial(segment.needed_for, number)):
             yield number, problem
 
 
 def _array_problems(
     store: SegmentStore,
     array: ArraySpec,
-    checksums: Checksums | None,
+    records: Records | None,
     needed_for: Callable[[int], Sequence[str]],
 ) -> Iterator[Problem]:
     problems = 0
     for chunk in range(array.chunk_count):
         try:
-            store.read_chunk(array, checksums, chunk)
+            store.read_chunk(array, records, chunk)
         except (ChunkError, MemoryLimitError) as error:
             reason = error.reason if isinstance(error, ChunkError) else str(error)
             yield Problem(array.path, chunk, reason, tuple(needed_for(chunk)))
@@ -148,3 +154,13 @@ def _array_problems(
         if problems == MOST_PROBLEMS:
             yield Problem(array.path, None, f"has {problems} such chunks up to here; no more of it was read")
             return
+    for shard in range(array.shard_count if array.chunks_per_shard > 1 else 0):
+        # What other readers of Zarr find chunks by; Outgrad does not.
+        try:
+            store.shard_index(array, shard)
+        except UnreadableError as error:
+            if not problems:
+                chunk = shard * array.chunks_per_shard
+                yield Problem(
+                    array.path, chunk, f"and those after it in their shard: {error}", tuple(needed_for(chunk))
+                )

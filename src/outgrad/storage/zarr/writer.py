@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from outgrad.data.chunk import Array, Chunk
 from outgrad.data.requests import NO_TEXTS, Request, Seam, Written
 from outgrad.errors import ArchiveError
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.publishing import Unpublished
+from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.changes import Change
 from outgrad.storage.zarr.format import PLAN, SEGMENTS, ChunkOptions, SegmentSpec
 from outgrad.storage.zarr.layout import Contents, lay_out
-from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_checksums
+from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_records
 from outgrad.storage.zarr.seams import (
     ArrayRange,
     assemble,
@@ -25,57 +26,56 @@ from outgrad.storage.zarr.seams import (
     owned,
     shared_ends,
 )
-from outgrad.storage.zarr.segment import ChunkChecksums, write_segment
-from outgrad.storage.zarr.storage_chunks import ByteStore, SegmentStore
+from outgrad.storage.zarr.segment import ShardRecords, write_segment
+from outgrad.storage.zarr.storage_chunks import ChunkRecords, SegmentStore
 
 
 class TaskWriter:
     """The part of a writer that tasks need: small to pickle; it reads the segment's plan once a process."""
 
-    def __init__(self, root: str, segment_name: str, durable: bool) -> None:
-        self._root = root
+    def __init__(self, store: Store, segment_name: str, durable: bool) -> None:
+        self._store = store
         self._segment_name = segment_name
         self._durable = durable
 
     def write(self, requests: Sequence[Request], chunks: Sequence[Chunk]) -> Written:
-        """Write the storage chunks that lie inside the rows of one part; return the rows at the ends.
+        """Write the shards that lie inside the rows of one part; return the rows at the ends.
 
         It may run twice: what is written is the same.
         """
         segment, store = self._plan()
-        checksums: list[tuple[int, int, int]] = []
+        shards: list[tuple[int, int, ChunkRecords]] = []
         ends = []
         nbytes = 0
         for rows in join_consecutive(_planned_rows(segment, requests, chunks)):
             spec = segment.arrays[rows.array]
-            for number in spec.chunks_of(*owned(rows.range, spec)):
-                storage_chunk = rows.take(*spec.chunk_range(number))
-                checksums.append((rows.array, number, store.write_chunk(spec, number, storage_chunk)))
-                nbytes += storage_chunk.nbytes
+            for number in spec.shards_of(*owned(rows.range, spec)):
+                shard = rows.take(*spec.shard_range(number))
+                shards.append((rows.array, number, store.write_shard(spec, number, shard)))
+                nbytes += shard.nbytes
             ends.extend(shared_ends(rows, spec))
-        return Written(nbytes, tuple(checksums), tuple(ends))
+        return Written(nbytes, tuple(shards), tuple(ends))
 
     def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
-        """Write one storage chunk whose rows were left over from several parts."""
+        """Write one shard whose rows were left over from several parts."""
         segment, store = self._plan()
         spec = segment.arrays[seam.array]
         rows = assemble(seam, spec, (end for each in written for end in each.ends))
-        checksum = store.write_chunk(spec, seam.chunk, rows)
-        return Written(rows.nbytes, ((seam.array, seam.chunk, checksum),))
+        records = store.write_shard(spec, seam.shard, rows)
+        return Written(rows.nbytes, ((seam.array, seam.shard, records),))
 
     def _plan(self) -> tuple[SegmentSpec, SegmentStore]:
         """The plan of the segment and the store to fill it, which all tasks of a process share."""
-        plan = self._root, self._segment_name, self._durable
-        return _plans.get(plan, partial(_open_plan, *plan))
+        key = self._store.name, self._segment_name, self._durable
+        return _plans.get(key, partial(_open_plan, self._store, self._segment_name, self._durable))
 
 
 _plans: OpenFiles[tuple[str, str, bool], tuple[SegmentSpec, SegmentStore]] = OpenFiles(8)
 
 
-def _open_plan(root: str, segment_name: str, durable: bool) -> tuple[SegmentSpec, SegmentStore]:
-    store = ByteStore.local(Path(root), read_only=False)
-    segment_store = SegmentStore(store, f"{SEGMENTS}/{segment_name}/", durable=durable)
-    return commits.read_plan(Path(root) / SEGMENTS / segment_name / PLAN), segment_store
+def _open_plan(store: Store, segment_name: str, durable: bool) -> tuple[SegmentSpec, SegmentStore]:
+    prefix = f"{SEGMENTS}/{segment_name}/"
+    return commits.read_plan(store, f"{prefix}{PLAN}"), SegmentStore(store, prefix, durable=durable)
 
 
 def _planned_rows(
@@ -101,41 +101,41 @@ class ZarrWriter:
     """Write a map, a block or labels as a Zarr archive.
 
     The client calls :meth:`start`, tasks call :meth:`write` and :meth:`write_seam`, the client calls
-    :meth:`prepare`, and publishes. Until then nothing is visible, and what was at ``path`` stays as it was.
+    :meth:`prepare`, and publishes. Until then nothing is visible, and what was there before stays as it was.
 
     Parameters
     ----------
-    path : str or Path
-        The directory to make.
+    store : Store
+        Where to make it.
     contents : Contents
         Keys, and the labels and the shape of each block.
     description : Description
         What the commit says about the archive, apart from its data.
     options : ChunkOptions
         Sizes of chunks, and how they are compressed; all are checksummed.
-    overwrite : bool
-        Replace an archive that is at ``path``. It stays readable until the new one is complete.
+    change : Change
+        What becomes of an archive that is there. It stays readable until the new version is complete.
     durable : bool
         Whether everything is flushed to the disk before it becomes visible.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        store: Store,
         contents: Contents,
         description: Description,
         options: ChunkOptions,
+        change: Change,
         *,
-        overwrite: bool = False,
         durable: bool = True,
     ) -> None:
-        self._session = SaveSession(path, overwrite=overwrite, durable=durable)
+        self._session = SaveSession(store, change, durable=durable)
         self._contents = contents
         self._description = description
         self._options = options
         self._layout = lay_out(contents, options)
         self._segment: SegmentSpec | None = None
-        self._checksums: ChunkChecksums = {}
+        self._written: ShardRecords = {}
 
     def start(self) -> None:
         """Claim the path, write label tables and offsets, and leave the plan for the tasks.
@@ -143,13 +143,13 @@ class ZarrWriter:
         Raises
         ------
         ArchiveExistsError
-            If the path exists and ``overwrite`` is not set.
+            If the path exists and is not to be replaced.
         NotAnArchiveError
             If it exists and is not an archive.
         """
         self._session.begin()
-        store = self._session.store()
-        self._segment, self._checksums = write_segment(
+        store = self._session.segment_store()
+        self._segment, self._written = write_segment(
             store,
             self._session.segment_name,
             self._description.kind,
@@ -159,10 +159,11 @@ class ZarrWriter:
         )
         for array in self._segment.arrays:
             store.make_folders(array.path)
-        commits.write_plan(self._session.plan_path, self._segment)
+        plan = commits.plan_bytes(self._segment)
+        self._session.store.put(self._session.plan_key, plan, durable=False)
 
     def seams(self, parts: Sequence[Sequence[Request]]) -> list[Seam]:
-        """List the storage chunks whose rows come from several parts. No file is touched."""
+        """List the shards whose rows come from several parts. No file is touched."""
         ranges: list[list[ArrayRange]] = []
         for part in parts:
             ranges.append([])
@@ -178,15 +179,15 @@ class ZarrWriter:
         return self._task_writer().write(requests, chunks)
 
     def write_seam(self, seam: Seam, written: Sequence[Written]) -> Written:
-        """Write one shared storage chunk; see :meth:`TaskWriter.write_seam`."""
+        """Write one shared shard; see :meth:`TaskWriter.write_seam`."""
         return self._task_writer().write_seam(seam, written)
 
     def _task_writer(self) -> TaskWriter:
-        return TaskWriter(str(self._session.root), self._session.segment_name, self._session.durable)
+        return TaskWriter(self._session.store, self._session.segment_name, self._session.durable)
 
-    def __reduce__(self) -> tuple[type[TaskWriter], tuple[str, str, bool]]:
+    def __reduce__(self) -> tuple[type[TaskWriter], tuple[Store, str, bool]]:
         """Only the part that tasks need is pickled into them."""
-        return TaskWriter, (str(self._session.root), self._session.segment_name, self._session.durable)
+        return TaskWriter, (self._session.store, self._session.segment_name, self._session.durable)
 
     def prepare(self, receipts: Sequence[Written], texts: Mapping[str, str] = NO_TEXTS) -> Unpublished:
         """Check that everything was written, and flush it; return what is to be published.
@@ -196,14 +197,14 @@ class ZarrWriter:
         Raises
         ------
         ArchiveError
-            If storage chunks were not written, or another writer was faster.
+            If shards were not written, or another writer was faster.
         """
         assert self._segment is not None, "start() comes before prepare()"
         for receipt in receipts:
-            self._checksums.update({(array, chunk): checksum for array, chunk, checksum in receipt.checksums})
-        checksums = chunk_checksums(self._session.root, self._segment, self._checksums)
+            self._written.update({(array, shard): records for array, shard, records in receipt.shards})
+        records = chunk_records(self._session.name, self._segment, self._written)
         description = replace(self._description, info={**self._description.info, **texts})
-        self._session.prepare(description, self._segment, checksums, self._options.sizes)
+        self._session.prepare(description, self._segment, records, self._options.sizes)
         return self._session
 
     def abort(self) -> None:

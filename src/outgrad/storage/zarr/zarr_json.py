@@ -9,7 +9,7 @@ from outgrad.storage.zarr.documents import Document
 from outgrad.storage.zarr.parse import read_json
 
 ADDED = ("consolidated_metadata", "dimension_names", "storage_transformers")
-"""Fields of Zarr v3 that Outgrad does not write, or that may be absent."""
+"""Fields of Zarr v3 that Outgrad does not write everywhere, or that may be absent."""
 
 
 def document_mistake(key: str, raw: bytes, expected: Mapping[str, Document]) -> str:
@@ -24,37 +24,51 @@ def document_mistake(key: str, raw: bytes, expected: Mapping[str, Document]) -> 
     wrong = _wrong_fields(document, expected[key])
     # Readers take consolidated metadata for those of the arrays, so they have to be right as well.
     consolidated = document.get("consolidated_metadata") if type(document) is dict else None
-    if consolidated is not None:
-        copies = consolidated.get("metadata") if type(consolidated) is dict else None
-        if type(copies) is not dict:
+    ours = expected[key].get("consolidated_metadata", {"metadata": {}})
+    if consolidated is not None or ours["metadata"]:
+        copies = _copies(consolidated)
+        if copies is None or not ours["metadata"].keys() <= copies.keys():
             wrong.append("consolidated_metadata")
             copies = {}
         folder = key.removesuffix("zarr.json")
         for name, copy in copies.items():
             original = expected.get(f"{folder}{name}/zarr.json")
-            if original is not None and _wrong_fields(copy, original):
+            nested = copy.get("consolidated_metadata") if type(copy) is dict else None
+            is_nested_right = nested is None or _copies(nested) is not None
+            wrong_fields = original is not None and _wrong_fields(copy, original, is_copy=True)
+            if wrong_fields or not is_nested_right:
                 wrong.append(f"consolidated_metadata of {name}")
     return f"is corrupted: it does not say what the commit says: {', '.join(wrong)}" if wrong else ""
 
 
-def _wrong_fields(document: Any, expected: Document) -> list[str]:
+def _copies(consolidated: Any) -> dict[str, Any] | None:
+    """The metadata in what zarr-python has consolidated; None if it is not that."""
+    if type(consolidated) is not dict or consolidated.keys() != {"kind", "must_understand", "metadata"}:
+        return None
+    is_known = consolidated["kind"] == "inline" and consolidated["must_understand"] is False
+    copies = consolidated["metadata"]
+    return copies if is_known and type(copies) is dict else None
+
+
+def _wrong_fields(document: Any, expected: Document, *, is_copy: bool = False) -> list[str]:
     if type(document) is not dict:
         return ["it is not an object"]
     missing = object()
     wrong = [
         name
         for name in expected
-        if name not in ADDED and not _COMPARISONS.get(name, same)(document.get(name, missing), expected[name])
+        if (name not in ADDED or name == "dimension_names")
+        and not _COMPARISONS.get(name, same)(document.get(name, missing), expected[name])
     ]
     for name, value in document.items():
         # Zarr lets readers pass over a field that they do not know if it says so.
-        may_be_ignored = type(value) is dict and value.get("must_understand") is False
+        may_be_ignored = not is_copy and type(value) is dict and value.get("must_understand") is False
         if name not in expected and name not in ADDED and not may_be_ignored:
             wrong.append(name)
     if document.get("storage_transformers") not in (None, []):
         wrong.append("storage_transformers")
     names = document.get("dimension_names")
-    if names is not None:
+    if names is not None and "dimension_names" not in expected:
         are_names = type(names) is list and all(name is None or type(name) is str for name in names)
         if not are_names or len(names) != len(expected.get("shape", ())):
             wrong.append("dimension_names")

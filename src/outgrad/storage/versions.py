@@ -1,0 +1,333 @@
+"""The versions of an archive: listed, brought back, and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from typing import Any
+
+from outgrad import config
+from outgrad._signals import stopping_cleanly
+from outgrad.config import chunk_bytes
+from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationError
+from outgrad.storage import leases
+from outgrad.storage.api import lazily
+from outgrad.storage.paths import reaching, shown_path
+from outgrad.storage.places import source_path
+from outgrad.storage.publishing import publish_all
+from outgrad.storage.save_plan import execute, plan_save
+from outgrad.storage.store import Store
+from outgrad.storage.stores import open_store
+from outgrad.storage.zarr import commits, refused
+from outgrad.storage.zarr.changes import Compact
+from outgrad.storage.zarr.commits import StoredCommit
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added
+from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.revision import Base, Content, Revise, Revision
+from outgrad.units import format_bytes, parse_bytes
+
+
+@dataclass(frozen=True)
+class ArchiveVersion:
+    """A version of an archive.
+
+    Parameters
+    ----------
+    version : int
+        Its number, by which :func:`outgrad.open` opens it.
+    created : str
+        When it was made, in UTC.
+    action : {"save", "append", "compact", "restore", "index"}
+        How it came about.
+    who : str
+        User and machine.
+    software : str
+        The program that wrote it.
+    segments : int
+        Of how many segments it consists.
+    samples : int
+        How many samples were added.
+    nbytes : int
+        How many bytes of values and gradients were added, before compression.
+    provenance : dict
+        How the data that were added were made, as whoever wrote them said.
+    """
+
+    version: int
+    created: str
+    action: Action
+    who: str
+    software: str
+    segments: int
+    samples: int
+    nbytes: int
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.version}: {self.created} {self.action}, {self.samples} samples, "
+            f"{format_bytes(self.nbytes)}, {self.who or self.software}"
+        )
+
+
+def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
+    """List the versions of an archive that can be opened, the oldest first.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive.
+
+    Returns
+    -------
+    list of ArchiveVersion
+        One for each version.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no archive, or the commit of a version is corrupted.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> map = og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((2, 3)))])
+    >>> og.save("kept.zarr", map, provenance={"by": "me"})
+    >>> [(each.version, each.action, each.samples, each.provenance) for each in og.history("kept.zarr")]
+    [(1, 'save', 2, {'by': 'me'})]
+    """
+    store = _archive("history", path)
+    with reaching("history", source_path("history", path)):
+        commits.read_newest(store)  # says what is there if it is no archive
+        return [_described(commits.read_version(store, version)) for version in commits.versions(store)]
+
+
+def _described(stored: StoredCommit) -> ArchiveVersion:
+    commit = stored.commit
+    added = commit.added
+    if added is None:  # written as format version 1, which has one segment
+        added = commit.segments[-1].added
+    return ArchiveVersion(
+        version=commit.version,
+        created=commit.created,
+        action=commit.action,
+        who=commit.who,
+        software=commit.software,
+        segments=len(commit.segments),
+        samples=added.samples,
+        nbytes=added.nbytes,
+        provenance=commit.provenance,
+    )
+
+
+def restore(path: str | PathLike[str], version: int) -> None:
+    """Make an older version of an archive the newest again; nothing is copied or lost.
+
+    The versions in between stay, until :func:`clean` removes them.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive.
+    version : int
+        A version that :func:`history` lists.
+
+    Raises
+    ------
+    ArchiveNotFoundError
+        If there is no such version.
+    ArchiveConflictError
+        If another writer made a version in the same moment.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 3)), sample_names=["system"])
+    >>> map = og.TensorMap(og.Labels.single(), [block])
+    >>> og.save("undone.zarr", map)
+    >>> og.append("undone.zarr", map, shift={"system": 1})
+    >>> og.restore("undone.zarr", 1)
+    >>> len(og.open("undone.zarr").block()), len(og.history("undone.zarr"))
+    (1, 3)
+    """
+    store = _archive("restore", path)
+    with reaching("restore", source_path("restore", path)):
+        newest = commits.read_newest(store).commit.version
+        old = commits.read_given(store, version).commit
+
+        def revise(base: Base, content: Content) -> Content:
+            if base.version != newest:
+                raise ArchiveConflictError(
+                    f"restore {store.name}: another writer has made a version since; nothing was changed: "
+                    "look at the history, and restore again"
+                )
+            return content
+
+        content = Content(
+            action="restore",
+            kind=old.kind,
+            info=old.info,
+            provenance={"restored": old.version},
+            segments=old.segments,
+            added=Added(0, 0),
+            fill=old.fill,
+            lists=old.lists,
+        )
+        _commit(store, content, revise)
+
+
+def compact(
+    path: str | PathLike[str],
+    *,
+    smaller_than: int | str = "1 GiB",
+    compressor: str = DEFAULT_COMPRESSOR,
+    durable: bool | None = None,
+) -> None:
+    """Put neighbouring small segments of an archive together, as a new version with the same content.
+
+    Each append makes a segment. Thousands of small ones take longer to open and to read than one large one.
+    The data are copied chunk by chunk, by the workers of a ``distributed.Client`` if there is one. Older
+    versions stay, until :func:`clean` removes them.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive.
+    smaller_than : int or str
+        Segments of fewer bytes of values and gradients, before compression, are small.
+    compressor : {"lz4", "zstd", "none"}
+        How the chunks are compressed.
+    durable : bool, optional
+        As for :func:`save`.
+
+    Raises
+    ------
+    ArchiveConflictError
+        If another writer has put the same segments together in the meantime.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 3)), sample_names=["system"])
+    >>> map = og.TensorMap(og.Labels.single(), [block])
+    >>> for number in range(3):
+    ...     og.append("pieces.zarr", map, shift={"system": number})
+    >>> og.compact("pieces.zarr")
+    >>> [(version.action, version.segments) for version in og.history("pieces.zarr")][-2:]
+    [('append', 3), ('compact', 1)]
+    """
+    store = _archive("compact", path)
+    try:
+        limit = int(parse_bytes(smaller_than))
+    except (ValueError, OverflowError):
+        raise ValidationError(
+            f"compact: smaller_than={smaller_than!r} is not a size; pass bytes or a text like '1 GiB'"
+        ) from None
+    with reaching("compact", source_path("compact", path)):
+        segments = commits.read_newest(store).commit.segments
+    # From the end: the numbers of segments before stay what they are.
+    for first, last in reversed(_small_runs([segment.added.nbytes for segment in segments], limit)):
+        opened = open_archive(store, segments=(first, last))
+        change = partial(_compaction, tuple(segment.name for segment in segments[first:last]))
+        data = lazily(opened, chunk_bytes())
+        settings: dict[str, Any] = {"compressor": compressor, "durable": durable}
+        execute([plan_save(path, data, change=change, call="compact", **settings)])
+
+
+def _compaction(names: tuple[str, ...], *_: Any) -> Compact:
+    return Compact(names)
+
+
+def _small_runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
+    """Ranges of two and more neighbours of less than ``limit`` bytes each."""
+    runs: list[tuple[int, int]] = []
+    first = 0
+    for number, size in enumerate([*sizes, limit]):
+        if size >= limit:
+            if number - first > 1:
+                runs.append((first, number))
+            first = number + 1
+    return runs
+
+
+def commit(path: str | PathLike[str]) -> int:
+    """Commit data that a writer has written completely, and that did not fit to the archive then.
+
+    If an archive is replaced while a writer appends to it, the writer gets an error, and what it has written
+    is kept. This adds it to what is there now, without computing it again.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive.
+
+    Returns
+    -------
+    int
+        How many appends were committed.
+
+    Raises
+    ------
+    ValidationError
+        If the data still do not fit to the archive.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> og.save("complete.zarr", og.TensorMap(og.Labels.single(), [og.block_from_array(np.ones((1, 2)))]))
+    >>> og.commit("complete.zarr")
+    0
+    """
+    store = _archive("commit", path)
+    with reaching("commit", source_path("commit", path)):
+        kept = refused.kept(store)
+        for content in kept:
+            _commit(store, content, refused.revise)
+            (segment,) = content.segments
+            store.remove(refused.refused_key(segment.name))
+    return len(kept)
+
+
+def _archive(call: str, path: str | PathLike[str]) -> Store:
+    source = source_path(call, path)
+    if not source.is_dir():
+        raise NotAnArchiveError(
+            f"{call} {shown_path(source)}: this is a file, and only archives (.zarr) have versions"
+        )
+    return open_store(source)
+
+
+class _Publication:
+    """A version without new data, as :func:`publish_all` takes it."""
+
+    def __init__(self, revision: Revision, token: str) -> None:
+        self._revision = revision
+        self._token = token
+        self.name = revision.store.name
+        self.publish = revision.publish
+        self.withdraw = revision.withdraw
+        self.finish = revision.finish
+
+    def abort(self) -> None:
+        """Remove the unfinished commit."""
+        if not self._revision.may_be_visible():
+            self._revision.discard()
+
+
+def _commit(store: Store, content: Content, revise: Revise) -> None:
+    """Make a version of segments that are there."""
+    token = leases.new_token()
+    revision = Revision(store, content, revise, token, durable=config.durable(None))
+    publication = _Publication(revision, token)
+    try:
+        with stopping_cleanly():
+            try:
+                revision.stage()
+                publish_all([publication])
+            except BaseException:
+                publication.abort()
+                raise
+    finally:
+        leases.release(token)

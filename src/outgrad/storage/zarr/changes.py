@@ -1,0 +1,186 @@
+"""What a writer does to an archive: make or replace it, append to it, or put segments together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from outgrad.errors import (
+    ArchiveConflictError,
+    ArchiveError,
+    ArchiveExistsError,
+    NotAnArchiveError,
+)
+from outgrad.storage.store import Store
+from outgrad.storage.zarr import commits, leftovers
+from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Added, Fill, SegmentList, SegmentSpec
+from outgrad.storage.zarr.opened import OpenArchive, open_version
+from outgrad.storage.zarr.revision import Base, Content, lost
+
+
+class Change(ABC):
+    """What becomes of the newest version of an archive."""
+
+    call: str
+    """What a user called, for messages."""
+    replaces: bool = False
+    """Whether older versions go when the new one is there."""
+    keeps_refused: bool = False
+    """Whether data that are complete are kept if they do not fit to what other writers have committed."""
+
+    def require(self, store: Store) -> None:
+        """Refuse what is there, if it cannot be changed like this; asked at planning time, and at the
+        start."""
+        kinds = {entry.name: entry.kind for entry in store.entries("")}
+        links = [folder for folder in (COMMITS, SEGMENTS) if kinds.get(folder) == "other"]
+        if links and is_ours(store):
+            raise ArchiveError(
+                f"{self.call} {store.name}: {store.name}/{links[0]} is a link; nothing is written or removed "
+                "through links inside an archive: put the folder itself there, or save to another path"
+            )
+
+    @abstractmethod
+    def revise(self, base: Base, content: Content) -> Content:
+        """Make the next version on top of ``base``; ``content`` is that of the new segment alone.
+
+        Raises
+        ------
+        ArchiveConflictError
+            If the newest version is not one that can be changed like this.
+        """
+
+
+def is_ours(store: Store) -> bool:
+    """Whether a root is empty, or that of an archive."""
+    return leftovers.is_empty(store) or commits.is_archive(store)
+
+
+class Save(Change):
+    """Make an archive, or replace it: what is there when the writer begins must be there when it ends."""
+
+    call = "save"
+    replaces = True
+
+    def __init__(self, *, overwrite: bool) -> None:
+        self._overwrite = overwrite
+        self._base_version = 0
+
+    def require(self, store: Store) -> None:
+        super().require(store)
+        self._base_version = max(commits.versions(store), default=0)
+        is_empty = leftovers.is_empty(store)
+        ours = is_ours(store)
+        if self._overwrite and not ours:
+            raise NotAnArchiveError(
+                f"save {store.name}: the path exists and is not an Outgrad archive, and overwrite=True "
+                "replaces only archives; remove it yourself, or choose another path"
+            )
+        if self._overwrite or is_empty:
+            return
+        if not ours or commits.versions(store):
+            raise ArchiveExistsError(
+                f"save {store.name}: the path exists; choose another one, pass overwrite=True to replace it, "
+                "or add to it with append"
+            )
+        if leftovers.at_work(store):
+            raise ArchiveExistsError(
+                f"save {store.name}: another writer is at work there, and has not finished; wait for it, "
+                "choose another path, or pass overwrite=True: then the first to finish wins"
+            )
+
+    def revise(self, base: Base, content: Content) -> Content:
+        if base.version != self._base_version:
+            raise lost(base.store, base.version)
+        return content
+
+
+class Append(Change):
+    """Add a segment to whatever is there, or make an archive of it if nothing is.
+
+    ``check`` raises if the segment does not fit to an archive.
+    """
+
+    call = "append"
+    keeps_refused = True
+
+    def __init__(self, check: Callable[[OpenArchive], None], fill: Fill | None = None) -> None:
+        self._check = check
+        self._fill = fill
+        self._base_version = 0
+
+    def require(self, store: Store) -> None:
+        super().require(store)
+        if not is_ours(store):
+            raise NotAnArchiveError(
+                f"append {store.name}: the path exists and is not an Outgrad archive; choose another path"
+            )
+        base = commits.read_newest_if_any(store)
+        if base is not None:
+            self._check(OpenArchive(store, base))
+            self.begin(base.commit.version)
+
+    def begin(self, version: int) -> None:
+        """Take a version as the one that is appended to."""
+        self._base_version = version
+
+    def revise(self, base: Base, content: Content) -> Content:
+        commit = base.commit
+        if commit is None:
+            return replace(content, fill=self._fill)
+        for version in commits.versions(base.store):
+            if version > self._base_version:
+                self._require_additive(base.store, version)
+        self._check(open_version(base.store, base.version))
+        return replace(
+            content,
+            action="append",
+            info={**commit.info, **content.info},
+            segments=(*commit.segments, *content.segments),
+            fill=commit.fill if self._fill is None else self._fill,
+            lists=commit.lists,
+        )
+
+    def _require_additive(self, store: Store, version: int) -> None:
+        """Other writers may have appended too, or put segments together."""
+        commit = commits.read_version(store, version).commit
+        is_new = not self._base_version and version == 1  # another writer has begun the archive
+        if commit.action in ("save", "restore") and not is_new:
+            raise ArchiveConflictError(
+                f"append {store.name}: version {version} has replaced the archive since this append began "
+                f"({commit.action}, {commit.who or 'by another writer'}), so nothing was added to it"
+            )
+
+
+class Compact(Change):
+    """Put a segment in the place of some neighbouring ones that hold the same data."""
+
+    call = "compact"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+
+    def revise(self, base: Base, content: Content) -> Content:
+        segments: tuple[SegmentSpec, ...] = () if base.commit is None else base.commit.segments
+        names = tuple(segment.name for segment in segments)
+        first = names.index(self._names[0]) if self._names[0] in names else 0
+        if base.commit is None or names[first : first + len(self._names)] != self._names:
+            raise ArchiveConflictError(
+                f"compact {base.store.name}: another writer has replaced the segments that were put "
+                "together; nothing was changed: compact again if there are still many of them"
+            )
+        lists: list[SegmentList] = []
+        for each in base.commit.lists:
+            if sum(before.segments for before in lists) + each.segments > first:
+                break
+            lists.append(each)
+        return replace(
+            content,
+            action="compact",
+            info=base.commit.info,
+            provenance=base.commit.provenance,
+            segments=(*segments[:first], *content.segments, *segments[first + len(self._names) :]),
+            added=Added(0, 0),
+            fill=base.commit.fill,
+            lists=tuple(lists),
+        )

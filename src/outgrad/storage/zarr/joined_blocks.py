@@ -1,0 +1,220 @@
+"""The blocks of an archive, whose rows come from several segments, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from outgrad.data.chunk import Array
+from outgrad.data.outline import Edges, Outline
+from outgrad.data.positions import Index
+from outgrad.errors import DamagedArchiveError
+from outgrad.labels.labels import Labels
+from outgrad.storage.zarr.consistent import signature
+from outgrad.storage.zarr.format import LABEL_DTYPE, BlockSpec, Fill
+from outgrad.storage.zarr.opened_segment import VERIFY_ADVICE, OpenSegment
+from outgrad.storage.zarr.read_rows import StoredRows, Wanted
+from outgrad.storage.zarr.seams import ArrayRange
+from outgrad.tree import GradientPath, fold_down
+
+
+class SegmentRows(NamedTuple):
+    """Rows [start, stop) of a block in a segment, which begin at row ``into`` of what is read."""
+
+    part: int
+    start: int
+    stop: int
+    into: int
+
+
+@dataclass(frozen=True)
+class JoinedBlock:
+    """A block: its parts, as ``(number of a segment, what the block is there)``, in the order of their
+    rows."""
+
+    parts: tuple[tuple[int, BlockSpec], ...]
+    segments: Sequence[OpenSegment]
+    fill: Fill | None
+
+    @property
+    def first(self) -> BlockSpec:
+        """The part that decides labels that all have in common."""
+        return self.parts[0][1]
+
+    @cached_property
+    def starts(self) -> dict[GradientPath, Index]:
+        """For values and each gradient, the rows before each part; last the number of all rows."""
+        starts: dict[GradientPath, Index] = {}
+        for path, _ in self.first.walk():
+            rows = [self.segments[n].spec.tables[block.at(path).samples].rows for n, block in self.parts]
+            starts[path] = np.cumsum([0, *rows], dtype=np.int64)
+        return starts
+
+    def rows_in_parts(self, path: GradientPath, start: int, stop: int) -> Iterator[SegmentRows]:
+        """Where the rows [start, stop) of the values or of a gradient are."""
+        starts = self.starts[path]
+        part = max(0, int(np.searchsorted(starts, start, side="right")) - 1)
+        while part < len(self.parts) and (starts[part] < stop):
+            first, last = max(start, int(starts[part])), min(stop, int(starts[part + 1]))
+            if first < last:
+                yield SegmentRows(part, first - int(starts[part]), last - int(starts[part]), first - start)
+            part += 1
+
+    def names(self, path: GradientPath) -> tuple[str, ...]:
+        """The names of the samples."""
+        return self.segments[self.parts[0][0]].spec.tables[self.first.at(path).samples].names
+
+    def wanted(self, path: GradientPath, kind: str, pieces: Sequence[SegmentRows], rows: int) -> Wanted:
+        """What to read for ``rows`` of the values, or of the samples, of a block or a gradient."""
+        stored: list[StoredRows] = []
+        shape: tuple[int, ...] = (rows, len(self.names(path)))
+        dtype: np.dtype[Any] = LABEL_DTYPE
+        for part, start, stop, into in pieces:
+            number, block = self.parts[part]
+            segment, spec = self.segments[number].spec, block.at(path)
+            array, row = spec.values if kind == "values" else segment.tables[spec.samples].first
+            stored.append(StoredRows(number, ArrayRange(array, row + start, row + stop), into))
+        if kind == "values":
+            at = self.outline.at(path)
+            shape, dtype = (rows, *at.trailing), at.dtype
+        return Wanted(stored, shape, dtype)
+
+    def filled(
+        self, path: GradientPath, pieces: Sequence[SegmentRows], rows: int, arrays: Iterator[Array]
+    ) -> Array:
+        """Put together parts of different properties; ``arrays`` has the values of each piece."""
+        at = self.outline.at(path)
+        out = np.full((rows, *at.trailing), self.fill, at.dtype)
+        for part, start, stop, into in pieces:
+            columns = self.columns[part]
+            out[into : into + stop - start, ..., slice(None) if columns is None else columns] = next(arrays)
+        return out
+
+    def content(self, path: GradientPath) -> str:
+        """Names the samples: equal parts have equal ones, if the rows of their parents are equally many."""
+        parts = []
+        for part, (number, block) in enumerate(self.parts):
+            table = self.segments[number].spec.tables[block.at(path).samples]
+            parts.append(f"{table.digest} {table.rows} {self.starts[path[:-1]][part] if path else 0}")
+        return blake2b(" ".join(parts).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def outline(self) -> Outline:
+        """Chunk edges are those of the parts; a part without rows adds none."""
+        edges = {path: self._edges(path) for path, _ in self.first.walk()}
+        segment = self.segments[self.parts[0][0]].spec
+        width = None if self.properties is None else len(self.properties)
+
+        def outlined(
+            path: GradientPath, _: object, block: BlockSpec, gradients: dict[str, Outline]
+        ) -> Outline:
+            spec = segment.arrays[block.values.array]
+            trailing = spec.shape[1:] if width is None else (*spec.shape[1:-1], width)
+            return Outline(edges[path], trailing, spec.dtype, gradients)
+
+        return fold_down(outlined, self.first)
+
+    def _edges(self, path: GradientPath) -> Edges:
+        edges = [np.zeros(1, np.int64)]
+        for (_, block), start in zip(self.parts, self.starts[path], strict=False):
+            if len(self.parts) == 1 or not self._is_empty(block):
+                edges.append(start + np.array(block.at(path).edges[1:], np.int64))
+        if len(edges) == 1:
+            edges.append(np.zeros(1, np.int64))
+        return np.concatenate(edges)
+
+    @staticmethod
+    def _is_empty(block: BlockSpec) -> bool:
+        return block.edges[-1] == 0
+
+    @cached_property
+    def properties(self) -> Labels | None:
+        """Those of all parts, in the order in which parts have them; None if all parts have the same."""
+        each = [(self.segments[n], block.properties) for n, block in self.parts]
+        if len({segment.spec.tables[table].digest for segment, table in each}) == 1:
+            return None
+        first, *others = (segment.labels(table) for segment, table in each)
+        for other in others:
+            first = first.union(other)
+        return first
+
+    @cached_property
+    def columns(self) -> list[Index | None]:
+        """Where the properties of each part are; None where they are all and in order."""
+        if self.properties is None:
+            return [None] * len(self.parts)
+        columns: list[Index | None] = []
+        for number, block in self.parts:
+            own = self.segments[number].labels(block.properties)
+            columns.append(None if own == self.properties else self.properties.select(own))
+        return columns
+
+
+class JoinedBlocks:
+    """Keys in the order in which segments first have them, and a block for each."""
+
+    def __init__(self, name: str, segments: Sequence[OpenSegment], fill: Fill | None) -> None:
+        self._name = name
+        self._segments = segments
+        self._fill = fill
+
+    @property
+    def keys(self) -> Labels:
+        """All keys."""
+        return self._merged[0]
+
+    @cached_property
+    def blocks(self) -> tuple[JoinedBlock, ...]:
+        """One for each key."""
+        if len(self._segments) > 1:
+            return self._merged[1]
+        blocks = self._segments[0].spec.blocks  # keys need not be read for it
+        return tuple(JoinedBlock(((0, block),), self._segments, self._fill) for block in blocks)
+
+    @cached_property
+    def _merged(self) -> tuple[Labels, tuple[JoinedBlock, ...]]:
+        keys = self._segments[0].keys()
+        parts = [[(0, block)] for block in self._segments[0].spec.blocks]
+        for number, segment in enumerate(self._segments[1:], start=1):
+            own = segment.keys()
+            if own.names != keys.names:
+                raise self._mistake(number, f"its keys have names {own.names} instead of {keys.names}")
+            keys, _, places = keys.union_and_mapping(own)
+            parts.extend([] for _ in range(len(keys) - len(parts)))
+            for place, block in zip(places.tolist(), segment.spec.blocks, strict=True):
+                parts[place].append((number, block))
+                mistake = self._part_mistake(parts[0][0], (number, block)) or (
+                    self._labels_mistake(parts[place][0], (number, block))
+                )
+                if mistake:
+                    raise self._mistake(number, mistake)
+        return keys, tuple(JoinedBlock(tuple(each), self._segments, self._fill) for each in parts)
+
+    def _part_mistake(self, first: tuple[int, BlockSpec], other: tuple[int, BlockSpec]) -> str:
+        """What blocks of all keys have in common: names, dtypes and gradients."""
+        signatures = [signature(self._segments[number].spec, block) for number, block in (first, other)]
+        return "" if signatures[0] == signatures[1] else "other names, gradients or another dtype"
+
+    def _labels_mistake(self, first: tuple[int, BlockSpec], other: tuple[int, BlockSpec]) -> str:
+        """What parts of one block have in common."""
+        tables = [self._segments[number].spec.tables for number, _ in (first, other)]
+        for path, block in first[1].walk():
+            same = other[1].at(path)
+            digests = [
+                [table[n].digest for n in each.components]
+                for table, each in zip(tables, (block, same), strict=True)
+            ]
+            if digests[0] != digests[1]:
+                return "other components"
+        properties = tables[0][first[1].properties].digest, tables[1][other[1].properties].digest
+        return "other properties" if self._fill is None and properties[0] != properties[1] else ""
+
+    def _mistake(self, number: int, text: str) -> DamagedArchiveError:
+        return DamagedArchiveError(
+            f"open {self._name}: segment {number} does not fit to the first one: {text}; {VERIFY_ADVICE}"
+        )

@@ -1,0 +1,90 @@
+"""Reading rows that lie in several arrays and segments: neighbours are read at once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from outgrad.data.chunk import Array
+from outgrad.storage.zarr.format import MIB
+from outgrad.storage.zarr.opened_segment import OpenSegment
+from outgrad.storage.zarr.seams import ArrayRange, merge_ranges
+from outgrad.storage.zarr.storage_chunks import allocate
+
+LARGE_BYTES = MIB
+"""Rows of several segments from which on they are read into the place where they are put together."""
+LAST_ROW = 2**63
+
+
+class StoredRows(NamedTuple):
+    """Rows of an array of a segment, and the row at which they go into the result."""
+
+    segment: int
+    rows: ArrayRange
+    into: int
+
+
+class Wanted(NamedTuple):
+    """An array to be read: where its rows are, and what it is made of."""
+
+    pieces: Sequence[StoredRows]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def is_large(self, piece: StoredRows) -> bool:
+        """Whether a piece is read into its place; alone it is all there is, and needs none."""
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        return len(self.pieces) > 1 and (piece.rows.stop - piece.rows.start) * row_bytes >= LARGE_BYTES
+
+
+def read_all(segments: Sequence[OpenSegment], wanted: Sequence[Wanted]) -> Iterator[Array]:
+    """Yield each array that is wanted; several may be views of what was read at once."""
+    neighbours = _Neighbours(segments)
+    for each in wanted:
+        for piece in each.pieces:
+            if not each.is_large(piece):
+                neighbours.add(piece)
+    neighbours.read()
+    for each in wanted:
+        if len(each.pieces) == 1:
+            yield neighbours.rows(each.pieces[0])
+            continue
+        out = None
+        for piece in each.pieces:
+            start, stop = piece.into, piece.into + piece.rows.stop - piece.rows.start
+            if out is not None and each.is_large(piece):
+                segments[piece.segment].read_rows(*piece.rows, out=out[start:stop])
+                continue
+            is_read = not each.is_large(piece)
+            found = neighbours.rows(piece) if is_read else segments[piece.segment].read_rows(*piece.rows)
+            # Memory is only given now: shapes that no file confirms get none.
+            out = allocate(each.shape, each.dtype) if out is None else out
+            out[start:stop] = found
+        yield np.empty(each.shape, each.dtype) if out is None else out
+
+
+class _Neighbours:
+    """Rows of segments, united where they touch, and read once."""
+
+    def __init__(self, segments: Sequence[OpenSegment]) -> None:
+        self._segments = segments
+        self._wanted: dict[int, list[ArrayRange]] = {}
+        self._read: dict[int, tuple[list[ArrayRange], list[Array]]] = {}
+
+    def add(self, piece: StoredRows) -> None:
+        self._wanted.setdefault(piece.segment, []).append(piece.rows)
+
+    def read(self) -> None:
+        for number, ranges in self._wanted.items():
+            merged = merge_ranges(ranges)
+            self._read[number] = merged, [self._segments[number].read_rows(*rows) for rows in merged]
+
+    def rows(self, piece: StoredRows) -> Array:
+        merged, data = self._read[piece.segment]
+        array, start, stop = piece.rows
+        index = bisect_right(merged, (array, start, LAST_ROW)) - 1
+        first = merged[index].start
+        return data[index][start - first : stop - first]
