@@ -28,6 +28,7 @@ Fault = Literal[
     "status 503",  # with Retry-After
     "status 403",
     "status 404",
+    "status 409",  # S3: two conditional changes at once, and this one may be repeated
     "reset",  # the connection, before the request is carried out
     "lost reply",  # carried out, and the connection closed without an answer
     "late 500",  # carried out, and answered as if it failed
@@ -43,6 +44,7 @@ ANSWERS = {
     "status 503": (503, "Service Unavailable", "SlowDown"),
     "status 403": (403, "Forbidden", "AccessDenied"),
     "status 404": (404, "Not Found", "NoSuchKey"),
+    "status 409": (409, "Conflict", "ConditionalRequestConflict"),
 }
 CARRIED_OUT = ("lost reply", "late 500", "truncated", "flipped bit", "slow body", "delay")
 OF_BODIES = ("flipped bit", "slow body")  # an answer without a body cannot have them

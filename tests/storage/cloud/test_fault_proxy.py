@@ -238,6 +238,7 @@ NOTICED: dict[Fault, tuple[str, int]] = {
     "status 503": ("503 retry after 1", 0),
     "status 403": ("403", 0),
     "status 404": ("404", 0),
+    "status 409": ("409", 0),
     "reset": ("reset", 0),
     "lost reply": ("no answer", 1),
     "late 500": ("500", 1),
@@ -283,7 +284,9 @@ class TestFaults:
         assert upstream.stored == {"/x": b"value"}
         assert proxy.records[0].status == 0
 
-    @pytest.mark.parametrize("fault", ["status 500", "status 503", "status 403", "status 404", "reset"])
+    @pytest.mark.parametrize(
+        "fault", ["status 500", "status 503", "status 403", "status 404", "status 409", "reset"]
+    )
     def test_changes_that_are_refused_are_not_carried_out(
         self, proxy: FaultProxy, upstream: Upstream, client: http.client.HTTPConnection, fault: Fault
     ) -> None:
