@@ -10,6 +10,16 @@ import dask
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.fault_proxy import FaultProxy
+from tests.support.object_servers import (
+    Bucket,
+    ObjectServer,
+    azure_server,
+    found_azurite,
+    install_azurite,
+    s3_server,
+)
+
 # Tests need not outlive a power cut. What is about that, and what injects faults, switches it on again.
 os.environ["DASK_OUTGRAD__DURABLE"] = "False"
 dask.config.refresh()
@@ -27,6 +37,7 @@ settings.register_profile("night", max_examples=2000, deadline=None, suppress_he
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="run the tests marked slow too")
     parser.addoption("--long-faults", action="store_true", help="inject as many faults as find what is rare")
+    parser.addoption("--install-azurite", action="store_true", help="let npm install it, for tests of Azure")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,3 +60,54 @@ def _handlers_of_signals_are_put_back() -> Iterator[None]:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     yield
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectServer]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(request: pytest.FixtureRequest) -> Iterator[ObjectServer]:
+    program = found_azurite()
+    if program is None and request.config.getoption("--install-azurite"):
+        program = install_azurite()
+    if program is None:
+        pytest.skip("Azurite is not on the PATH; --install-azurite installs it")
+    with azure_server(program) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Empty; the environment leads to it."""
+    bucket = s3.new_bucket()
+    bucket.use(monkeypatch)
+    return bucket
+
+
+@pytest.fixture
+def azure_container(azure: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Empty; the environment leads to it."""
+    container = azure.new_bucket()
+    container.use(monkeypatch)
+    return container
+
+
+@pytest.fixture
+def s3_proxy(s3: ObjectServer, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """In front of ``s3_bucket``: the environment leads through it."""
+    with FaultProxy(s3.url) as proxy:
+        s3_bucket.through(s3.url, proxy.url).use(monkeypatch)
+        yield proxy
+
+
+@pytest.fixture
+def azure_proxy(
+    azure: ObjectServer, azure_container: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FaultProxy]:
+    """In front of ``azure_container``: the environment leads through it."""
+    with FaultProxy(azure.url) as proxy:
+        azure_container.through(azure.url, proxy.url).use(monkeypatch)
+        yield proxy
