@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,6 @@ class MtsDescription:
         """Return keys, info and the labels of all blocks, which follow the rules of a map."""
         keys, info = self.keys(), self.info()
         metadata = tuple([self.metadata(number) for number in range(len(keys))])
-        self._warn_of_rest()
         try:
             check.same_names(metadata, [self.dtype(number) for number in range(len(metadata))])
         except ValidationError as error:
@@ -186,7 +186,7 @@ class MtsDescription:
             self.labels(layout.component_name(stored.prefix, number)) for number in range(len(shape) - 2)
         )
         metadata = BlockMetadata(samples, components, properties)
-        if shape != metadata.shape:
+        if shape != (len(samples), *map(len, components), len(properties)):
             where = self.file.where(stored.values.member.name)
             raise file_error(where, f"values have shape {shape}, but their labels describe {metadata.shape}")
         for number, component in enumerate(components):
@@ -205,16 +205,9 @@ class MtsDescription:
             metadata.gradients[parameter] = gradient
         return metadata
 
-    def _warn_of_rest(self) -> None:
-        """Warn if arrays or labels belong to no block; metatensor ignores them silently."""
-        unused = sorted(set(self.members) - self._used - {layout.INFO})
-        if unused:
-            warnings.warn(
-                f"{self.file.path!r} has {len(unused)} member(s) that belong to nothing and are not read; "
-                f"the first is {shown(unused[0])}",
-                UserWarning,
-                stacklevel=3,
-            )
+    def unread(self) -> tuple[str, ...]:
+        """Return the names of arrays and labels that belong to no block; metatensor ignores them silently."""
+        return tuple(sorted(set(self.members) - self._used - {layout.INFO}))
 
     def block(self, number: int) -> StoredBlock:
         """Return where the arrays of a block are; their headers are read once."""
@@ -260,6 +253,17 @@ def _misfit_of_gradient(parent: BlockMetadata, gradient: BlockMetadata) -> str |
     if extra < 0 or gradient.components[extra:] != parent.components:
         return "the last components of the gradient are not those of the values"
     return None
+
+
+def warn_of_unread(path: str, names: Sequence[str]) -> None:
+    """Warn if a file has members that are not read."""
+    if names:
+        warnings.warn(
+            f"{path!r} has {len(names)} member(s) that belong to nothing and are not read; "
+            f"the first is {shown(names[0])}",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def is_labels(file: MtsSource) -> bool:

@@ -71,7 +71,7 @@ class MtsSource(ABC):
     @final
     def require_inside(self, offset: int, nbytes: int) -> None:
         """Raise if the file does not have these bytes."""
-        if offset < 0 or offset + nbytes > self.size:
+        if min(offset, nbytes) < 0 or offset + nbytes > self.size:
             reason = f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
             raise file_error(self.where(), reason)
 

@@ -19,7 +19,7 @@ from outgrad.errors import FileFormatError
 from outgrad.labels.labels import Labels
 from outgrad.storage.memory import require_memory
 from outgrad.storage.mts.content import MtsContent, token_of
-from outgrad.storage.mts.description import MtsDescription, is_labels, labels_of
+from outgrad.storage.mts.description import MtsDescription, is_labels, labels_of, warn_of_unread
 from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, MtsSource, changed
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.names import FileKind, layout_members
@@ -129,7 +129,7 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
     if is_labels(file):
         return OpenedMts("labels", {}, _bare_labels(file), (), (), MtsReader(file.path, token_of(file, ())))
     content = MtsContent(file, limits or Limits(), mts_checks() == "once")
-    keys, info, metadata = content.described()
+    keys, info, metadata = _described(content)
     outlines = tuple(
         automatic(block, content.dtype(number), FINE_BYTES) for number, block in enumerate(metadata)
     )
@@ -162,7 +162,7 @@ def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = Non
     if is_labels(file):
         return ReadMts("labels", {}, _bare_labels(file), (), ())
     content = MtsContent(file, limits or Limits())
-    keys, info, metadata = content.described()
+    keys, info, metadata = _described(content)
     require_memory("load_buffer", "what the buffer holds", sum(map(content.nbytes, range(len(metadata)))))
     ranges = [tuple((0, len(labels.samples)) for _, labels in block.walk()) for block in metadata]
     chunks = tuple(content.chunk(Request(number, all_rows)) for number, all_rows in enumerate(ranges))
@@ -210,10 +210,18 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
             problems.append(str(error))
     if not problems:  # the bytes are those that were written; whether they fit together is another question
         try:
-            MtsDescription(file, limits).described()
+            _described(MtsDescription(file, limits))
         except FileFormatError as error:
             problems.append(str(error))
     return problems
+
+
+def _described(
+    description: MtsDescription,
+) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
+    found = description.described()
+    warn_of_unread(description.file.path, description.unread())
+    return found
 
 
 def _bare_labels(file: MtsSource) -> Labels:

@@ -243,19 +243,25 @@ QUADS = [struct.Struct(f"<{count}Q") for count in range(4)]
 
 def _widen(file: MtsSource, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
     """Replace fields that are full by the 64-bit numbers of the zip64 extra field, in its fixed order."""
-    numbers: tuple[int, ...] = ()
-    position = 0
-    while position + 4 <= len(extra):
-        kind, nbytes = EXTRA.unpack_from(extra, position)
-        position += 4
-        if kind == 1:
-            numbers = QUADS[min(nbytes, len(extra) - position, 24) // 8].unpack_from(extra, position)
-            break
-        position += nbytes
-    if len(numbers) < fields.count(FULL32):
+    numbers, wanted = _zip64_numbers(extra), fields.count(FULL32)
+    if len(numbers) < wanted:
         raise file_error(file.where(name), "its zip64 record is missing or corrupted")
+    if wanted == len(fields):
+        return numbers[:wanted]
     remaining = iter(numbers)
-    return tuple([next(remaining) if field == FULL32 else field for field in fields])
+    return tuple(next(remaining) if field == FULL32 else field for field in fields)
+
+
+def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
+    position = 0
+    while position + EXTRA.size <= len(extra):
+        kind, nbytes = EXTRA.unpack_from(extra, position)
+        position += EXTRA.size
+        if kind == 1:
+            numbers = QUADS[min(nbytes, len(extra) - position, 24) // 8]
+            return tuple(numbers.unpack_from(extra, position))
+        position += nbytes
+    return ()
 
 
 def with_start(file: MtsSource, stored_name: bytes, member: Member) -> Member:
@@ -269,7 +275,9 @@ def with_start(file: MtsSource, stored_name: bytes, member: Member) -> Member:
     name, flags, method, crc, compressed, nbytes, offset, _ = member
     # Nearly always one read: other writers' extra fields are shorter than 64 bytes.
     likely_bytes = LOCAL.size + len(stored_name) + 64
-    start = file.read(offset, max(0, min(likely_bytes, file.size - offset)))
+    if offset + likely_bytes > file.size:
+        likely_bytes = max(0, file.size - offset)
+    start = file.read(offset, likely_bytes)
     if len(start) < LOCAL.size or not start.startswith(LOCAL_MARK):
         raise file_error(file.where(name), f"there is no header of a member at byte {offset}")
     (
