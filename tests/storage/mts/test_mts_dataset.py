@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outgrad.errors import ArchiveNotFoundError, FileFormatError
+from outgrad.errors import ArchiveNotFoundError, DamagedArchiveError, FileFormatError
 from outgrad.storage.mts import zip as zipfiles
 from outgrad.storage.mts.dataset import DatasetEntries, dataset_entries
 from outgrad.storage.mts.file import MtsFile
@@ -128,6 +129,30 @@ def test_an_entry_that_holds_no_file(pack: Callable[..., Path], members: Members
     entries = dataset_entries(pack(members | {"1/energy.mts": wrapped(b"text")}))
     with pytest.raises(FileFormatError, match=r"set.zip/1/energy.mts': it is not a ZIP file"):
         list(scan_all(entries))
+
+
+def test_an_encrypted_entry(pack: Callable[..., Path], members: Members) -> None:
+    path = pack({"0/energy.mts": members["0/energy.mts"]})
+    content = bytearray(path.read_bytes())
+    content[6] = content[content.rindex(b"PK\1\2") + 8] = 1
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"'0/energy.mts' in .*set.zip': it is encrypted; decrypt"):
+        dataset_entries(path)
+
+
+def test_a_data_set_that_changes_meanwhile(
+    pack: Callable[..., Path], members: Members, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(members)
+    read = MtsFile.read
+
+    def touching(self: MtsFile, offset: int, nbytes: int) -> bytes:
+        os.utime(path, ns=(0, 0))
+        return read(self, offset, nbytes)
+
+    monkeypatch.setattr(MtsFile, "read", touching)
+    with pytest.raises(DamagedArchiveError, match=r"set.zip': it was changed after it was opened"):
+        dataset_entries(path)
 
 
 def test_an_entry_twice(pack: Callable[..., Path], members: Members) -> None:

@@ -218,6 +218,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "other local name": (changed(1, local_name=b"blocks/1/values.npy"), "disagrees with the ZIP directory"),
     "other local size": (changed(1, local={"nbytes": 5}), "its header disagrees with the ZIP directory"),
     "other local checksum": (changed(1, local={"crc": 5}), "its header disagrees with the ZIP directory"),
+    "other local flags": (changed(1, local={"flags": 1}), "its header disagrees with the ZIP directory"),
     "other local method": (changed(1, local={"method": 8}), "its header disagrees with the ZIP directory"),
     "wrong checksum": (changed(0, fields={"crc": 5}), "its checksum is .*, the ZIP directory says 00000005"),
 }
