@@ -84,12 +84,14 @@ def test_keys_keep_equality_and_order(given_tables: tuple[np.ndarray, ...]) -> N
 
 
 @ANY
-@given(several_tables())
-def test_sorted_and_repeated_by_definition(given_tables: tuple[np.ndarray, ...]) -> None:
+@given(several_tables(), st.sampled_from([0, 128]))
+def test_sorted_and_repeated_by_definition(given_tables: tuple[np.ndarray, ...], few_rows: int) -> None:
     (table,) = given_tables
     rows = [tuple(row) for row in table.tolist()]
     assert is_sorted_rows(table) == (rows == sorted(rows))
-    assert has_repeated_rows(table) == (len(set(rows)) < len(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "FEW_ROWS", few_rows)
+        assert has_repeated_rows(table) == (len(set(rows)) < len(rows))
 
 
 @settings(deadline=None, max_examples=200)

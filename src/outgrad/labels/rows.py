@@ -22,6 +22,9 @@ KEY_LIMIT = 2**63 - 1
 MANY_ROWS = 10_000
 """From this many rows on, sorting the rows before a search pays, and so do several threads."""
 
+FEW_ROWS = 128
+"""Up to so many rows are compared one by one."""
+
 PIECE_ROWS = 16_384
 """Rows that are processed together where temporaries should stay in the cache: 128 KiB of keys."""
 
@@ -354,12 +357,23 @@ def is_sorted_rows(table: Table) -> bool:
 
 def has_repeated_rows(table: Table) -> bool:
     """Whether any row of ``table`` (n, d) occurs more than once."""
+    if len(table) < FEW_ROWS:
+        return _is_repeated_in_few(table)
     ties = sorted_ties(table)
     if ties is not None:
         return bool(ties.any())
     keys = pack(table)[1]
     keys.sort()
     return bool((keys[1:] == keys[:-1]).any())
+
+
+def _is_repeated_in_few(table: Table) -> bool:
+    """Compare the bytes of rows: for a few rows, each call of NumPy takes longer than this."""
+    if len(table) < 2 or table.shape[1] == 0:
+        return len(table) > 1
+    # NumPy drops zero bytes at the end of a string: of equally long ones, those that differ still do.
+    rows = np.frombuffer(table.tobytes(), f"S{table.itemsize * table.shape[1]}").tolist()
+    return len(set(rows)) < len(rows)
 
 
 def unique_rows(table: Table) -> tuple[Table, Positions]:

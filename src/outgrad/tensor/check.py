@@ -138,26 +138,33 @@ def gradient_fits(
 
 def same_names(metadata: Sequence[BlockMetadata], dtypes: Iterable[Any]) -> None:
     """All blocks of a map agree in names, gradients and dtype; lengths may differ."""
-    dtypes = list(dtypes)
-    for number, (block, dtype) in enumerate(zip(metadata, dtypes, strict=True)):
-        if dtype != dtypes[0]:
+    if not metadata:
+        return
+    first_dtype, *other_dtypes = dtypes
+    expected = [(path, _names(node)) for path, node in metadata[0].walk()]
+    for number, (block, dtype) in enumerate(zip(metadata[1:], other_dtypes, strict=True), 1):
+        if dtype != first_dtype:
             raise ValidationError(
-                f"TensorMap: block 0 has dtype {dtypes[0]}, but block {number} has {dtype}; "
+                f"TensorMap: block 0 has dtype {first_dtype}, but block {number} has {dtype}; "
                 "convert one of them with .to(dtype=…)"
             )
-        for path, node in metadata[0].walk():
-            other = block.at(path)
-            for kind, a, b in (
-                ("sample names", node.samples.names, other.samples.names),
-                ("component names", _component_names(node.components), _component_names(other.components)),
-                ("property names", node.properties.names, other.properties.names),
-                ("gradients", sorted(node.gradients), sorted(other.gradients)),
-            ):
-                if a != b:
-                    where = gradient_of(path, f"block {number}")
-                    raise ValidationError(
-                        f"TensorMap: {kind} of block 0 are {a}, but those of {where} are {b}"
-                    )
+        for path, names in expected:
+            found = _names(block.at(path))
+            if found != names:
+                kind = next(kind for kind in names if found[kind] != names[kind])
+                where = gradient_of(path, f"block {number}")
+                raise ValidationError(
+                    f"TensorMap: {kind} of block 0 are {names[kind]}, but those of {where} are {found[kind]}"
+                )
+
+
+def _names(node: BlockMetadata) -> dict[str, list[str]]:
+    return {
+        "sample names": node.samples.names,
+        "component names": _component_names(node.components),
+        "property names": node.properties.names,
+        "gradients": sorted(node.gradients),
+    }
 
 
 def gradient_of(path: GradientPath, block: str) -> str:

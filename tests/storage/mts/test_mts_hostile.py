@@ -19,6 +19,7 @@ import pytest
 from outgrad.errors import FileFormatError
 from outgrad.storage.mts.reader import open_mts
 from tests.support.mts_files import Files
+from tests.support.scanning import scanned_alike
 
 LOCAL, CENTRAL, END = "<4s5H3L2H", "<4s6H3L5H2L", "<4s4H2LH"
 NAMES = ["mark", "version", "flags", "method", "time", "date", "crc", "compressed", "nbytes", "name", "extra"]
@@ -217,6 +218,7 @@ ZIP_FILES: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "other local name": (changed(1, local_name=b"blocks/1/values.npy"), "disagrees with the ZIP directory"),
     "other local size": (changed(1, local={"nbytes": 5}), "its header disagrees with the ZIP directory"),
     "other local checksum": (changed(1, local={"crc": 5}), "its header disagrees with the ZIP directory"),
+    "other local flags": (changed(1, local={"flags": 1}), "its header disagrees with the ZIP directory"),
     "other local method": (changed(1, local={"method": 8}), "its header disagrees with the ZIP directory"),
     "wrong checksum": (changed(0, fields={"crc": 5}), "its checksum is .*, the ZIP directory says 00000005"),
 }
@@ -230,6 +232,7 @@ def test_hostile_zip_files(files: Files, case: str) -> None:
     with pytest.raises(FileFormatError, match=message) as refused:
         open_mts(path)
     assert str(path) in str(refused.value)
+    assert scanned_alike(path) == str(refused.value)
 
 
 def test_the_hand_made_zip_file_is_good_otherwise(files: Files, same: Callable[..., Any]) -> None:
@@ -326,6 +329,7 @@ def test_hostile_values(
     ):
         open_mts(files.zip(members, method))
     assert [path.name for path in tmp_path.iterdir()] == ["in.mts"]
+    scanned_alike(tmp_path / "in.mts")
 
 
 def labels(descr: str, shape: str = "(4,)", nbytes: int = 16) -> bytes:
@@ -360,6 +364,7 @@ def test_hostile_labels(files: Files, case: str) -> None:
     members = files.members(files.map_arrays()) | {"blocks/0/properties.npy": content}
     with pytest.raises(FileFormatError, match=f"'blocks/0/properties.npy' in .*in.mts.*{message}"):
         open_mts(files.zip(members))
+    scanned_alike(files.folder / "in.mts")
     bare = files.folder / "labels.npy"
     bare.write_bytes(content)
     with pytest.raises(FileFormatError, match=f"labels.npy'.*{message}"):
@@ -459,6 +464,7 @@ def test_members_that_do_not_fit(files: Files, case: str) -> None:
     with pytest.raises(FileFormatError, match=message) as refused:
         open_mts(path)
     assert str(path) in str(refused.value)
+    assert scanned_alike(path) == str(refused.value)
 
 
 INFOS: dict[str, tuple[bytes, str]] = {
@@ -478,6 +484,7 @@ def test_hostile_info(files: Files, case: str) -> None:
     members = files.members(files.map_arrays()) | {"info.json": content}
     with pytest.raises(FileFormatError, match=f"'info.json' in .*in.mts'.*{message}"):
         open_mts(files.zip(members))
+    scanned_alike(files.folder / "in.mts")
 
 
 # ---- compressed data ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 from weakref import finalize
 
 from outgrad._foreign import kind_of
@@ -36,9 +36,24 @@ class Limits:
     label_expansion: int = 64
 
 
-def file_error(where: str, reason: str, advice: str = FRESH_COPY) -> FileFormatError:
+class MemberPlace(NamedTuple):
+    """A member of a file, or all of the file for ``""``; it is put into words only for a message."""
+
+    path: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.member)} in {self.path!r}" if self.member else repr(self.path)
+
+
+def shown(member: str) -> str:
+    """Quote the name of a member, which may be long and hold anything."""
+    return repr(member if len(member) <= LONGEST_MEMBER_NAME else member[:LONGEST_MEMBER_NAME] + "…")
+
+
+def file_error(where: MemberPlace, reason: str, advice: str = FRESH_COPY) -> FileFormatError:
     """Build the error for a file that cannot be used: where, why, and what to do."""
-    return FileFormatError(f"read {where}: {reason}; {advice}")
+    return FileFormatError(f"read {where!s}: {reason}; {advice}")
 
 
 class MtsSource(ABC):
@@ -49,21 +64,16 @@ class MtsSource(ABC):
         self.modified_ns, self.status_changed_ns = modified_ns, status_changed_ns
 
     @final
-    def where(self, member: str) -> str:
-        """Name a member in an error message; a file that is not a ZIP file has one, without a name."""
-        return f"{self.shown(member)} in {self.path!r}" if member else repr(self.path)
-
-    @final
-    def shown(self, member: str) -> str:
-        """Quote the name of a member, which may be long and hold anything."""
-        return repr(member if len(member) <= LONGEST_MEMBER_NAME else member[:LONGEST_MEMBER_NAME] + "…")
+    def where(self, member: str = "") -> MemberPlace:
+        """Name a member, or the file, for an error message."""
+        return MemberPlace(self.path, member)
 
     @final
     def require_inside(self, offset: int, nbytes: int) -> None:
         """Raise if the file does not have these bytes."""
-        if offset < 0 or offset + nbytes > self.size:
+        if min(offset, nbytes) < 0 or offset + nbytes > self.size:
             reason = f"{nbytes} bytes at {offset} lie outside of its {self.size} bytes"
-            raise file_error(repr(self.path), reason)
+            raise file_error(self.where(), reason)
 
     @abstractmethod
     def read_into(self, target: memoryview, offset: int) -> None:
@@ -97,14 +107,16 @@ class MtsFile(MtsSource):
         finalize(self, os.close, self._descriptor)  # when its last user is gone
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise file_error(repr(name), "it is not a file", "give the path of an .mts or .npz file")
+            raise file_error(
+                MemberPlace(name, ""), "it is not a file", "give the path of an .mts or .npz file"
+            )
         super().__init__(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def read_into(self, target: memoryview, offset: int) -> None:
         while len(target):
             count = os.preadv(self._descriptor, [target], offset)
             if count == 0:
-                raise file_error(repr(self.path), f"it ends at byte {offset}, inside a member")
+                raise file_error(self.where(), f"it ends at byte {offset}, inside a member")
             target = target[count:]
             offset += count
 
@@ -153,6 +165,37 @@ class MtsBytes(MtsSource):
 
     def require_unchanged(self) -> None:
         """Do nothing: the bytes belong to the caller, who waits."""
+
+
+@final
+class MtsPart(MtsSource):
+    """The bytes of such a file inside of another one, as in a data set of metatrain.
+
+    Parameters
+    ----------
+    file : MtsSource
+        The other file.
+    start, nbytes : int
+        Which of its bytes.
+    name : str
+        What these are called in the file.
+    """
+
+    def __init__(self, file: MtsSource, start: int, nbytes: int, name: str) -> None:
+        file.require_inside(start, nbytes)
+        super().__init__(f"{file.path}/{name}", nbytes, file.modified_ns, file.status_changed_ns)
+        self._file, self._start = file, start
+
+    def read_into(self, target: memoryview, offset: int) -> None:
+        self.require_inside(offset, len(target))
+        self._file.read_into(target, self._start + offset)
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        self.require_inside(offset, nbytes)
+        return self._file.read(self._start + offset, nbytes)
+
+    def require_unchanged(self) -> None:
+        self._file.require_unchanged()
 
 
 def changed(path: str) -> DamagedArchiveError:

@@ -242,7 +242,7 @@ def read_rows(source: MemberBytes, array: StoredArray, start: int, stop: int) ->
             crc = zlib.crc32(content, crc) if count == array.rows else 0
     except MemoryError:
         nbytes = count * row_size * array.dtype.itemsize
-        raise too_large("read", source.file.where(array.member.name), nbytes, free_bytes()) from None
+        raise too_large("read", str(source.file.where(array.member.name)), nbytes, free_bytes()) from None
     if count == array.rows:
         source.require_crc(array.member, crc)
     if not header.dtype.isnative:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from outgrad.storage.mts.file import MtsSource, file_error
@@ -75,6 +77,45 @@ def is_parameter(parameter: str) -> bool:
     return not set("/\0") & set(parameter) and _is_text(parameter)
 
 
+@dataclass(frozen=True, slots=True)
+class _LayoutName:
+    """The name of a member of the layout: its block, the gradients that lead to it, and what it is."""
+
+    name: str
+    block: str
+    parameters: tuple[str, ...]
+    is_of_tree: bool
+    """Whether it is one of the two that every block and every gradient has."""
+
+
+LONGEST_KEPT_NAME = 200
+
+
+def _taken_apart(name: str) -> _LayoutName | str | None:
+    """Take a name apart; None if it is not of the layout, or what is wrong with it."""
+    return _kept_name(name) if len(name) <= LONGEST_KEPT_NAME else _parsed_name(name)
+
+
+def _parsed_name(name: str) -> _LayoutName | str | None:
+    if name in (KEYS, INFO):
+        return _LayoutName(name, "", (), False)
+    match = MEMBER_NAME.fullmatch(name)
+    if match is None and GRADIENT_NAME.fullmatch(name):
+        return "the name of a gradient has a slash, which is ambiguous"
+    if match is None or (match["gradients"] and match["kind"] == "properties"):
+        return None
+    if "\0" in name or not _is_text(name):
+        return "the name of the member has a zero byte, or is not UTF-8"
+    parameters = tuple(match["gradients"].split("/")[1::2])
+    if len(parameters) > MAX_GRADIENT_DEPTH:
+        return f"the name of the member nests gradients deeper than {MAX_GRADIENT_DEPTH}"
+    return _LayoutName(name, match["block"] or "", parameters, match["kind"] in ("values", "samples"))
+
+
+_kept_name = lru_cache(maxsize=4096)(_parsed_name)
+"""Thousands of files have the same few names."""
+
+
 def layout_members(file: MtsSource, members: Mapping[str, Member]) -> dict[str, Member]:
     """Return the members that the layout has, by their names in it; all can be read.
 
@@ -84,16 +125,14 @@ def layout_members(file: MtsSource, members: Mapping[str, Member]) -> dict[str, 
     is_old = OLD_SIGN in members
     known: dict[str, Member] = {}
     for stored, member in members.items():
-        name = stored
-        if is_old and (match := OLD_VALUES.fullmatch(stored)):
-            name = match[1] + match[2].replace("data", "values")
-        elif is_old and (match := OLD_GRADIENT.fullmatch(stored)):
-            name = match[1] + "values.npy"
-        if name in (KEYS, INFO) or _is_known(file, name):
-            if name in known:
-                raise file_error(file.where(stored), f"{known[name].name!r} has the same data")
+        parsed = _taken_apart(_translated(stored) if is_old else stored)
+        if isinstance(parsed, _LayoutName):
+            if parsed.name in known:
+                raise file_error(file.where(stored), f"{known[parsed.name].name!r} has the same data")
             require_readable(file, member)
-            known[name] = member
+            known[parsed.name] = member
+        elif parsed is not None:
+            raise file_error(file.where(stored), parsed)
         elif stored.startswith("/") or re.match("[A-Za-z]:", stored):
             raise file_error(file.where(stored), "the name of the member is an absolute path")
         elif "\\" in stored:
@@ -103,19 +142,13 @@ def layout_members(file: MtsSource, members: Mapping[str, Member]) -> dict[str, 
     return known
 
 
-def _is_known(file: MtsSource, name: str) -> bool:
-    match = MEMBER_NAME.fullmatch(name)
-    if match is None and GRADIENT_NAME.fullmatch(name):
-        raise file_error(file.where(name), "the name of a gradient has a slash, which is ambiguous")
-    if match is None or (match["gradients"] and match["kind"] == "properties"):
-        return False
-    if "\0" in name or not _is_text(name):
-        raise file_error(file.where(name), "the name of the member has a zero byte, or is not UTF-8")
-    if match["gradients"].count("/") // 2 > MAX_GRADIENT_DEPTH:
-        raise file_error(
-            file.where(name), f"the name of the member nests gradients deeper than {MAX_GRADIENT_DEPTH}"
-        )
-    return True
+def _translated(stored: str) -> str:
+    """Return the name that a member of a file of equistore has today."""
+    if match := OLD_VALUES.fullmatch(stored):
+        return match[1] + match[2].replace("data", "values")
+    if match := OLD_GRADIENT.fullmatch(stored):
+        return match[1] + "values.npy"
+    return stored
 
 
 def _is_text(name: str) -> bool:
@@ -134,7 +167,7 @@ def kind_of_file(file: MtsSource, names: Iterable[str]) -> FileKind:
     if values_name("") in present:
         return "block"
     raise file_error(
-        repr(file.path), f"it has neither {KEYS!r}, as a map has, nor {values_name('')!r}, as a block has"
+        file.where(), f"it has neither {KEYS!r}, as a map has, nor {values_name('')!r}, as a block has"
     )
 
 
@@ -142,10 +175,9 @@ def gradient_trees(names: Iterable[str]) -> dict[str, ParameterTree]:
     """Return the gradients of each block by its prefix, in the order in which the file lists them."""
     trees: dict[str, ParameterTree] = {}
     for name in names:
-        match = MEMBER_NAME.fullmatch(name)
-        if match is None or match["kind"] not in ("values", "samples"):
-            continue
-        tree = trees.setdefault(match["block"] or "", {})
-        for parameter in match["gradients"].split("/")[1::2]:
-            tree = tree.setdefault(parameter, {})
+        parsed = _taken_apart(name)
+        if isinstance(parsed, _LayoutName) and parsed.is_of_tree:
+            tree = trees.setdefault(parsed.block, {})
+            for parameter in parsed.parameters:
+                tree = tree.setdefault(parameter, {})
     return trees

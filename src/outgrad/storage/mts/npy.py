@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from outgrad.errors import FileFormatError
-from outgrad.storage.mts.file import file_error
+from outgrad.storage.mts.file import MemberPlace, file_error
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 20
@@ -71,7 +70,12 @@ class TableHeader:
         return self.rows * self.row_bytes
 
 
-def header_bytes(prefix: bytes, where: str) -> int:
+AnyHeader = TypeVar("AnyHeader", ArrayHeader, TableHeader)
+KEPT_HEADERS, KEPT_HEADER_BYTES = 1024, 4096
+"""Headers that are kept, parsed; longer ones, of labels with many dimensions, are not."""
+
+
+def header_bytes(prefix: bytes, where: MemberPlace) -> int:
     """Return how many bytes come before the data, from the first bytes of the member.
 
     Raises
@@ -81,17 +85,22 @@ def header_bytes(prefix: bytes, where: str) -> int:
     """
     if len(prefix) < PREFIX_BYTES or not prefix.startswith(MAGIC):
         raise file_error(where, "it does not begin as .npy data do")
-    version = (prefix[6], prefix[7])
-    if version not in ((1, 0), (2, 0), (3, 0)):
+    version = prefix[6:8]
+    if version not in (b"\1\0", b"\2\0", b"\3\0"):
         raise file_error(where, f"it has version {version[0]}.{version[1]} of the .npy format, not 1 to 3")
-    start, length = (10, "<H") if version == (1, 0) else (12, "<I")
-    (text_bytes,) = struct.unpack_from(length, prefix, start - struct.calcsize(length))
+    start = _text_offset(prefix)
+    text_bytes = int.from_bytes(prefix[8:start], "little")
     if text_bytes > MAX_HEADER_BYTES:
         raise file_error(where, f"its .npy header is {text_bytes} bytes long, more than {MAX_HEADER_BYTES}")
-    return int(start + text_bytes)
+    return start + text_bytes
 
 
-def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
+def _text_offset(prefix: bytes) -> int:
+    """Return where the text of a header starts: version 1 counts its bytes in 16 bits, others in 32."""
+    return 10 if prefix[6] == 1 else 12
+
+
+def array_header(start: bytes, member_bytes: int, where: MemberPlace) -> ArrayHeader:
     """Parse the header of an array of numbers.
 
     Parameters
@@ -100,16 +109,51 @@ def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
         The first :func:`header_bytes` bytes of the member, or more.
     member_bytes : int
         Size of the member, which header and data must fill exactly.
-    where : str
-        Name of the member for messages.
+    where : MemberPlace
+        The member, for messages.
 
     Raises
     ------
     FileFormatError
         If the header breaks a rule.
     """
+    return _sized(_array_header(_header(start, where), where), member_bytes, where)
+
+
+def table_header(start: bytes, member_bytes: int, where: MemberPlace) -> TableHeader:
+    """Parse the header of a label table; parameters as for :func:`array_header`."""
+    return _sized(_table_header(_header(start, where), where), member_bytes, where)
+
+
+def _header(start: bytes, where: MemberPlace) -> bytes:
     nbytes = header_bytes(start, where)
-    descr, fortran_order, shape = _fields(start, nbytes, where)
+    if len(start) < nbytes:
+        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
+    return start[:nbytes]
+
+
+def _remembered(
+    parse: Callable[[bytes, MemberPlace], AnyHeader],
+) -> Callable[[bytes, MemberPlace], AnyHeader]:
+    """Parse equal headers once, unless they are long: blocks and files have the same few."""
+    kept: dict[bytes, AnyHeader] = {}
+
+    def parse_or_remember(header: bytes, where: MemberPlace) -> AnyHeader:
+        parsed = kept.get(header)
+        if parsed is None:
+            parsed = parse(header, where)
+            if len(header) <= KEPT_HEADER_BYTES:
+                if len(kept) >= KEPT_HEADERS:
+                    kept.clear()
+                kept[header] = parsed
+        return parsed
+
+    return parse_or_remember
+
+
+@_remembered
+def _array_header(header: bytes, where: MemberPlace) -> ArrayHeader:
+    descr, fortran_order, shape = _fields(header, where)
     if not isinstance(descr, str):
         raise file_error(where, f"values must be plain numbers, found the structured type {descr!r:.80}")
     if descr.lstrip("<>|=").startswith("O"):
@@ -117,15 +161,12 @@ def array_header(start: bytes, member_bytes: int, where: str) -> ArrayHeader:
     if not ELEMENT.fullmatch(descr):
         types = ", ".join(ELEMENT_TYPES)
         raise file_error(where, f"values of type {descr!r:.80} are not supported, only {types}")
-    header = ArrayHeader(np.dtype(descr), shape, fortran_order, nbytes)
-    _require_size(header, member_bytes, where)
-    return header
+    return ArrayHeader(np.dtype(descr), shape, fortran_order, len(header))
 
 
-def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
-    """Parse the header of a label table; parameters as for :func:`array_header`."""
-    nbytes = header_bytes(start, where)
-    descr, _, shape = _fields(start, nbytes, where)
+@_remembered
+def _table_header(header: bytes, where: MemberPlace) -> TableHeader:
+    descr, _, shape = _fields(header, where)
     if not isinstance(descr, list):
         raise file_error(where, f"labels must be a structured array, found type {descr!r:.80}")
     for field in descr:
@@ -144,21 +185,17 @@ def table_header(start: bytes, member_bytes: int, where: str) -> TableHeader:
         raise file_error(where, f"labels must be a 1-D structured array, its shape is {shape}")
     if not names and shape[0]:
         raise file_error(where, f"it declares {shape[0]} labels without dimensions")
-    header = TableHeader(names, shape[0], np.dtype(types.pop()), nbytes)
-    _require_size(header, member_bytes, where)
-    return header
+    return TableHeader(names, shape[0], np.dtype(types.pop()), len(header))
 
 
-def _fields(start: bytes, nbytes: int, where: str) -> tuple[Any, bool, tuple[int, ...]]:
+def _fields(header: bytes, where: MemberPlace) -> tuple[Any, bool, tuple[int, ...]]:
     """Parse the text of a header: the type as it is written, whether in column-major order, the shape."""
-    if len(start) < nbytes:
-        raise file_error(where, f"it ends inside its .npy header of {nbytes} bytes")
-    text = start[10 if start[6] == 1 else 12 : nbytes].decode("latin-1").strip(" \n")
+    text = header[_text_offset(header) :].decode("latin-1").strip(" \n")
     # Neither writer needs an escape, and an escape makes Python's parser warn.
     if not text.isascii() or not text.isprintable() or "\\" in text:
         raise file_error(where, "its .npy header has characters that no metatensor file has")
     try:
-        fields = _short_literal(text) if len(text) <= SHORT_TEXT else _literal(text)
+        fields = _literal(text)
     except ValueError:
         raise file_error(where, f"its .npy header is not a dictionary of literals: {text[:80]!r}") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
@@ -181,8 +218,6 @@ TOKEN = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)"|(-?\d{1,20}(?:\.\d*)?|\w+)|([][
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 MAX_NESTING = 6
 """A dictionary with a list of tuples has 3; ``_value`` is recursive, and a file must not decide how deep."""
-SHORT_TEXT = 4096
-"""Longer headers, of labels with many dimensions, are not kept."""
 
 
 class _Scalar(NamedTuple):
@@ -202,10 +237,6 @@ def _literal(text: str) -> Any:
     if next(tokens, None) is not None:
         raise ValueError("more than one value")
     return value
-
-
-_short_literal = lru_cache(maxsize=256)(_literal)
-"""Many blocks have the same few headers."""
 
 
 def _tokens(text: str) -> Iterator[str | _Scalar]:
@@ -253,13 +284,15 @@ def _value(first: str | _Scalar, tokens: Iterator[str | _Scalar], nesting: int =
     raise ValueError("not closed")
 
 
-def _require_size(header: ArrayHeader | TableHeader, member_bytes: int, where: str) -> None:
+def _sized(header: AnyHeader, member_bytes: int, where: MemberPlace) -> AnyHeader:
+    """Require that header and data fill the member."""
     if header.nbytes + header.data_bytes != member_bytes:
         raise file_error(
             where,
             f"its .npy header declares {header.data_bytes} bytes of data, "
             f"but {member_bytes - header.nbytes} bytes follow it",
         )
+    return header
 
 
 def encode_array_header(dtype: np.dtype[Any], shape: Sequence[int]) -> bytes:

@@ -15,17 +15,16 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.engine.outlines import automatic
-from outgrad.errors import FileFormatError, ValidationError
+from outgrad.errors import FileFormatError
 from outgrad.labels.labels import Labels
 from outgrad.storage.memory import require_memory
-from outgrad.storage.mts.content import MtsContent, labels_of, token_of
-from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, MtsSource, changed, file_error
+from outgrad.storage.mts.content import MtsContent, token_of
+from outgrad.storage.mts.description import MtsDescription, is_labels, labels_of, warn_of_unread
+from outgrad.storage.mts.file import Limits, MtsBytes, MtsFile, MtsSource, changed
 from outgrad.storage.mts.members import MemberBytes
 from outgrad.storage.mts.names import FileKind, layout_members
-from outgrad.storage.mts.npy import MAGIC
 from outgrad.storage.mts.zip import STORED, Member, read_directory
 from outgrad.storage.open_files import OpenFiles
-from outgrad.tensor import check
 
 FINE_BYTES = 8 << 20
 """Size of the chunks as they are cut on opening, that of archives too; a task takes several of them."""
@@ -127,7 +126,7 @@ def open_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> Open
         If the file breaks its format or the limits; the message names the member.
     """
     file = MtsFile(os.path.abspath(path))  # noqa: PTH100  resolve would follow links, which may be exchanged
-    if _is_labels(file):
+    if is_labels(file):
         return OpenedMts("labels", {}, _bare_labels(file), (), (), MtsReader(file.path, token_of(file, ())))
     content = MtsContent(file, limits or Limits(), mts_checks() == "once")
     keys, info, metadata = _described(content)
@@ -160,7 +159,7 @@ def read_mts(buffer: bytes | bytearray | memoryview, limits: Limits | None = Non
         If the bytes break the format or the limits; the message names the member.
     """
     file = MtsBytes(buffer)
-    if _is_labels(file):
+    if is_labels(file):
         return ReadMts("labels", {}, _bare_labels(file), (), ())
     content = MtsContent(file, limits or Limits())
     keys, info, metadata = _described(content)
@@ -193,7 +192,7 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
     file = MtsFile(os.path.abspath(path))  # noqa: PTH100
     limits = limits or Limits()
     try:
-        if _is_labels(file):
+        if is_labels(file):
             _bare_labels(file)
             return []
         members = layout_members(file, read_directory(file))
@@ -211,25 +210,18 @@ def verify_mts(path: str | os.PathLike[str], limits: Limits | None = None) -> li
             problems.append(str(error))
     if not problems:  # the bytes are those that were written; whether they fit together is another question
         try:
-            _described(MtsContent(file, limits))
+            _described(MtsDescription(file, limits))
         except FileFormatError as error:
             problems.append(str(error))
     return problems
 
 
-def _described(content: MtsContent) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
-    keys, info = content.keys(), content.info()
-    metadata = tuple(content.metadata(number) for number in range(len(keys)))
-    content.warn_of_rest()
-    try:
-        check.same_names(metadata, [content.dtype(number) for number in range(len(metadata))])
-    except ValidationError as error:
-        raise file_error(repr(content.file.path), str(error)) from None
-    return keys, info, metadata
-
-
-def _is_labels(file: MtsSource) -> bool:
-    return file.read(0, min(len(MAGIC), file.size)) == MAGIC
+def _described(
+    description: MtsDescription,
+) -> tuple[Labels, dict[str, str], tuple[BlockMetadata, ...]]:
+    found = description.described()
+    warn_of_unread(description.file.path, description.unread())
+    return found
 
 
 def _bare_labels(file: MtsSource) -> Labels:

@@ -7,10 +7,12 @@ it does not compare sizes in the local headers, and it stops at the first odd na
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+from outgrad.errors import FileFormatError
 from outgrad.storage.mts.file import MtsSource, file_error
 
 STORED, DEFLATED = 0, 8
@@ -34,6 +36,12 @@ LARGEST_EXPANSION = 1032
 LARGEST_NAME = FULL16
 """Bytes of a name: headers count them in 16 bits."""
 
+TAIL_BYTES = 4096
+"""Read first at the end of a file: more is needed only where a long comment follows the directory."""
+DIRECTORY_PIECE_BYTES = 1 << 20
+"""How much of a directory is in memory: data sets have directories of GB."""
+LARGEST_ENTRY = CENTRAL.size + 3 * FULL16
+
 
 class Member(NamedTuple):
     """One entry of the directory; ``start`` is where its bytes begin, compressed or not."""
@@ -48,7 +56,9 @@ class Member(NamedTuple):
     start: int = -1
 
 
-class _End(NamedTuple):
+class DirectoryEnd(NamedTuple):
+    """What the end record says: how many members there are, and where the directory is."""
+
     entries: int
     size: int
     offset: int
@@ -69,26 +79,31 @@ def read_directory(file: MtsSource) -> dict[str, Member]:
     FileFormatError
         If the file is not a ZIP file, is truncated, or breaks a rule.
     """
-    end = _find_end(file)
-    # Of every member, the name is in the file twice, once with 46 and once with 30 bytes.
-    if end.entries * (CENTRAL.size + LOCAL.size) > file.size:
-        raise file_error(
-            repr(file.path), f"its directory claims {end.entries} members, more than fit into it"
-        )
-    content = file.read(end.offset, end.size)
+    end = find_end(file)
     members: dict[str, Member] = {}
-    for stored_name, member in _directory_entries(file, content, end.entries):
+    for stored_name, member in directory_entries(file, end):
         if member.name in members:
-            raise file_error(file.where(member.name), "the directory has this name twice")
-        members[member.name] = member._replace(start=_data_start(file, stored_name, member))
-    ordered = sorted(members.values(), key=lambda member: member.header_offset)
-    limits = [*(member.header_offset for member in ordered), end.offset][1:]
+            raise file_error(file.where(member.name), TWICE)
+        members[member.name] = with_start(file, stored_name, member)
+    _require_apart(file, members.values(), end.offset)
+    return members
+
+
+TWICE = "the directory has this name twice"
+
+
+def _require_apart(file: MtsSource, members: Iterable[Member], end_offset: int) -> None:
+    """Raise if members overlap, or reach into the directory."""
+    ordered = sorted(members, key=attrgetter("header_offset"))
+    limits = [*map(attrgetter("header_offset"), ordered), end_offset][1:]
     for member, limit in zip(ordered, limits, strict=True):
         if member.start + member.compressed_bytes > limit:
-            raise file_error(
-                file.where(member.name), f"it overlaps what starts at byte {limit} or leaves the file"
-            )
-    return members
+            raise overlapping(file, member.name, limit)
+
+
+def overlapping(file: MtsSource, name: str, limit: int) -> FileFormatError:
+    """Build the error for a member that does not end before the byte ``limit``."""
+    return file_error(file.where(name), f"it overlaps what starts at byte {limit} or leaves the file")
 
 
 def require_readable(file: MtsSource, member: Member) -> None:
@@ -115,11 +130,41 @@ def require_readable(file: MtsSource, member: Member) -> None:
         )
 
 
-def _find_end(file: MtsSource) -> _End:
-    """Find the end record, which a comment may follow, and compare it with its 64-bit form."""
+def find_end(file: MtsSource) -> DirectoryEnd:
+    """Find the end record, which a comment may follow, and compare it with its 64-bit form.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not a ZIP file, or its end record says what cannot be.
+    """
     if file.size < END.size or file.read(0, 4) not in (LOCAL_MARK, END_MARK):
-        raise file_error(repr(file.path), "it is not a ZIP file")
-    tail_offset = max(0, file.size - END.size - FULL16)
+        raise file_error(file.where(), "it is not a ZIP file")
+    record, limit = _last_record(file, TAIL_BYTES) or _last_record(file, END.size + FULL16) or (None, 0)
+    if record is None:
+        raise file_error(file.where(), "its ZIP directory is missing: it was truncated, or never finished")
+    _, disk, directory_disk, entries_here, entries, size, offset, _ = record
+    end = DirectoryEnd(entries, size, offset)
+    if file.read(max(0, limit - LOCATOR64.size), 4) == LOCATOR64_MARK:
+        end64, limit = _find_end64(file, limit)
+        if any(small not in (big, full) for small, big, full in zip(end, end64, FULLS, strict=True)):
+            raise file_error(file.where(), "the two end records of its ZIP directory differ")
+        end = end64
+    elif disk or directory_disk or entries_here != entries:
+        raise file_error(file.where(), "it is one part of a ZIP file in several parts")
+    if end.offset + end.size != limit:
+        raise file_error(
+            file.where(), f"its ZIP directory is not where the end record says, before byte {limit}"
+        )
+    # Of every member, the name is in the file twice, once with 46 and once with 30 bytes.
+    if end.entries * (CENTRAL.size + LOCAL.size) > file.size:
+        raise file_error(file.where(), f"its directory claims {end.entries} members, more than fit into it")
+    return end
+
+
+def _last_record(file: MtsSource, nbytes: int) -> tuple[tuple[Any, ...], int] | None:
+    """Find the last end record in the last bytes of a file, and where it starts."""
+    tail_offset = max(0, file.size - nbytes)
     tail = file.read(tail_offset, file.size - tail_offset)
     position = tail.rfind(END_MARK)
     while position >= 0:
@@ -127,109 +172,138 @@ def _find_end(file: MtsSource) -> _End:
         if position + END.size <= len(tail):
             record = END.unpack_from(tail, position)
             if position + END.size + record[-1] <= len(tail):
-                break
+                return record, tail_offset + position
         position = tail.rfind(END_MARK, 0, position)
-    else:
-        raise file_error(repr(file.path), "its ZIP directory is missing: it was truncated, or never finished")
-    _, disk, directory_disk, entries_here, entries, size, offset, _ = record
-    end, limit = _End(entries, size, offset), tail_offset + position
-    if file.read(max(0, limit - LOCATOR64.size), 4) == LOCATOR64_MARK:
-        end64, limit = _find_end64(file, limit)
-        if any(small not in (big, full) for small, big, full in zip(end, end64, FULLS, strict=True)):
-            raise file_error(repr(file.path), "the two end records of its ZIP directory differ")
-        end = end64
-    elif disk or directory_disk or entries_here != entries:
-        raise file_error(repr(file.path), "it is one part of a ZIP file in several parts")
-    if end.offset + end.size != limit:
-        raise file_error(
-            repr(file.path), f"its ZIP directory is not where the end record says, before byte {limit}"
-        )
-    return end
+    return None
 
 
 FULLS = (FULL16, FULL32, FULL32)
 
 
-def _find_end64(file: MtsSource, end_offset: int) -> tuple[_End, int]:
+def _find_end64(file: MtsSource, end_offset: int) -> tuple[DirectoryEnd, int]:
     """Read the 64-bit end record, which a locator before the other one points to; return its offset too."""
     _, _, offset, disks = LOCATOR64.unpack(file.read(end_offset - LOCATOR64.size, LOCATOR64.size))
     if offset + END64.size != end_offset - LOCATOR64.size or disks != 1:
-        raise file_error(repr(file.path), "its zip64 end record is not where the locator says")
+        raise file_error(file.where(), "its zip64 end record is not where the locator says")
     record = END64.unpack(file.read(offset, END64.size))
     mark, _, _, _, disk, directory_disk, entries_here, entries, size, start = record
     if mark != END64_MARK or disk or directory_disk or entries_here != entries:
-        raise file_error(repr(file.path), "its zip64 end record is corrupted")
-    return _End(entries, size, start), offset
+        raise file_error(file.where(), "its zip64 end record is corrupted")
+    return DirectoryEnd(entries, size, start), offset
 
 
-def _directory_entries(file: MtsSource, content: bytes, count: int) -> Iterator[tuple[bytes, Member]]:
-    """Yield each member of the directory, and its name as it is stored."""
-    position = 0
-    for _ in range(count):
-        if position + CENTRAL.size > len(content):
-            raise file_error(repr(file.path), f"its ZIP directory ends before its {count} members")
-        record = CENTRAL.unpack_from(content, position)
-        mark, _, _, flags, method, _, _, crc, compressed, nbytes, *lengths, disk, _, _, offset = record
-        name_offset = position + CENTRAL.size
-        extra_offset = name_offset + lengths[0]
-        comment_offset = extra_offset + lengths[1]
-        position = comment_offset + lengths[2]
+def directory_entries(file: MtsSource, end: DirectoryEnd) -> Iterator[tuple[bytes, Member]]:
+    """Yield each member of the directory, and its name as it is stored; memory stays at a few MiB.
+
+    Where the bytes of a member start is not known yet: see :func:`with_start`.
+
+    Raises
+    ------
+    FileFormatError
+        If the directory breaks a rule.
+    """
+    content, position, remaining = b"", 0, end.size
+    unpack, entry_bytes = CENTRAL.unpack_from, CENTRAL.size
+    for _ in range(end.entries):
+        if remaining and len(content) - position < LARGEST_ENTRY:
+            piece_bytes = min(remaining, DIRECTORY_PIECE_BYTES)
+            content = content[position:] + file.read(end.offset + end.size - remaining, piece_bytes)
+            position, remaining = 0, remaining - piece_bytes
+        if position + entry_bytes > len(content):
+            raise file_error(file.where(), f"its ZIP directory ends before its {end.entries} members")
+        (
+            mark, _, _, flags, method, _, _, crc, compressed, nbytes,
+            name_bytes, extra_bytes, comment_bytes, disk, _, _, offset,
+        ) = unpack(content, position)  # fmt: skip
+        name_offset = position + entry_bytes
+        extra_offset = name_offset + name_bytes
+        comment_offset = extra_offset + extra_bytes
+        position = comment_offset + comment_bytes
         if mark != CENTRAL_MARK or position > len(content):
-            raise file_error(repr(file.path), "its ZIP directory is corrupted")
-        stored_name, extra = content[name_offset:extra_offset], content[extra_offset:comment_offset]
-        # A name that is not UTF-8 does not fit the layout in any encoding.
-        name = stored_name.decode(*("utf-8", "surrogateescape") if flags & UTF8_FLAG else ("cp437",))
-        nbytes, compressed, offset = _widen(file, name, extra, (nbytes, compressed, offset))
+            raise file_error(file.where(), "its ZIP directory is corrupted")
+        stored_name = content[name_offset:extra_offset]
+        if flags & UTF8_FLAG or stored_name.isascii():
+            name = stored_name.decode("utf-8", "surrogateescape")
+        else:
+            # A name that is not UTF-8 does not fit the layout in any encoding.
+            name = stored_name.decode("cp437")
+        if FULL32 in (nbytes, compressed, offset):
+            extra = content[extra_offset:comment_offset]
+            nbytes, compressed, offset = _widen(file, name, extra, (nbytes, compressed, offset))
         if disk not in (0, FULL16):
             raise file_error(file.where(name), "it lies in another part of a ZIP file in several parts")
         yield stored_name, Member(name, flags, method, crc, compressed, nbytes, offset)
-    if position != len(content):
-        raise file_error(repr(file.path), f"its ZIP directory goes on after its {count} members")
+    if position != len(content) or remaining:
+        raise file_error(file.where(), f"its ZIP directory goes on after its {end.entries} members")
+
+
+EXTRA = struct.Struct("<HH")
+QUADS = [struct.Struct(f"<{count}Q") for count in range(4)]
 
 
 def _widen(file: MtsSource, name: str, extra: bytes, fields: tuple[int, ...]) -> tuple[int, ...]:
     """Replace fields that are full by the 64-bit numbers of the zip64 extra field, in its fixed order."""
-    if FULL32 not in fields:
-        return fields
-    numbers: tuple[int, ...] = ()
-    position = 0
-    while position + 4 <= len(extra):
-        kind, nbytes = struct.unpack_from("<HH", extra, position)
-        if kind == 1:
-            body = extra[position + 4 : position + 4 + nbytes]
-            numbers = struct.unpack_from(f"<{min(len(body) // 8, 3)}Q", body)
-            break
-        position += 4 + nbytes
-    if len(numbers) < fields.count(FULL32):
+    numbers, wanted = _zip64_numbers(extra), fields.count(FULL32)
+    if len(numbers) < wanted:
         raise file_error(file.where(name), "its zip64 record is missing or corrupted")
+    if wanted == len(fields):
+        return numbers[:wanted]
     remaining = iter(numbers)
     return tuple(next(remaining) if field == FULL32 else field for field in fields)
 
 
-def _data_start(file: MtsSource, stored_name: bytes, member: Member) -> int:
-    """Find where the bytes of a member start; its local header must agree with the directory."""
+def _zip64_numbers(extra: bytes) -> tuple[int, ...]:
+    position = 0
+    while position + EXTRA.size <= len(extra):
+        kind, nbytes = EXTRA.unpack_from(extra, position)
+        position += EXTRA.size
+        if kind == 1:
+            numbers = QUADS[min(nbytes, len(extra) - position, 24) // 8]
+            return tuple(numbers.unpack_from(extra, position))
+        position += nbytes
+    return ()
+
+
+def with_start(file: MtsSource, stored_name: bytes, member: Member) -> Member:
+    """Find where the bytes of a member start; its local header must agree with the directory.
+
+    Raises
+    ------
+    FileFormatError
+        If there is no such header, or it disagrees.
+    """
+    name, flags, method, crc, compressed, nbytes, offset, _ = member
     # Nearly always one read: other writers' extra fields are shorter than 64 bytes.
     likely_bytes = LOCAL.size + len(stored_name) + 64
-    start = file.read(member.header_offset, max(0, min(likely_bytes, file.size - member.header_offset)))
+    if offset + likely_bytes > file.size:
+        likely_bytes = max(0, file.size - offset)
+    start = file.read(offset, likely_bytes)
     if len(start) < LOCAL.size or not start.startswith(LOCAL_MARK):
-        raise file_error(
-            file.where(member.name), f"there is no header of a member at byte {member.header_offset}"
-        )
-    _, _, flags, method, _, _, crc, compressed, nbytes, name_bytes, extra_bytes = LOCAL.unpack_from(start)
-    header_bytes = LOCAL.size + name_bytes + extra_bytes
+        raise file_error(file.where(name), f"there is no header of a member at byte {offset}")
+    (
+        _, _, local_flags, local_method, _, _, local_crc, local_compressed, local_nbytes,
+        name_bytes, extra_bytes,
+    ) = LOCAL.unpack_from(start)  # fmt: skip
+    name_end = LOCAL.size + name_bytes
+    header_bytes = name_end + extra_bytes
     if header_bytes > len(start):
-        start = file.read(member.header_offset, header_bytes)
-    extra = start[LOCAL.size + name_bytes : header_bytes]
-    nbytes, compressed = _widen(file, member.name, extra, (nbytes, compressed))
+        start = file.read(offset, header_bytes)
+    if FULL32 in (local_nbytes, local_compressed):
+        sizes = local_nbytes, local_compressed
+        local_nbytes, local_compressed = _widen(file, name, start[name_end:header_bytes], sizes)
     compared = ENCRYPTED_FLAGS if stored_name.isascii() else ENCRYPTED_FLAGS | UTF8_FLAG
-    local = (start[LOCAL.size : LOCAL.size + name_bytes], flags & compared, method)
-    expected = (stored_name, member.flags & compared, member.method)
     # With a data descriptor, sizes follow the data, and may be zero or full in the header.
-    unknown = (0, FULL32) if flags & DESCRIPTOR_FLAG else ()
-    sizes = zip((crc, compressed, nbytes), (member.crc, member.compressed_bytes, member.nbytes), strict=True)
-    if local != expected or any(size != known and size not in unknown for size, known in sizes):
-        raise file_error(file.where(member.name), "its header disagrees with the ZIP directory")
-    return int(member.header_offset + header_bytes)
+    unknown = (0, FULL32) if local_flags & DESCRIPTOR_FLAG else ()
+    if (
+        start[LOCAL.size : name_end] != stored_name
+        or local_method != method
+        or (local_flags ^ flags) & compared
+        or (local_crc != crc and local_crc not in unknown)
+        or (local_compressed != compressed and local_compressed not in unknown)
+        or (local_nbytes != nbytes and local_nbytes not in unknown)
+    ):
+        raise file_error(file.where(name), "its header disagrees with the ZIP directory")
+    return Member(name, flags, method, crc, compressed, nbytes, offset, offset + header_bytes)
 
 
 # ---- writing -------------------------------------------------------------------------------------
