@@ -298,20 +298,22 @@ def _gradient_in(where: str, data: Any, name: str, parent: _Found, cache: dict[s
             f"from_xarray: {name!r} of {where} has dimensions {array.dims}, but needs rows of its own and "
             f"{shared}, which its parent has; select and reduce both alike"
         )
-    dimensions = (*own, *shared)
-    numbers = _numbers(data, own[0])
-    samples = _labels(array, own[0])
+    rows = next((each for each in own if str(each).endswith(f".{SAMPLES}")), own[0])
+    own.remove(rows)
+    dimensions = (rows, *own, *shared)
+    numbers = _numbers(data, rows)
+    samples = _labels(array, rows)
     if parent.numbers is None or samples.names[:1] != ["sample"]:
         return _Found(dimensions, _array_in(array, dimensions, cache), numbers)
     positions = _positions(where, parent.numbers, samples)
     kept = np.flatnonzero(positions >= 0)
     if len(kept) < len(positions):
-        array = array.isel({own[0]: kept})
+        array = array.isel({rows: kept})
         numbers = None if numbers is None else numbers[kept]
     table = samples.values[kept]
     table[:, 0] = positions[kept]
-    rows = Labels(samples.names, table, assume_unique=True)
-    return _Found(dimensions, _array_in(array, dimensions, cache, rows), numbers)
+    samples = Labels(samples.names, table, assume_unique=True)
+    return _Found(dimensions, _array_in(array, dimensions, cache, samples), numbers)
 
 
 def _positions(where: str, numbers: Positions, samples: Labels) -> Positions:
