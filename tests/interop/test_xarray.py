@@ -220,7 +220,7 @@ class TestNames:
         assert_identical(og.from_xarray(map.to_datatree()), map)
 
     @pytest.mark.parametrize(
-        "parameter", ["a/b", "a.b", "", "samples", "gradient", "gradient.a", "row of a", "ε"]
+        "parameter", ["a/b", "a.b", "", "samples", "gradient", "gradient.a", "row-of-a", "ε"]
     )
     def test_gradients_may_be_called_anything(self, parameter: str) -> None:
         nested = {"b": Parameter(), "samples": Parameter((2,))}
@@ -235,6 +235,11 @@ class TestNames:
         for variable in data.data_vars.values():
             variable.attrs = {}
         assert_identical(og.from_xarray(data), BLOCK)
+
+    def test_coordinates_without_an_index(self) -> None:
+        indexes = [name for name in DATA.dims if isinstance(DATA.indexes.get(name), pandas.MultiIndex)]
+        assert "positions.cell.samples" in indexes
+        assert_identical(og.from_xarray(DATA.reset_index(indexes)), BLOCK)
 
     def test_a_path_of_one_text_as_files_of_netcdf_have_it(self) -> None:
         data = DATA.copy()
@@ -490,6 +495,12 @@ def test_bad_input(case: str) -> None:
     make, error, text = BAD[case]
     with pytest.raises(error, match=re.escape(text)):
         og.from_xarray(make())
+
+
+def test_operations_say_how_a_dataset_is_converted() -> None:
+    text = r"add: A must be a TensorMap or a TensorBlock, got a xarray Dataset; use og\.from_xarray\(…\), or"
+    with pytest.raises(TypeError, match=text):
+        og.add(DATA, 1)
 
 
 def test_without_xarray(monkeypatch: pytest.MonkeyPatch) -> None:

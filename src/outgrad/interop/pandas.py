@@ -44,7 +44,7 @@ def labels_from_pandas(table: Any) -> Labels:
         raise ValidationError(f"{call}: names must differ, found {names}; rename one")
     for name, column in columns:
         check_integers(f"{call}: the column {name!r}", column, advice.format(name=name))
-    return labels_of(dict(columns), len(table))
+    return labels_of_columns(dict(columns), len(table))
 
 
 def check_integers(what: str, column: npt.NDArray[Any], advice: str) -> None:
@@ -53,7 +53,7 @@ def check_integers(what: str, column: npt.NDArray[Any], advice: str) -> None:
         raise TypeError(f"{what} has dtype {column.dtype}, but labels are integers; {advice}")
 
 
-def labels_of(columns: Mapping[str, npt.NDArray[Any]], count: int) -> Labels:
+def labels_of_columns(columns: Mapping[str, npt.NDArray[Any]], count: int) -> Labels:
     """Make labels of columns, each converted by itself: two kinds of integers would become floats."""
     table = np.empty((count, len(columns)), np.int32)
     for number, (name, column) in enumerate(columns.items()):

@@ -4,6 +4,7 @@ they look as they do."""
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -11,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from outgrad._foreign import kind_of
+from outgrad._foreign import is_dask_array, kind_of
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
-from outgrad.interop.pandas import check_integers, labels_of
+from outgrad.interop.pandas import check_integers, labels_of_columns
 from outgrad.labels.labels import Labels
 from outgrad.labels.sets import locate_rows
 from outgrad.labels.types import Positions
+from outgrad.late import late
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.tree import GradientPath
@@ -26,20 +28,20 @@ SAMPLES, PROPERTIES, VALUES, KEYS = "samples", "properties", "values", "keys"
 GRADIENT = "gradient."
 """How the names of variables that are gradients begin."""
 
-ROW_OF = "row of "
+ROW_OF = "row-of-"
 """How the name of a coordinate begins that numbers the samples, which ``sample`` of gradient rows refers to.
 
-No other name has a space in it, whatever labels and gradients are called.
+No other name has a hyphen, whatever labels and gradients are called; a space could not be written to files.
 """
 
-PATH = "gradient"
+PARAMETERS = "gradient"
 """The attribute of a gradient that has the parameters, which may be any text."""
 
 
 # ---- to xarray ----
 def block_to_xarray(block: TensorBlock) -> Any:
     """Return a block as a Dataset: see :meth:`outgrad.TensorBlock.to_xarray`."""
-    axes = _Axes(_xarray("TensorBlock.to_xarray"))
+    axes = _NewCoordinates(_xarray("TensorBlock.to_xarray"))
     dimensions: dict[GradientPath, tuple[str, ...]] = {}
     variables: dict[str, Any] = {}
     for path, metadata in block._metadata.walk():
@@ -49,14 +51,14 @@ def block_to_xarray(block: TensorBlock) -> Any:
             axes.number(own[0], len(metadata.samples))
         name = axes.free(GRADIENT + _prefix(path), GRADIENT[:-1]) if path else VALUES
         values = reduce(TensorBlock.gradient, path, block).values
-        variables[name] = (own, values, {PATH: list(path)} if path else {})
-    return axes.data.assign(variables)
+        variables[name] = (own, values, {PARAMETERS: list(path)} if path else {})
+    return axes.dataset(variables)
 
 
 def map_to_datatree(map: TensorMap) -> Any:
     """Return a map as a DataTree: see :meth:`outgrad.TensorMap.to_datatree`."""
     xarray = _xarray("TensorMap.to_datatree")
-    axes = _Axes(xarray)
+    axes = _NewCoordinates(xarray)
     columns = {axes.free(name, KEYS): (KEYS, map.keys.column(name)) for name in map.keys.names}
     root = xarray.Dataset(coords=columns, attrs=map.info())
     nodes = {}
@@ -67,7 +69,7 @@ def map_to_datatree(map: TensorMap) -> Any:
     return xarray.DataTree(root, children=nodes)
 
 
-class _Axes:
+class _NewCoordinates:
     """The dimensions and coordinates of a Dataset that is being made.
 
     All names in a Dataset differ. A name that is taken already gets a word in front: ``properties.n`` are the
@@ -76,9 +78,10 @@ class _Axes:
 
     def __init__(self, xarray: Any) -> None:
         self.xarray = xarray
-        self.data = xarray.Dataset()
         self.taken = {VALUES, SAMPLES, PROPERTIES, KEYS}
         self.components: dict[str, Labels] = {}
+        self.coordinates: dict[str, Any] = {}
+        self.indexes: dict[str, Any] = {}
 
     def free(self, name: str, word: str) -> str:
         """A name that nothing else has."""
@@ -114,22 +117,28 @@ class _Axes:
 
     def add(self, dimension: str, names: Sequence[str], labels: Labels) -> None:
         """Add coordinates along a dimension, with one index for all of them."""
-        columns = labels.read(0, len(labels)).T
-        if len(names) > 1:
-            import pandas
+        from pandas import Index, MultiIndex
+        from xarray.indexes import PandasIndex, PandasMultiIndex
 
-            index = pandas.MultiIndex.from_arrays(list(columns), names=list(names))
-            made = self.xarray.Coordinates.from_pandas_multiindex(index, dimension)
-            self.data = self.data.assign_coords(made)
-        elif names:
-            self.data = self.data.assign_coords({names[0]: (dimension, columns[0])})
-            if names[0] != dimension:
-                self.data = self.data.set_xindex(names[0])
+        columns = labels.read(0, len(labels)).T  # stored labels are not kept: pandas has them now
+        if not names:
+            return
+        if len(names) == 1:
+            made = PandasIndex(Index(columns[0], name=names[0]), dimension)
+        else:
+            made = PandasMultiIndex(MultiIndex.from_arrays(list(columns), names=names), dimension)
+        coordinates = made.create_variables()
+        self.coordinates.update(coordinates)
+        self.indexes.update(dict.fromkeys(coordinates, made))
 
     def number(self, dimension: str, count: int) -> None:
         """Number the samples, so that a selection of them can still be told from all."""
-        numbers = np.arange(count, dtype=np.int32)
-        self.data = self.data.assign_coords({ROW_OF + dimension: (dimension, numbers)})
+        self.coordinates[ROW_OF + dimension] = (dimension, np.arange(count, dtype=np.int32))
+
+    def dataset(self, variables: dict[str, Any]) -> Any:
+        """The Dataset of these variables; all at once, as each change of a Dataset takes milliseconds."""
+        coordinates = self.xarray.Coordinates(self.coordinates, indexes=self.indexes)
+        return self.xarray.Dataset(variables, coords=coordinates)
 
 
 def _prefix(path: GradientPath) -> str:
@@ -188,7 +197,7 @@ def from_xarray(data: Any) -> Any:
     """
     xarray = _xarray("from_xarray")
     if isinstance(data, xarray.DataArray):
-        return _array_in(data, _dimensions("the array", data.dims))
+        return _block(data.variable, _dimensions("the array", data.dims), _Coordinates(data))
     if isinstance(data, xarray.Dataset):
         return _dataset_in("the Dataset", data)
     if isinstance(data, xarray.DataTree):
@@ -218,7 +227,7 @@ def _tree_in(tree: Any) -> Any:
         keys.append([int(value) for _, _, value in pairs])
         blocks.append(_dataset_in(f"the node {name!r}", node.to_dataset()))
     if names is None:
-        names = [_last(name) for name, column in root.coords.items() if column.dims == (KEYS,)]
+        names = [_last(name) for name, column in root.coords.variables.items() if column.dims == (KEYS,)]
     converted = TensorMap(Labels(names, np.array(keys, np.int64).reshape(len(keys), len(names))), blocks)
     for key, text in tree.attrs.items():
         if not (isinstance(key, str) and isinstance(text, str)):
@@ -248,26 +257,27 @@ class _Found(NamedTuple):
 
 
 def _dataset_in(where: str, data: Any) -> TensorBlock:
-    paths = _paths(where, data)
-    cache: dict[str, Labels] = {}
-    dimensions = _dimensions(f"'values' of {where}", data[VALUES].dims)
-    block = _array_in(data[VALUES], dimensions, cache)
-    found: dict[GradientPath, _Found] = {}
-    found[()] = _Found(dimensions, block, _numbers(data, dimensions[0]))
+    paths = _gradient_names(where, data)
+    coordinates = _Coordinates(data)
+    values = data.variables[VALUES]
+    dimensions = _dimensions(f"'values' of {where}", values.dims)
+    block = _block(values, dimensions, coordinates)
+    found: dict[GradientPath, _Found] = {(): _Found(dimensions, block, coordinates.numbers(dimensions[0]))}
     for path, name in sorted(paths.items(), key=lambda item: len(item[0])):
         if path[:-1] not in found:
             raise ValidationError(
                 f"from_xarray: {name!r} of {where} is a gradient of a gradient that is not there; keep both, "
                 "or leave out both"
             )
-        found[path] = _gradient_in(where, data, name, found[path[:-1]], cache)
+        variable, parent = data.variables[name], found[path[:-1]]
+        found[path] = _gradient_in(where, f"{name!r} of {where}", variable, parent, coordinates)
     # A block is complete before it becomes a gradient of another one.
     for path in sorted(paths, key=len, reverse=True):
         found[path[:-1]].block.add_gradient(path[-1], found[path].block)
     return block
 
 
-def _paths(where: str, data: Any) -> dict[GradientPath, str]:
+def _gradient_names(where: str, data: Any) -> dict[GradientPath, str]:
     """The gradients that a Dataset has, and the names of their variables."""
     if VALUES not in data.data_vars:
         raise ValidationError(
@@ -283,37 +293,42 @@ def _paths(where: str, data: Any) -> dict[GradientPath, str]:
                     f"'gradient.…'; leave it out with dataset.drop_vars({name!r})"
                 )
             # Computing with xarray can lose attributes; the name says the same if no parameter has a dot.
-            path = variable.attrs.get(PATH, name.removeprefix(GRADIENT).split("."))
+            path = variable.attrs.get(PARAMETERS, name.removeprefix(GRADIENT).split("."))
             # A file of netCDF has one text where there was a list of one.
             paths[(path,) if isinstance(path, str) else tuple(path)] = name
     return paths
 
 
-def _gradient_in(where: str, data: Any, name: str, parent: _Found, cache: dict[str, Labels]) -> _Found:
-    array = data[name]
+def _gradient_in(where: str, what: str, variable: Any, parent: _Found, coordinates: _Coordinates) -> _Found:
     shared = parent.dimensions[1:]
-    own = [dimension for dimension in array.dims if dimension not in shared]
-    if not own or len(own) + len(shared) != array.ndim:
+    own = [dimension for dimension in variable.dims if dimension not in shared]
+    if not own or len(own) + len(shared) != variable.ndim:
         raise ValidationError(
-            f"from_xarray: {name!r} of {where} has dimensions {array.dims}, but needs rows of its own and "
-            f"{shared}, which its parent has; select and reduce both alike"
+            f"from_xarray: {what} has dimensions {variable.dims}, but needs rows of its own and {shared}, "
+            "which its parent has; select and reduce both alike"
         )
     rows = next((each for each in own if str(each).endswith(f".{SAMPLES}")), own[0])
     own.remove(rows)
     dimensions = (rows, *own, *shared)
-    numbers = _numbers(data, rows)
-    samples = _labels(array, rows)
-    if parent.numbers is None or samples.names[:1] != ["sample"]:
-        return _Found(dimensions, _array_in(array, dimensions, cache), numbers)
-    positions = _positions(where, parent.numbers, samples)
-    kept = np.flatnonzero(positions >= 0)
-    if len(kept) < len(positions):
-        array = array.isel({rows: kept})
-        numbers = None if numbers is None else numbers[kept]
-    table = samples.values[kept]
-    table[:, 0] = positions[kept]
-    samples = Labels(samples.names, table, assume_unique=True)
-    return _Found(dimensions, _array_in(array, dimensions, cache, samples), numbers)
+    numbers = coordinates.numbers(rows)
+    samples = coordinates.labels(rows)
+    if parent.numbers is not None and samples.names[:1] == ["sample"]:
+        positions = _positions(where, parent.numbers, samples)
+        kept = np.flatnonzero(positions >= 0)
+        if len(kept) < len(positions):
+            variable = _without_empty_chunks(variable.transpose(*dimensions)).isel({rows: kept})
+            numbers = None if numbers is None else numbers[kept]
+        table = samples.values[kept]
+        table[:, 0] = positions[kept]
+        samples = Labels(samples.names, table, assume_unique=True)
+    return _Found(dimensions, _block(variable, dimensions, coordinates, samples), numbers)
+
+
+def _without_empty_chunks(variable: Any) -> Any:
+    """A variable from which Dask can take rows by a list."""
+    if not is_dask_array(variable.data):
+        return variable
+    return variable.copy(data=late("graph.dask_arrays", "without_empty_chunks")(variable.data))
 
 
 def _positions(where: str, numbers: Positions, samples: Labels) -> Positions:
@@ -327,20 +342,12 @@ def _positions(where: str, numbers: Positions, samples: Labels) -> Positions:
     return locate_rows(numbers[:, None].astype(np.int32), np.ascontiguousarray(rows))
 
 
-def _array_in(
-    array: Any,
-    dimensions: tuple[str, ...],
-    cache: dict[str, Labels] | None = None,
-    samples: Labels | None = None,
+def _block(
+    variable: Any, dimensions: tuple[str, ...], coordinates: _Coordinates, samples: Labels | None = None
 ) -> TensorBlock:
-    """The block of one array; ``cache`` has the labels that gradients share with their parents."""
-    cache = {} if cache is None else cache
-    for dimension in dimensions[1:]:
-        if dimension not in cache:
-            cache[dimension] = _labels(array, dimension)
-    components = [cache[dimension] for dimension in dimensions[1:-1]]
-    samples = _labels(array, dimensions[0]) if samples is None else samples
-    return TensorBlock(array.transpose(*dimensions).data, samples, components, cache[dimensions[-1]])
+    labels = [coordinates.labels(dimension) for dimension in dimensions[1:]]
+    samples = coordinates.labels(dimensions[0]) if samples is None else samples
+    return TensorBlock(variable.transpose(*dimensions).data, samples, labels[:-1], labels[-1])
 
 
 def _dimensions(what: str, given: Sequence[Any]) -> tuple[str, ...]:
@@ -358,50 +365,58 @@ def _dimensions(what: str, given: Sequence[Any]) -> tuple[str, ...]:
     return (samples, *rest, properties)
 
 
-def _labels(array: Any, dimension: str) -> Labels:
-    """The labels of a dimension: what its coordinates say, or numbers from 0."""
-    along = {
-        str(name): coordinate
-        for name, coordinate in array.coords.items()
-        if dimension in coordinate.dims and not str(name).startswith(ROW_OF)
-    }
-    levels = _levels(array, dimension)
-    if levels:
-        along = {name: along[name] for name in [*levels, *along] if name != dimension}
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name, coordinate in along.items():
-        what, drop = f"from_xarray: the coordinate {name!r}", f"leave it out with .drop_vars({name!r})"
-        if coordinate.dims != (dimension,):
-            raise ValidationError(
-                f"{what} is along {coordinate.dims}, but labels are along one dimension; {drop}"
-            )
-        if _last(name) in columns:
-            raise ValidationError(
-                f"{what} would be a second label {_last(name)!r} of {dimension!r}; rename it, or {drop}"
-            )
-        check_integers(what, coordinate.values, f"convert it to integers, or {drop}")
-        columns[_last(name)] = coordinate.values
-    count = array.sizes[dimension]
-    if not columns:  # labels without names have no entries
-        return Labels.range(_last(dimension), count) if count else Labels.empty(())
-    return labels_of(columns, count)
+class _Coordinates:
+    """The coordinates of a Dataset or a DataArray, and what they are as labels."""
 
+    def __init__(self, data: Any) -> None:
+        self.sizes, self.indexes = data.sizes, data.xindexes
+        self.along: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for name, coordinate in data.coords.variables.items():
+            for dimension in coordinate.dims:
+                self.along[dimension][str(name)] = coordinate
+        self.made: dict[str, Labels] = {}
 
-def _levels(array: Any, dimension: str) -> list[str]:
-    """The levels of the MultiIndex of a dimension, in their order; [] if it has none."""
-    import pandas
+    def labels(self, dimension: str) -> Labels:
+        """The labels of a dimension: what its coordinates say, or numbers from 0."""
+        if dimension not in self.made:
+            self.made[dimension] = self._labels(dimension)
+        return self.made[dimension]
 
-    index = array.xindexes.get(dimension)
-    levels = getattr(index, "index", None)
-    return list(levels.names) if isinstance(levels, pandas.MultiIndex) else []
+    def _labels(self, dimension: str) -> Labels:
+        columns: dict[str, npt.NDArray[Any]] = {}
+        for name in self._names(dimension):
+            coordinate, last = self.along[dimension][name], _last(name)
+            what, drop = f"from_xarray: the coordinate {name!r}", f"leave it out with .drop_vars({name!r})"
+            if coordinate.dims != (dimension,):
+                raise ValidationError(
+                    f"{what} is along {coordinate.dims}, but labels are along one dimension; {drop}"
+                )
+            if last in columns:
+                raise ValidationError(
+                    f"{what} would be a second label {last!r} of {dimension!r}; rename it, or {drop}"
+                )
+            columns[last] = coordinate.values
+            check_integers(what, columns[last], f"convert it to integers, or {drop}")
+        count = self.sizes[dimension]
+        if not columns:  # labels without names have no entries
+            return Labels.range(_last(dimension), count) if count else Labels.empty(())
+        return labels_of_columns(columns, count)
 
+    def _names(self, dimension: str) -> list[str]:
+        """Coordinates that are labels: the levels of a MultiIndex, and then all others."""
+        names = [name for name in self.along[dimension] if not name.startswith(ROW_OF)]
+        index = getattr(self.indexes.get(dimension), "index", None)
+        if getattr(index, "nlevels", 1) == 1:
+            return names
+        assert index is not None
+        return list(dict.fromkeys(name for name in [*index.names, *names] if name != dimension))
 
-def _numbers(data: Any, dimension: str) -> Positions | None:
-    """The number that each row had when it was converted to xarray, however its dimension is called now."""
-    for name, coordinate in data.coords.items():
-        if str(name).startswith(ROW_OF) and coordinate.dims == (dimension,):
-            return np.asarray(coordinate.values, np.int64)
-    return None
+    def numbers(self, dimension: str) -> Positions | None:
+        """The number of each row when it became xarray's; xarray may have renamed its dimension since."""
+        for name, coordinate in self.along[dimension].items():
+            if name.startswith(ROW_OF) and coordinate.dims == (dimension,):
+                return np.asarray(coordinate.values, np.int64)
+        return None
 
 
 def _last(name: str) -> str:
