@@ -302,6 +302,27 @@ class TestSelections:
         assert order[0] == "properties"
         assert_identical(og.from_xarray(DATA.transpose(*order)), BLOCK)
 
+    def test_without_numbers_samples_are_where_they_are(self) -> None:
+        data = DATA.drop_vars(["row-of-samples", "row-of-positions.samples"])
+        assert_identical(og.from_xarray(data), BLOCK)
+        with pytest.raises(ValidationError, match=r"sample=1, but the values have 1 samples"):
+            og.from_xarray(data.isel(samples=[0]))
+
+    def test_variables_in_another_order(self) -> None:
+        names = ["gradient.positions.cell", "gradient.strain", "gradient.positions", "values"]
+        assert_identical(og.from_xarray(DATA[names]), BLOCK)
+
+    def test_samples_of_which_most_have_no_gradient_rows(self) -> None:
+        """Dask takes no rows by a list if an array has more chunks than rows."""
+        block = a_block({}, components=[])
+        rows = Labels("sample", [[1], [3]])
+        block.add_gradient("cell", TensorBlock(np.arange(4.0).reshape(2, 2), rows, [], N))
+        data = block.chunk(1).to_xarray().isel(properties=slice(1, 2)).isel(samples=[0, 3])
+        assert data["gradient.cell"].chunks[0] == (0, 1, 0, 1)
+        gradient = og.from_xarray(data).gradient("cell").compute()
+        assert gradient.samples == Labels("sample", [[1]])
+        np.testing.assert_array_equal(gradient.values, [[3]])
+
     def test_linear_functions(self) -> None:
         assert_identical(og.from_xarray(2 * DATA), 2 * BLOCK)
 
@@ -446,6 +467,11 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "a gradient without samples": (
         lambda: DATA.drop_vars(["strain.samples", *strain_levels()]),
+        ValidationError,
+        "add_gradient('strain'): the first dimension of the gradient's samples must be 'sample'",
+    ),
+    "a gradient without samples and rows": (
+        lambda: DATA.isel({"strain.samples": []}).drop_vars(["strain.samples", *strain_levels()]),
         ValidationError,
         "add_gradient('strain'): the first dimension of the gradient's samples must be 'sample'",
     ),

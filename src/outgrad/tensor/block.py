@@ -399,7 +399,8 @@ class TensorBlock(Operators, Saving, LazyCollection):
         ``properties``; ``gradient.positions`` is a gradient, with the dimension ``positions.samples`` and its
         own components before those of the values. Labels become coordinates: several dimensions the levels of
         a MultiIndex, and those of gradient rows are called ``positions.sample``, ``positions.atom``, … Where
-        two names are the same, one gets the name of its axis in front: ``properties.n``.
+        two names are the same, one gets the name of its axis in front: ``properties.n``. The coordinate
+        ``row-of-samples`` of a block with gradients says which sample ``positions.sample`` refers to.
 
         Dask arrays stay Dask arrays and nothing is computed. All labels of the block are read, those of
         gradients too, since an index of pandas is in memory. :func:`outgrad.from_xarray` is the way back.
