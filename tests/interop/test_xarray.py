@@ -308,6 +308,10 @@ class TestSelections:
         with pytest.raises(ValidationError, match=r"sample=1, but the values have 1 samples"):
             og.from_xarray(data.isel(samples=[0]))
 
+    def test_numbers_that_are_not_along_the_samples_are_none(self) -> None:
+        data = DATA.assign_coords({"row-of-samples": (("samples", "m"), np.zeros((4, 2), int))})
+        assert_identical(og.from_xarray(data), BLOCK)
+
     def test_variables_in_another_order(self) -> None:
         names = ["gradient.positions.cell", "gradient.strain", "gradient.positions", "values"]
         assert_identical(og.from_xarray(DATA[names]), BLOCK)
@@ -356,9 +360,10 @@ class TestArraysOfUsers:
         assert block.samples == Labels(["system", "atom"], [[0, 1], [0, 2]])
 
     def test_levels_come_before_other_coordinates(self) -> None:
-        data = DATA["values"].assign_coords(kind=("samples", [5, 6, 7, 8]))
-        samples = og.from_xarray(data).samples
-        assert samples == SAMPLES.append("kind", [5, 6, 7, 8])
+        kinds = xarray.DataArray(BLOCK.values, {"kind": ("samples", [5, 6, 7, 8])}, DATA["values"].dims)
+        data = kinds.assign_coords(DATA["samples"].coords)
+        assert next(iter(data.coords)) == "kind"
+        assert og.from_xarray(data).samples == SAMPLES.append("kind", [5, 6, 7, 8])
 
     def test_dask_arrays_chunked_along_every_axis(self) -> None:
         values = np.arange(24.0).reshape(4, 3, 2)
