@@ -31,6 +31,8 @@ HOMES = {
     "metatensor": ("interop",),
     "featomic": ("interop",),
     "ase": ("interop",),
+    "xarray": ("interop",),
+    "pandas": ("interop",),
     "hypothesis": ("testing",),
     "distributed": ("run",),
     "dask_jobqueue": ("run",),

@@ -8,6 +8,7 @@ from .errors import OutgradError as OutgradError
 from .errors import ValidationError as ValidationError
 from .interop.metatensor import from_metatensor as from_metatensor
 from .interop.metatensor import to_metatensor as to_metatensor
+from .interop.xarray import from_xarray as from_xarray
 from .labels.entry import LabelsEntry as LabelsEntry
 from .labels.labels import Labels as Labels
 from .ops.apply import apply as apply

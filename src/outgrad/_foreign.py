@@ -15,7 +15,7 @@ SAME_MEANING = (np.ndarray, np.memmap, np.matrix, np.recarray, np.char.chararray
 
 PACKAGES = {
     "torch": "pass tensor.detach().cpu().numpy()",
-    "xarray": "pass its NumPy or Dask array, .data",
+    "xarray": "use og.from_xarray(…), or pass its NumPy or Dask array, .data",
     "pandas": "pass its numbers, .to_numpy()",
     "scipy": "pass .toarray()",
     "sparse": "pass .todense()",

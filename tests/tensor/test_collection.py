@@ -153,3 +153,16 @@ def test_results_do_not_hold_the_graph() -> None:
     assert computed.__dask_graph__() is None
     assert computed.__dask_keys__() == []
     assert computed.__dask_layers__() == ()
+
+
+def test_rows_are_taken_by_a_list_where_most_chunks_are_empty() -> None:
+    """Dask fails where there are more chunks than rows: ``da.ones((2, 2), chunks=((1, 1, 0), 2))[[1]]``."""
+    samples, n = og.Labels.range("atom", 5), og.Labels.range("n", 2)
+    block = og.TensorBlock(np.ones((5, 2)), samples, [], n)
+    rows = og.Labels("sample", [[1], [3]])
+    values = np.arange(4.0).reshape(2, 2)
+    block.add_gradient("cell", og.TensorBlock(values, rows, [], n))
+    lazy = block.chunk(1).gradient("cell").values
+    assert lazy.chunks[0] == (0, 1, 0, 1, 0)
+    for index in ([1], [1, 0], [], np.array([True, False]), ([1], 0), (1, [0]), ([0], None, slice(1))):
+        np.testing.assert_array_equal(lazy[index].compute(), values[index])

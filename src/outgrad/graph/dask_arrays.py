@@ -22,7 +22,7 @@ from outgrad.task import task
 
 
 class RowArray(da.Array):
-    """A Dask array that takes rows and inserts axes in one index, ``values[row, None, :]``.
+    """A Dask array that takes rows by a list, and inserts axes in the same index, ``values[row, None, :]``.
 
     Dask inserts axes in the tasks that take the rows and fails if these are not plain slices
     (https://github.com/dask/dask/issues/11993), so the two are done one after the other.
@@ -32,13 +32,27 @@ class RowArray(da.Array):
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
-        inserts = any(part is None for part in parts)
-        if not (inserts and any(isinstance(part, (list, np.ndarray)) for part in parts)):
+        if not any(isinstance(part, (list, np.ndarray)) for part in parts):
             return super().__getitem__(index)  # type: ignore[no-untyped-call]
-        taken = super().__getitem__(tuple(part for part in parts if part is not None))  # type: ignore[no-untyped-call]
+        array = without_empty_chunks(self)
+        if not any(part is None for part in parts):
+            return da.Array.__getitem__(array, index)  # type: ignore[no-untyped-call]
+        taken = da.Array.__getitem__(array, tuple(part for part in parts if part is not None))  # type: ignore[no-untyped-call]
         # Integers have removed their axes; of those that are left, everything is taken.
         left = (part for part in parts if not isinstance(part, (int, np.integer)))
         return taken[tuple(part if part is None or part is Ellipsis else slice(None) for part in left)]
+
+
+def without_empty_chunks(array: da.Array) -> da.Array:
+    """The same array without chunks of no rows, as many gradients have.
+
+    Where an array has more chunks than rows, Dask 2026.8 takes no rows by a list: its ``take`` divides the
+    count of rows by that of chunks, and fails with "range() arg 3 must not be zero".
+    """
+    rows = tuple(count for count in array.chunks[0] if count) or (0,)
+    if len(rows) == len(array.chunks[0]):
+        return array
+    return array.rechunk({0: rows})  # type: ignore[no-untyped-call,no-any-return]
 
 
 def dask_array(blocks: LazyBlocks, block: int, path: tuple[str, ...] = ()) -> da.Array:

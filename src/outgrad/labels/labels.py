@@ -24,6 +24,7 @@ from outgrad.labels.rows import RowIndex, sliced_digest
 from outgrad.labels.saving import Saving
 from outgrad.labels.sets import check_unique, common_rows, kept_rows, locate_rows, number_kept, union_rows
 from outgrad.labels.types import Positions, Table
+from outgrad.late import late
 
 SLICE_ROWS = 2**20
 """Rows that are read at once for a digest."""
@@ -244,6 +245,39 @@ class Labels(Saving):
         check_shape(checked, count)
         labels = object.__new__(cls)
         labels._fill(checked, int(count), digest=digest, source=source)
+        return labels
+
+    @staticmethod
+    def from_pandas(table: Any) -> Labels:
+        """Return the labels in the columns of a DataFrame, or in the levels of an index.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame, pandas.Index or pandas.MultiIndex
+            One column or level of integers for each dimension. The index of a DataFrame is ignored.
+
+        Returns
+        -------
+        Labels
+            One entry for each row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        TypeError
+            If ``table`` is neither, a name is not a string, or a column is not of integers.
+        ValidationError
+            If names are invalid or repeated, an entry is repeated or a value does not fit into 32 bits.
+
+        Examples
+        --------
+        >>> import pandas
+        >>> frame = pandas.DataFrame({"system": [0, 0], "atom": [4, 5]})
+        >>> Labels.from_pandas(frame.query("atom > 4"))[0]
+        LabelsEntry(system=0, atom=5)
+        """
+        labels: Labels = late("interop.pandas", "labels_from_pandas")(table)
         return labels
 
     # ---- what they are ----
@@ -950,7 +984,33 @@ class Labels(Saving):
         names = normalize_names((*self._names[:number], new, *self._names[number + 1 :]))
         return Labels._make(names, self.values)
 
-    # ---- display ----
+    # ---- conversion ----
+    def to_pandas(self) -> Any:
+        """Return the entries as a table of pandas.
+
+        ``pandas.MultiIndex.from_frame`` makes an index of it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column of int32 for each dimension, and a row for each entry, numbered from 0. It is a copy;
+            labels that are stored are read, and stay where they are.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+
+        Examples
+        --------
+        >>> labels = Labels(["system", "atom"], [[0, 4], [0, 5], [1, 4]])
+        >>> print(labels.to_pandas().query("atom == 4"))
+           system  atom
+        0       0     4
+        2       1     4
+        """
+        return late("interop.pandas", "labels_to_pandas")(self)
+
     def to(
         self, device: str | None = None, *, arrays: str | None = None, non_blocking: bool = False
     ) -> Labels:
@@ -987,6 +1047,7 @@ class Labels(Saving):
             )
         return self
 
+    # ---- display ----
     def print(self, max_entries: int, indent: int = 0) -> str:
         """Return the names and entries as text, without ``Labels(``.
 

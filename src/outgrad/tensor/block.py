@@ -392,6 +392,42 @@ class TensorBlock(Operators, Saving, LazyCollection):
         dtype, device = conversion(arguments, dtype, device)
         return TensorBlock._of(converted(self._blocks(), dtype, device, arrays))
 
+    def to_xarray(self) -> Any:
+        """Return values, labels and gradients as a Dataset of xarray.
+
+        The variable ``values`` has the dimensions ``samples``, the names of the components, and
+        ``properties``; ``gradient.positions`` is a gradient, with the dimension ``positions.samples`` and its
+        own components before those of the values. Labels become coordinates: several dimensions the levels of
+        a MultiIndex, and those of gradient rows are called ``positions.sample``, ``positions.atom``, … Where
+        two names are the same, one gets the name of its axis in front: ``properties.n``. The coordinate
+        ``row-of-samples`` of a block with gradients says which sample ``positions.sample`` refers to.
+
+        Dask arrays stay Dask arrays and nothing is computed. All labels of the block are read, those of
+        gradients too, since an index of pandas is in memory. :func:`outgrad.from_xarray` is the way back.
+
+        Returns
+        -------
+        xarray.Dataset
+            Its arrays are shared with this block.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> samples = og.Labels(["system", "atom"], [[0, 0], [0, 1], [1, 0]])
+        >>> block = og.TensorBlock(np.eye(3), samples, [], og.Labels.range("n", 3))
+        >>> data = block.to_xarray()
+        >>> data["values"].dims
+        ('samples', 'properties')
+        >>> data.isel(samples=data["system"] == 0).sel(n=1)["values"].to_numpy()
+        array([0., 1.])
+        """
+        return late("interop.xarray", "block_to_xarray")(self)
+
     # ---- chunks and Dask ----
     def chunk(self, target_bytes: int | str | None = None) -> TensorBlock:
         """Split the block into lazy chunks of about ``target_bytes`` of values and gradients.

@@ -438,6 +438,39 @@ class TensorMap(Operators, Saving, LazyCollection):
         dtype, device = conversion(arguments, dtype, device)
         return TensorMap._of(self._keys, converted(self._content, dtype, device, arrays), self._info)
 
+    def to_datatree(self) -> Any:
+        """Return the map as a tree of xarray, with a node for each block.
+
+        A node is called after its key, ``"center_type=6,neighbor_type=1"``, has the key in its attributes,
+        and is what :meth:`TensorBlock.to_xarray` returns for the block. The root has the table of keys, and
+        the info as attributes.
+
+        Dask arrays stay Dask arrays and nothing is computed; labels of all blocks are read.
+        :func:`outgrad.from_xarray` is the way back.
+
+        Returns
+        -------
+        xarray.DataTree
+            Its arrays are shared with this map.
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, outgrad as og
+        >>> blocks = [og.block_from_array(np.full((2, 1), number)) for number in (1.0, 6.0)]
+        >>> tree = og.TensorMap(og.Labels("center_type", [[1], [6]]), blocks).to_datatree()
+        >>> list(tree.children)
+        ['center_type=1', 'center_type=6']
+        >>> tree["center_type=6/values"].to_numpy()
+        array([[6.],
+               [6.]])
+        """
+        return late("interop.xarray", "map_to_datatree")(self)
+
     # ---- dimensions that move ----
     def keys_to_properties(
         self,
