@@ -109,6 +109,18 @@ READERS: dict[str, Callable[[Any], Any]] = {
 }
 """What reads an archive or a file."""
 
+OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
+    "storage.history": og.history,
+    "storage.restore": lambda path: og.restore(path, 1),
+    "storage.compact": og.compact,
+    "storage.commit": og.commit,
+    "outgrad log path": lambda path: command("log", str(path)),
+    "outgrad restore path": lambda path: command("restore", str(path), "1"),
+    "outgrad compact path": lambda path: command("compact", str(path)),
+    "outgrad commit path": lambda path: command("commit", str(path)),
+}
+"""What has only archives to do with."""
+
 WRITERS: dict[str, Callable[..., Any]] = {
     "storage.save": lambda path, **options: og.save(path, MAP, **options),
     "storage.save_all": lambda path, **options: og.save_all({path: MAP}, **options),
@@ -121,6 +133,11 @@ WRITERS: dict[str, Callable[..., Any]] = {
     "job output": lambda path, **options: run_with(output=path, **options),
 }
 """What writes one."""
+
+APPENDERS: dict[str, Callable[..., Any]] = {
+    "storage.append": lambda path, **_: og.append(path, MAP, shift={"sample": 100}),
+}
+"""What adds to one, or makes one."""
 
 JOB_FILES: dict[str, Callable[[Any], Any]] = {
     "run.read_job": run.read_job,
@@ -177,7 +194,7 @@ def _paths_of(function: Any) -> list[str]:
 def test_every_entry_is_in_the_tables() -> None:
     """A new function that takes a path has to be put into a table, and then meets every odd path."""
     in_files = {"job input", "job output"}
-    assert set(entries()) == {*READERS, *WRITERS, *JOB_FILES} - in_files
+    assert set(entries()) == {*READERS, *OF_ARCHIVES, *WRITERS, *APPENDERS, *JOB_FILES} - in_files
 
 
 # ---- where the tests are ---------------------------------------------------------------------------
@@ -368,24 +385,24 @@ def refuse_all(
     assert not list(filter(None, problems))
 
 
-@pytest.mark.parametrize("entry", READERS)
+@pytest.mark.parametrize("entry", [*READERS, *OF_ARCHIVES])
 def test_no_reader_takes_an_odd_path(folder: Path, entry: str) -> None:
     table = [*NEVER, *NOT_READ]
     if "clean" in entry:  # which takes folders too
         table = [row for row in table if row[0] not in (".", "/")]
-    refuse_all(folder, entry, READERS[entry], table)
+    refuse_all(folder, entry, (READERS | OF_ARCHIVES)[entry], table)
 
 
-@pytest.mark.parametrize("entry", WRITERS)
+@pytest.mark.parametrize("entry", [*WRITERS, *APPENDERS])
 def test_no_writer_takes_an_odd_path(folder: Path, entry: str) -> None:
     table = [*NEVER, *NOT_WRITTEN]
     if entry == "storage.save_all":
         table = [row for row in table if not isinstance(row[0], list)]
-    if entry == "storage.ArchiveWriter":
+    if entry in ("storage.ArchiveWriter", "storage.append"):
         is_file = [(path, str(path).endswith(".mts")) for path, _, _ in table]
         other = ArchiveError, "only archives are written piece by piece"
         table = [(row[0], *other) if mts else row for row, (_, mts) in zip(table, is_file, strict=True)]
-    refuse_all(folder, entry, WRITERS[entry], table)
+    refuse_all(folder, entry, (WRITERS | APPENDERS)[entry], table)
 
 
 @pytest.mark.parametrize("entry", JOB_FILES)

@@ -16,7 +16,6 @@ from outgrad.data.outline import Outline
 from outgrad.data.requests import Request
 from outgrad.labels.labels import Labels
 from outgrad.storage.local_store import LocalStore
-from outgrad.storage.zarr.changes import Save
 from outgrad.storage.zarr.format import (
     DEFAULT_COMPRESSOR,
     ArchiveKind,
@@ -27,6 +26,7 @@ from outgrad.storage.zarr.format import (
 from outgrad.storage.zarr.layout import Contents
 from outgrad.storage.zarr.reader import Opened
 from outgrad.storage.zarr.save_session import Description
+from outgrad.storage.zarr.updates import Save
 from outgrad.storage.zarr.writer import ZarrWriter
 from tests.support.saving import commit
 

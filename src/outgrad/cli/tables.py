@@ -9,7 +9,6 @@ from typing import Any
 from rich.table import Table
 
 from outgrad.cli.console import console
-from outgrad.storage.versions import ArchiveVersion
 from outgrad.units import format_bytes
 
 MAXIMUM_BLOCKS = 50
@@ -23,7 +22,7 @@ def print_pairs(lines: Sequence[tuple[str, str]]) -> None:
     console().print(table)
 
 
-def print_history(versions: Sequence[ArchiveVersion]) -> None:
+def print_history(versions: Sequence[Any]) -> None:
     """Print the versions of an archive as a table."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("version", justify="right")

@@ -22,12 +22,12 @@ def neighbour_range(index: Index) -> tuple[int, int] | None:
     return None
 
 
-def compact(index: Index | range) -> Index | range:
+def as_range(index: Index | range) -> Index | range:
     """Return neighbours as a range, which takes no memory and shows that nothing has to be looked up.
 
     −1, which is nowhere, is not a neighbour of 0.
 
-    >>> compact(np.array([3, 4, 5])), compact(np.array([-1, 0])).tolist()
+    >>> as_range(np.array([3, 4, 5])), as_range(np.array([-1, 0])).tolist()
     (range(3, 6), [-1, 0])
     """
     ends = None if isinstance(index, range) else neighbour_range(index)

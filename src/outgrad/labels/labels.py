@@ -26,7 +26,7 @@ from outgrad.labels.sets import check_unique, common_rows, kept_rows, locate_row
 from outgrad.labels.types import Positions, Table
 from outgrad.late import late
 
-SLICE_ROWS = 2**20
+DIGEST_ROWS = 2**20
 """Rows that are read at once for a digest."""
 FIRST_ROWS = 64
 """Rows that are compared before all are: labels that differ mostly differ in these."""
@@ -331,7 +331,7 @@ class Labels(Saving):
     def digest(self) -> str:
         """32 hex characters that are equal for equal labels: BLAKE2b of names, shape and values."""
         if self._digest is None:
-            step = self._count if self._values is not None else SLICE_ROWS
+            step = self._count if self._values is not None else DIGEST_ROWS
             starts = range(0, self._count, max(1, step))
             rows = (self.read(start, min(start + step, self._count)) for start in starts)
             self._digest = sliced_digest(self._names, self._count, rows)

@@ -11,26 +11,23 @@ from typing import Any, BinaryIO
 
 from outgrad._foreign import kind_of
 from outgrad.config import chunk_bytes
-from outgrad.data.chunking import coarsen, pack_chunks
-from outgrad.engine.content import Lazy
 from outgrad.errors import PathError, ValidationError
-from outgrad.graph.reading import read_blocks
 from outgrad.labels.labels import Labels
 from outgrad.ops.keys import fill_number
 from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
-from outgrad.storage.mts.reader import OpenedMts, open_mts, verify_mts
+from outgrad.storage.lazily import lazily
+from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
 from outgrad.storage.places import is_special, require_apart, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.appendable import Addition, require_appendable
-from outgrad.storage.zarr.changes import Append
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
-from outgrad.storage.zarr.leftovers import Kept, left_over
-from outgrad.storage.zarr.reader import Opened, open_archive
+from outgrad.storage.zarr.leftovers import KeptVersions, left_over
+from outgrad.storage.zarr.reader import open_archive
+from outgrad.storage.zarr.updates import Append
 from outgrad.storage.zarr.verify import verify_archive
-from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
 from outgrad.units import seconds
 
@@ -220,12 +217,12 @@ def append(
         else fill_number("append", fill_value, tensor._blocks().dtype(0))
     )
 
-    def change(keys: Labels, metadata: Any, dtypes: Any, info: Mapping[str, str]) -> Append:
+    def update(keys: Labels, metadata: Any, dtypes: Any, info: Mapping[str, str]) -> Append:
         addition = Addition(keys, metadata, dtypes, info, fill)
         return Append(partial(require_appendable, addition=addition), fill)
 
     settings: dict[str, Any] = {"compressor": compressor, "provenance": provenance, "durable": durable}
-    execute([plan_save(path, shifted, change=change, call="append", **settings)])
+    execute([plan_save(path, shifted, update=update, call="append", **settings)])
 
 
 def open(
@@ -267,17 +264,6 @@ def open(
     with reaching("open", source):
         opened = open_archive(open_store(source), version) if source.is_dir() else open_mts(source)
     return lazily(opened, chunk_bytes(target_bytes))
-
-
-def lazily(opened: Opened | OpenedMts, target_bytes: int) -> Any:
-    """What was opened, with chunks of this size."""
-    if opened.kind == "labels":
-        return opened.keys
-    outlines = tuple(coarsen(outline, target_bytes) for outline in opened.outlines)
-    content = Lazy(opened.metadata, read_blocks(opened.reader, outlines, pack_chunks(outlines, target_bytes)))
-    if opened.kind == "block":
-        return TensorBlock._of(content)
-    return TensorMap._of(opened.keys, content, opened.info)
 
 
 def clean(
@@ -330,7 +316,12 @@ def clean(
     """
     if keep is not None and keep < 1:
         raise ValidationError(f"clean: keep={keep}: the newest version always stays; pass 1 or more")
-    kept = Kept(keep, None if older_than is None else seconds("clean", "older_than", older_than))
+    try:
+        kept = KeptVersions(keep, None if older_than is None else seconds(older_than))
+    except ValueError:
+        raise ValidationError(
+            f"clean: older_than={older_than!r:.80}: it must be a time, such as '30d' or '12h'"
+        ) from None
     local = local_path("clean", path)
     with reaching("clean", local):
         leftovers = left_over(local.absolute(), kept)

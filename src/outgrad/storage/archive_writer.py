@@ -27,12 +27,12 @@ from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.appendable import Addition, require_appendable
 from outgrad.storage.zarr.appended_blocks import GrownArrays, RowSinks
 from outgrad.storage.zarr.appended_maps import BlockAddition, GrowingMap
-from outgrad.storage.zarr.changes import Append, Save
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, ChunkOptions, ChunkSizes, find_compressor
 from outgrad.storage.zarr.layout import Contents, Tables, lay_out_tables, table_grid
 from outgrad.storage.zarr.opened import OpenArchive
 from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_records
 from outgrad.storage.zarr.segment import numbered_shards, write_segment
+from outgrad.storage.zarr.updates import Append, Save
 from outgrad.tensor.map import TensorMap
 
 
@@ -110,8 +110,8 @@ class ArchiveWriter:
         self._addition: Addition | None = None
         with reaching("write", local):
             store = open_store(target_path("write", local))
-            change = Append(self._compare, fill_value) if append else Save(overwrite=overwrite)
-            self._session = SaveSession(store, change, durable=config.durable(durable))
+            update = Append(self._compare, fill_value) if append else Save(overwrite=overwrite)
+            self._session = SaveSession(store, update, durable=config.durable(durable))
         # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
         weakref.finalize(self, _give_up, self._session, self._stopping)

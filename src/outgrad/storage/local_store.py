@@ -7,7 +7,6 @@ import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,10 @@ class LocalStore(Store):
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 if start:
                     file.seek(start)
-                return data[: _read_into(file, memoryview(data.data))]
+                buffer, filled = memoryview(data.data), 0
+                while count := file.readinto(buffer[filled:]):  # 0 at the end of the file, and of the buffer
+                    filled += count
+                return data[:filled]
         except (FileNotFoundError, NotADirectoryError):  # it, or the whole store, is gone
             return None
         except OSError as error:
@@ -141,14 +143,3 @@ class _StagedFile:
 
     def discard(self) -> None:
         files.remove_file(self.partial)
-
-
-def _read_into(file: RawIOBase, buffer: memoryview) -> int:
-    """Fill a buffer; return how many bytes there were."""
-    filled = 0
-    while filled < len(buffer):
-        count = file.readinto(buffer[filled:])
-        if not count:
-            break
-        filled += count
-    return filled

@@ -37,7 +37,6 @@ from outgrad.storage.paths import (
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr.changes import Change, Save
 from outgrad.storage.zarr.format import (
     DEFAULT_COMPRESSOR,
     ArchiveKind,
@@ -46,6 +45,7 @@ from outgrad.storage.zarr.format import (
 )
 from outgrad.storage.zarr.layout import Contents
 from outgrad.storage.zarr.save_session import Description
+from outgrad.storage.zarr.updates import Save, Update
 from outgrad.storage.zarr.writer import ZarrWriter
 from outgrad.tensor.block import TensorBlock
 from outgrad.tensor.map import TensorMap
@@ -62,7 +62,7 @@ def require_data(call: str, data: Any) -> None:
         )
 
 
-MakeChange = Callable[[Labels, Sequence[BlockMetadata], Sequence[np.dtype[Any]], Mapping[str, str]], Change]
+MakeUpdate = Callable[[Labels, Sequence[BlockMetadata], Sequence[np.dtype[Any]], Mapping[str, str]], Update]
 """Makes what a save does to an archive out of the keys, the metadata and dtypes of blocks, and the info."""
 
 
@@ -74,7 +74,7 @@ class SaveRequest:
     is_archive: bool
     data: Savable
     overwrite: bool
-    change: MakeChange | None
+    update: MakeUpdate | None
     compressor: str
     provenance: dict[str, Any] | None
     durable: bool
@@ -89,12 +89,15 @@ class SaveRequest:
         elif isinstance(data, TensorMap):
             kind, keys, info = "map", data.keys, data.info()
         if self.is_archive:
+            update: Update = Save(overwrite=self.overwrite)
+            if self.update is not None:
+                update = self.update(keys, metadata, [outline.dtype for outline in outlines], info)
             return ZarrWriter(
                 open_store(self.target),
                 Contents(keys, metadata, outlines),
                 Description(kind, info, dict(self.provenance or {})),
                 ChunkOptions(compressor=find_compressor(self.compressor)),
-                self._change(keys, metadata, outlines, info),
+                update,
                 durable=self.durable,
             )
         if isinstance(data, Labels):
@@ -109,17 +112,6 @@ class SaveRequest:
             kind=kind,
             durable=self.durable,
         )
-
-    def _change(
-        self,
-        keys: Labels,
-        metadata: Sequence[BlockMetadata],
-        outlines: Sequence[Outline],
-        info: Mapping[str, str],
-    ) -> Change:
-        if self.change is None:
-            return Save(overwrite=self.overwrite)
-        return self.change(keys, metadata, [outline.dtype for outline in outlines], info)
 
 
 @dataclass(frozen=True)
@@ -170,7 +162,7 @@ def plan_save(
     data: Savable,
     *,
     overwrite: bool = False,
-    change: MakeChange | None = None,
+    update: MakeUpdate | None = None,
     call: str = "save",
     compressor: str = DEFAULT_COMPRESSOR,
     provenance: dict[str, Any] | None = None,
@@ -178,12 +170,12 @@ def plan_save(
 ) -> PlannedSave:
     """Plan to write ``data``; nothing is computed or written yet, but a path that exists is refused.
 
-    ``change`` says what becomes of an archive that is there, if it is not replaced. ``durable`` says whether
+    ``update`` says what becomes of an archive that is there, if it is not replaced. ``durable`` says whether
     it is flushed to the disk; None leaves that to the configuration.
     """
     local = local_path(call, path)
     labels_only = (LABELS_SUFFIX,) if isinstance(data, Labels) else ()
-    suffixes = (ZARR_SUFFIX, *MTS_SUFFIXES, *labels_only) if change is None else (ZARR_SUFFIX,)
+    suffixes = (ZARR_SUFFIX, *MTS_SUFFIXES, *labels_only) if update is None else (ZARR_SUFFIX,)
     check_suffix(call, local, suffixes)
     target = target_path(call, local)
     blocks = (NOTHING if isinstance(data, Labels) else data._blocks()).to_lazy()
@@ -199,7 +191,7 @@ def plan_save(
             )
     is_archive = local.suffix == ZARR_SUFFIX
     with reaching(call, local):
-        settings = overwrite, change, compressor, provenance, config.durable(durable)
+        settings = overwrite, update, compressor, provenance, config.durable(durable)
         writer = SaveRequest(target, is_archive, data, *settings).writer(blocks.metadata, lazy.outlines)
     texts = lazy_texts(data._info) if isinstance(data, TensorMap) else {}
     return PlannedSave(target, writer, store_blocks(lazy, writer), lazy, texts)

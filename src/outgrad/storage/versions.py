@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -13,19 +12,18 @@ from outgrad._signals import stopping_cleanly
 from outgrad.config import chunk_bytes
 from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationError
 from outgrad.storage import leases
-from outgrad.storage.api import lazily
+from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
 from outgrad.storage.places import source_path
 from outgrad.storage.publishing import publish_all
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr import commits, refused
-from outgrad.storage.zarr.changes import Compact
-from outgrad.storage.zarr.commits import StoredCommit
+from outgrad.storage.zarr import commits, recommit, refused
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.revision import Base, Content, Revise, Revision
+from outgrad.storage.zarr.revision import Base, Revise, Revision, VersionContent
+from outgrad.storage.zarr.updates import Compact
 from outgrad.units import format_bytes, parse_bytes
 
 
@@ -101,25 +99,25 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
     store = _archive("history", path)
     with reaching("history", source_path("history", path)):
         commits.read_newest(store)  # says what is there if it is no archive
-        return [_described(commits.read_version(store, version)) for version in commits.versions(store)]
-
-
-def _described(stored: StoredCommit) -> ArchiveVersion:
-    commit = stored.commit
-    added = commit.added
-    if added is None:  # written as format version 1, which has one segment
-        added = commit.segments[-1].added
-    return ArchiveVersion(
-        version=commit.version,
-        created=commit.created,
-        action=commit.action,
-        who=commit.who,
-        software=commit.software,
-        segments=len(commit.segments),
-        samples=added.samples,
-        nbytes=added.nbytes,
-        provenance=commit.provenance,
-    )
+        found = []
+        for version in commits.versions(store):
+            commit = commits.read_version(store, version).commit
+            # Format version 1 does not say what was added: its only segment.
+            samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
+            found.append(
+                ArchiveVersion(
+                    version=commit.version,
+                    created=commit.created,
+                    action=commit.action,
+                    who=commit.who,
+                    software=commit.software,
+                    segments=len(commit.segments),
+                    samples=samples,
+                    nbytes=nbytes,
+                    provenance=commit.provenance,
+                )
+            )
+    return found
 
 
 def restore(path: str | PathLike[str], version: int) -> None:
@@ -157,7 +155,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
         newest = commits.read_newest(store).commit.version
         old = commits.read_given(store, version).commit
 
-        def revise(base: Base, content: Content) -> Content:
+        def revise(base: Base, content: VersionContent) -> VersionContent:
             if base.version != newest:
                 raise ArchiveConflictError(
                     f"restore {store.name}: another writer has made a version since; nothing was changed: "
@@ -165,7 +163,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
                 )
             return content
 
-        content = Content(
+        content = VersionContent(
             action="restore",
             kind=old.kind,
             info=old.info,
@@ -230,14 +228,12 @@ def compact(
     # From the end: the numbers of segments before stay what they are.
     for first, last in reversed(_small_runs([segment.added.nbytes for segment in segments], limit)):
         opened = open_archive(store, segments=(first, last))
-        change = partial(_compaction, tuple(segment.name for segment in segments[first:last]))
+        compaction = Compact([segment.name for segment in segments[first:last]])
         data = lazily(opened, chunk_bytes())
         settings: dict[str, Any] = {"compressor": compressor, "durable": durable}
-        execute([plan_save(path, data, change=change, call="compact", **settings)])
-
-
-def _compaction(names: tuple[str, ...], *_: Any) -> Compact:
-    return Compact(names)
+        execute(
+            [plan_save(path, data, update=lambda *_, planned=compaction: planned, call="compact", **settings)]
+        )
 
 
 def _small_runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
@@ -282,9 +278,11 @@ def commit(path: str | PathLike[str]) -> int:
     """
     store = _archive("commit", path)
     with reaching("commit", source_path("commit", path)):
-        kept = refused.kept(store)
+        if not commits.is_archive(store):
+            commits.read_newest(store)  # says what is there instead
+        kept = recommit.kept(store)
         for content in kept:
-            _commit(store, content, refused.revise)
+            _commit(store, content, recommit.revise)
             (segment,) = content.segments
             store.remove(refused.refused_key(segment.name))
     return len(kept)
@@ -316,7 +314,7 @@ class _Publication:
             self._revision.discard()
 
 
-def _commit(store: Store, content: Content, revise: Revise) -> None:
+def _commit(store: Store, content: VersionContent, revise: Revise) -> None:
     """Make a version of segments that are there."""
     token = leases.new_token()
     revision = Revision(store, content, revise, token, durable=config.durable(None))

@@ -234,7 +234,7 @@ def test_what_a_running_writer_needs_stays(path: Path) -> None:
 
 # ---- many versions ----
 def test_lists_of_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revision, "INLINE_BYTES", 10_000)
+    monkeypatch.setattr(revision, "REPEATED_BYTES", 10_000)
     path = tmp_path / "a.zarr"
     pieces = [og.remove_gradients(piece(seed, keys=(0,))) for seed in range(30)]
     sizes = []
@@ -263,7 +263,7 @@ def test_lists_of_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("damage", ["removed", "changed", "another"])
 def test_a_list_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    monkeypatch.setattr(revision, "INLINE_BYTES", 10)
+    monkeypatch.setattr(revision, "REPEATED_BYTES", 10)
     monkeypatch.setattr("outgrad.storage.zarr.commits._lists", og.storage.open_files.OpenFiles(1))
     path = tmp_path / "a.zarr"
     for seed in range(3):

@@ -15,7 +15,7 @@ from outgrad.data.chunk import Chunk
 from outgrad.data.chunking import coarsen
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
-from outgrad.data.positions import compact
+from outgrad.data.positions import as_range
 from outgrad.engine import outlines
 from outgrad.engine.content import Blocks, InMemory, Lazy, leading
 from outgrad.engine.map.blocks import (
@@ -109,7 +109,7 @@ def move_in_memory(
     def make(n: int) -> None:
         target = targets[n]
         patches = [
-            Patch(chunks[o.block], None if o.rows is None else compact(o.rows), o.columns)
+            Patch(chunks[o.block], None if o.rows is None else as_range(o.rows), o.columns)
             for o in target.origins
         ]
         results[n] = assemble_chunk(frames[n], len(target.head.samples), patches, target.row_order, fill)

@@ -11,7 +11,7 @@ import numpy as np
 
 from outgrad.data.chunk import Array, Chunk, ChunkList, Table
 from outgrad.data.outline import Frame
-from outgrad.data.positions import Index, Span, compact, places_of, positions
+from outgrad.data.positions import Index, Span, as_range, places_of, positions
 from outgrad.data.rows import merge
 from outgrad.engine.shuffle.copy_rows import copy_rows
 from outgrad.labels.rows import unique_rows
@@ -176,7 +176,7 @@ def _used(target: CompactIndex | None, count: int) -> tuple[Index | None, Compac
 
 def _as_slice(positions: CompactIndex) -> Index | slice:
     """Neighbouring positions as a slice, which is copied much faster."""
-    compacted = compact(positions)
+    compacted = as_range(positions)
     return slice(compacted.start, compacted.stop) if isinstance(compacted, range) else compacted
 
 

@@ -6,7 +6,7 @@ these overlap, and of these only the chunks in which the same systems may be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from outgrad.labels.labels import Labels
 from outgrad.labels.rows import find_rows
 from outgrad.storage.zarr.commit_json import fill_to_json
 from outgrad.storage.zarr.edges import slices
-from outgrad.storage.zarr.format import Fill, TableSpec
+from outgrad.storage.zarr.format import FillNumber
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive
 from outgrad.storage.zarr.opened_segment import OpenSegment
@@ -35,7 +35,7 @@ class Addition:
     metadata: Sequence[BlockMetadata]
     dtypes: Sequence[np.dtype[Any]]
     info: Mapping[str, str]
-    fill: Fill | None
+    fill: FillNumber | None
 
 
 def require_appendable(archive: OpenArchive, addition: Addition) -> None:
@@ -180,27 +180,17 @@ def _first_common(segment: OpenSegment, number: int, samples: Labels) -> tuple[i
     """The first row of a table that is one of ``samples``, and its position."""
     table = segment.spec.tables[number]
     for rows in slices(samples):
-        candidates = rows if table.bounds is None else rows[_inside(rows, table)]
+        candidates = rows
+        if table.bounds is not None:
+            bounds = np.array(table.bounds)
+            candidates = rows[((rows >= bounds[:, 0]) & (rows <= bounds[:, 1])).all(axis=1)]
         if not len(candidates):
             continue
-        for start, stored in _stored_rows(segment, number, candidates):
+        column = candidates[:, system_column(table.names)]
+        for start, stop in segment.rows_between(number, int(column.min()), int(column.max())):
+            stored = segment.read_table(number, start, stop)
             positions = find_rows(candidates, stored)
             if (positions >= 0).any():
                 index = int((positions >= 0).argmax())
                 return start + index, stored[index]
     return None
-
-
-def _inside(rows: Table, table: TableSpec) -> Any:
-    """Which rows lie between the smallest and the largest number of a table, in every column."""
-    assert table.bounds is not None
-    bounds = np.array(table.bounds)
-    return ((rows >= bounds[:, 0]) & (rows <= bounds[:, 1])).all(axis=1)
-
-
-def _stored_rows(segment: OpenSegment, number: int, candidates: Table) -> Iterator[tuple[int, Table]]:
-    """Those slices of a table in which some of the rows may be."""
-    table = segment.spec.tables[number]
-    column = candidates[:, system_column(table.names)]
-    for start, stop in segment.rows_between(number, int(column.min()), int(column.max())):
-        yield start, segment.read_table(number, start, stop)

@@ -17,7 +17,7 @@ from outgrad.labels.labels import Labels
 from outgrad.labels.rows import find_rows, sliced_digest
 from outgrad.storage.zarr.edges import slices
 from outgrad.storage.zarr.format import LABEL_DTYPE, ArraySpec, ChunkOptions, FirstRow, path_in_block
-from outgrad.storage.zarr.layout import Grid, array_spec, check_dtype, table_grid, values_grid
+from outgrad.storage.zarr.layout import ChunkGrid, array_spec, check_dtype, table_grid, values_grid
 from outgrad.storage.zarr.repeated_rows import SeenRows
 from outgrad.storage.zarr.storage_chunks import ChunkRecords, RowSink, SegmentStore, SinkState
 from outgrad.tree import GradientPath, Tree, fold, fold_down
@@ -35,14 +35,14 @@ class RowSinks:
     store: SegmentStore
     options: ChunkOptions
 
-    def values(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: Grid) -> RowSink:
+    def values(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: ChunkGrid) -> RowSink:
         check_dtype(dtype, path)
         return self._sink(path, dtype, trailing, grid)
 
     def table(self, path: str, width: int) -> RowSink:
         return self._sink(path, LABEL_DTYPE, (width,), table_grid(self.options.sizes))
 
-    def _sink(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: Grid) -> RowSink:
+    def _sink(self, path: str, dtype: np.dtype[Any], trailing: tuple[int, ...], grid: ChunkGrid) -> RowSink:
         # More rows than fit into a shard: how many there will be is not known yet.
         rows = 2 + grid.shard // max(1, prod(trailing) * dtype.itemsize)
         return RowSink(self.store, array_spec(path, dtype, (rows, *trailing), grid, self.options.compressor))

@@ -15,8 +15,8 @@ from outgrad.errors import ArchiveError, ValidationError
 from outgrad.labels.display import row_text
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.appended_blocks import GrowingBlock, RowSinks
-from outgrad.storage.zarr.layout import block_path
 from outgrad.storage.zarr.repeated_rows import Hashes, first_repeated, hashed_alike, label_hashes, rows_at
+from outgrad.storage.zarr.row_names import block_path
 
 BlockKey = tuple[int, ...]
 

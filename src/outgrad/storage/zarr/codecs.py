@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
-Bytes = npt.NDArray[np.uint8]
+from outgrad.storage.store import Bytes
+
 Json = dict[str, Any]
 
 CHECKSUM_BYTES = 4

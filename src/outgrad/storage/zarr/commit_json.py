@@ -17,7 +17,7 @@ from outgrad.storage.zarr.format import (
     ArraySpec,
     BlockSpec,
     Commit,
-    Fill,
+    FillNumber,
     SegmentSpec,
 )
 from outgrad.tree import GradientPath, fold_down
@@ -102,11 +102,11 @@ class SegmentListJson(Struct, frozen=True):
     segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
 
 
-FillJson = int | float | Literal["NaN", "Infinity", "-Infinity"]
+FillNumberJson = int | float | Literal["NaN", "Infinity", "-Infinity"]
 """As in ``zarr.json``, where JSON has no such numbers; two of them are a complex one."""
 
 
-def fill_to_json(fill: Fill | None) -> Any:
+def fill_to_json(fill: FillNumber | None) -> Any:
     """The number that fills as JSON."""
     if isinstance(fill, complex):
         return [fill_to_json(fill.real), fill_to_json(fill.imag)]
@@ -115,7 +115,7 @@ def fill_to_json(fill: Fill | None) -> Any:
     return fill
 
 
-def fill_from_json(fill: Any) -> Fill | None:
+def fill_from_json(fill: Any) -> FillNumber | None:
     """The number that fills, read back."""
     if isinstance(fill, tuple):
         return complex(*map(float, fill))
@@ -146,7 +146,7 @@ class CommitJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = "save"
     who: str = ""
     added: AddedJson | None = None
-    fill: FillJson | tuple[FillJson, FillJson] | None = None
+    fill: FillNumberJson | tuple[FillNumberJson, FillNumberJson] | None = None
     lists: tuple[ListJson, ...] = ()
     segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
 

@@ -226,7 +226,11 @@ def _read(store: Store, key: str) -> StoredCommit:
         raise DamagedArchiveError(
             f"open {path}: this is not a valid commit: {error}; {RESTORE_ADVICE}"
         ) from error
-    listed = [segment for each in commit.lists for segment in _read_list(store, each, commit.kind)]
+    listed = [
+        segment
+        for each in commit.lists
+        for segment in _lists.get((each.sha256, commit.kind), partial(_open_list, store, each, commit.kind))
+    ]
     if listed:
         commit = replace(commit, segments=(*listed, *commit.segments))
     return StoredCommit(commit, sha256)
@@ -247,11 +251,6 @@ def sha256_of(wrapped: bytes) -> str:
     match = _ENVELOPE.fullmatch(wrapped)
     assert match is not None, "it was wrapped here"
     return match[1].decode()
-
-
-def _read_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
-    """Read a list of segments, or return it as this process has read it before."""
-    return _lists.get((listed.sha256, kind), partial(_open_list, store, listed, kind))
 
 
 _lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)

@@ -20,7 +20,7 @@ from outgrad.storage.zarr.format import (
     Commit,
     SegmentSpec,
 )
-from outgrad.storage.zarr.layout import block_path
+from outgrad.storage.zarr.row_names import block_path
 
 Document = dict[str, Any]
 
@@ -85,14 +85,14 @@ def _summary(commit: Commit) -> Document:
         "about": ROOT_ABOUT,
         "version": commit.version,
         "kind": commit.kind,
-        "names": {"keys": names, **_names(first)},
+        "names": {"keys": names, **_axis_names(first)},
     }
     if len(listed) <= LISTED_BLOCKS:
         summary["blocks"] = listed
     return summary
 
 
-def _names(segment: SegmentSpec) -> Document:
+def _axis_names(segment: SegmentSpec) -> Document:
     if not segment.blocks:
         return {}
     block, tables = segment.blocks[0], segment.tables
@@ -132,19 +132,21 @@ def documents(commit: Commit) -> Iterator[tuple[str, Document]]:
 def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
     """Yield ``(key, document)`` of every ``zarr.json`` of a segment."""
     arrays = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]
-    attributes, dimensions = _described(segment)
+    attributes, dimensions = _attributes_and_names(segment)
     made = [array_document(array, attributes[n], dimensions[n]) for n, array in enumerate(arrays)]
     groups = {"": None}  # in order: the segment itself, and every folder above an array
     for array in arrays:
         parts = array.path.split("/")[:-1]
         groups.update((f"{'/'.join(parts[: n + 1])}/", None) for n in range(len(parts)))
     below = {group: group_document() for group in groups}
-    nodes = {group.rstrip("/"): _without_children(document) for group, document in below.items() if group}
+    empty = {"consolidated_metadata": _consolidated({})}
+    nodes = {group.rstrip("/"): {**document, **empty} for group, document in below.items() if group}
     nodes |= {array.path: document for array, document in zip(arrays, made, strict=True)}
     paths = sorted(nodes)
     for group, document in below.items():
-        # In version 1 there were none.
-        if not segment.is_version_1 and _is_opened_alone(group):
+        # People open segments, blocks and gradients as datasets. In version 1 there were none.
+        is_opened = not group or group.split("/")[-3:-2] in (["blocks"], ["gradients"])
+        if not segment.is_version_1 and is_opened:
             # "0" follows "/": what begins with the group lies between the two.
             first, last = (bisect_left(paths, group[:-1] + end) if group else 0 for end in "/0")
             inside = paths[first:last] if group else paths
@@ -155,21 +157,12 @@ def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
         yield f"{segment.prefix}{array.path}/zarr.json", document
 
 
-def _is_opened_alone(group: str) -> bool:
-    """Whether people open a group as a dataset: a segment, a block or a gradient."""
-    return not group or group.split("/")[-3:-2] in (["blocks"], ["gradients"])
-
-
-def _without_children(document: Document) -> Document:
-    return {**document, "consolidated_metadata": _consolidated({})}
-
-
 def _consolidated(nodes: Document) -> Document:
     """As zarr-python writes it: without it, xarray warns and lists folders."""
     return {"kind": "inline", "must_understand": False, "metadata": nodes}
 
 
-def _described(segment: SegmentSpec) -> tuple[list[Document], list[list[str] | None]]:
+def _attributes_and_names(segment: SegmentSpec) -> tuple[list[Document], list[list[str] | None]]:
     """The attributes of each array, the manifest last, and the names of its dimensions.
 
     A name is given only where all that is in the array has the same one.
@@ -182,7 +175,7 @@ def _described(segment: SegmentSpec) -> tuple[list[Document], list[list[str] | N
         columns[table.first.array].add(table.names)
     if segment.is_version_1:
         return [_names_attribute(names) for names in columns], [None] * count
-    axes = _Axes(segment, dimensions)
+    axes = _DimensionNames(segment, dimensions)
     for block in segment.blocks:
         for path, spec in block.walk():
             axes.add(spec)
@@ -201,7 +194,7 @@ def _names_attribute(columns: set[tuple[str, ...]]) -> Document:
     return {"names": list(next(iter(columns)))} if len(columns) == 1 else {}
 
 
-class _Axes:
+class _DimensionNames:
     """Collects the names of the dimensions of arrays."""
 
     def __init__(self, segment: SegmentSpec, dimensions: list[set[tuple[str, ...]]]) -> None:
@@ -220,7 +213,7 @@ class _Axes:
     def add_table(self, number: int, rows: str) -> None:
         """Those of a table whose rows are the entries of ``rows``."""
         array = self._segment.tables[number].first.array
-        self._dimensions[array].add(tuple(_distinct([rows, f"{rows}_names"])))
+        self._dimensions[array].add(tuple(_distinct([rows, f"{rows}_axis_names"])))
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ FORMAT_VERSION = 2
 ArchiveKind = Literal["map", "block", "labels"]
 ARCHIVE_KINDS: tuple[ArchiveKind, ...] = ("map", "block", "labels")
 
-Fill = complex | float
+FillNumber = complex | float
 
 Action = Literal["save", "append", "compact", "restore", "index"]
 ACTIONS: tuple[Action, ...] = ("save", "append", "compact", "restore", "index")
@@ -348,6 +348,6 @@ class Commit:
     added: Added | None = None
     format_version: int = FORMAT_VERSION
     lists: tuple[SegmentList, ...] = ()
-    fill: Fill | None = None
+    fill: FillNumber | None = None
     """What takes the place of properties that a segment does not have. Without it all segments of a block
     have the same ones."""

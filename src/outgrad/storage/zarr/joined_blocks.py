@@ -16,9 +16,9 @@ from outgrad.data.positions import Index
 from outgrad.errors import DamagedArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.consistent import signature
-from outgrad.storage.zarr.format import LABEL_DTYPE, BlockSpec, Fill
+from outgrad.storage.zarr.format import LABEL_DTYPE, BlockSpec, FillNumber
 from outgrad.storage.zarr.opened_segment import VERIFY_ADVICE, OpenSegment
-from outgrad.storage.zarr.read_rows import StoredRows, Wanted
+from outgrad.storage.zarr.read_rows import PlacedRows, WantedArray
 from outgrad.storage.zarr.seams import ArrayRange
 from outgrad.tree import GradientPath, fold_down
 
@@ -39,7 +39,7 @@ class JoinedBlock:
 
     parts: tuple[tuple[int, BlockSpec], ...]
     segments: Sequence[OpenSegment]
-    fill: Fill | None
+    fill: FillNumber | None
 
     @property
     def first(self) -> BlockSpec:
@@ -69,20 +69,20 @@ class JoinedBlock:
         """The names of the samples."""
         return self.segments[self.parts[0][0]].spec.tables[self.first.at(path).samples].names
 
-    def wanted(self, path: GradientPath, kind: str, pieces: Sequence[SegmentRows], rows: int) -> Wanted:
+    def wanted(self, path: GradientPath, kind: str, pieces: Sequence[SegmentRows], rows: int) -> WantedArray:
         """What to read for ``rows`` of the values, or of the samples, of a block or a gradient."""
-        stored: list[StoredRows] = []
+        stored: list[PlacedRows] = []
         shape: tuple[int, ...] = (rows, len(self.names(path)))
         dtype: np.dtype[Any] = LABEL_DTYPE
         for part, start, stop, into in pieces:
             number, block = self.parts[part]
             segment, spec = self.segments[number].spec, block.at(path)
             array, row = spec.values if kind == "values" else segment.tables[spec.samples].first
-            stored.append(StoredRows(number, ArrayRange(array, row + start, row + stop), into))
+            stored.append(PlacedRows(number, ArrayRange(array, row + start, row + stop), into))
         if kind == "values":
             at = self.outline.at(path)
             shape, dtype = (rows, *at.trailing), at.dtype
-        return Wanted(stored, shape, dtype)
+        return WantedArray(stored, shape, dtype)
 
     def filled(
         self, path: GradientPath, pieces: Sequence[SegmentRows], rows: int, arrays: Iterator[Array]
@@ -106,7 +106,16 @@ class JoinedBlock:
     @cached_property
     def outline(self) -> Outline:
         """Chunk edges are those of the parts; a part without rows adds none."""
-        edges = {path: self._edges(path) for path, _ in self.first.walk()}
+        edges: dict[GradientPath, Edges] = {}
+        filled = [block for _, block in self.parts if block.edges[-1]]
+        for path, _ in self.first.walk():
+            starts = zip(self.parts, self.starts[path], strict=False)
+            of_parts = [
+                start + np.array(block.at(path).edges[1:], np.int64)
+                for (_, block), start in starts
+                if block.edges[-1] or (block is self.first and not filled)
+            ]
+            edges[path] = np.concatenate([np.zeros(1, np.int64), *of_parts])
         segment = self.segments[self.parts[0][0]].spec
         width = None if self.properties is None else len(self.properties)
 
@@ -118,19 +127,6 @@ class JoinedBlock:
             return Outline(edges[path], trailing, spec.dtype, gradients)
 
         return fold_down(outlined, self.first)
-
-    def _edges(self, path: GradientPath) -> Edges:
-        edges = [np.zeros(1, np.int64)]
-        for (_, block), start in zip(self.parts, self.starts[path], strict=False):
-            if len(self.parts) == 1 or not self._is_empty(block):
-                edges.append(start + np.array(block.at(path).edges[1:], np.int64))
-        if len(edges) == 1:
-            edges.append(np.zeros(1, np.int64))
-        return np.concatenate(edges)
-
-    @staticmethod
-    def _is_empty(block: BlockSpec) -> bool:
-        return block.edges[-1] == 0
 
     @cached_property
     def properties(self) -> Labels | None:
@@ -158,7 +154,7 @@ class JoinedBlock:
 class JoinedBlocks:
     """Keys in the order in which segments first have them, and a block for each."""
 
-    def __init__(self, name: str, segments: Sequence[OpenSegment], fill: Fill | None) -> None:
+    def __init__(self, name: str, segments: Sequence[OpenSegment], fill: FillNumber | None) -> None:
         self._name = name
         self._segments = segments
         self._fill = fill

@@ -25,11 +25,11 @@ from outgrad.storage.zarr.format import (
     ChunkOptions,
     ChunkSizes,
     FirstRow,
-    SegmentSpec,
     TableSpec,
     fitted,
     path_in_block,
 )
+from outgrad.storage.zarr.row_names import block_path
 from outgrad.tree import GradientPath, fold_down
 
 KEYS_INLINE = 100_000
@@ -55,7 +55,7 @@ class Contents:
     outlines: Sequence[Outline]
 
 
-class Grid(NamedTuple):
+class ChunkGrid(NamedTuple):
     """About how many bytes of an array are an object of the store, and are decoded at once."""
 
     shard: int
@@ -70,7 +70,7 @@ class UnplacedArray(NamedTuple):
     dtype: np.dtype[Any]
     rows: int
     trailing: tuple[int, ...]
-    grid: Grid
+    grid: ChunkGrid
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +78,7 @@ class UnplacedArray(NamedTuple):
 
 
 def array_spec(
-    path: str, dtype: np.dtype[Any], shape: tuple[int, ...], grid: Grid, compressor: Compressor | None
+    path: str, dtype: np.dtype[Any], shape: tuple[int, ...], grid: ChunkGrid, compressor: Compressor | None
 ) -> ArraySpec:
     """Describe a Zarr array on a grid."""
     storage = dtype.newbyteorder("<")
@@ -99,10 +99,12 @@ def array_spec(
 
 def manifest_spec(chunks: int, sizes: ChunkSizes) -> ArraySpec:
     """Describe the array that lists all chunks of a segment."""
-    return array_spec("chunks", RECORD_DTYPE, (chunks, 2), Grid(sizes.table_shard, sizes.table_shard), None)
+    return array_spec(
+        "chunks", RECORD_DTYPE, (chunks, 2), ChunkGrid(sizes.table_shard, sizes.table_shard), None
+    )
 
 
-def values_grid(nbytes: int, block_bytes: int, sizes: ChunkSizes) -> Grid:
+def values_grid(nbytes: int, block_bytes: int, sizes: ChunkSizes) -> ChunkGrid:
     """The grid of an array of ``nbytes`` in a block of ``block_bytes``, gradients included.
 
     A shard of each array of a block has the rows of about as many samples, ``sizes.span`` bytes in all: a
@@ -110,12 +112,12 @@ def values_grid(nbytes: int, block_bytes: int, sizes: ChunkSizes) -> Grid:
     """
     share = int(sizes.span * nbytes / max(1, block_bytes))
     shard = min(sizes.shard, max(share, sizes.table_chunk))
-    return Grid(shard, min(sizes.chunk, max(shard // 16, sizes.table_chunk)))
+    return ChunkGrid(shard, min(sizes.chunk, max(shard // 16, sizes.table_chunk)))
 
 
-def table_grid(sizes: ChunkSizes) -> Grid:
+def table_grid(sizes: ChunkSizes) -> ChunkGrid:
     """The grid of label tables and offsets."""
-    return Grid(sizes.table_shard, sizes.table_chunk)
+    return ChunkGrid(sizes.table_shard, sizes.table_chunk)
 
 
 def place_arrays(
@@ -155,7 +157,7 @@ def place_arrays(
 class Tables:
     """Label tables by content: each is stored once, at the path of its first use."""
 
-    grid: Grid
+    grid: ChunkGrid
     labels: list[Labels] = field(default_factory=list)
     written: dict[int, FirstRow] = field(default_factory=dict)
     unwritten: dict[int, UnplacedArray] = field(default_factory=dict)
@@ -189,11 +191,6 @@ class Layout:
     keys: int
     unwritten: tuple[int, ...]
     """Numbers of the tables whose rows are still to be written."""
-
-
-def block_path(number: int, path: GradientPath) -> str:
-    """``blocks/3/gradients/positions/``: metatensor's path, and where arrays are that do not share one."""
-    return f"blocks/{number}/{path_in_block(path)}"
 
 
 def lay_out(contents: Contents, options: ChunkOptions) -> Layout:
@@ -299,42 +296,3 @@ def key_values(keys: Labels, is_inline: bool) -> tuple[tuple[int, ...], ...] | N
     if not is_inline or len(keys) > KEYS_INLINE:
         return None
     return tuple(tuple(row) for row in keys.values.tolist())
-
-
-class NamedRows(NamedTuple):
-    """Rows [start, stop) of a Zarr array, and the path that metatensor's format has for them."""
-
-    start: int
-    stop: int
-    path: str
-
-
-def named_rows(segment: SegmentSpec) -> list[list[NamedRows]]:
-    """For each array of a segment, what its rows are: to say what a damaged chunk is needed for."""
-    named: list[list[NamedRows]] = [[] for _ in segment.arrays]
-
-    def add(first: FirstRow, rows: int, path: str) -> None:
-        named[first.array].append(NamedRows(first.row, first.row + rows, path))
-
-    def add_table(number: int, path: str) -> None:
-        table = segment.tables[number]
-        add(table.first, table.rows, path)
-        if table.ranges is not None:
-            array, row = table.first
-            chunks = len(segment.arrays[array].chunks_of(row, row + table.rows))
-            add(table.ranges, chunks, f"the ranges of {path}")
-
-    add_table(segment.keys, "keys")
-    for number, block in enumerate(segment.blocks):
-        for path, spec in block.walk():
-            prefix = block_path(number, path)
-            add(spec.values, segment.tables[spec.samples].rows, f"{prefix}values")
-            add_table(spec.samples, f"{prefix}samples")
-            for axis, component in enumerate(spec.components):
-                add_table(component, f"{prefix}components/{axis}")
-            if not path:
-                add_table(spec.properties, f"{prefix}properties")
-            if spec.offsets is not None:
-                parent = segment.tables[block.at(path[:-1]).samples]
-                add(spec.offsets, parent.rows + 1, f"{prefix}offsets")
-    return named

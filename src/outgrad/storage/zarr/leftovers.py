@@ -176,7 +176,7 @@ class LeftOver(NamedTuple):
         (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
 
 
-class Kept(NamedTuple):
+class KeptVersions(NamedTuple):
     """Which versions of an archive stay: the newest ``versions``, and those that are younger than
     ``seconds``."""
 
@@ -191,18 +191,15 @@ class Kept(NamedTuple):
         if self.seconds is None:
             return [commit.version for commit in older]
         before = time.time() - self.seconds
-        return [commit.version for commit in older if _made_at(commit.created) < before]
+        dropped = []
+        for commit in older:
+            with suppress(ValueError):  # of a time that cannot be read nothing is known: it stays
+                if datetime.fromisoformat(commit.created).timestamp() < before:
+                    dropped.append(commit.version)
+        return dropped
 
 
-def _made_at(created: str) -> float:
-    """Seconds since the epoch; a time that cannot be read is now, so that nothing goes by mistake."""
-    try:
-        return datetime.fromisoformat(created).timestamp()
-    except ValueError:
-        return time.time()
-
-
-def left_over(path: Path, kept: Kept) -> list[LeftOver]:
+def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
     """What killed writers have left at a path, and versions that are not kept: of an archive, a file or a
     folder."""
     if not path.is_dir():
@@ -214,7 +211,7 @@ def left_over(path: Path, kept: Kept) -> list[LeftOver]:
     return left_over_in(store, kept)
 
 
-def left_over_in(store: Store, kept: Kept) -> list[LeftOver]:
+def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
     """What may be removed from an archive; segments that somebody writes stay, and what remaining commits
     name."""
     entries = store.entries(SEGMENTS)
@@ -247,14 +244,13 @@ def left_over_in(store: Store, kept: Kept) -> list[LeftOver]:
         *(
             LeftOver(store, f"{COMMITS}/{entry.name}")
             for entry in store.entries(COMMITS)
-            if (name := list_name(entry.name)) and name not in lists and not (leased or _is_recent(entry))
+            # A list is written just before the commit that names it.
+            if (name := list_name(entry.name))
+            and name not in lists
+            and not leased
+            and time.time() - entry.modified > LIST_SECONDS
         ),
     ]
-
-
-def _is_recent(entry: Entry) -> bool:
-    """Whether a list may be that of a commit which is just being made."""
-    return time.time() - entry.modified < LIST_SECONDS
 
 
 def _unfinished(store: Store) -> list[LeftOver]:

@@ -8,7 +8,8 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.storage.zarr.edges import Offsets, fine_edges, sample_offsets
 from outgrad.storage.zarr.format import OFFSET_DTYPE, BlockSpec, ChunkOptions, FirstRow
-from outgrad.storage.zarr.layout import array_spec, block_path, finish_block, table_grid
+from outgrad.storage.zarr.layout import array_spec, finish_block, table_grid
+from outgrad.storage.zarr.row_names import block_path
 from outgrad.storage.zarr.storage_chunks import RowSink, SegmentStore
 from outgrad.tree import GradientPath
 

@@ -16,7 +16,7 @@ from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import RECORD_DTYPE, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
-from outgrad.storage.zarr.layout import named_rows
+from outgrad.storage.zarr.row_names import named_rows
 from outgrad.storage.zarr.storage_chunks import (
     CACHED_CHUNKS,
     ChunkCache,
@@ -28,7 +28,7 @@ from outgrad.storage.zarr.table_ranges import system_column
 from outgrad.tree import fold
 
 SHOWN_USERS = 3
-SLICE_ROWS = 2**20
+READ_ROWS = 2**20
 """Rows of a table that are read at once."""
 VERIFY_ADVICE = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
 
@@ -152,8 +152,8 @@ class OpenSegment:
         for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             start = max(0, (chunks[first]) * size - row)
             stop = min(table.rows, chunks[last - 1] * size + size - row)
-            for position in range(start, stop, SLICE_ROWS):
-                yield position, min(position + SLICE_ROWS, stop)
+            for position in range(start, stop, READ_ROWS):
+                yield position, min(position + READ_ROWS, stop)
 
     def labels(self, number: int) -> Labels:
         """A complete label table, in memory."""

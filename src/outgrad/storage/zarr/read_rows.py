@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from outgrad.data.chunk import Array
 from outgrad.storage.zarr.format import MIB
-from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.seams import ArrayRange, merge_ranges
 from outgrad.storage.zarr.storage_chunks import allocate
+
+
+class RowReader(Protocol):
+    """A segment that is open."""
+
+    def read_rows(self, array: int, start: int, stop: int, *, out: Array | None = None) -> Array:
+        """Read rows of an array into ``out``, or into new memory."""
+        ...
+
 
 LARGE_BYTES = MIB
 """Rows of several segments from which on they are read into the place where they are put together."""
 LAST_ROW = 2**63
 
 
-class StoredRows(NamedTuple):
+class PlacedRows(NamedTuple):
     """Rows of an array of a segment, and the row at which they go into the result."""
 
     segment: int
@@ -27,20 +35,20 @@ class StoredRows(NamedTuple):
     into: int
 
 
-class Wanted(NamedTuple):
+class WantedArray(NamedTuple):
     """An array to be read: where its rows are, and what it is made of."""
 
-    pieces: Sequence[StoredRows]
+    pieces: Sequence[PlacedRows]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def is_large(self, piece: StoredRows) -> bool:
+    def is_large(self, piece: PlacedRows) -> bool:
         """Whether a piece is read into its place; alone it is all there is, and needs none."""
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         return len(self.pieces) > 1 and (piece.rows.stop - piece.rows.start) * row_bytes >= LARGE_BYTES
 
 
-def read_all(segments: Sequence[OpenSegment], wanted: Sequence[Wanted]) -> Iterator[Array]:
+def read_all(segments: Sequence[RowReader], wanted: Sequence[WantedArray]) -> Iterator[Array]:
     """Yield each array that is wanted; several may be views of what was read at once."""
     neighbours = _Neighbours(segments)
     for each in wanted:
@@ -69,12 +77,12 @@ def read_all(segments: Sequence[OpenSegment], wanted: Sequence[Wanted]) -> Itera
 class _Neighbours:
     """Rows of segments, united where they touch, and read once."""
 
-    def __init__(self, segments: Sequence[OpenSegment]) -> None:
+    def __init__(self, segments: Sequence[RowReader]) -> None:
         self._segments = segments
         self._wanted: dict[int, list[ArrayRange]] = {}
         self._read: dict[int, tuple[list[ArrayRange], list[Array]]] = {}
 
-    def add(self, piece: StoredRows) -> None:
+    def add(self, piece: PlacedRows) -> None:
         self._wanted.setdefault(piece.segment, []).append(piece.rows)
 
     def read(self) -> None:
@@ -82,7 +90,7 @@ class _Neighbours:
             merged = merge_ranges(ranges)
             self._read[number] = merged, [self._segments[number].read_rows(*rows) for rows in merged]
 
-    def rows(self, piece: StoredRows) -> Array:
+    def rows(self, piece: PlacedRows) -> Array:
         merged, data = self._read[piece.segment]
         array, start, stop = piece.rows
         index = bisect_right(merged, (array, start, LAST_ROW)) - 1

@@ -19,7 +19,7 @@ from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, Commit
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive, open_again, open_version
-from outgrad.storage.zarr.read_rows import Wanted, read_all
+from outgrad.storage.zarr.read_rows import WantedArray, read_all
 from outgrad.tree import GradientPath, fold_down
 
 KEPT_ARCHIVES = 16
@@ -86,7 +86,7 @@ class ZarrReader:
         return archive if self.segments is None else archive.part(*self.segments)
 
 
-def _wanted_arrays(block: JoinedBlock, ranges: Sequence[RowRange]) -> Iterator[Wanted]:
+def _wanted_arrays(block: JoinedBlock, ranges: Sequence[RowRange]) -> Iterator[WantedArray]:
     """The arrays of a chunk, in the order in which :func:`_build_chunk` takes them."""
     for (path, _), (start, stop) in zip(block.first.walk(), ranges, strict=True):
         pieces = list(block.rows_in_parts(path, start, stop))

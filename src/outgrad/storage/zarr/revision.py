@@ -25,12 +25,12 @@ from outgrad.storage.zarr.format import (
     Added,
     ArchiveKind,
     Commit,
-    Fill,
+    FillNumber,
     SegmentList,
     SegmentSpec,
 )
 
-INLINE_BYTES = 2**18
+REPEATED_BYTES = 2**18
 """Descriptions of segments that a commit repeats of the one before: more go into a list, which is written
 once."""
 PUBLISH_ATTEMPTS = 100
@@ -38,7 +38,7 @@ PUBLISH_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
-class Content:
+class VersionContent:
     """What a version holds: all but what says who made it and when."""
 
     action: Action
@@ -47,7 +47,7 @@ class Content:
     provenance: dict[str, Any]
     segments: tuple[SegmentSpec, ...]
     added: Added
-    fill: Fill | None = None
+    fill: FillNumber | None = None
     lists: tuple[SegmentList, ...] = ()
     """Lists that have the first of the segments."""
 
@@ -66,7 +66,7 @@ class Base:
         return commits.read_version(self.store, self.version).commit if self.version else None
 
 
-Revise = Callable[[Base, Content], Content]
+Revise = Callable[[Base, VersionContent], VersionContent]
 """Makes the content of the next version, of the newest one and of what is new; an error if it does not
 fit."""
 
@@ -77,7 +77,9 @@ class Revision:
     If another writer is faster, it is made again, on top of the version of that writer.
     """
 
-    def __init__(self, store: Store, content: Content, revise: Revise, token: str, *, durable: bool) -> None:
+    def __init__(
+        self, store: Store, content: VersionContent, revise: Revise, token: str, *, durable: bool
+    ) -> None:
         self.store = store
         self.content = content
         """Of the new segment alone."""
@@ -103,7 +105,7 @@ class Revision:
             durable=self._durable,
         )
 
-    def _commit(self, content: Content) -> Commit:
+    def _commit(self, content: VersionContent) -> Commit:
         return Commit(
             version=self.version,
             kind=content.kind,
@@ -114,19 +116,19 @@ class Revision:
             provenance=content.provenance,
             segments=content.segments,
             action=content.action,
-            who=_who(),
+            who=user_and_machine(),
             added=content.added,
             lists=self._lists(content),
             fill=content.fill,
         )
 
-    def _lists(self, content: Content) -> tuple[SegmentList, ...]:
+    def _lists(self, content: VersionContent) -> tuple[SegmentList, ...]:
         """Those of before, and one more if the descriptions that this commit would repeat are large."""
         listed = sum(each.segments for each in content.lists)
         new = {segment.name for segment in self.content.segments}
         repeated = [segment for segment in content.segments[listed:] if segment.name not in new]
         data = commits.list_bytes(repeated) if repeated else b""
-        if len(data) < INLINE_BYTES:
+        if len(data) < REPEATED_BYTES:
             return content.lists
         self._list = uuid.uuid4().hex
         self.store.put(commits.list_key(self._list), data, durable=self._durable)
@@ -234,7 +236,7 @@ def refresh_root(store: Store, version: int, durable: bool) -> None:
         version = newest
 
 
-def _who() -> str:
+def user_and_machine() -> str:
     """The user and the machine, for those who read the history."""
     try:
         user = getpass.getuser()

@@ -17,7 +17,6 @@ from outgrad.storage import leases
 from outgrad.storage.publishing import attempted, warn_of
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import leftovers, refused
-from outgrad.storage.zarr.changes import Change
 from outgrad.storage.zarr.codecs import Json
 from outgrad.storage.zarr.documents import (
     commits_document,
@@ -37,8 +36,9 @@ from outgrad.storage.zarr.format import (
     SegmentSpec,
 )
 from outgrad.storage.zarr.layout import manifest_spec
-from outgrad.storage.zarr.revision import Content, Revision
+from outgrad.storage.zarr.revision import Revision, VersionContent
 from outgrad.storage.zarr.storage_chunks import ChunkRecords, SegmentStore
+from outgrad.storage.zarr.updates import Update
 
 BEGIN_ATTEMPTS = 20
 """How often to make the folders of an archive that another writer is removing because they were empty."""
@@ -71,9 +71,9 @@ class SaveSession:
     nobody is writing.
     """
 
-    def __init__(self, store: Store, change: Change, *, durable: bool = True) -> None:
+    def __init__(self, store: Store, update: Update, *, durable: bool = True) -> None:
         self.store = store
-        self.change = change
+        self.update = update
         self.durable = durable
         self.segment_name = uuid.uuid4().hex
         self._token = ""
@@ -84,7 +84,7 @@ class SaveSession:
         self._made: list[str] = []
         if self._was_there:
             # Checked again at the start, where it counts; here it saves planning and computing in vain.
-            change.require(store)
+            update.require(store)
 
     @property
     def name(self) -> str:
@@ -132,7 +132,7 @@ class SaveSession:
                 except FileExistsError:
                     self._was_there = True
             if self._was_there:
-                self.change.require(self.store)
+                self.update.require(self.store)
             self._make_folders()
         except BaseException:
             self.abort()
@@ -186,7 +186,7 @@ class SaveSession:
             folders = sorted({key.rpartition("/")[0] for key in self._made}, reverse=True)
             self.store.flush(self._made, [*folders, SEGMENTS, "", ".."])
 
-        content = Content(
+        content = VersionContent(
             action="save",
             kind=description.kind,
             info=description.info,
@@ -194,20 +194,20 @@ class SaveSession:
             segments=(segment,),
             added=segment.added,
         )
-        self._revision = Revision(self.store, content, self.change.revise, self._token, durable=self.durable)
+        self._revision = Revision(self.store, content, self.update.revise, self._token, durable=self.durable)
         with self._keeping(content):
             self._revision.stage()
 
     @contextmanager
-    def _keeping(self, content: Content) -> Iterator[None]:
+    def _keeping(self, content: VersionContent) -> Iterator[None]:
         """Keep data that are complete if only the archive is not what they are for."""
         try:
             yield
         except (ArchiveConflictError, ValidationError) as error:
-            if self.change.keeps_refused:
+            if self.update.keeps_refused:
                 refused.keep(self.store, content, durable=self.durable)
                 self._is_kept = True
-                error.add_note(refused.ADVICE.format(name=self.store.name, folder=self.folder))
+                error.add_note(refused.KEPT_ADVICE.format(name=self.store.name, folder=self.folder))
             raise
 
     def publish(self) -> None:
@@ -238,7 +238,7 @@ class SaveSession:
             yield from attempted(f"remove {name}/{key}", self.store.remove, key)
         leases.release(self._token)
         self._token = ""
-        if self.change.replaces:
+        if self.update.replaces:
             yield from leftovers.remove_superseded(self.store, revision.version)
         else:
             yield from leftovers.remove_abandoned(self.store)

@@ -13,7 +13,6 @@ from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.publishing import Unpublished
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.changes import Change
 from outgrad.storage.zarr.format import PLAN, SEGMENTS, ChunkOptions, SegmentSpec
 from outgrad.storage.zarr.layout import Contents, lay_out
 from outgrad.storage.zarr.save_session import Description, SaveSession, chunk_records
@@ -28,6 +27,7 @@ from outgrad.storage.zarr.seams import (
 )
 from outgrad.storage.zarr.segment import ShardRecords, write_segment
 from outgrad.storage.zarr.storage_chunks import ChunkRecords, SegmentStore
+from outgrad.storage.zarr.updates import Update
 
 
 class TaskWriter:
@@ -113,7 +113,7 @@ class ZarrWriter:
         What the commit says about the archive, apart from its data.
     options : ChunkOptions
         Sizes of chunks, and how they are compressed; all are checksummed.
-    change : Change
+    update : Update
         What becomes of an archive that is there. It stays readable until the new version is complete.
     durable : bool
         Whether everything is flushed to the disk before it becomes visible.
@@ -125,11 +125,11 @@ class ZarrWriter:
         contents: Contents,
         description: Description,
         options: ChunkOptions,
-        change: Change,
+        update: Update,
         *,
         durable: bool = True,
     ) -> None:
-        self._session = SaveSession(store, change, durable=durable)
+        self._session = SaveSession(store, update, durable=durable)
         self._contents = contents
         self._description = description
         self._options = options

@@ -14,12 +14,12 @@ from outgrad.errors import (
 )
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits, leftovers
-from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Added, Fill, SegmentList, SegmentSpec
+from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Added, FillNumber, SegmentList, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, open_version
-from outgrad.storage.zarr.revision import Base, Content, lost
+from outgrad.storage.zarr.revision import Base, VersionContent, lost
 
 
-class Change(ABC):
+class Update(ABC):
     """What becomes of the newest version of an archive."""
 
     call: str
@@ -41,7 +41,7 @@ class Change(ABC):
             )
 
     @abstractmethod
-    def revise(self, base: Base, content: Content) -> Content:
+    def revise(self, base: Base, content: VersionContent) -> VersionContent:
         """Make the next version on top of ``base``; ``content`` is that of the new segment alone.
 
         Raises
@@ -56,7 +56,7 @@ def is_ours(store: Store) -> bool:
     return leftovers.is_empty(store) or commits.is_archive(store)
 
 
-class Save(Change):
+class Save(Update):
     """Make an archive, or replace it: what is there when the writer begins must be there when it ends."""
 
     call = "save"
@@ -89,13 +89,13 @@ class Save(Change):
                 "choose another path, or pass overwrite=True: then the first to finish wins"
             )
 
-    def revise(self, base: Base, content: Content) -> Content:
+    def revise(self, base: Base, content: VersionContent) -> VersionContent:
         if base.version != self._base_version:
             raise lost(base.store, base.version)
         return content
 
 
-class Append(Change):
+class Append(Update):
     """Add a segment to whatever is there, or make an archive of it if nothing is.
 
     ``check`` raises if the segment does not fit to an archive.
@@ -104,7 +104,7 @@ class Append(Change):
     call = "append"
     keeps_refused = True
 
-    def __init__(self, check: Callable[[OpenArchive], None], fill: Fill | None = None) -> None:
+    def __init__(self, check: Callable[[OpenArchive], None], fill: FillNumber | None = None) -> None:
         self._check = check
         self._fill = fill
         self._base_version = 0
@@ -124,13 +124,21 @@ class Append(Change):
         """Take a version as the one that is appended to."""
         self._base_version = version
 
-    def revise(self, base: Base, content: Content) -> Content:
+    def revise(self, base: Base, content: VersionContent) -> VersionContent:
         commit = base.commit
         if commit is None:
             return replace(content, fill=self._fill)
         for version in commits.versions(base.store):
-            if version > self._base_version:
-                self._require_additive(base.store, version)
+            if version <= self._base_version:
+                continue
+            # Other writers may have appended too, or put segments together; or have begun the archive.
+            later = commits.read_version(base.store, version).commit
+            is_new = not self._base_version and version == 1
+            if later.action in ("save", "restore") and not is_new:
+                raise ArchiveConflictError(
+                    f"append {base.store.name}: version {version} has replaced the archive since this append "
+                    f"began ({later.action}, {later.who or 'by another writer'}), so nothing was added to it"
+                )
         self._check(open_version(base.store, base.version))
         return replace(
             content,
@@ -141,18 +149,8 @@ class Append(Change):
             lists=commit.lists,
         )
 
-    def _require_additive(self, store: Store, version: int) -> None:
-        """Other writers may have appended too, or put segments together."""
-        commit = commits.read_version(store, version).commit
-        is_new = not self._base_version and version == 1  # another writer has begun the archive
-        if commit.action in ("save", "restore") and not is_new:
-            raise ArchiveConflictError(
-                f"append {store.name}: version {version} has replaced the archive since this append began "
-                f"({commit.action}, {commit.who or 'by another writer'}), so nothing was added to it"
-            )
 
-
-class Compact(Change):
+class Compact(Update):
     """Put a segment in the place of some neighbouring ones that hold the same data."""
 
     call = "compact"
@@ -160,7 +158,7 @@ class Compact(Change):
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)
 
-    def revise(self, base: Base, content: Content) -> Content:
+    def revise(self, base: Base, content: VersionContent) -> VersionContent:
         segments: tuple[SegmentSpec, ...] = () if base.commit is None else base.commit.segments
         names = tuple(segment.name for segment in segments)
         first = names.index(self._names[0]) if self._names[0] in names else 0

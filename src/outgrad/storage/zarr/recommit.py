@@ -1,0 +1,45 @@
+"""Committing segments that were refused before."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from outgrad.storage.store import Store
+from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.appendable import Addition, require_appendable
+from outgrad.storage.zarr.format import SEGMENTS
+from outgrad.storage.zarr.opened_segment import OpenSegment
+from outgrad.storage.zarr.refused import refused_key
+from outgrad.storage.zarr.revision import Base, VersionContent
+from outgrad.storage.zarr.updates import Append
+
+
+def kept(store: Store) -> list[VersionContent]:
+    """Segments that may be committed, the oldest first."""
+    found: list[tuple[float, VersionContent]] = []
+    for entry in store.entries(SEGMENTS):
+        key = refused_key(entry.name)
+        if entry.kind == "folder" and store.exists(key):
+            commit = commits.read_refused(store, key)
+            content = VersionContent(
+                action="append",
+                kind=commit.kind,
+                info=commit.info,
+                provenance=commit.provenance,
+                segments=commit.segments,
+                added=commit.segments[0].added,
+                fill=commit.fill,
+            )
+            found.append((entry.modified, content))
+    return [content for _, content in sorted(found, key=lambda each: each[0])]
+
+
+def revise(base: Base, content: VersionContent) -> VersionContent:
+    """Append a segment that was refused to what is there now."""
+    segment = OpenSegment(base.store, content.segments[0], lambda: None)
+    metadata = segment.metadata()
+    dtypes = [segment.spec.arrays[block.values.array].dtype for block in segment.spec.blocks]
+    addition = Addition(segment.keys(), metadata, dtypes, content.info, content.fill)
+    append = Append(partial(require_appendable, addition=addition), content.fill)
+    append.begin(base.version)
+    return append.revise(base, content)
