@@ -17,15 +17,27 @@ NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 """What a writer adds to the info of a map where nothing had to be computed for it."""
 
 
+Runs = npt.NDArray[np.int64]
+"""Neighbouring rows of values and gradients (n, arrays, 2): for each run and array its first row, and the row
+after its last."""
+
+
 class Request(NamedTuple):
     """The rows of one chunk of one block.
 
     ``ranges`` has the rows of the values and of each gradient, in the order of :meth:`Outline.walk`; they are
-    counted from the start of the block.
+    counted from the start of the block. A chunk of rows that are not neighbours has ``runs`` instead, whose
+    rows follow each other in the chunk.
     """
 
     block: int
     ranges: tuple[RowRange, ...]
+    runs: Runs | None = None
+
+    @property
+    def all_runs(self) -> Runs:
+        """Its runs, also if there is one only."""
+        return np.array([self.ranges], np.int64) if self.runs is None else self.runs
 
 
 def request(outlines: tuple[Outline, ...], piece: Piece) -> Request:

@@ -23,6 +23,7 @@ from outgrad.engine import outlines
 from outgrad.engine.attach.chunks import descend_part
 from outgrad.graph.draft import digest
 from outgrad.graph.lazy_blocks import LazyBlocks, collect, from_chunks, gather_chunks, recut, rowwise
+from outgrad.graph.reading import collect_stored
 from outgrad.graph.replace import replaced
 from outgrad.late import late
 from outgrad.tree import GradientPath, fold, fold_down
@@ -243,9 +244,8 @@ class Lazy(Blocks):
     def collect(self, sources: Sequence[tuple[Blocks, int]]) -> Blocks:
         chunked = {id(blocks): blocks.to_lazy().data for blocks, _ in sources}
         metadata = tuple(blocks.metadata[number] for blocks, number in sources)
-        return Lazy(
-            metadata, collect([(chunked[id(blocks)], number) for blocks, number in sources], chunk_bytes())
-        )
+        items = [(chunked[id(blocks)], number) for blocks, number in sources]
+        return Lazy(metadata, collect_stored(items, chunk_bytes()) or collect(items, chunk_bytes()))
 
     def exchanged(self, numbers: Sequence[int], others: Blocks) -> Blocks:
         metadata = list(self.metadata)

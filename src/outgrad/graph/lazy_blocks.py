@@ -49,7 +49,18 @@ class LazyBlocks:
 
     def made_by(self, function: Callable[..., object]) -> bool:
         """Whether every part is the result of a task that runs ``function``."""
-        return all(getattr(self.graph.get(key), "func", None) is function for key in self.keys)
+        return not self.keys or self.maker is function
+
+    @cached_property
+    def maker(self) -> Callable[..., object] | None:
+        """The function of the tasks of all parts; None if there are several, or none."""
+        functions = {getattr(self.graph.get(key), "func", None) for key in self.keys}
+        return functions.pop() if len(functions) == 1 else None
+
+    @cached_property
+    def arguments(self) -> dict[Key, tuple[Any, ...]]:
+        """What the task of each part is given, by its key."""
+        return {key: self.graph[key].args for key in self.keys}
 
     @property
     def nbytes(self) -> int:

@@ -28,6 +28,8 @@ from outgrad.late import late
 
 DIGEST_ROWS = 2**20
 """Rows that are read at once for a digest."""
+LARGE_BYTES = 2**20
+"""Tables from this size on are not read to the end for a selection, if their source knows where to look."""
 FIRST_ROWS = 64
 """Rows that are compared before all are: labels that differ mostly differ in these."""
 
@@ -810,11 +812,59 @@ class Labels(Saving):
             return np.arange(len(self), dtype=np.int64)
         if len(rows) == 0:
             return np.empty(0, dtype=np.int64)
+        numbers, table = self._candidates(names, rows)
         if names == self._names:
-            positions = locate_rows(self.values, rows)
-            return positions[positions >= 0]
-        columns = [self._names.index(name) for name in names]
-        return np.flatnonzero(locate_rows(rows, self.values[:, columns]) >= 0)
+            positions = locate_rows(table, rows)
+            positions = positions[positions >= 0]
+        else:
+            columns = [self._names.index(name) for name in names]
+            positions = np.flatnonzero(locate_rows(rows, table[:, columns]) >= 0)
+        return positions if numbers is None else numbers[positions]
+
+    def _candidates(self, names: tuple[str, ...], rows: Table) -> tuple[Positions | None, Table]:
+        """Rows among which all are that a selection matches, with their positions; None: all rows.
+
+        A source that knows where some numbers may be reads only those parts of a large table.
+        """
+        find = getattr(self._source, "candidates", None) if self._values is None else None
+        found = None if find is None or self.nbytes < LARGE_BYTES else find(names, rows)
+        return (None, self.values) if found is None else found
+
+    def take(self, positions: Any) -> Labels:
+        """Return some entries; of values that are not in memory only these are read.
+
+        Parameters
+        ----------
+        positions : (k,) integers
+            Positions of the entries, each at most once.
+
+        Returns
+        -------
+        Labels
+            The entries, in this order.
+
+        Raises
+        ------
+        IndexError
+            If a position is out of range.
+
+        Examples
+        --------
+        >>> Labels.range("atom", 5).take([3, 1])["atom"]
+        array([3, 1], dtype=int32)
+        """
+        chosen = np.asarray(positions, dtype=np.int64)
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < self._count:
+            raise IndexError(
+                f"Labels: positions are out of range for {display.counted(self._count, 'entry')}"
+            )
+        if self._values is not None or 4 * len(chosen) > self._count:
+            return Labels._make(self._names, self.values[chosen])
+        starts = np.flatnonzero(np.diff(chosen, prepend=-2) != 1)
+        lasts = np.append(starts[1:], len(chosen)) - 1
+        runs = zip(chosen[starts].tolist(), chosen[lasts[: len(starts)]].tolist(), strict=True)
+        read = [self.read(first, last + 1) for first, last in runs]
+        return Labels._make(self._names, np.concatenate([np.empty((0, len(self._names)), np.int32), *read]))
 
     # ---- columns ----
     def insert(self, index: SupportsIndex, name: str, values: Any) -> Labels:

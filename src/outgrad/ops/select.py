@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from outgrad._foreign import as_plain, kind_of
 from outgrad.data.metadata import BlockMetadata
-from outgrad.data.positions import Index, places_of
+from outgrad.data.positions import Index
+from outgrad.engine.choose import with_rows
 from outgrad.engine.content import Blocks
 from outgrad.engine.map.blocks import run_rule
-from outgrad.engine.shuffle.blocks import Origin, RowOrder, Target, moved
 from outgrad.errors import ValidationError
 from outgrad.gradients.elementwise import TAKE_COLUMNS
 from outgrad.labels.entry import LabelsEntry
@@ -67,7 +67,7 @@ def slice(tensor: T, axis: str, selection: EntrySelection) -> T:
     check_axis("slice", axis)
     labels = [getattr(metadata, axis) for metadata in blocks.metadata]
     chosen = [selected_positions("slice", each, axis, selection) for each in labels]
-    choose = _choose_samples if axis == "samples" else choose_properties
+    choose = with_rows if axis == "samples" else choose_properties
     return like(tensor, choose(blocks, chosen))
 
 
@@ -119,18 +119,6 @@ def _choice(labels: Labels, places: Index) -> Labels:
     if np.array_equal(places, np.arange(len(labels))):
         return labels
     return Labels(labels.names, labels.values[places], assume_unique=True)
-
-
-def _choose_samples(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
-    targets = [
-        Target(
-            replace(m, samples=_choice(m.samples, own)),
-            (Origin(n, places_of(own, len(m.samples))),),
-            RowOrder.FOLLOWING,
-        )
-        for n, (m, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
-    ]
-    return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)
 
 
 slice_block = block_twin(slice)

@@ -14,9 +14,10 @@ from outgrad.config import chunk_bytes
 from outgrad.errors import PathError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.ops.keys import fill_number
+from outgrad.ops.select import EntrySelection
 from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
-from outgrad.storage.lazily import lazily
+from outgrad.storage.lazily import Choice, lazily
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
 from outgrad.storage.places import is_special, require_apart, source_path
@@ -226,14 +227,27 @@ def append(
 
 
 def open(
-    path: str | PathLike[str], *, target_bytes: int | str | None = None, version: int | None = None
+    path: str | PathLike[str],
+    *,
+    keys: EntrySelection | None = None,
+    samples: EntrySelection | None = None,
+    properties: EntrySelection | None = None,
+    target_bytes: int | str | None = None,
+    version: int | None = None,
 ) -> Any:
-    """Open a map, a block or labels lazily: only what describes it is read.
+    """Open a map, a block or labels lazily, or some of it: only what describes it is read.
+
+    What is not chosen is not read, neither now nor later: of an archive, samples are found by an index of
+    systems, and only the chunks of labels and values are read in which chosen rows are. The same holds for
+    :func:`outgrad.slice`, directly after opening.
 
     Parameters
     ----------
     path : str or Path
         A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+    keys, samples, properties : Labels, LabelsEntry, or 1-D list or array of int or bool, optional
+        Which blocks, and which samples and properties of each, as in :func:`outgrad.slice`: Labels with some
+        or all dimensions, positions, or a mask. The default is all.
     target_bytes : int or str, optional
         Bytes of values and gradients a task holds, such as ``"64 MiB"``; the default is the configuration
         ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; ``chunk`` makes
@@ -259,11 +273,14 @@ def open(
     >>> og.save("keys.mts", og.Labels.range("n", 3))
     >>> og.open("keys.mts")["n"]
     array([0, 1, 2], dtype=int32)
+    >>> og.save("tens.zarr", og.block_from_array(10.0 * np.arange(5)[:, None], ["system"]))
+    >>> og.open("tens.zarr", samples=og.Labels("system", [[3]])).values.compute()
+    array([[30.]])
     """
     source = source_path("open", path)
     with reaching("open", source):
         opened = open_archive(open_store(source), version) if source.is_dir() else open_mts(source)
-    return lazily(opened, chunk_bytes(target_bytes))
+    return lazily(opened, chunk_bytes(target_bytes), Choice(keys, samples, properties))
 
 
 def clean(

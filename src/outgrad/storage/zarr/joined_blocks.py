@@ -13,6 +13,7 @@ import numpy as np
 from outgrad.data.chunk import Array
 from outgrad.data.outline import Edges, Outline
 from outgrad.data.positions import Index
+from outgrad.data.requests import Runs
 from outgrad.errors import DamagedArchiveError
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.consistent import signature
@@ -24,12 +25,14 @@ from outgrad.tree import GradientPath, fold_down
 
 
 class SegmentRows(NamedTuple):
-    """Rows [start, stop) of a block in a segment, which begin at row ``into`` of what is read."""
+    """Rows [start, stop) of a block in a segment, which begin at row ``into`` of what is read for a
+    ``run``."""
 
     part: int
     start: int
     stop: int
     into: int
+    run: int
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,49 @@ class JoinedBlock:
             starts[path] = np.cumsum([0, *rows], dtype=np.int64)
         return starts
 
-    def rows_in_parts(self, path: GradientPath, start: int, stop: int) -> Iterator[SegmentRows]:
-        """Where the rows [start, stop) of the values or of a gradient are."""
+    def pieces(self, path: GradientPath, runs: Runs) -> list[SegmentRows]:
+        """Where the rows of runs (n, 2) of the values or of a gradient are, one after the other."""
         starts = self.starts[path]
-        part = max(0, int(np.searchsorted(starts, start, side="right")) - 1)
-        while part < len(self.parts) and (starts[part] < stop):
-            first, last = max(start, int(starts[part])), min(stop, int(starts[part + 1]))
-            if first < last:
-                yield SegmentRows(part, first - int(starts[part]), last - int(starts[part]), first - start)
-            part += 1
+        parts = np.maximum(np.searchsorted(starts, runs[:, 0], side="right") - 1, 0).tolist()
+        bounds = starts.tolist()
+        found, into = [], 0
+        for run, (part, (start, stop)) in enumerate(zip(parts, runs.tolist(), strict=True)):
+            while part < len(self.parts) and bounds[part] < stop:
+                first, last = max(start, bounds[part]), min(stop, bounds[part + 1])
+                if first < last:
+                    found.append(SegmentRows(part, first - bounds[part], last - bounds[part], into, run))
+                    into += last - first
+                part += 1
+        return found
+
+    def runs_of(self, rows: Runs) -> Runs | None:
+        """Of runs of rows of the values (n, 1, 2), those of all arrays; None if gradients are not sorted."""
+        paths = [path for path, _ in self.first.walk()]
+        runs = np.empty((len(rows), len(paths), 2), np.int64)
+        runs[:, 0] = rows[:, 0]
+        for number, path in enumerate(paths):
+            if path:
+                ends = runs[:, paths.index(path[:-1])]
+                found = self._first_rows(path, ends.reshape(-1))
+                if found is None:
+                    return None
+                runs[:, number] = found.reshape(-1, 2)
+        return runs
+
+    def _first_rows(self, path: GradientPath, parents: Index) -> Index | None:
+        """The first row of a gradient that belongs to each parent or to one after it; None if not sorted."""
+        starts = self.starts[path[:-1]]
+        found = np.empty(len(parents), np.int64)
+        parts = np.clip(np.searchsorted(starts, parents, side="right") - 1, 0, len(self.parts) - 1)
+        for part in np.unique(parts).tolist():
+            chosen = np.flatnonzero(parts == part)
+            number, block = self.parts[part]
+            local = parents[chosen] - starts[part]
+            rows = self.segments[number].first_rows(block, path, local)
+            if rows is None:
+                return None
+            found[chosen] = self.starts[path][part] + rows
+        return found
 
     def names(self, path: GradientPath) -> tuple[str, ...]:
         """The names of the samples."""
@@ -74,7 +111,7 @@ class JoinedBlock:
         stored: list[PlacedRows] = []
         shape: tuple[int, ...] = (rows, len(self.names(path)))
         dtype: np.dtype[Any] = LABEL_DTYPE
-        for part, start, stop, into in pieces:
+        for part, start, stop, into, _ in pieces:
             number, block = self.parts[part]
             segment, spec = self.segments[number].spec, block.at(path)
             array, row = spec.values if kind == "values" else segment.tables[spec.samples].first
@@ -90,7 +127,7 @@ class JoinedBlock:
         """Put together parts of different properties; ``arrays`` has the values of each piece."""
         at = self.outline.at(path)
         out = np.full((rows, *at.trailing), self.fill, at.dtype)
-        for part, start, stop, into in pieces:
+        for part, start, stop, into, _ in pieces:
             columns = self.columns[part]
             out[into : into + stop - start, ..., slice(None) if columns is None else columns] = next(arrays)
         return out

@@ -104,19 +104,22 @@ class _Followed:
         self._digest = begin_digest(table.names, table.rows)
         self._row = 0
         self._waiting: dict[int, Table] = {}
+        self._waiting_bytes = 0
         self._lock = fork_safe_lock()
 
     def add(self, start: int, rows: Table) -> bool | None:
         """Take a slice; return whether the table is right, once all of it has come."""
         with self._lock:
             if start > self._row:
-                waiting_bytes = sum(each.nbytes for each in self._waiting.values())
-                if waiting_bytes + rows.nbytes <= WAITING_BYTES:
+                if start not in self._waiting and self._waiting_bytes + rows.nbytes <= WAITING_BYTES:
                     self._waiting[start] = rows.copy()
+                    self._waiting_bytes += rows.nbytes
                 return None
             self._take(start, rows)
             while (ready := min(self._waiting, default=self._row + 1)) <= self._row:
-                self._take(ready, self._waiting.pop(ready))
+                waiting = self._waiting.pop(ready)
+                self._waiting_bytes -= waiting.nbytes
+                self._take(ready, waiting)
             return None if self._row < self._table.rows else self._digest.hexdigest() == self._table.digest
 
     def _take(self, start: int, rows: Table) -> None:

@@ -9,11 +9,13 @@ from copy import copy
 from functools import cached_property
 
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
+from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS
 from outgrad.storage.zarr.joined_blocks import JoinedBlocks
 from outgrad.storage.zarr.opened_segment import VERIFY_ADVICE, OpenSegment
+from outgrad.storage.zarr.storage_chunks import CACHED_CHUNKS, ChunkCache
 
 
 class OpenArchive:
@@ -22,7 +24,8 @@ class OpenArchive:
     def __init__(self, store: Store, stored: commits.StoredCommit) -> None:
         self.store = store
         self.stored = stored
-        self.segments = [OpenSegment(store, spec, self._replaced) for spec in stored.commit.segments]
+        cache: ChunkCache = OpenFiles(CACHED_CHUNKS)
+        self.segments = [OpenSegment(store, spec, self._replaced, cache) for spec in stored.commit.segments]
         self._parts: dict[tuple[int, int], OpenArchive] = {}
 
     def part(self, first: int, last: int) -> OpenArchive:

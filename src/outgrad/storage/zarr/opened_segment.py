@@ -10,6 +10,7 @@ import numpy as np
 
 from outgrad.data.chunk import Array, Table
 from outgrad.data.metadata import BlockMetadata
+from outgrad.data.positions import Index
 from outgrad.errors import ArchiveError, DamagedArchiveError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
@@ -25,7 +26,7 @@ from outgrad.storage.zarr.storage_chunks import (
     SegmentStore,
 )
 from outgrad.storage.zarr.table_ranges import system_column
-from outgrad.tree import fold
+from outgrad.tree import GradientPath, fold
 
 SHOWN_USERS = 3
 READ_ROWS = 2**20
@@ -44,15 +45,23 @@ class OpenSegment:
         What the commit says about the segment.
     replaced : callable
         Returns an error if the commit is not there any more, and None if it is.
+    cache : OpenFiles
+        Chunks of tables, those of all segments of an archive.
     """
 
-    def __init__(self, store: Store, spec: SegmentSpec, replaced: Callable[[], ArchiveError | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spec: SegmentSpec,
+        replaced: Callable[[], ArchiveError | None] = lambda: None,
+        cache: ChunkCache | None = None,
+    ) -> None:
         self.spec = spec
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
         self._name = store.name
         self._store = SegmentStore(store, spec.prefix)
-        self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS)
+        self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS) if cache is None else cache
         self._manifest: dict[int, ChunkRecords] = {}
 
     # ---- chunks ----
@@ -81,9 +90,17 @@ class OpenSegment:
         return (joined[0] if len(joined) == 1 else np.concatenate(joined))[start - first : stop - first]
 
     def read_rows(
-        self, array: int, start: int, stop: int, *, is_table: bool = False, out: Array | None = None
+        self,
+        array: int,
+        start: int,
+        stop: int,
+        *,
+        is_table: bool = False,
+        keep: bool = False,
+        out: Array | None = None,
     ) -> Array:
-        """Read rows of an array into ``out``, or into new memory.
+        """Read rows of an array into ``out``, or into new memory; with ``keep``, the next read finds them
+        there.
 
         Raises
         ------
@@ -94,13 +111,13 @@ class OpenSegment:
         spec = self.spec.arrays[array]
         try:
             return self._store.read_rows(
-                spec, lambda first, last: self.records(array, first, last), start, stop, cache, out
+                spec, lambda first, last: self.records(array, first, last), start, stop, cache, out, keep=keep
             )
         except ChunkError as error:
             raise self.explain(error, array) from error
 
     # ---- tables ----
-    def read_table(self, number: int, start: int, stop: int) -> Table:
+    def read_table(self, number: int, start: int, stop: int, *, keep: bool = False) -> Table:
         """Read rows of a label table, and compare them with what the commit says.
 
         Raises
@@ -108,14 +125,14 @@ class OpenSegment:
         DamagedArchiveError
             If they are not what the commit says, or cannot be read.
         """
-        rows = self.read_unchecked(number, start, stop)
+        rows = self.read_unchecked(number, start, stop, keep=keep)
         self.check_table(number, start, rows)
         return rows
 
-    def read_unchecked(self, number: int, start: int, stop: int) -> Table:
+    def read_unchecked(self, number: int, start: int, stop: int, *, keep: bool = False) -> Table:
         """Read rows of a label table as they are stored."""
         array, first = self.spec.tables[number].first
-        return self.read_rows(array, first + start, first + stop, is_table=True)
+        return self.read_rows(array, first + start, first + stop, is_table=True, keep=keep)
 
     def check_table(self, number: int, start: int, rows: Table) -> None:
         """Compare rows of a label table, which were read from row ``start`` on, with what the commit says."""
@@ -129,8 +146,11 @@ class OpenSegment:
                 f"{VERIFY_ADVICE}"
             )
 
-    def rows_between(self, number: int, low: int, high: int) -> Iterator[tuple[int, int]]:
-        """Ranges of rows of a table of samples in which a system from ``low`` to ``high`` may be.
+    def rows_between(
+        self, number: int, low: int, high: int, numbers: Table | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Ranges of rows of a table of samples in which a system from ``low`` to ``high`` may be, or one of
+        some sorted ``numbers``.
 
         They are found in the ranges of chunks, without reading the table; neighbours are one, up to a limit.
         """
@@ -148,12 +168,64 @@ class OpenSegment:
                 table.ranges.array, table.ranges.row, table.ranges.row + len(chunks), is_table=True
             )
             may_hold = (ranges[:, 0] <= high) & (ranges[:, 1] >= low)
+            if numbers is not None:
+                following = np.minimum(np.searchsorted(numbers, ranges[:, 0]), len(numbers) - 1)
+                may_hold &= (numbers[following] >= ranges[:, 0]) & (numbers[following] <= ranges[:, 1])
         edges = np.flatnonzero(np.diff(np.concatenate([[False], may_hold, [False]]).astype(np.int8)))
         for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             start = max(0, (chunks[first]) * size - row)
             stop = min(table.rows, chunks[last - 1] * size + size - row)
             for position in range(start, stop, READ_ROWS):
                 yield position, min(position + READ_ROWS, stop)
+
+    def rows_with(self, number: int, column: int, numbers: Table) -> Iterator[tuple[Index, Table]]:
+        """Positions and rows of a table of samples whose number in a column is one of some sorted ones.
+
+        In the column that identifies systems, only chunks are read in which one of them may be.
+        """
+        table = self.spec.tables[number]
+        is_system = column == system_column(table.names)
+        low, high = int(numbers[0]), int(numbers[-1])
+        if is_system:
+            ranges = list(self.rows_between(number, low, high, numbers))
+        else:
+            starts = range(0, table.rows, READ_ROWS)
+            ranges = [(start, min(start + READ_ROWS, table.rows)) for start in starts]
+        # The labels of what is found are read next.
+        keep = sum(stop - start for start, stop in ranges) <= READ_ROWS
+        for start, stop in ranges:
+            rows = self.read_table(number, start, stop, keep=keep)
+            values = rows[:, column]
+            if (values[1:] >= values[:-1]).all():
+                firsts, lasts = (np.searchsorted(values, numbers, side=side) for side in ("left", "right"))
+                counts = lasts - firsts
+                chosen = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+            else:
+                places = np.minimum(np.searchsorted(numbers, values), len(numbers) - 1)
+                chosen = np.flatnonzero(numbers[places] == values)
+            if len(chosen):
+                yield start + chosen, rows[chosen]
+
+    def first_rows(self, block: BlockSpec, path: GradientPath, parents: Index) -> Index | None:
+        """The first row of a gradient that belongs to each row of its parent, or to one after it.
+
+        None if its rows are not sorted; all of them belong to all parents.
+        """
+        spec, parent_rows = block.at(path), self.spec.tables[block.at(path[:-1]).samples].rows
+        if spec.offsets is None:
+            rows = self.spec.tables[spec.samples].rows
+            is_end = (parents == 0) | (parents == parent_rows)
+            return np.where(parents == 0, 0, rows) if is_end.all() else None
+        array, row = spec.offsets
+        found = np.empty(len(parents), np.int64)
+        size = self.spec.arrays[array].chunk_rows
+        chunks = (parents + row) // size
+        for chunk in np.unique(chunks).tolist():  # each is read once
+            chosen = np.flatnonzero(chunks == chunk)
+            first, last = int(parents[chosen].min()), int(parents[chosen].max())
+            offsets = self.read_rows(array, row + first, row + last + 1, is_table=True)
+            found[chosen] = offsets[parents[chosen] - first]
+        return found
 
     def labels(self, number: int) -> Labels:
         """A complete label table, in memory."""

@@ -9,13 +9,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from outgrad.data.chunk import Array
-from outgrad.storage.zarr.format import MIB
+from outgrad.storage.zarr.format import MIB, ArraySpec, SegmentSpec
 from outgrad.storage.zarr.seams import ArrayRange, merge_ranges
 from outgrad.storage.zarr.storage_chunks import allocate
 
 
 class RowReader(Protocol):
     """A segment that is open."""
+
+    @property
+    def spec(self) -> SegmentSpec:
+        """What the commit says about it."""
+        ...
 
     def read_rows(self, array: int, start: int, stop: int, *, out: Array | None = None) -> Array:
         """Read rows of an array into ``out``, or into new memory."""
@@ -74,6 +79,19 @@ def read_all(segments: Sequence[RowReader], wanted: Sequence[WantedArray]) -> It
         yield np.empty(each.shape, each.dtype) if out is None else out
 
 
+def merge_by_chunks(ranges: Sequence[ArrayRange], arrays: Sequence[ArraySpec]) -> list[ArrayRange]:
+    """Unite what touches, and what lies in one chunk, which would be decoded for each of them."""
+    merged: list[ArrayRange] = []
+    for rows in merge_ranges(ranges):
+        size = arrays[rows.array].chunk_rows
+        last = merged[-1] if merged else None
+        if last and last.array == rows.array and rows.start // size == (last.stop - 1) // size:
+            merged[-1] = last._replace(stop=max(last.stop, rows.stop))
+        else:
+            merged.append(rows)
+    return merged
+
+
 class _Neighbours:
     """Rows of segments, united where they touch, and read once."""
 
@@ -87,7 +105,7 @@ class _Neighbours:
 
     def read(self) -> None:
         for number, ranges in self._wanted.items():
-            merged = merge_ranges(ranges)
+            merged = merge_by_chunks(ranges, self._segments[number].spec.arrays)
             self._read[number] = merged, [self._segments[number].read_rows(*rows) for rows in merged]
 
     def rows(self, piece: PlacedRows) -> Array:

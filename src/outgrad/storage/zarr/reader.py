@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from outgrad.data.chunk import Array, Chunk, RowRange, Table
+from outgrad.data.chunk import Array, Chunk, Table
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
-from outgrad.data.requests import Request
+from outgrad.data.positions import Index
+from outgrad.data.requests import Request, Runs
 from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
@@ -20,6 +21,7 @@ from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, Commit
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive, open_again, open_version
 from outgrad.storage.zarr.read_rows import WantedArray, read_all
+from outgrad.storage.zarr.table_ranges import system_column
 from outgrad.tree import GradientPath, fold_down
 
 KEPT_ARCHIVES = 16
@@ -59,9 +61,20 @@ class ZarrReader:
         """
         archive = self._archive()
         blocks = archive.joined.blocks
-        wanted = [each for asked in requests for each in _wanted_arrays(blocks[asked.block], asked.ranges)]
+        chunks = [_ChunkPlan(archive, blocks[each.block], each.all_runs) for each in requests]
+        wanted = [array for chunk in chunks for array in chunk.wanted()]
         arrays = read_all(archive.segments, wanted)
-        return [_build_chunk(archive, blocks[asked.block], asked.ranges, arrays) for asked in requests]
+        return [chunk.build(arrays) for chunk in chunks]
+
+    def runs_of(self, block: int, rows: Runs) -> Runs | None:
+        """Of runs of rows of the values (n, 1, 2), those of all arrays; None if gradients are not sorted."""
+        return self._archive().joined.blocks[block].runs_of(rows)
+
+    def table_of(self, block: int, path: GradientPath, runs: Runs) -> ChosenSamples:
+        """The labels of the rows of a gradient in some runs."""
+        number = [each for each, _ in self._archive().joined.blocks[block].first.walk()].index(path)
+        parent = [each for each, _ in self._archive().joined.blocks[block].first.walk()].index(path[:-1])
+        return ChosenSamples(self, block, path, runs[:, [parent, number]])
 
     def read_table(self, segment: int, number: int, start: int, stop: int) -> Table:
         """Read rows [start, stop) of a label table of a segment."""
@@ -72,7 +85,7 @@ class ZarrReader:
         archive = self._archive()
         joined = archive.joined.blocks[block]
         out = np.empty((stop - start, len(joined.names(path))), np.int32)
-        for part, first, last, into in joined.rows_in_parts(path, start, stop):
+        for part, first, last, into, _ in joined.pieces(path, np.array([[start, stop]])):
             number, spec = joined.parts[part]
             rows = out[into : into + last - first]
             rows[:] = archive.segments[number].read_table(spec.at(path).samples, first, last)
@@ -80,50 +93,90 @@ class ZarrReader:
                 rows[:, 0] += joined.starts[path[:-1]][part]
         return out
 
+    def sample_names(self, block: int, path: GradientPath) -> tuple[str, ...]:
+        """The names of the samples of a block, or of a gradient of it."""
+        return self._archive().joined.blocks[block].names(path)
+
+    def parts_of(self, block: int) -> tuple[tuple[int, int, int], ...]:
+        """Where the samples of a block are: segments, tables in them, and the first row of each in the
+        block."""
+        joined = self._archive().joined.blocks[block]
+        starts = joined.starts[()].tolist()
+        return tuple((n, spec.samples, start) for (n, spec), start in zip(joined.parts, starts, strict=False))
+
+    def candidates(
+        self, tables: Sequence[tuple[int, int, int]], names: Sequence[str], rows: Table
+    ) -> tuple[Index, Table]:
+        """The rows of tables in which one column is as in some of ``rows``, by the chunks where that may be.
+
+        The column is the one that identifies systems, if it is among the ``names`` of the columns of
+        ``rows``.
+        """
+        segments = self._archive().segments
+        own_names = segments[tables[0][0]].spec.tables[tables[0][1]].names
+        system = own_names[system_column(own_names)]
+        name = system if system in names else names[0]
+        numbers = np.unique(rows[:, list(names).index(name)])
+        positions: list[Index] = [np.empty(0, np.int64)]
+        found = [np.empty((0, len(own_names)), np.int32)]
+        for segment, table, start in tables:
+            for chosen, stored in segments[segment].rows_with(table, own_names.index(name), numbers):
+                positions.append(start + chosen)
+                found.append(stored)
+        return np.concatenate(positions), np.concatenate(found)
+
     def _archive(self) -> OpenArchive:
         again = partial(open_again, open_store(self.path), self.version, self.token)
         archive = _archives.get((self.path, self.token), again)
         return archive if self.segments is None else archive.part(*self.segments)
 
 
-def _wanted_arrays(block: JoinedBlock, ranges: Sequence[RowRange]) -> Iterator[WantedArray]:
-    """The arrays of a chunk, in the order in which :func:`_build_chunk` takes them."""
-    for (path, _), (start, stop) in zip(block.first.walk(), ranges, strict=True):
-        pieces = list(block.rows_in_parts(path, start, stop))
-        if block.properties is None:
-            yield block.wanted(path, "values", pieces, stop - start)
-        else:  # each part has columns of its own
-            for piece in pieces:
-                yield block.wanted(path, "values", [piece._replace(into=0)], piece.stop - piece.start)
-        if path:
-            yield block.wanted(path, "samples", pieces, stop - start)
+class _ChunkPlan:
+    """A chunk that is put together: the arrays that it is made of, and where their rows are."""
 
+    def __init__(self, archive: OpenArchive, block: JoinedBlock, runs: Runs) -> None:
+        self._archive = archive
+        self._block = block
+        self._runs = runs
+        self._paths = [path for path, _ in block.first.walk()]
+        self._pieces = [block.pieces(path, runs[:, number]) for number, path in enumerate(self._paths)]
+        self._rows = (runs[:, :, 1] - runs[:, :, 0]).sum(axis=0).tolist()
 
-def _build_chunk(
-    archive: OpenArchive, block: JoinedBlock, ranges: Sequence[RowRange], arrays: Iterator[Array]
-) -> Chunk:
-    """Put the arrays of a block together; parents are numbered from the start of the parent's rows."""
-    chunks: dict[GradientPath, Chunk] = {}
-    starts: dict[GradientPath, int] = {}
-    for (path, _), (start, stop) in zip(block.first.walk(), ranges, strict=True):
-        starts[path] = start
-        pieces = list(block.rows_in_parts(path, start, stop))
-        if block.properties is None:
-            values = next(arrays)
-        else:
-            values = block.filled(path, pieces, stop - start, arrays)
-        if not path:
-            chunks[path] = Chunk(values)
-            continue
-        table = next(arrays).copy()  # several blocks may share the rows that were read
-        for part, first, last, into in pieces:
-            number, spec = block.parts[part]
-            rows = table[into : into + last - first]
-            archive.segments[number].check_table(spec.at(path).samples, first, rows)
-            rows[:, 0] += block.starts[path[:-1]][part] - starts[path[:-1]]
-        chunks[path] = Chunk(values, table=table)
-        chunks[path[:-1]].gradients[path[-1]] = chunks[path]
-    return chunks[()]
+    def wanted(self) -> Iterator[WantedArray]:
+        """The arrays, in the order in which :meth:`build` takes them."""
+        block = self._block
+        for path, pieces, rows in zip(self._paths, self._pieces, self._rows, strict=True):
+            if block.properties is None:
+                yield block.wanted(path, "values", pieces, rows)
+            else:  # each part has columns of its own
+                for piece in pieces:
+                    yield block.wanted(path, "values", [piece._replace(into=0)], piece.stop - piece.start)
+            if path:
+                yield block.wanted(path, "samples", pieces, rows)
+
+    def build(self, arrays: Iterator[Array]) -> Chunk:
+        """Put the arrays together; parents are numbered from the start of the chunk."""
+        block = self._block
+        chunks: dict[GradientPath, Chunk] = {}
+        for path, pieces, rows in zip(self._paths, self._pieces, self._rows, strict=True):
+            is_plain = block.properties is None
+            values = next(arrays) if is_plain else block.filled(path, pieces, rows, arrays)
+            if not path:
+                chunks[path] = Chunk(values)
+                continue
+            table = next(arrays).copy()  # several blocks may share the rows that were read
+            parents = self._runs[:, self._paths.index(path[:-1])]
+            firsts = (
+                np.cumsum(parents[:, 1] - parents[:, 0]) - parents[:, 1]
+            )  # of each run, less where it was
+            for part, first, last, into, run in pieces:
+                number, spec = block.parts[part]
+                own = table[into : into + last - first]
+                self._archive.segments[number].check_table(spec.at(path).samples, first, own)
+                own[:, 0] += block.starts[path[:-1]][part] + firsts[run]
+            chunks[path] = Chunk(values, table=table)
+            chunks[path[:-1]].gradients[path[-1]] = chunks[path]
+        return chunks[()]
 
 
 @dataclass(frozen=True)
@@ -139,6 +192,10 @@ class ArchiveTable:
         rows = self.reader.read_table(self.segment, self.table, start, stop)
         rows.flags.writeable = False
         return rows
+
+    def candidates(self, names: Sequence[str], rows: Table) -> tuple[Index, Table]:
+        """All rows that may match a selection, and their positions; other chunks are not read."""
+        return self.reader.candidates(((self.segment, self.table, 0),), names, rows)
 
 
 @dataclass(frozen=True)
@@ -156,6 +213,40 @@ class JoinedSamples:
     def read(self, start: int, stop: int) -> Table:
         """Return the rows [start, stop)."""
         rows = self.reader.read_samples(self.block, self.path, start, stop)
+        rows.flags.writeable = False
+        return rows
+
+    def candidates(self, names: Sequence[str], rows: Table) -> tuple[Index, Table] | None:
+        """All rows that may match a selection, and their positions; None for gradients, whose rows count."""
+        return None if self.path else self.reader.candidates(self.reader.parts_of(self.block), names, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSamples:
+    """The samples of a gradient of some rows of a block; ``runs`` has those of the parent and its own
+    ones."""
+
+    reader: ZarrReader
+    block: int
+    path: GradientPath
+    runs: Runs
+
+    def read(self, start: int, stop: int) -> Table:
+        """Return the rows [start, stop)."""
+        parents, own = self.runs[:, 0], self.runs[:, 1]
+        ends = np.cumsum(own[:, 1] - own[:, 0])
+        parent_starts = np.cumsum(parents[:, 1] - parents[:, 0]) - (parents[:, 1] - parents[:, 0])
+        tables = [np.empty((0, len(self.reader.sample_names(self.block, self.path))), np.int32)]
+        run = int(np.searchsorted(ends, start, side="right"))
+        while run < len(ends) and ends[run] - (own[run, 1] - own[run, 0]) < stop:
+            before = int(ends[run] - (own[run, 1] - own[run, 0]))
+            first = int(own[run, 0]) + max(0, start - before)
+            last = int(own[run, 1]) - max(0, int(ends[run]) - stop)
+            rows = self.reader.read_samples(self.block, self.path, first, last)
+            rows[:, 0] += int(parent_starts[run] - parents[run, 0])
+            tables.append(rows)
+            run += 1
+        rows = np.concatenate(tables)
         rows.flags.writeable = False
         return rows
 

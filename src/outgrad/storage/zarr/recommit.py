@@ -36,7 +36,7 @@ def kept(store: Store) -> list[VersionContent]:
 
 def revise(base: Base, content: VersionContent) -> VersionContent:
     """Append a segment that was refused to what is there now."""
-    segment = OpenSegment(base.store, content.segments[0], lambda: None)
+    segment = OpenSegment(base.store, content.segments[0])
     metadata = segment.metadata()
     dtypes = [segment.spec.arrays[block.values.array].dtype for block in segment.spec.blocks]
     addition = Addition(segment.keys(), metadata, dtypes, content.info, content.fill)

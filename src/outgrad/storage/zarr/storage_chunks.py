@@ -34,8 +34,8 @@ MOST_RECORDED = 2**32 - 1
 Records = Callable[[int, int], ChunkRecords]
 """What looks up the records of the chunks [first, last) of an array."""
 
-CACHED_CHUNKS = 64
-"""Decoded chunks of label tables kept a process, 64 KiB each: reading thousands of small tables in order
+CACHED_CHUNKS = 256
+"""Decoded chunks of label tables kept for an archive, 64 KiB each: reading thousands of small tables in order
 decodes each chunk once."""
 
 ChunkCache = OpenFiles[tuple[str, int], Array]
@@ -122,8 +122,12 @@ class SegmentStore:
         stop: int,
         cache: ChunkCache | None = None,
         out: Array | None = None,
+        *,
+        keep: bool = False,
     ) -> Array:
         """Read rows [start, stop) into ``out``, or into new memory.
+
+        Of a ``cache``, chunks that are read in part are kept; with ``keep`` all.
 
         Raises
         ------
@@ -135,7 +139,7 @@ class SegmentStore:
             inside = array.chunks_in(shard)
             numbers = range(max(inside.start, wanted.start), min(inside.stop, wanted.stop))
             # Only chunks at the ends are read in part: what is left is consecutive.
-            ends = [] if cache is None else [n for n in numbers if not _covers(array, n, start, stop)]
+            ends = [] if cache is None else [n for n in numbers if keep or not _covers(array, n, start, stop)]
             for number in ends:
                 chunk = self.read_chunk(array, records, number, cache)
                 out = _copy_rows(array, number, chunk, start, stop, out)
