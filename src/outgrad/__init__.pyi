@@ -116,6 +116,7 @@ from .storage.api import save as save
 from .storage.api import save_all as save_all
 from .storage.api import verify as verify
 from .storage.archive_writer import ArchiveWriter as ArchiveWriter
+from .storage.indexing import index as index
 from .storage.loading import load as load
 from .storage.loading import load_block as load_block
 from .storage.loading import load_labels as load_labels
@@ -123,6 +124,7 @@ from .storage.versions import ArchiveVersion as ArchiveVersion
 from .storage.versions import commit as commit
 from .storage.versions import compact as compact
 from .storage.versions import history as history
+from .storage.versions import materialize as materialize
 from .storage.versions import restore as restore
 from .tensor.block import TensorBlock as TensorBlock
 from .tensor.map import TensorMap as TensorMap

@@ -200,6 +200,39 @@ def compact_command(path: str, smaller_than: int) -> None:
     say(f"{path}: version {newest.version} has {newest.segments} segment(s)")
 
 
+@main.command("index", cls=Command)
+@click.argument("files", type=PATH, nargs=-1, required=True)
+@click.option(
+    "-o", "--output", "path", type=PATH, required=True, metavar="ARCHIVE", help="The archive to make."
+)
+@click.option("--append", is_flag=True, help="Add to ARCHIVE if it exists.")
+@click.option("--root", type=PATH, help="The folder with all FILES. [default: the folder of ARCHIVE]")
+@click.option("--target", help="Of data sets with several targets, the one that is indexed.")
+@click.option("--renumber", metavar="NAME", help="Count this dimension of the samples on from file to file.")
+def index_command(
+    files: tuple[str, ...],
+    path: str,
+    append: bool,
+    root: str | None,
+    target: str | None,
+    renumber: str | None,
+) -> None:
+    """Make an archive that refers to FILES, without copying their values.
+
+    FILES are .mts and .npz files, data sets of metatrain (.zip), and archives.
+    """
+    storage.index(files, path, append=append, root=root, target=target, renumber=renumber)
+    newest = storage.history(path)[-1]
+    say(f"{path}: version {newest.version} refers to {len(files)} file(s), with {newest.samples} samples")
+
+
+@main.command("materialize", cls=Command)
+@click.argument("path", type=PATH)
+def materialize_command(path: str) -> None:
+    """Copy what the archive PATH refers to in other files into it, as a new version."""
+    storage.materialize(path)
+
+
 @main.command("commit", cls=Command)
 @click.argument("path", type=PATH)
 def commit_command(path: str) -> None:

@@ -11,6 +11,7 @@ from .buffers import load_block_buffer as load_block_buffer
 from .buffers import load_buffer as load_buffer
 from .buffers import load_labels_buffer as load_labels_buffer
 from .buffers import save_buffer as save_buffer
+from .indexing import index as index
 from .loading import load as load
 from .loading import load_block as load_block
 from .loading import load_labels as load_labels
@@ -24,4 +25,5 @@ from .versions import ArchiveVersion as ArchiveVersion
 from .versions import commit as commit
 from .versions import compact as compact
 from .versions import history as history
+from .versions import materialize as materialize
 from .versions import restore as restore

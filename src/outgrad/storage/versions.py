@@ -7,22 +7,18 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-from outgrad import config
-from outgrad._signals import stopping_cleanly
 from outgrad.config import chunk_bytes
 from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationError
-from outgrad.storage import leases
 from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
 from outgrad.storage.places import source_path
-from outgrad.storage.publishing import publish_all
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr import commits, recommit, refused
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, SegmentSpec
 from outgrad.storage.zarr.reader import open_archive
-from outgrad.storage.zarr.revision import Base, Revise, Revision, VersionContent
+from outgrad.storage.zarr.revision import Base, VersionContent, make_version
 from outgrad.storage.zarr.updates import Compact
 from outgrad.units import format_bytes, parse_bytes
 
@@ -173,7 +169,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
             fill=old.fill,
             lists=old.lists,
         )
-        _commit(store, content, revise)
+        make_version(store, content, revise)
 
 
 def compact(
@@ -225,15 +221,67 @@ def compact(
         ) from None
     with reaching("compact", source_path("compact", path)):
         segments = commits.read_newest(store).commit.segments
+    sizes = [limit if segment.is_foreign else segment.added.nbytes for segment in segments]
+    _put_together(path, segments, _small_runs(sizes, limit), compressor, durable)
+
+
+def materialize(
+    path: str | PathLike[str], *, compressor: str = DEFAULT_COMPRESSOR, durable: bool | None = None
+) -> None:
+    """Copy what an archive refers to in other files and archives into it, as a new version.
+
+    Data are copied chunk by chunk, by the workers of a ``distributed.Client`` if there is one. Afterwards the
+    files are not needed for this version any more. ``outgrad convert`` makes a copy elsewhere.
+
+    Parameters
+    ----------
+    path : str or Path
+        An archive that :func:`index` has made or added to.
+    compressor : {"lz4", "zstd", "none"}
+        How the chunks are compressed.
+    durable : bool, optional
+        As for :func:`save`.
+
+    Raises
+    ------
+    DamagedArchiveError
+        If a file is gone, or was changed since it was indexed; nothing is changed then.
+
+    Examples
+    --------
+    >>> import numpy as np, outgrad as og
+    >>> block = og.block_from_array(np.ones((1, 2)), sample_names=["system"])
+    >>> og.save("one.mts", og.TensorMap(og.Labels.single(), [block]))
+    >>> og.index(["one.mts"], "copied.zarr")
+    >>> og.materialize("copied.zarr")
+    >>> [version.action for version in og.history("copied.zarr")]
+    ['index', 'compact']
+    """
+    store = _archive("materialize", path)
+    with reaching("materialize", source_path("materialize", path)):
+        segments = commits.read_newest(store).commit.segments
+    runs: list[tuple[int, int]] = []
+    for number, segment in enumerate(segments):
+        if segment.is_foreign:
+            is_next = bool(runs) and runs[-1][1] == number
+            runs.append((runs.pop()[0] if is_next else number, number + 1))
+    _put_together(path, segments, runs, compressor, durable)
+
+
+def _put_together(
+    path: str | PathLike[str],
+    segments: Sequence[SegmentSpec],
+    runs: Sequence[tuple[int, int]],
+    compressor: str,
+    durable: bool | None,
+) -> None:
+    """Write one segment for each range of neighbouring ones, each as a new version."""
+    settings: dict[str, Any] = {"call": "compact", "compressor": compressor, "durable": durable}
     # From the end: the numbers of segments before stay what they are.
-    for first, last in reversed(_small_runs([segment.added.nbytes for segment in segments], limit)):
-        opened = open_archive(store, segments=(first, last))
+    for first, last in reversed(runs):
+        data = lazily(open_archive(_archive("compact", path), segments=(first, last)), chunk_bytes())
         compaction = Compact([segment.name for segment in segments[first:last]])
-        data = lazily(opened, chunk_bytes())
-        settings: dict[str, Any] = {"compressor": compressor, "durable": durable}
-        execute(
-            [plan_save(path, data, update=lambda *_, planned=compaction: planned, call="compact", **settings)]
-        )
+        execute([plan_save(path, data, update=lambda *_, planned=compaction: planned, **settings)])
 
 
 def _small_runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
@@ -282,7 +330,7 @@ def commit(path: str | PathLike[str]) -> int:
             commits.read_newest(store)  # says what is there instead
         kept = recommit.kept(store)
         for content in kept:
-            _commit(store, content, recommit.revise)
+            make_version(store, content, recommit.revise)
             (segment,) = content.segments
             store.remove(refused.refused_key(segment.name))
     return len(kept)
@@ -295,37 +343,3 @@ def _archive(call: str, path: str | PathLike[str]) -> Store:
             f"{call} {shown_path(source)}: this is a file, and only archives (.zarr) have versions"
         )
     return open_store(source)
-
-
-class _Publication:
-    """A version without new data, as :func:`publish_all` takes it."""
-
-    def __init__(self, revision: Revision, token: str) -> None:
-        self._revision = revision
-        self._token = token
-        self.name = revision.store.name
-        self.publish = revision.publish
-        self.withdraw = revision.withdraw
-        self.finish = revision.finish
-
-    def abort(self) -> None:
-        """Remove the unfinished commit."""
-        if not self._revision.may_be_visible():
-            self._revision.discard()
-
-
-def _commit(store: Store, content: VersionContent, revise: Revise) -> None:
-    """Make a version of segments that are there."""
-    token = leases.new_token()
-    revision = Revision(store, content, revise, token, durable=config.durable(None))
-    publication = _Publication(revision, token)
-    try:
-        with stopping_cleanly():
-            try:
-                revision.stage()
-                publish_all([publication])
-            except BaseException:
-                publication.abort()
-                raise
-    finally:
-        leases.release(token)

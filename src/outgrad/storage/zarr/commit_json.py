@@ -45,6 +45,7 @@ class ArrayJson(Struct, frozen=True, omit_defaults=True):
     codecs: Count
     """Number of a chain of codecs."""
     chunks_per_shard: Annotated[int, Meta(ge=1, lt=2**31)] = 1
+    pieces: tuple[Count, Count] | None = None
 
 
 class ManifestJson(ArrayJson, frozen=True, kw_only=True):
@@ -85,6 +86,13 @@ class BlockJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gradients: tuple[tuple[str, GradientJson], ...] | None = None
 
 
+class FilesJson(Struct, frozen=True):
+    root: str
+    paths: Count
+    files: Count
+    pieces: Count
+
+
 class SegmentJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: Hex128
     keys: KeysJson
@@ -96,6 +104,8 @@ class SegmentJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Instead of ``chunks`` in version 1."""
     codecs: list[list[Any]]
     names: list[list[str]]
+    files: FilesJson | None = None
+    archive: str | None = None
 
 
 class SegmentListJson(Struct, frozen=True):
@@ -190,6 +200,7 @@ def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
             "chunk_rows": array.chunk_rows,
             "codecs": _number_of(array.chain(), chains),
             "chunks_per_shard": array.chunks_per_shard,
+            "pieces": array.pieces,
         }
 
     listed = None
@@ -215,6 +226,8 @@ def segment_to_json(segment: SegmentSpec) -> dict[str, Any]:
         checksums=listed if segment.is_version_1 else None,
         codecs=chains,
         names=names,
+        files=None if segment.files is None else FilesJson(*segment.files),
+        archive=segment.archive,
     )
     plain: dict[str, Any] = to_builtins(document)
     for table in plain["tables"]:

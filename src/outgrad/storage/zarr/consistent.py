@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from outgrad.storage.zarr.format import ArchiveKind, ArraySpec, BlockSpec, SegmentSpec, TableSpec
+from outgrad.storage.zarr.format import ArchiveKind, ArraySpec, BlockSpec, FileTables, SegmentSpec, TableSpec
 from outgrad.tree import GradientPath
 
 MAXIMUM_BYTES = 2**60
@@ -15,6 +15,8 @@ MAXIMUM_CHUNKS = 2**26
 """Storage chunks of a segment: their checksums are read at once, 256 MiB of them at most."""
 MAXIMUM_PER_SHARD = 2**16
 """Chunks of a shard, whose index is read at once."""
+PIECE_COLUMNS = 6
+"""First row, file, first byte, first byte and size of the member, CRC-32."""
 MAXIMUM_AXES = 32
 MAXIMUM_DEPTH = 16
 """Of gradients of gradients: nobody needs more, and parsing stays far from Python's recursion limit."""
@@ -56,6 +58,26 @@ def arrays_mistake(arrays: Sequence[ArraySpec]) -> str:
         return f"there are {chunks} storage chunks, more than {MAXIMUM_CHUNKS}"
     total = sum(array.shape[0] * array.row_bytes for array in arrays)
     return f"the arrays have {total} bytes, more than {MAXIMUM_BYTES}" if total > MAXIMUM_BYTES else ""
+
+
+def files_mistake(arrays: Sequence[ArraySpec], files: FileTables) -> str:
+    """What is wrong with the arrays that say where rows in other files are; "" if nothing is."""
+    expected = {files.paths: ("uint8", 1), files.files: ("int64", 2), files.pieces: ("int64", 2)}
+    if len(expected) < 3 or max(expected) >= len(arrays):
+        return "paths, files and pieces are three arrays"
+    for number, (dtype, axes) in expected.items():
+        array = arrays[number]
+        if array.dtype.name != dtype or len(array.shape) != axes or array.pieces is not None:
+            return f"{array.path} is not an array of {dtype} of {axes} axes"
+    if arrays[files.files].shape[1] != 2 or arrays[files.pieces].shape[1] != PIECE_COLUMNS:
+        return f"files have 2 numbers each, and pieces {PIECE_COLUMNS}"
+    used = 0
+    for array in arrays:
+        if array.pieces is not None:
+            if array.pieces.first != used:
+                return f"the pieces of {array.path} do not follow those before"
+            used += array.pieces.length
+    return "" if used == arrays[files.pieces].shape[0] else "there are pieces that belong to nothing"
 
 
 def gradient_mistake(spec: BlockSpec, parent: BlockSpec, arrays: Any, tables: Sequence[TableSpec]) -> str:

@@ -131,9 +131,13 @@ def documents(commit: Commit) -> Iterator[tuple[str, Document]]:
 
 def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
     """Yield ``(key, document)`` of every ``zarr.json`` of a segment."""
-    arrays = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]
+    if segment.archive is not None:
+        return  # they are in the other archive
     attributes, dimensions = _attributes_and_names(segment)
-    made = [array_document(array, attributes[n], dimensions[n]) for n, array in enumerate(arrays)]
+    everything = [*segment.arrays, *([segment.manifest.array] if segment.manifest else [])]
+    own = [number for number, array in enumerate(everything) if array.pieces is None]
+    arrays = [everything[number] for number in own]
+    made = [array_document(everything[n], attributes[n], dimensions[n]) for n in own]
     groups = {"": None}  # in order: the segment itself, and every folder above an array
     for array in arrays:
         parts = array.path.split("/")[:-1]

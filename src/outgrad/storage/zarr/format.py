@@ -141,6 +141,29 @@ class FirstRow(NamedTuple):
     row: int
 
 
+class PieceRange(NamedTuple):
+    """Which rows of a segment's table of pieces belong to an array."""
+
+    first: int
+    length: int
+
+
+class FileTables(NamedTuple):
+    """Numbers of the arrays that say which files the rows of other arrays are in.
+
+    ``root`` is the folder to which paths are relative, and in which all files are; itself relative to the
+    archive, or absolute. ``paths`` (bytes,) uint8 has the paths in UTF-8, each ended by a zero byte;
+    ``files`` (F, 2) int64 the size and the time of the last change in ns; ``pieces`` (N, 6) int64 for each
+    piece its first row in its array, the file, where its bytes begin, where the member of the ZIP file begins
+    that they end, how many bytes that member has, and its CRC-32.
+    """
+
+    root: str
+    paths: int
+    files: int
+    pieces: int
+
+
 @dataclass(frozen=True)
 class ArraySpec:
     """One Zarr array of a segment: all that is needed to read it.
@@ -155,6 +178,8 @@ class ArraySpec:
     chunk_rows: int
     compressor: Compressor | None
     chunks_per_shard: int = 1
+    pieces: PieceRange | None = None
+    """Of an array whose rows are in other files: then there are no chunks."""
 
     @cached_property
     def chunk_shape(self) -> tuple[int, ...]:
@@ -171,7 +196,7 @@ class ArraySpec:
 
     @cached_property
     def chunk_count(self) -> int:
-        return -(-self.shape[0] // self.chunk_rows) if all(self.shape) else 0
+        return -(-self.shape[0] // self.chunk_rows) if all(self.shape) and self.pieces is None else 0
 
     @cached_property
     def shard_count(self) -> int:
@@ -288,6 +313,15 @@ class SegmentSpec:
     keys: int
     key_values: tuple[tuple[int, ...], ...] | None
     manifest: Manifest | None = None
+    files: FileTables | None = None
+    """Of a segment whose values are in other files."""
+    archive: str | None = None
+    """Of a segment that is in another archive: where that is, relative to this one or absolute."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether anything of it is outside of the archive."""
+        return self.files is not None or self.archive is not None
 
     @property
     def prefix(self) -> str:

@@ -147,6 +147,8 @@ def require_whole(store: Store, segment: SegmentSpec) -> None:
     missing: list[str] = []
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
+        if array.pieces is not None:
+            continue
         expected = {array.shard_key(number).rpartition("/")[2] for number in range(array.shard_count)}
         folder = f"{segment.prefix}{array.path}"
         names = {entry.name for entry in store.entries(folder)}

@@ -15,6 +15,7 @@ from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS
 from outgrad.storage.zarr.joined_blocks import JoinedBlocks
 from outgrad.storage.zarr.opened_segment import VERIFY_ADVICE, OpenSegment
+from outgrad.storage.zarr.outside import outside_archive
 from outgrad.storage.zarr.storage_chunks import CACHED_CHUNKS, ChunkCache
 
 
@@ -25,7 +26,15 @@ class OpenArchive:
         self.store = store
         self.stored = stored
         cache: ChunkCache = OpenFiles(CACHED_CHUNKS)
-        self.segments = [OpenSegment(store, spec, self._replaced, cache) for spec in stored.commit.segments]
+        self.segments = [
+            OpenSegment(
+                store if spec.archive is None else outside_archive(store.name, spec.archive),
+                spec,
+                self._replaced,
+                cache,
+            )
+            for spec in stored.commit.segments
+        ]
         self._parts: dict[tuple[int, int], OpenArchive] = {}
 
     def part(self, first: int, last: int) -> OpenArchive:

@@ -17,6 +17,7 @@ from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import RECORD_DTYPE, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
+from outgrad.storage.zarr.outside import OutsideArrays
 from outgrad.storage.zarr.row_names import named_rows
 from outgrad.storage.zarr.storage_chunks import (
     CACHED_CHUNKS,
@@ -109,12 +110,25 @@ class OpenSegment:
         """
         cache = self._tables if is_table else None
         spec = self.spec.arrays[array]
+        if spec.pieces is not None:
+            return self._outside.read_rows(spec, start, stop, out)
         try:
             return self._store.read_rows(
                 spec, lambda first, last: self.records(array, first, last), start, stop, cache, out, keep=keep
             )
         except ChunkError as error:
             raise self.explain(error, array) from error
+
+    @cached_property
+    def _outside(self) -> OutsideArrays:
+        """The files in which some of the arrays are."""
+        tables = self.spec.files
+        assert tables is not None, "arrays with pieces have files, as was checked"
+        paths, files, pieces = (
+            self.read_rows(number, 0, self.spec.arrays[number].shape[0])
+            for number in (tables.paths, tables.files, tables.pieces)
+        )
+        return OutsideArrays(self._name, tables.root, paths, files, pieces)
 
     # ---- tables ----
     def read_table(self, number: int, start: int, stop: int, *, keep: bool = False) -> Table:

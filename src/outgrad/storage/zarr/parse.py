@@ -36,6 +36,7 @@ from outgrad.storage.zarr.consistent import (
     MAXIMUM_DEPTH,
     array_mistake,
     arrays_mistake,
+    files_mistake,
     gradient_mistake,
     kind_mistake,
     segment_mistake,
@@ -52,8 +53,10 @@ from outgrad.storage.zarr.format import (
     ArraySpec,
     BlockSpec,
     Commit,
+    FileTables,
     FirstRow,
     Manifest,
+    PieceRange,
     SegmentList,
     SegmentSpec,
     TableSpec,
@@ -235,7 +238,22 @@ def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
     blocks = tuple(
         _block_spec(block, arrays, tables, f"{where}.blocks[{n}]") for n, block in enumerate(segment.blocks)
     )
-    spec = SegmentSpec(segment.id, arrays, tables, blocks, keys.table, keys.values)
+    files = None
+    if segment.files is not None:
+        files = FileTables(segment.files.root, segment.files.paths, segment.files.files, segment.files.pieces)
+        _require(files_mistake(arrays, files), f"{where}.files")
+    elif any(array.pieces is not None for array in arrays):
+        raise ParseError(f"{_readable_place(where)}: arrays with pieces need 'files'")
+    spec = SegmentSpec(
+        segment.id,
+        arrays,
+        tables,
+        blocks,
+        keys.table,
+        keys.values,
+        files=files,
+        archive=segment.archive,
+    )
     _require(segment_mistake(spec), f"{where}.blocks")
     manifest, name = segment.chunks, "chunks"
     if manifest is None:  # as in version 1
@@ -266,7 +284,8 @@ def _array_spec(array: ArrayJson, chains: Sequence[Compressor | None], where: st
     _check_number(array.codecs, len(chains), f"{where}.codecs")
     dtype = np.dtype(array.dtype).newbyteorder("<")
     chain, per_shard = chains[array.codecs], array.chunks_per_shard
-    spec = ArraySpec(array.path, dtype, array.shape, array.chunk_rows, chain, per_shard)
+    pieces = None if array.pieces is None else PieceRange(*array.pieces)
+    spec = ArraySpec(array.path, dtype, array.shape, array.chunk_rows, chain, per_shard, pieces)
     mistake = array_mistake(spec)
     if mistake:
         raise _Unexpected(where, mistake)

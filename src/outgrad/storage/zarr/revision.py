@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from outgrad import config
+from outgrad._signals import stopping_cleanly
 from outgrad.errors import ArchiveConflictError, ArchiveError
-from outgrad.storage.publishing import attempted
+from outgrad.storage import leases
+from outgrad.storage.publishing import attempted, publish_all
 from outgrad.storage.store import Staged, Store, UnreadableError
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.documents import root_document, serialize
+from outgrad.storage.zarr.documents import commits_document, group_document, root_document, serialize
 from outgrad.storage.zarr.format import (
     COMMITS,
+    SEGMENTS,
     Action,
     Added,
     ArchiveKind,
@@ -243,3 +247,51 @@ def user_and_machine() -> str:
     except (OSError, KeyError, ImportError):  # a container without a name for the user
         user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
     return f"{user}@{platform.node()}"
+
+
+class _Publication:
+    """A version without new data, as :func:`publish_all` takes it."""
+
+    def __init__(self, revision: Revision) -> None:
+        self._revision = revision
+        self.name = revision.store.name
+        self.publish = revision.publish
+        self.withdraw = revision.withdraw
+        self.finish = revision.finish
+
+    def abort(self) -> None:
+        """Remove the unfinished commit."""
+        if not self._revision.may_be_visible():
+            self._revision.discard()
+
+
+def make_version(store: Store, content: VersionContent, revise: Revise) -> None:
+    """Make a version of segments that are there already; an archive without versions may not be there yet."""
+    token = leases.new_token()
+    revision = Revision(store, content, revise, token, durable=config.durable(None))
+    publication = _Publication(revision)
+    try:
+        with stopping_cleanly():
+            try:
+                make_root(store, durable=config.durable(None))
+                revision.stage()
+                publish_all([publication])
+            except BaseException:
+                publication.abort()
+                raise
+    finally:
+        leases.release(token)
+
+
+def make_root(store: Store, *, durable: bool) -> None:
+    """Make what every archive has, where it is not there."""
+    with suppress(FileExistsError):
+        store.make_folder("")
+    # First what shows that this is an archive: other writers may look at any moment.
+    if not store.exists("zarr.json"):
+        store.put("zarr.json", serialize(root_document()), durable=durable)
+    for folder, document in ((SEGMENTS, group_document()), (COMMITS, commits_document())):
+        with suppress(FileExistsError):
+            store.make_folder(folder)
+        if not store.exists(f"{folder}/zarr.json"):
+            store.put(f"{folder}/zarr.json", serialize(document), durable=durable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from outgrad.errors import (
     ArchiveConflictError,
@@ -14,7 +15,7 @@ from outgrad.errors import (
 )
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits, leftovers
-from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Added, FillNumber, SegmentList, SegmentSpec
+from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Action, Added, FillNumber, SegmentList, SegmentSpec
 from outgrad.storage.zarr.opened import OpenArchive, open_version
 from outgrad.storage.zarr.revision import Base, VersionContent, lost
 
@@ -104,9 +105,15 @@ class Append(Update):
     call = "append"
     keeps_refused = True
 
-    def __init__(self, check: Callable[[OpenArchive], None], fill: FillNumber | None = None) -> None:
+    def __init__(
+        self,
+        check: Callable[[OpenArchive], None],
+        fill: FillNumber | None = None,
+        action: Literal["append", "index"] = "append",
+    ) -> None:
         self._check = check
         self._fill = fill
+        self._action = action
         self._base_version = 0
 
     def require(self, store: Store) -> None:
@@ -127,7 +134,8 @@ class Append(Update):
     def revise(self, base: Base, content: VersionContent) -> VersionContent:
         commit = base.commit
         if commit is None:
-            return replace(content, fill=self._fill)
+            first: Action = "save" if self._action == "append" else self._action
+            return replace(content, action=first, fill=self._fill)
         for version in commits.versions(base.store):
             if version <= self._base_version:
                 continue
@@ -142,7 +150,7 @@ class Append(Update):
         self._check(open_version(base.store, base.version))
         return replace(
             content,
-            action="append",
+            action=self._action,
             info={**commit.info, **content.info},
             segments=(*commit.segments, *content.segments),
             fill=commit.fill if self._fill is None else self._fill,
