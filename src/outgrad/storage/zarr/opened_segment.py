@@ -15,7 +15,7 @@ from outgrad.errors import ArchiveError, DamagedArchiveError, ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
-from outgrad.storage.zarr.format import RECORD_DTYPE, BlockSpec, SegmentSpec
+from outgrad.storage.zarr.format import RECORD_DTYPE, ArraySpec, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
 from outgrad.storage.zarr.outside import OutsideArrays
 from outgrad.storage.zarr.row_names import named_rows
@@ -61,7 +61,7 @@ class OpenSegment:
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
         self._name = store.name
-        self._store = SegmentStore(store, spec.prefix)
+        self.store = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS) if cache is None else cache
         self._manifest: dict[int, ChunkRecords] = {}
 
@@ -79,7 +79,7 @@ class OpenSegment:
         for number in numbers:
             if number not in self._manifest:
                 try:
-                    rows = self._store.read_rows(array, manifest.records, *array.chunk_range(number))
+                    rows = self.store.read_rows(array, manifest.records, *array.chunk_range(number))
                 except ChunkError as error:
                     raise self.explain(error) from error
                 # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
@@ -113,7 +113,7 @@ class OpenSegment:
         if spec.pieces is not None:
             return self._outside.read_rows(spec, start, stop, out)
         try:
-            return self._store.read_rows(
+            return self.store.read_rows(
                 spec, lambda first, last: self.records(array, first, last), start, stop, cache, out, keep=keep
             )
         except ChunkError as error:
@@ -129,6 +129,10 @@ class OpenSegment:
             for number in (tables.paths, tables.files, tables.pieces)
         )
         return OutsideArrays(self._name, tables.root, paths, files, pieces)
+
+    def outside_problems(self, array: ArraySpec) -> Iterator[str]:
+        """Read all of an array that is in other files; yield what is wrong with them."""
+        return self._outside.problems(array)
 
     # ---- tables ----
     def read_table(self, number: int, start: int, stop: int, *, keep: bool = False) -> Table:

@@ -89,7 +89,7 @@ def verify_archive(store: Store) -> list[Problem]:
         if mistake:
             problems.append(Problem(key, None, mistake))
     for segment in archive.segments:
-        problems.extend(_segment_problems(store, archive, segment))
+        problems.extend(_segment_problems(archive, segment))
     return problems
 
 
@@ -106,13 +106,13 @@ def _root_as_of(store: Store, newest: Commit) -> Document:
     return root_document(newest)
 
 
-def _segment_problems(store: Store, archive: OpenArchive, segment: OpenSegment) -> Iterator[Problem]:
+def _segment_problems(archive: OpenArchive, segment: OpenSegment) -> Iterator[Problem]:
     try:
         segment.keys()
     except DamagedArchiveError as error:
         commit = commits.commit_key(archive.stored.commit.version)
         yield Problem(commit, None, f"is corrupted: {error}")
-    chunks = list(_chunk_problems(store, segment))
+    chunks = list(_chunk_problems(segment))
     unreadable = {(number, problem.chunk) for number, problem in chunks}
     for _, problem in chunks:
         yield problem
@@ -121,16 +121,20 @@ def _segment_problems(store: Store, archive: OpenArchive, segment: OpenSegment) 
             yield Problem(path, None, mistake)
 
 
-def _chunk_problems(store: Store, segment: OpenSegment) -> Iterator[tuple[int, Problem]]:
+def _chunk_problems(segment: OpenSegment) -> Iterator[tuple[int, Problem]]:
     """Every chunk that cannot be used, with the number of its array."""
     manifest = segment.spec.manifest
     assert manifest is not None, "a commit has a manifest"
-    chunks = SegmentStore(store, segment.spec.prefix)
+    chunks = segment.store
     is_readable = True
     for problem in _array_problems(chunks, manifest.array, manifest.records, lambda _: ()):
         is_readable = False
         yield MANIFEST, problem
     for number, array in enumerate(segment.spec.arrays):
+        if array.pieces is not None:
+            for text in segment.outside_problems(array) if is_readable else ():
+                yield number, Problem(array.path, None, f"cannot be read: {text}")
+            continue
         # Without the manifest each chunk still has its own checksum.
         records = partial(segment.records, number) if is_readable else None
         for problem in _array_problems(chunks, array, records, partial(segment.needed_for, number)):
