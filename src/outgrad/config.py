@@ -115,6 +115,15 @@ def _mts_checks(value: Any) -> str:
     return value
 
 
+def _folders(value: Any) -> tuple[str, ...]:
+    folders = (value,) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(folders, (list, tuple)) or not all(
+        isinstance(each, str | os.PathLike) for each in folders
+    ):
+        raise ValueError
+    return tuple(map(os.fsdecode, folders))
+
+
 # What the environment says of the checks; a word that is neither is refused when the setting is read.
 _unsafe = os.environ.get(UNSAFE, "")
 _checks_at_start: bool | str = _unsafe.lower() in SWITCHED_OFF
@@ -128,7 +137,8 @@ THREADS = Setting("outgrad.threads", None, "a whole number from 1 on, or None fo
 CHECKS = Setting("outgrad.checks", _checks_at_start, "True or False", _flag, UNSAFE)
 MTS_CHECKS = Setting("outgrad.mts-checks", "once", "'once' or 'never'", _mts_checks)
 DURABLE = Setting("outgrad.durable", True, "True or False", _flag)
-SETTINGS: tuple[Setting[Any], ...] = (CHUNK_BYTES, THREADS, CHECKS, MTS_CHECKS, DURABLE)
+INDEX_ROOTS = Setting("outgrad.index-roots", [], "a list of folders", _folders)
+SETTINGS: tuple[Setting[Any], ...] = (CHUNK_BYTES, THREADS, CHECKS, MTS_CHECKS, DURABLE, INDEX_ROOTS)
 
 dask.config.update_defaults(
     {"outgrad": {setting.name.removeprefix("outgrad."): setting.default for setting in SETTINGS}}
@@ -185,6 +195,15 @@ def durable(argument: bool | None = None) -> bool:
     False
     """
     return DURABLE.read() if argument is None else DURABLE.check("durable", argument)
+
+
+def index_roots() -> tuple[str, ...]:
+    """Folders in which archives may refer to files, besides their own ones.
+
+    >>> index_roots()
+    ()
+    """
+    return INDEX_ROOTS.read()
 
 
 def set_checks(state: bool) -> None:

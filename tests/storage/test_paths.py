@@ -114,10 +114,16 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "storage.restore": lambda path: og.restore(path, 1),
     "storage.compact": og.compact,
     "storage.commit": og.commit,
+    "storage.materialize": og.materialize,
+    "storage.index files": lambda path: og.index([path], "index.zarr"),
+    "storage.index root": lambda path: og.index(["whole.mts"], "index.zarr", root=path),
     "outgrad log path": lambda path: command("log", str(path)),
     "outgrad restore path": lambda path: command("restore", str(path), "1"),
     "outgrad compact path": lambda path: command("compact", str(path)),
     "outgrad commit path": lambda path: command("commit", str(path)),
+    "outgrad materialize path": lambda path: command("materialize", str(path)),
+    "outgrad index files": lambda path: command("index", str(path), "-o", "index.zarr"),
+    "outgrad index root": lambda path: command("index", "whole.mts", "-o", "i.zarr", "--root", str(path)),
 }
 """What has only archives to do with."""
 
@@ -135,6 +141,8 @@ WRITERS: dict[str, Callable[..., Any]] = {
 """What writes one."""
 
 APPENDERS: dict[str, Callable[..., Any]] = {
+    "storage.index path": lambda path, **_: og.index(["whole.mts"], path),
+    "outgrad index path": lambda path, **_: command("index", "whole.mts", "-o", str(path)),
     "storage.append": lambda path, **_: og.append(path, MAP, shift={"sample": 100}),
 }
 """What adds to one, or makes one."""
@@ -390,6 +398,8 @@ def test_no_reader_takes_an_odd_path(folder: Path, entry: str) -> None:
     table = [*NEVER, *NOT_READ]
     if "clean" in entry:  # which takes folders too
         table = [row for row in table if row[0] not in (".", "/")]
+    if "index root" in entry:  # which takes folders alone
+        table = [row for row in table if not os.path.isdir(os.path.expanduser(str(row[0])))]
     refuse_all(folder, entry, (READERS | OF_ARCHIVES)[entry], table)
 
 
@@ -398,7 +408,7 @@ def test_no_writer_takes_an_odd_path(folder: Path, entry: str) -> None:
     table = [*NEVER, *NOT_WRITTEN]
     if entry == "storage.save_all":
         table = [row for row in table if not isinstance(row[0], list)]
-    if entry in ("storage.ArchiveWriter", "storage.append"):
+    if entry in ("storage.ArchiveWriter", *APPENDERS):
         is_file = [(path, str(path).endswith(".mts")) for path, _, _ in table]
         other = ArchiveError, "only archives are written piece by piece"
         table = [(row[0], *other) if mts else row for row, (_, mts) in zip(table, is_file, strict=True)]

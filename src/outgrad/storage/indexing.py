@@ -144,13 +144,19 @@ def index(
 def _root_of(store: Store, root: str | PathLike[str] | None) -> Path:
     """The folder in which all files have to be."""
     archive = Path(store.name)
-    folder = archive.parent if root is None else local_path("index", root)
+    if root is None:
+        return Path(os.path.realpath(archive.parent))
+    folder = source_path("index", root)
+    if not folder.is_dir():
+        raise PathError(f"index: root={shown_path(folder)} is not a folder; pass the one with all files")
     return Path(os.path.realpath(folder))
 
 
 def _sources(root: Path, file: str | PathLike[str], target: str | None) -> Iterator[MtsWindow | Path]:
     """What a file that a user named stands for: itself, an archive, or the entries of a data set."""
     path = Path(os.path.realpath(source_path("index", file)))
+    if path.is_dir() and not commits.is_archive(open_store(path)):
+        commits.read_newest(open_store(path))  # says what is there instead
     if not path.is_relative_to(root):
         raise PathError(
             f"index {shown_path(path)}: it is not in {root}; put the archive into a folder above its files, "

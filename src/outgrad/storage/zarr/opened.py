@@ -3,11 +3,12 @@ together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import cached_property
 
+from outgrad.config import index_roots
 from outgrad.errors import ArchiveError, ArchiveNotFoundError, DamagedArchiveError
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
@@ -22,16 +23,21 @@ from outgrad.storage.zarr.storage_chunks import CACHED_CHUNKS, ChunkCache
 class OpenArchive:
     """One version of an archive in this process: its parsed commit, and how to get at its chunks."""
 
-    def __init__(self, store: Store, stored: commits.StoredCommit) -> None:
+    def __init__(
+        self, store: Store, stored: commits.StoredCommit, roots: Sequence[str] | None = None
+    ) -> None:
         self.store = store
         self.stored = stored
+        self.roots = tuple(index_roots() if roots is None else roots)
+        """Folders in which it may refer to files; tasks have those of who opened it."""
         cache: ChunkCache = OpenFiles(CACHED_CHUNKS)
         self.segments = [
             OpenSegment(
-                store if spec.archive is None else outside_archive(store.name, spec.archive),
+                store if spec.archive is None else outside_archive(store.name, spec.archive, self.roots),
                 spec,
                 self._replaced,
                 cache,
+                self.roots,
             )
             for spec in stored.commit.segments
         ]
@@ -89,7 +95,7 @@ def open_version(store: Store, version: int | None = None) -> OpenArchive:
         return OpenArchive(store, commits.read_given(store, version))
 
 
-def open_again(store: Store, version: int, token: str) -> OpenArchive:
+def open_again(store: Store, version: int, token: str, roots: Sequence[str]) -> OpenArchive:
     """Read the commit of an archive that was opened before, maybe in another process.
 
     Raises
@@ -104,7 +110,7 @@ def open_again(store: Store, version: int, token: str) -> OpenArchive:
             raise overwritten(store, version) from None
         if stored.token != token:
             raise overwritten(store, version)
-        return OpenArchive(store, stored)
+        return OpenArchive(store, stored, roots)
 
 
 @contextmanager

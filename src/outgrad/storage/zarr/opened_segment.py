@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import RECORD_DTYPE, ArraySpec, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
-from outgrad.storage.zarr.outside import OutsideArrays
+from outgrad.storage.zarr.outside import OutsideArrays, allowed_root
 from outgrad.storage.zarr.row_names import named_rows
 from outgrad.storage.zarr.storage_chunks import (
     CACHED_CHUNKS,
@@ -48,6 +48,8 @@ class OpenSegment:
         Returns an error if the commit is not there any more, and None if it is.
     cache : OpenFiles
         Chunks of tables, those of all segments of an archive.
+    roots : sequence of str
+        Folders in which it may refer to files, besides that of the archive.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class OpenSegment:
         spec: SegmentSpec,
         replaced: Callable[[], ArchiveError | None] = lambda: None,
         cache: ChunkCache | None = None,
+        roots: Sequence[str] = (),
     ) -> None:
         self.spec = spec
+        self._roots = roots
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
         self._name = store.name
@@ -128,7 +132,8 @@ class OpenSegment:
             self.read_rows(number, 0, self.spec.arrays[number].shape[0])
             for number in (tables.paths, tables.files, tables.pieces)
         )
-        return OutsideArrays(self._name, tables.root, paths, files, pieces)
+        root = allowed_root(self._name, tables.root, self._roots)
+        return OutsideArrays(self._name, root, paths, files, pieces)
 
     def outside_problems(self, array: ArraySpec) -> Iterator[str]:
         """Read all of an array that is in other files; yield what is wrong with them."""

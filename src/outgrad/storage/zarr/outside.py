@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ twice."""
 INDEX_ADVICE = "index the files again, or bring back the ones that were indexed"
 
 
-def allowed_root(archive: str, root: str) -> Path:
-    """The folder in which the files of an archive may be: its own one, or one that the configuration allows.
+def allowed_root(archive: str, root: str, roots: Sequence[str]) -> Path:
+    """The folder in which the files of an archive may be: its own one, or one of ``roots`` that a user
+    allows.
 
     Who makes an archive could name any file of whoever reads it.
 
@@ -38,7 +39,7 @@ def allowed_root(archive: str, root: str) -> Path:
     """
     folder = Path(archive).parent
     found = Path(os.path.realpath(Path(archive) / root))
-    allowed = [folder, *map(Path, dask.config.get("outgrad.index-roots", []))]
+    allowed = [folder, *map(Path, roots)]
     if not any(found.is_relative_to(os.path.realpath(each)) for each in allowed):
         raise PathError(
             f"open {archive}: it refers to files in {found}, and only those in {folder} are read; if you "
@@ -55,19 +56,19 @@ def path_inside(archive: str, root: Path, name: str) -> Path:
     return path
 
 
-def outside_archive(archive: str, place: str) -> Store:
+def outside_archive(archive: str, place: str, roots: Sequence[str]) -> Store:
     """The store of another archive, to whose segments one refers; ``place`` is relative to it, or
     absolute."""
-    root = allowed_root(archive, os.path.dirname(place) or ".")  # noqa: PTH120
+    root = allowed_root(archive, os.path.dirname(place) or ".", roots)  # noqa: PTH120
     return LocalStore(path_inside(archive, root, os.path.basename(place)))  # noqa: PTH119
 
 
 class OutsideArrays:
     """The files of a segment, and the pieces of arrays in them."""
 
-    def __init__(self, archive: str, root: str, paths: Bytes, files: Array, pieces: Array) -> None:
+    def __init__(self, archive: str, root: Path, paths: Bytes, files: Array, pieces: Array) -> None:
         self._archive = archive
-        self._root = allowed_root(archive, root)
+        self._root = root
         self._names = bytes(paths).split(b"\0")[:-1]
         self._files = files
         self._pieces = pieces

@@ -48,6 +48,8 @@ class ZarrReader:
     token: str
     segments: tuple[int, int] | None = None
     """Only the segments [first, last) are read; None for all."""
+    roots: tuple[str, ...] = ()
+    """Folders in which files may be that it refers to."""
 
     def read(self, requests: Sequence[Request]) -> list[Chunk]:
         """Read the requested chunks; those that are neighbours on disk are read at once.
@@ -126,7 +128,7 @@ class ZarrReader:
         return np.concatenate(positions), np.concatenate(found)
 
     def _archive(self) -> OpenArchive:
-        again = partial(open_again, open_store(self.path), self.version, self.token)
+        again = partial(open_again, open_store(self.path), self.version, self.token, self.roots)
         archive = _archives.get((self.path, self.token), again)
         return archive if self.segments is None else archive.part(*self.segments)
 
@@ -291,7 +293,7 @@ def open_archive(store: Store, version: int | None = None, segments: tuple[int, 
     """
     archive = remember(open_version(store, version))
     commit, token = archive.stored.commit, archive.stored.token
-    reader = ZarrReader(store.name, commit.version, token, segments)
+    reader = ZarrReader(store.name, commit.version, token, segments, archive.roots)
     archive = archive if segments is None else archive.part(*segments)
     tables = _Tables(reader, archive)
     joined = archive.joined
