@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 from outgrad import config
-from outgrad._signals import stopping_cleanly
+from outgrad._signals import deferred, stopping_cleanly
 from outgrad.config import chunk_bytes
-from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationError
+from outgrad.errors import ArchiveConflictError, ArchiveError, NotAnArchiveError, ValidationError
 from outgrad.storage import leases
 from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
 from outgrad.storage.places import source_path
-from outgrad.storage.publishing import publish_all
+from outgrad.storage.publishing import attempted, publish_all, warn_of
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr import commits, recommit, refused
+from outgrad.storage.zarr import commits, leftovers, recommit, refused
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.revision import Base, Revise, Revision, VersionContent
@@ -101,7 +101,10 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
         commits.read_newest(store)  # says what is there if it is no archive
         found = []
         for version in commits.versions(store):
-            commit = commits.read_version(store, version).commit
+            try:
+                commit = commits.read_version(store, version).commit
+            except FileNotFoundError:
+                continue  # somebody has removed it since it was listed
             # Format version 1 does not say what was added: its only segment.
             samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
             found.append(
@@ -173,7 +176,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
             fill=old.fill,
             lists=old.lists,
         )
-        _commit(store, content, revise)
+        _commit(store, content, revise, sources=[version])
 
 
 def compact(
@@ -224,10 +227,12 @@ def compact(
             f"compact: smaller_than={smaller_than!r} is not a size; pass bytes or a text like '1 GiB'"
         ) from None
     with reaching("compact", source_path("compact", path)):
-        segments = commits.read_newest(store).commit.segments
+        newest = commits.read_newest(store).commit
+    segments = newest.segments
     # From the end: the numbers of segments before stay what they are.
     for first, last in reversed(_small_runs([segment.added.nbytes for segment in segments], limit)):
-        opened = open_archive(store, segments=(first, last))
+        # The version that was listed, whatever is the newest now: numbers of segments are those in it.
+        opened = open_archive(store, newest.version, segments=(first, last))
         compaction = Compact([segment.name for segment in segments[first:last]])
         data = lazily(opened, chunk_bytes())
         settings: dict[str, Any] = {"compressor": compressor, "durable": durable}
@@ -281,11 +286,22 @@ def commit(path: str | PathLike[str]) -> int:
         if not commits.is_archive(store):
             commits.read_newest(store)  # says what is there instead
         kept = recommit.kept(store)
+        named = leftovers.named_by_commits(store) if kept else None
+        committed = 0
         for content in kept:
-            _commit(store, content, recommit.revise)
             (segment,) = content.segments
-            store.remove(refused.refused_key(segment.name))
-    return len(kept)
+            note = refused.refused_key(segment.name)
+            if named is not None and segment.name in named:
+                store.remove(note)  # it was committed before, by a process that was stopped after that
+                continue
+            try:
+                _commit(store, content, recommit.revise, superseded=note)
+            except (ArchiveError, ValidationError) as error:
+                if committed:
+                    error.add_note(f"{committed} append(s) that were made before it are committed")
+                raise
+            committed += 1
+    return committed
 
 
 def _archive(call: str, path: str | PathLike[str]) -> Store:
@@ -300,25 +316,41 @@ def _archive(call: str, path: str | PathLike[str]) -> Store:
 class _Publication:
     """A version without new data, as :func:`publish_all` takes it."""
 
-    def __init__(self, revision: Revision, token: str) -> None:
+    def __init__(self, revision: Revision, superseded: str | None) -> None:
         self._revision = revision
-        self._token = token
+        self._superseded = superseded
         self.name = revision.store.name
         self.publish = revision.publish
         self.withdraw = revision.withdraw
-        self.finish = revision.finish
+
+    def finish(self) -> Iterator[str]:
+        """Flush the commit, and remove what it makes needless; yield what could not be done."""
+        yield from self._revision.finish()
+        if self._superseded is not None:
+            key = self._superseded
+            yield from attempted(f"remove {self.name}/{key}", self._revision.store.remove, key)
 
     def abort(self) -> None:
         """Remove the unfinished commit."""
-        if not self._revision.may_be_visible():
-            self._revision.discard()
+        with deferred():
+            if not self._revision.may_be_visible():
+                step = f"remove the unfinished commit of {self.name}"
+                warn_of(list(attempted(step, self._revision.discard)))
 
 
-def _commit(store: Store, content: VersionContent, revise: Revise) -> None:
-    """Make a version of segments that are there."""
+def _commit(
+    store: Store,
+    content: VersionContent,
+    revise: Revise,
+    *,
+    sources: Sequence[int] = (),
+    superseded: str | None = None,
+) -> None:
+    """Make a version of segments that are there, those of the versions ``sources``; then remove an object."""
     token = leases.new_token()
-    revision = Revision(store, content, revise, token, durable=config.durable(None))
-    publication = _Publication(revision, token)
+    durable = config.durable(None)
+    revision = Revision(store, content, revise, token, durable=durable, sources=sources)
+    publication = _Publication(revision, superseded)
     try:
         with stopping_cleanly():
             try:

@@ -50,6 +50,9 @@ SOFTWARE = f"outgrad {metadata.version('outgrad')}"
 _ENVELOPE = re.compile(rb'\{"sha256":"([0-9a-f]{64})","commit":(.*)\}\n', re.DOTALL)
 """Every format version keeps this frame, so that each can tell a damaged commit from a newer one."""
 
+FRAME_BYTES = 75
+"""Of a commit before its content."""
+
 RESTORE_ADVICE = "restore the archive from a copy, or write it again"
 
 _RETRIES = 5
@@ -191,9 +194,15 @@ def read_version(store: Store, version: int) -> StoredCommit:
     return stored
 
 
-def read_refused(store: Store, key: str) -> Commit:
-    """Read what is kept of data that were not committed."""
+def read_unpublished(store: Store, key: str) -> Commit:
+    """Read a commit that is not one yet: staged, or kept with data that were refused."""
     return _read(store, key).commit
+
+
+def commit_frame(store: Store, version: int) -> bytes:
+    """The beginning of a commit file, with its SHA-256: equal where the commit is; empty if there is none."""
+    found = store.get_range(commit_key(version), 0, FRAME_BYTES)
+    return b"" if found is None else found.tobytes()
 
 
 def _read(store: Store, key: str) -> StoredCommit:
