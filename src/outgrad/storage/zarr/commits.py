@@ -238,7 +238,9 @@ def _read(store: Store, key: str) -> StoredCommit:
     listed = [
         segment
         for each in commit.lists
-        for segment in _lists.get((each.sha256, commit.kind), partial(_open_list, store, each, commit.kind))
+        for segment in _lists.get(
+            (each.sha256, commit.kind), partial(_open_list, store, key, each, commit.kind)
+        )
     ]
     if listed:
         commit = replace(commit, segments=(*listed, *commit.segments))
@@ -265,10 +267,12 @@ def sha256_of(wrapped: bytes) -> str:
 _lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)
 
 
-def _open_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+def _open_list(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
     path = f"{store.name}/{list_key(listed.name)}"
     try:
         raw = store.get(list_key(listed.name), MOST_COMMIT_BYTES)
+        if raw is None and not store.exists(commit):
+            raise FileNotFoundError(commit)  # both were removed since the commit was read
         if raw is None:
             raise UnreadableError("is missing")
     except UnreadableError as error:

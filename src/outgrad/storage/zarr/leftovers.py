@@ -96,8 +96,9 @@ def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool =
     named = named_by_commits(store, dropped) if free else set()
     if named is None:
         return []
-    return [
-        each
+    # What is kept with a refused segment is like a lease: it goes after the commit, so it is looked at first.
+    free = [
+        (name, each, modified)
         for name, each, modified in free
         if name not in named
         and not (
@@ -106,6 +107,8 @@ def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool =
             and store.exists(f"{each.key}/{REFUSED}")
         )
     ]
+    named = named_by_commits(store, dropped) if free else set()
+    return [] if named is None else [each for name, each, _ in free if name not in named]
 
 
 def abandoned_files(store: Store) -> list[str]:

@@ -192,6 +192,8 @@ class SaveSession:
             if not self.store.exists(key):
                 self.store.put(key, serialize(document), durable=self.durable)
         leftovers.require_whole(self.store, segment)
+        # Before the commit: nothing looks for it in a segment that a commit names.
+        self.store.remove(self.plan_key)
         if self.durable:
             folders = sorted({key.rpartition("/")[0] for key in self._made}, reverse=True)
             self.store.flush(self._made, [*folders, SEGMENTS, "", ".."])
@@ -244,8 +246,7 @@ class SaveSession:
         revision = self._revision
         assert revision is not None, "prepare() comes before finish()"
         yield from revision.finish()
-        for key in (self.plan_key, self._lease):
-            yield from attempted(f"remove {name}/{key}", self.store.remove, key)
+        yield from attempted(f"remove {name}/{self._lease}", self.store.remove, self._lease)
         leases.release(self._token)
         self._token = ""
         if self.update.replaces:
