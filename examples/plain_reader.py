@@ -2,9 +2,9 @@
 
     python plain_reader.py soap.zarr [VERSION]
 
-It reads everything into memory, and checks what Zarr checks. ``read(path)`` returns a dict of the keys and the
-blocks; a block has ``values``, ``samples``, ``components``, ``properties`` and ``gradients``, and labels are pairs of
-names and numbers.
+It reads everything into memory, and checks what Zarr checks. ``read(path)`` returns a dict of the keys and
+the blocks; a block has ``values``, ``samples``, ``components``, ``properties`` and ``gradients``, and labels
+are pairs of names and numbers.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ class Segment:
             "samples": samples,
             "components": [self.labels(each) for each in spec.get("components") or []],
             "properties": self.labels(properties),
-            "gradients": {
-                name: self.block(below, properties) for name, below in spec.get("gradients") or []
-            },
+            "gradients": {name: self.block(below, properties) for name, below in spec.get("gradients") or []},
         }
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
-import time
-import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.errors import ArchiveWarning, UnfinishedArchiveError
+from outgrad.errors import UnfinishedArchiveError
 from outgrad.testing.random_blocks import Parameter, random_block
-from tests.support.faulty_disk import MODES, FaultyDisk
-
-SECONDS_UNTIL_A_LATE_INTERRUPT = 0.15
+from tests.support.faulty_disk import MODES, FaultyDisk, attempt, killed, moments
 
 
 def made(seed: int) -> og.TensorMap:
@@ -96,40 +92,6 @@ def start(scenario: str, tmp_path: Path) -> Callable[[], Path]:
     return fresh
 
 
-def attempt(disk: FaultyDisk, folder: Path, paths: Paths) -> tuple[str, str]:
-    """Save with a fault; what the caller is told, and the text."""
-    told = ("failed", "")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            with disk():
-                save(folder, paths)
-            told = ("done", "")
-            if disk.mode == "interrupt":
-                time.sleep(SECONDS_UNTIL_A_LATE_INTERRUPT)
-        except KeyboardInterrupt:
-            told = told if told[0] == "done" else ("interrupted", "")
-        except Exception as error:
-            told = ("failed", " ".join([str(error), *getattr(error, "__notes__", [])]))
-    problems = [str(each.message) for each in caught if each.category is ArchiveWarning]
-    return (told[0], "; ".join(problems)) if told[0] == "done" else told
-
-
-def killed(disk: FaultyDisk, folder: Path, paths: Paths) -> bool:
-    """Save in a child that kills itself; whether it was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            with disk():
-                save(folder, paths)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0, "the child failed otherwise"
-    return os.WIFSIGNALED(status)
-
-
 def judge(told: str, text: str, states: dict[str, str], paths: Paths) -> str:
     """One word for an outcome, which must be ``right``."""
     before = {name: "old" if is_there else "nothing" for name, is_there in paths.items()}
@@ -151,16 +113,6 @@ def changes(folder: Path, paths: Paths) -> list[str]:
     return disk.names
 
 
-def moments(names: list[str], mode: str, few: bool) -> list[int]:
-    """All changes; or some, and always those around the last step that makes an output visible."""
-    if not few:
-        return list(range(len(names)))
-    step = max(1, len(names) // 2)
-    decisive = max(at for at, name in enumerate(names) if name in ("link", "replace"))
-    around = range(decisive - 1, min(decisive + 3, len(names)))
-    return sorted({*range(sum(map(ord, mode)) % step, len(names), step), *around})
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_old_or_new_and_told_which(
     scenario: str, mode: str, start: Callable[[], Path], rounds: Any, tally: Any
@@ -170,10 +122,11 @@ def test_old_or_new_and_told_which(
     wrong = []
     for at in moments(names, mode, bool(rounds(1, 0))):
         folder, disk = start(), FaultyDisk(mode, at)
+        call = partial(save, folder, paths)
         if mode == "kill":
-            told, text = ("killed" if killed(disk, folder, paths) else "done"), ""
+            told, text = ("killed" if killed(disk, call) else "done"), ""
         else:
-            told, text = attempt(disk, folder, paths)
+            told, text = attempt(disk, call)
         gc.collect()
         states = {name: found(folder / name) for name in paths}
         outcome = judge(told, text, states, paths)

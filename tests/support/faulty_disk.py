@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from outgrad.errors import ArchiveWarning
+
 CHANGES = ("mkdir", "open", "write", "pwrite", "ftruncate", "fsync", "link", "replace", "unlink", "rmdir")
 CLEANING = ("unlink", "rmdir")
+SECONDS_UNTIL_A_LATE_INTERRUPT = 0.15
 MODES = ("once", "from then on", "after it happened", "interrupt", "kill", "error in cleaning")
 
 
@@ -23,6 +28,8 @@ class InjectedError(OSError):
 class FaultyDisk:
     """Counts the changes of the file system, and makes number ``at`` fail; none if it is None."""
 
+    watched = CHANGES
+
     def __init__(self, mode: str = "once", at: int | None = None) -> None:
         self.mode, self.at = mode, at
         self.names: list[str] = []
@@ -32,7 +39,7 @@ class FaultyDisk:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in CHANGES:
+            for name in self.watched:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
             yield
 
@@ -68,3 +75,61 @@ class FaultyDisk:
             if name == "open":
                 os.close(result)
         raise InjectedError(5, f"injected into {name}")
+
+
+class HeldDisk(FaultyDisk):
+    """Before number ``at`` of the changes, and of the looks at what is there, something else is done."""
+
+    watched = (*CHANGES, "scandir", "stat")
+
+    def __init__(self, at: int | None, meanwhile: Callable[[], None]) -> None:
+        super().__init__("meanwhile", at)
+        self.meanwhile = meanwhile
+
+    def _fail(self, name: str, original: Callable[..., Any], arguments: Any, options: Any) -> Any:
+        self.meanwhile()
+        return original(*arguments, **options)
+
+
+def attempt(disk: FaultyDisk, call: Callable[[], Any]) -> tuple[str, str]:
+    """Call with a fault; what the caller is told, and the text."""
+    told = ("failed", "")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with disk():
+                call()
+            told = ("done", "")
+            if disk.mode == "interrupt":
+                time.sleep(SECONDS_UNTIL_A_LATE_INTERRUPT)
+        except KeyboardInterrupt:
+            told = told if told[0] == "done" else ("interrupted", "")
+        except Exception as error:
+            told = ("failed", " ".join([str(error), *getattr(error, "__notes__", [])]))
+    problems = [str(each.message) for each in caught if each.category is ArchiveWarning]
+    return (told[0], "; ".join(problems)) if told[0] == "done" else told
+
+
+def killed(disk: FaultyDisk, call: Callable[[], Any]) -> bool:
+    """Call in a child that kills itself; whether it was killed."""
+    child = os.fork()
+    if not child:
+        try:
+            with disk():
+                call()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == 0, "the child failed otherwise"
+    return os.WIFSIGNALED(status)
+
+
+def moments(names: list[str], mode: str, few: bool) -> list[int]:
+    """All changes; or some, and always those around the last step that makes an output visible."""
+    if not few:
+        return list(range(len(names)))
+    step = max(1, len(names) // 2)
+    decisive = max(at for at, name in enumerate(names) if name in ("link", "replace"))
+    around = range(decisive - 1, min(decisive + 3, len(names)))
+    return sorted({*range(sum(map(ord, mode)) % step, len(names), step), *around})

@@ -24,6 +24,7 @@ from outgrad.storage.places import is_special, require_apart, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.appendable import Addition, require_appendable
+from outgrad.storage.zarr.cleaning import clean_up
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import KeptVersions, left_over
 from outgrad.storage.zarr.reader import open_archive
@@ -341,12 +342,9 @@ def clean(
         ) from None
     local = local_path("clean", path)
     with reaching("clean", local):
-        leftovers = left_over(local.absolute(), kept)
+        leftovers = (left_over if dry_run else clean_up)(local.absolute(), kept)
         if not leftovers:
             source_path("clean", path)
-        if not dry_run:
-            for leftover in leftovers:
-                leftover.remove()
     return [str(leftover) for leftover in leftovers]
 
 

@@ -106,11 +106,10 @@ class ArchiveWriter:
         local = local_path("write", path)
         check_suffix("write", local, (ZARR_SUFFIX,))
         self._fill = fill_value
-        self._base: OpenArchive | None = None
-        self._addition: Addition | None = None
+        self._comparison = _Comparison()
         with reaching("write", local):
             store = open_store(target_path("write", local))
-            update = Append(self._compare, fill_value) if append else Save(overwrite=overwrite)
+            update = Append(self._comparison, fill_value) if append else Save(overwrite=overwrite)
             self._session = SaveSession(store, update, durable=config.durable(durable))
         # A writer that is never closed leaves nothing either: an interrupt may come before ``with``.
         self._stopping = ExitStack()
@@ -121,21 +120,15 @@ class ArchiveWriter:
         self._sinks = RowSinks(self._session.segment_store(), self._options)
         self._growing = GrowingMap(self._sinks)
 
-    def _compare(self, archive: OpenArchive) -> None:
-        """Remember what is there, and compare what was appended with it."""
-        self._base = archive
-        if self._addition is not None:
-            require_appendable(archive, self._addition)
-
     def _checked(
         self, keys: Labels, metadata: Sequence[BlockMetadata], dtypes: Sequence[np.dtype[Any]]
     ) -> Sequence[BlockAddition]:
         """Refuse a map that fits neither to those before nor to the archive; only its labels are looked
         at."""
         parts = self._growing.checked(keys, metadata, dtypes)
-        if self._base is not None:
+        if self._comparison.base is not None:
             addition = Addition(keys, metadata, dtypes, self._description.info, self._fill)
-            require_appendable(self._base, addition)
+            require_appendable(self._comparison.base, addition)
         return parts
 
     def __enter__(self) -> Self:
@@ -260,7 +253,7 @@ class ArchiveWriter:
         closed = [grown.close(block) for block in blocks.values()]
         metadata, outlines = [block for block, _ in closed], [outline for _, outline in closed]
         dtypes = [outline.dtype for outline in outlines]
-        self._addition = Addition(keys, metadata, dtypes, self._description.info, self._fill)
+        self._comparison.addition = Addition(keys, metadata, dtypes, self._description.info, self._fill)
         tables = Tables(table_grid(self._options.sizes))
         tables.number(keys, "keys")
         for samples, first in grown.samples:
@@ -290,6 +283,23 @@ class ArchiveWriter:
         outgrad.errors.ArchiveNotFoundError: ...
         """
         _give_up(self._session, self._stopping)
+
+
+class _Comparison:
+    """The archive that is appended to, and what was appended in the end.
+
+    It knows nothing of the writer: what the session holds would never be given up.
+    """
+
+    def __init__(self) -> None:
+        self.base: OpenArchive | None = None
+        self.addition: Addition | None = None
+
+    def __call__(self, archive: OpenArchive) -> None:
+        """Remember what is there, and compare what was appended with it."""
+        self.base = archive
+        if self.addition is not None:
+            require_appendable(archive, self.addition)
 
 
 def _give_up(session: SaveSession, stopping: ExitStack) -> None:

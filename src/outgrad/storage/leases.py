@@ -35,15 +35,17 @@ _PARTIAL = re.compile(rf"\.(?P<name>.+)\.(?P<token>{_TOKEN})\.partial", re.DOTAL
 _OLD_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<token>[0-9a-f]{16}|[0-9a-f]{32})\.partial", re.DOTALL)
 """Partial files of earlier releases, whose writers cannot be asked."""
 
-_SAME_START_SECONDS = 5.0
-"""The start of a process is computed from the clock, which may be set in the meantime."""
+_START_FIELD = 19
+"""Of /proc/<process>/stat, after the name: ticks since the start of the machine."""
+_SAME_START = 5
+"""Where there are no ticks the start is computed from the clock, which may be set in the meantime."""
 
 _at_work: set[str] = set()
 
 
 def new_token() -> str:
     """A name for a writer of this process, which is at work until :func:`release`."""
-    token = f"{_machine()}-{os.getpid():x}-{_started(os.getpid()):x}-{secrets.token_hex(4)}"
+    token = f"{_machine()}-{os.getpid():x}-{_own_start(os.getpid()):x}-{secrets.token_hex(4)}"
     _at_work.add(token)
     return token
 
@@ -59,9 +61,26 @@ def release(token: str) -> None:
 
 
 @cache
-def _started(process: int) -> int:
-    """When this process started, in seconds; a child of a fork asks again."""
-    return int(psutil.Process(process).create_time())
+def _own_start(process: int) -> int:
+    """When this process started; a child of a fork asks again."""
+    return _starts_of(process)[0]
+
+
+def _starts_of(process: int) -> tuple[int, ...]:
+    """When a process started, in ticks since the machine did, which stay if the clock is set; and in seconds.
+
+    Raises
+    ------
+    psutil.Error
+        If there is no such process, or it cannot be asked.
+    """
+    seconds = int(psutil.Process(process).create_time())
+    try:
+        # The name of the program, which may have spaces, is the second of the fields, in parentheses.
+        fields = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return int(fields[_START_FIELD]), seconds
+    except (OSError, ValueError, IndexError):
+        return (seconds,)
 
 
 @cache
@@ -86,8 +105,8 @@ def is_at_work(token: str, modified: float) -> bool:
         return token in _at_work
     try:
         # Numbers of processes are used again: the time of the start distinguishes them.
-        seconds = psutil.Process(int(process, 16)).create_time() - int(started, 16)
-        return bool(abs(seconds) < _SAME_START_SECONDS)
+        starts = _starts_of(int(process, 16))
+        return any(abs(start - int(started, 16)) < _SAME_START for start in starts)
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:

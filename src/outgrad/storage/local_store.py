@@ -97,7 +97,7 @@ class LocalStore(Store):
     def stage(self, key: str, data: bytes, token: str, *, durable: bool = True) -> Staged:
         staged = _StagedFile(self.path(key), token)
         try:
-            with files.naming(staged.partial):
+            with files.naming(staged.target):
                 files.write_new(staged.partial, data, durable=durable)
         except BaseException:
             with suppress(OSError):

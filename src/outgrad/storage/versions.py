@@ -8,15 +8,15 @@ from os import PathLike
 from typing import Any
 
 from outgrad.config import chunk_bytes
-from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationError
+from outgrad.errors import ArchiveConflictError, ArchiveError, NotAnArchiveError, ValidationError
 from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
 from outgrad.storage.places import source_path
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr import commits, recommit, refused
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, SegmentSpec
+from outgrad.storage.zarr import commits, leftovers, recommit, refused
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, Commit
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.revision import Base, VersionContent, make_version
 from outgrad.storage.zarr.updates import Compact
@@ -97,7 +97,10 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
         commits.read_newest(store)  # says what is there if it is no archive
         found = []
         for version in commits.versions(store):
-            commit = commits.read_version(store, version).commit
+            try:
+                commit = commits.read_version(store, version).commit
+            except FileNotFoundError:
+                continue  # somebody has removed it since it was listed
             # Format version 1 does not say what was added: its only segment.
             samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
             found.append(
@@ -169,7 +172,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
             fill=old.fill,
             lists=old.lists,
         )
-        make_version(store, content, revise)
+        make_version(store, content, revise, sources=[version])
 
 
 def compact(
@@ -220,9 +223,10 @@ def compact(
             f"compact: smaller_than={smaller_than!r} is not a size; pass bytes or a text like '1 GiB'"
         ) from None
     with reaching("compact", source_path("compact", path)):
-        segments = commits.read_newest(store).commit.segments
+        newest = commits.read_newest(store).commit
+    segments = newest.segments
     sizes = [limit if segment.is_foreign else segment.added.nbytes for segment in segments]
-    _put_together(path, segments, _small_runs(sizes, limit), compressor, durable)
+    _put_together(path, newest, _small_runs(sizes, limit), compressor, durable)
 
 
 def materialize(
@@ -259,18 +263,18 @@ def materialize(
     """
     store = _archive("materialize", path)
     with reaching("materialize", source_path("materialize", path)):
-        segments = commits.read_newest(store).commit.segments
+        newest = commits.read_newest(store).commit
     runs: list[tuple[int, int]] = []
-    for number, segment in enumerate(segments):
+    for number, segment in enumerate(newest.segments):
         if segment.is_foreign:
             is_next = bool(runs) and runs[-1][1] == number
             runs.append((runs.pop()[0] if is_next else number, number + 1))
-    _put_together(path, segments, runs, compressor, durable)
+    _put_together(path, newest, runs, compressor, durable)
 
 
 def _put_together(
     path: str | PathLike[str],
-    segments: Sequence[SegmentSpec],
+    newest: Commit,
     runs: Sequence[tuple[int, int]],
     compressor: str,
     durable: bool | None,
@@ -279,8 +283,10 @@ def _put_together(
     settings: dict[str, Any] = {"call": "compact", "compressor": compressor, "durable": durable}
     # From the end: the numbers of segments before stay what they are.
     for first, last in reversed(runs):
-        data = lazily(open_archive(_archive("compact", path), segments=(first, last)), chunk_bytes())
-        compaction = Compact([segment.name for segment in segments[first:last]])
+        # The version that was listed, whatever is the newest now: numbers of segments are those in it.
+        opened = open_archive(_archive("compact", path), newest.version, segments=(first, last))
+        compaction = Compact([segment.name for segment in newest.segments[first:last]])
+        data = lazily(opened, chunk_bytes())
         execute([plan_save(path, data, update=lambda *_, planned=compaction: planned, **settings)])
 
 
@@ -329,11 +335,22 @@ def commit(path: str | PathLike[str]) -> int:
         if not commits.is_archive(store):
             commits.read_newest(store)  # says what is there instead
         kept = recommit.kept(store)
+        named = leftovers.named_by_commits(store) if kept else None
+        committed = 0
         for content in kept:
-            make_version(store, content, recommit.revise)
             (segment,) = content.segments
-            store.remove(refused.refused_key(segment.name))
-    return len(kept)
+            note = refused.refused_key(segment.name)
+            if named is not None and segment.name in named:
+                store.remove(note)  # it was committed before, by a process that was stopped after that
+                continue
+            try:
+                make_version(store, content, recommit.revise, superseded=note)
+            except (ArchiveError, ValidationError) as error:
+                if committed:
+                    error.add_note(f"{committed} append(s) that were made before it are committed")
+                raise
+            committed += 1
+    return committed
 
 
 def _archive(call: str, path: str | PathLike[str]) -> Store:

@@ -14,8 +14,8 @@ import outgrad as og
 from outgrad.storage.zarr import revision
 from outgrad.storage.zarr.format import ChunkSizes
 from tests.support import ROOT, old_archives
-from tests.support.scripts import imported_script
 from tests.support.pieces import piece
+from tests.support.scripts import imported_script
 
 SCRIPT = ROOT / "examples" / "plain_reader.py"
 plain = imported_script(SCRIPT)

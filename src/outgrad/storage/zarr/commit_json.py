@@ -156,6 +156,7 @@ class CommitJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = "save"
     who: str = ""
     added: AddedJson | None = None
+    since: Count = 0
     fill: FillNumberJson | tuple[FillNumberJson, FillNumberJson] | None = None
     lists: tuple[ListJson, ...] = ()
     segments: Annotated[tuple[SegmentJson, ...], Meta(min_length=1)]
@@ -179,6 +180,7 @@ def commit_to_json(commit: Commit) -> dict[str, Any]:
         "added": None
         if commit.added is None
         else {"samples": commit.added.samples, "bytes": commit.added.nbytes},
+        "since": commit.since,
         "fill": fill_to_json(commit.fill),
         "lists": [
             {"id": each.name, "sha256": each.sha256, "segments": each.segments} for each in commit.lists

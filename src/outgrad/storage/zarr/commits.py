@@ -50,6 +50,9 @@ SOFTWARE = f"outgrad {metadata.version('outgrad')}"
 _ENVELOPE = re.compile(rb'\{"sha256":"([0-9a-f]{64})","commit":(.*)\}\n', re.DOTALL)
 """Every format version keeps this frame, so that each can tell a damaged commit from a newer one."""
 
+FRAME_BYTES = 75
+"""Of a commit before its content."""
+
 RESTORE_ADVICE = "restore the archive from a copy, or write it again"
 
 _RETRIES = 5
@@ -191,9 +194,15 @@ def read_version(store: Store, version: int) -> StoredCommit:
     return stored
 
 
-def read_refused(store: Store, key: str) -> Commit:
-    """Read what is kept of data that were not committed."""
+def read_unpublished(store: Store, key: str) -> Commit:
+    """Read a commit that is not one yet: staged, or kept with data that were refused."""
     return _read(store, key).commit
+
+
+def commit_frame(store: Store, version: int) -> bytes:
+    """The beginning of a commit file, with its SHA-256: equal where the commit is; empty if there is none."""
+    found = store.get_range(commit_key(version), 0, FRAME_BYTES)
+    return b"" if found is None else found.tobytes()
 
 
 def _read(store: Store, key: str) -> StoredCommit:
@@ -229,7 +238,9 @@ def _read(store: Store, key: str) -> StoredCommit:
     listed = [
         segment
         for each in commit.lists
-        for segment in _lists.get((each.sha256, commit.kind), partial(_open_list, store, each, commit.kind))
+        for segment in _lists.get(
+            (each.sha256, commit.kind), partial(_open_list, store, key, each, commit.kind)
+        )
     ]
     if listed:
         commit = replace(commit, segments=(*listed, *commit.segments))
@@ -256,10 +267,12 @@ def sha256_of(wrapped: bytes) -> str:
 _lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)
 
 
-def _open_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+def _open_list(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
     path = f"{store.name}/{list_key(listed.name)}"
     try:
         raw = store.get(list_key(listed.name), MOST_COMMIT_BYTES)
+        if raw is None and not store.exists(commit):
+            raise FileNotFoundError(commit)  # both were removed since the commit was read
         if raw is None:
             raise UnreadableError("is missing")
     except UnreadableError as error:

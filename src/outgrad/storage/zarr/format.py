@@ -385,3 +385,5 @@ class Commit:
     fill: FillNumber | None = None
     """What takes the place of properties that a segment does not have. Without it all segments of a block
     have the same ones."""
+    since: int = 0
+    """The version that last replaced what was there before."""

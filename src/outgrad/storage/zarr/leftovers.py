@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from outgrad.errors import ArchiveError
+from outgrad.errors import ArchiveError, NewerFormatError
 from outgrad.storage import leases
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted
 from outgrad.storage.store import Entry, Store
 from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.coming import coming, free_versions
 from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Commit, SegmentSpec, commit_version
 
 _SEGMENT = re.compile(r"[0-9a-f]{32}")
 _LIST = re.compile(r"([0-9a-f]{32})\.json")
 _READINGS = 5
-LIST_SECONDS = 3600.0
-"""How long a list of segments may be without a commit that names it: it is written just before."""
 SHOWN_FILES = 5
 REFUSED = "refused.json"
 """What is known of a segment that is complete and was refused: it may still be committed."""
@@ -61,32 +60,55 @@ def odd_entries(store: Store) -> list[str]:
     return [key for key in (*segments, *listed) if not key.partition("/")[2].startswith(OF_ZARR_AND_SYSTEMS)]
 
 
-def _named_segments(store: Store) -> set[str] | None:
-    """The segments of all commits; None if a commit cannot be read, and so what it names is not known."""
+def named_by_commits(store: Store, dropped: Container[int] = ()) -> set[str] | None:
+    """The segments and lists of all commits but those that are ``dropped``, and of those that are coming.
+
+    None if one of them cannot be read, and so what it names is not known.
+    """
     for _ in range(_READINGS):
         with suppress(FileNotFoundError):  # a commit that was replaced after it was listed: list again
             try:
-                listed = [commits.read_version(store, version).commit for version in commits.versions(store)]
+                found = [commit for _, commit in coming(store) if commit is not None]
+                listed = [version for version in commits.versions(store) if version not in dropped]
+                found += [commits.read_version(store, version).commit for version in listed]
             except ArchiveError:
                 return None
-            return {segment.name for commit in listed for segment in commit.segments}
+            segments = {segment.name for commit in found for segment in commit.segments}
+            return segments | {each.name for commit in found for each in commit.lists}
     return None
 
 
-def abandoned_segments(store: Store) -> list[str]:
-    """Folders of segments that no commit names and nobody is writing.
+def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool = True) -> list[LeftOver]:
+    """Segments and lists that no commit names, apart from those that are ``dropped``, and nobody writes.
 
     A writer removes its lease after its commit is there. So commits are read after the leases: a segment
-    that has neither then belongs to no writer.
+    that has neither then belongs to no writer. What was refused stays, for a week at least.
     """
-    entries = store.entries(SEGMENTS)
-    leased = leases.names_at_work(entries)
-    free = [entry.name for entry in entries if _is_segment(entry) and entry.name not in leased]
-    named = _named_segments(store) if free else set()
+    entries, listed = store.entries(SEGMENTS), store.entries(COMMITS)
+    leased = leases.names_at_work(entries) | leases.names_at_work(listed)
+    free = [
+        (entry.name, LeftOver(store, f"{SEGMENTS}/{entry.name}", is_folder=True), entry.modified)
+        for entry in entries
+        if _is_segment(entry) and entry.name not in leased
+    ]
+    lists = [(list_name(entry.name), f"{COMMITS}/{entry.name}") for entry in listed]
+    free += [(name, LeftOver(store, key), 0.0) for name, key in lists if name and name not in leased]
+    named = named_by_commits(store, dropped) if free else set()
     if named is None:
         return []
-    found = [f"{SEGMENTS}/{name}" for name in free if name not in named]
-    return [folder for folder in found if not store.exists(f"{folder}/{REFUSED}")]
+    # What is kept with a refused segment is like a lease: it goes after the commit, so it is looked at first.
+    free = [
+        (name, each, modified)
+        for name, each, modified in free
+        if name not in named
+        and not (
+            each.is_folder
+            and (keeps_refused or leases.is_young(modified))
+            and store.exists(f"{each.key}/{REFUSED}")
+        )
+    ]
+    named = named_by_commits(store, dropped) if free else set()
+    return [] if named is None else [each for name, each, _ in free if name not in named]
 
 
 def abandoned_files(store: Store) -> list[str]:
@@ -99,27 +121,29 @@ def abandoned_files(store: Store) -> list[str]:
     ]
 
 
-def older_commits(store: Store, version: int) -> list[str]:
-    return [commits.commit_key(older) for older in commits.versions(store) if older < version]
-
-
 def remove_superseded(store: Store, version: int) -> Iterator[str]:
     """Remove older commits, and then what no commit names; yield what could not be removed, or is odd."""
-    for key in (*older_commits(store, version), *abandoned_files(store)):
-        yield from attempted(f"remove {store.name}/{key}", store.remove, key)
-    for key in abandoned_segments(store):
-        yield from attempted(f"remove {store.name}/{key}", store.remove_folder, key)
+    older = [older for older in commits.versions(store) if older < version]
+    with suppress(NewerFormatError):
+        for each in free_versions(store, older):
+            key = commits.commit_key(each)
+            yield from attempted(f"remove {store.name}/{key}", store.remove, key)
+    yield from _remove_unnamed(store)
     for key in odd_entries(store):
         yield f"{store.name}/{key} is not Outgrad's, and was left alone"
 
 
 def remove_abandoned(store: Store) -> Iterator[str]:
     """Remove what writers that were killed have left, if there is any; older versions stay."""
-    entries = store.entries(SEGMENTS)
-    if not leases.abandoned_partials(entries):
-        return  # a segment that no commit names has a lease: nothing else needs to be looked at
-    for key in abandoned_segments(store):
-        yield from attempted(f"remove {store.name}/{key}", store.remove_folder, key)
+    # What no commit names has a lease, or had one: nothing else needs to be looked at.
+    if any(leases.abandoned_partials(store.entries(folder)) for folder in (SEGMENTS, COMMITS)):
+        yield from _remove_unnamed(store)
+
+
+def _remove_unnamed(store: Store) -> Iterator[str]:
+    """Leases of writers that are gone go last: they show that there may be something."""
+    for each in unnamed(store):
+        yield from attempted(f"remove {each}", each.remove)
     for key in abandoned_files(store):
         yield from attempted(f"remove {store.name}/{key}", store.remove, key)
 
@@ -170,6 +194,7 @@ class LeftOver(NamedTuple):
     store: Store
     key: str
     is_folder: bool = False
+    is_version: bool = False
 
     def __str__(self) -> str:
         return f"{self.store.name}/{self.key}" if self.key else self.store.name
@@ -216,42 +241,23 @@ def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
 def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
     """What may be removed from an archive; segments that somebody writes stay, and what remaining commits
     name."""
-    entries = store.entries(SEGMENTS)
-    leased = leases.names_at_work(entries)
     listed = commits.versions(store)
     if not listed:
-        return _unfinished(store) if not leased else []
+        return _unfinished(store) if not at_work(store) else []
+    files = [LeftOver(store, key) for key in abandoned_files(store)]
     try:
         known = [commits.read_version(store, version).commit for version in listed]
+        # A version that was saved and not added replaces all before: its writer was killed before it removed
+        # them.
+        saved = max(commit.version for commit in known if commit.action == "save" or commit is known[0])
+        dropped = {*kept.drops(known), *(version for version in listed if version < saved)}
+        free = free_versions(store, sorted(dropped))
     except (ArchiveError, FileNotFoundError):
-        return [LeftOver(store, key) for key in abandoned_files(store)]  # what else is named is not known
-    # A version that was saved and not added replaces all before: its writer was killed before it removed
-    # them.
-    saved = max(commit.version for commit in known if commit.action == "save" or commit is known[0])
-    dropped = {*kept.drops(known), *(version for version in listed if version < saved)}
-    remaining = [commit for commit in known if commit.version not in dropped]
-    named = {segment.name for commit in remaining for segment in commit.segments}
-    lists = {each.name for commit in remaining for each in commit.lists}
-    folders = [
-        f"{SEGMENTS}/{entry.name}"
-        for entry in entries
-        if _is_segment(entry)
-        and entry.name not in named | leased
-        and not (store.exists(f"{SEGMENTS}/{entry.name}/{REFUSED}") and leases.is_young(entry.modified))
-    ]
+        return files  # what else is named is not known
     return [
-        *(LeftOver(store, commits.commit_key(version)) for version in sorted(dropped)),
-        *(LeftOver(store, key) for key in abandoned_files(store)),
-        *(LeftOver(store, folder, is_folder=True) for folder in folders),
-        *(
-            LeftOver(store, f"{COMMITS}/{entry.name}")
-            for entry in store.entries(COMMITS)
-            # A list is written just before the commit that names it.
-            if (name := list_name(entry.name))
-            and name not in lists
-            and not leased
-            and time.time() - entry.modified > LIST_SECONDS
-        ),
+        *(LeftOver(store, commits.commit_key(version), is_version=True) for version in free),
+        *files,
+        *unnamed(store, free, keeps_refused=False),
     ]
 
 
@@ -259,7 +265,7 @@ def _unfinished(store: Store) -> list[LeftOver]:
     """An archive without a commit: if there is nothing in it but what its writer made, all of it may go."""
     found = [
         *(LeftOver(store, key) for key in abandoned_files(store)),
-        *(LeftOver(store, key, is_folder=True) for key in abandoned_segments(store)),
+        *unnamed(store),
     ]
     if not store.name.endswith(".zarr"):
         return found

@@ -144,6 +144,7 @@ def commit_from_json(data: Any) -> Commit:
             lists=tuple(SegmentList(each.id, each.sha256, each.segments) for each in commit.lists),
             fill=fill_from_json(commit.fill),
             format_version=commit.format_version,
+            since=commit.since or commit.version,  # in version 1 each commit replaces the one before
         )
 
 

@@ -20,7 +20,7 @@ def kept(store: Store) -> list[VersionContent]:
     for entry in store.entries(SEGMENTS):
         key = refused_key(entry.name)
         if entry.kind == "folder" and store.exists(key):
-            commit = commits.read_refused(store, key)
+            commit = commits.read_unpublished(store, key)
             content = VersionContent(
                 action="append",
                 kind=commit.kind,
@@ -41,5 +41,6 @@ def revise(base: Base, content: VersionContent) -> VersionContent:
     dtypes = [segment.spec.arrays[block.values.array].dtype for block in segment.spec.blocks]
     addition = Addition(segment.keys(), metadata, dtypes, content.info, content.fill)
     append = Append(partial(require_appendable, addition=addition), content.fill)
-    append.begin(base.version)
+    if base.commit is not None:
+        append.begin(base.commit)
     return append.revise(base, content)

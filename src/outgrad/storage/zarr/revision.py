@@ -8,19 +8,22 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from outgrad import config
-from outgrad._signals import stopping_cleanly
+from outgrad._signals import deferred, stopping_cleanly
 from outgrad.errors import ArchiveConflictError, ArchiveError
 from outgrad.storage import leases
-from outgrad.storage.publishing import attempted, publish_all
+from outgrad.storage.leases import partial_name
+from outgrad.storage.publishing import attempted, publish_all, warn_of
 from outgrad.storage.store import Staged, Store, UnreadableError
 from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.coming import coming
 from outgrad.storage.zarr.documents import commits_document, group_document, root_document, serialize
 from outgrad.storage.zarr.format import (
     COMMITS,
@@ -82,7 +85,14 @@ class Revision:
     """
 
     def __init__(
-        self, store: Store, content: VersionContent, revise: Revise, token: str, *, durable: bool
+        self,
+        store: Store,
+        content: VersionContent,
+        revise: Revise,
+        token: str,
+        *,
+        durable: bool,
+        sources: Sequence[int] = (),
     ) -> None:
         self.store = store
         self.content = content
@@ -93,23 +103,61 @@ class Revision:
         self._revise = revise
         self._token = token
         self._durable = durable
+        self._sources = tuple(sources)
         self._staged: Staged | None = None
         self._list: str | None = None
         self._is_publishing = False
 
     def stage(self) -> None:
-        """Write the commit under another name; nothing is visible yet."""
-        base = Base(self.store, max(commits.versions(self.store), default=0))
+        """Write the commit under another name; nothing is visible yet.
+
+        What it is made of must be there after that: from then on nobody removes what a staged commit names,
+        nor frees a number from its own on (:mod:`outgrad.storage.zarr.coming`).
+
+        Raises
+        ------
+        ArchiveConflictError
+            If it is not for what is there now, or a version that it brings back is gone.
+        """
+        for _ in range(PUBLISH_ATTEMPTS):
+            version = max(commits.versions(self.store), default=0)
+            frame = commits.commit_frame(self.store, version)
+            try:
+                self._stage_on(Base(self.store, version))
+            except (ArchiveError, FileNotFoundError):
+                if commits.commit_frame(self.store, version) == frame:
+                    raise
+            else:
+                gone = [each for each in self._sources if not self.store.exists(commits.commit_key(each))]
+                if gone:
+                    raise ArchiveConflictError(
+                        f"restore {self.store.name}: somebody has removed version {gone[0]} in the meantime; "
+                        "nothing was changed"
+                    )
+                newest = max(commits.versions(self.store), default=0)
+                if newest == version and commits.commit_frame(self.store, version) == frame:
+                    return
+            self.discard()
+        raise self._too_many()
+
+    def _stage_on(self, base: Base) -> None:
         content = self._revise(base, self.content)
         self.version = base.version + 1
         self._staged = self.store.stage(
             commits.commit_key(self.version),
-            commits.commit_bytes(self._commit(content)),
+            commits.commit_bytes(self._commit(base, content)),
             self._token,
             durable=self._durable,
         )
 
-    def _commit(self, content: VersionContent) -> Commit:
+    def _too_many(self) -> ArchiveConflictError:
+        return ArchiveConflictError(
+            f"save {self.store.name}: other writers have made {PUBLISH_ATTEMPTS} versions while this one was "
+            "to be made visible; nothing was changed: try again"
+        )
+
+    def _commit(self, base: Base, content: VersionContent) -> Commit:
+        grown = base.commit if content.action in ("append", "compact", "index") else None
         return Commit(
             version=self.version,
             kind=content.kind,
@@ -124,17 +172,20 @@ class Revision:
             added=content.added,
             lists=self._lists(content),
             fill=content.fill,
+            since=self.version if grown is None else grown.since,
         )
 
     def _lists(self, content: VersionContent) -> tuple[SegmentList, ...]:
         """Those of before, and one more if the descriptions that this commit would repeat are large."""
         listed = sum(each.segments for each in content.lists)
         new = {segment.name for segment in self.content.segments}
-        repeated = [segment for segment in content.segments[listed:] if segment.name not in new]
+        # A list has the segments after those of the lists before: it ends where a new one comes between.
+        repeated = list(takewhile(lambda segment: segment.name not in new, content.segments[listed:]))
         data = commits.list_bytes(repeated) if repeated else b""
         if len(data) < REPEATED_BYTES:
             return content.lists
         self._list = uuid.uuid4().hex
+        self.store.create(self._list_lease)
         self.store.put(commits.list_key(self._list), data, durable=self._durable)
         return (*content.lists, SegmentList(self._list, commits.sha256_of(data), len(repeated)))
 
@@ -161,23 +212,22 @@ class Revision:
                     self.discard()
                     self.stage()
                     continue
-            newest = max(commits.versions(self.store), default=0)
-            if newest > self.version and not self._is_ancestor(newest):
-                # A faster writer has removed the version whose name this one then found free.
-                raise lost(self.store, newest)
+            self._require_ancestor()
             return
-        raise ArchiveConflictError(
-            f"save {self.store.name}: other writers have made {PUBLISH_ATTEMPTS} versions while this one was "
-            "to be made visible; nothing was changed: try again"
-        )
+        raise self._too_many()
 
-    def _is_ancestor(self, newest: int) -> bool:
-        """Whether newer versions were made on top of this one, and not instead of it."""
-        try:
-            commit = commits.read_version(self.store, newest).commit
-        except FileNotFoundError:
-            return False
-        return commit.action != "save"
+    def _require_ancestor(self) -> None:
+        """Refuse a version that another writer has replaced already; what was made on top of it is right."""
+        while (newest := max(commits.versions(self.store), default=0)) > self.version:
+            with suppress(FileNotFoundError):  # it was removed, since there is an even newer one
+                if commits.read_version(self.store, newest).commit.action == "save":
+                    raise lost(self.store, newest)
+                return
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether it has been visible, or may have been."""
+        return self._is_publishing
 
     def is_published(self) -> bool:
         """Whether the version with this number is this one."""
@@ -191,9 +241,23 @@ class Revision:
             return True
 
     def withdraw(self) -> None:
-        """Take the commit back: the version before, which nobody has removed yet, is the newest again."""
-        if self.is_published():
+        """Take the commit back: the version before, which nobody has removed yet, is the newest again.
+
+        Raises
+        ------
+        ArchiveConflictError
+            If another writer has made a version on top of it, or is about to.
+        """
+        if not self.is_published():
+            return
+        is_base = commits.versions(self.store)[-1] > self.version
+        if not is_base:
             self.store.remove(commits.commit_key(self.version))
+            is_base = any(version > self.version for version, _ in coming(self.store))
+        if is_base:
+            raise ArchiveConflictError(
+                f"save {self.store.name}: another writer has added to version {self.version} already"
+            )
 
     def finish(self) -> Iterator[str]:
         """Flush the commit, and say in the root what is there now; yield what could not be done."""
@@ -202,6 +266,8 @@ class Revision:
             yield from attempted(f"flush {name}/{COMMITS}", self.store.flush, (), [COMMITS])
         if self._staged is not None:
             yield from attempted(f"remove the partial file of {name}", self._staged.discard)
+        if self._list is not None:
+            yield from attempted(f"remove {name}/{self._list_lease}", self.store.remove, self._list_lease)
         yield from attempted(f"write {name}/zarr.json", refresh_root, self.store, self.version, self._durable)
 
     def discard(self) -> None:
@@ -211,7 +277,13 @@ class Revision:
             self._staged = None
         if self._list is not None:
             self.store.remove(commits.list_key(self._list))
+            self.store.remove(self._list_lease)
             self._list = None
+
+    @property
+    def _list_lease(self) -> str:
+        """Made before a list, removed after the commit that names it."""
+        return f"{COMMITS}/{partial_name(self._list or '', self._token)}"
 
 
 def lost(store: Store, version: int) -> ArchiveConflictError:
@@ -252,28 +324,48 @@ def user_and_machine() -> str:
 class _Publication:
     """A version without new data, as :func:`publish_all` takes it."""
 
-    def __init__(self, revision: Revision) -> None:
+    def __init__(self, revision: Revision, superseded: str | None) -> None:
         self._revision = revision
+        self._superseded = superseded
         self.name = revision.store.name
         self.publish = revision.publish
         self.withdraw = revision.withdraw
-        self.finish = revision.finish
+
+    def finish(self) -> Iterator[str]:
+        """Flush the commit, and remove what it makes needless; yield what could not be done."""
+        yield from self._revision.finish()
+        if self._superseded is not None:
+            key = self._superseded
+            yield from attempted(f"remove {self.name}/{key}", self._revision.store.remove, key)
 
     def abort(self) -> None:
         """Remove the unfinished commit."""
-        if not self._revision.may_be_visible():
-            self._revision.discard()
+        with deferred():
+            if not self._revision.may_be_visible():
+                step = f"remove the unfinished commit of {self.name}"
+                warn_of(list(attempted(step, self._revision.discard)))
 
 
-def make_version(store: Store, content: VersionContent, revise: Revise) -> None:
-    """Make a version of segments that are there already; an archive without versions may not be there yet."""
+def make_version(
+    store: Store,
+    content: VersionContent,
+    revise: Revise,
+    *,
+    sources: Sequence[int] = (),
+    superseded: str | None = None,
+) -> None:
+    """Make a version of segments that are there, those of the versions ``sources``; then remove an object.
+
+    An archive without versions may not be there yet.
+    """
     token = leases.new_token()
-    revision = Revision(store, content, revise, token, durable=config.durable(None))
-    publication = _Publication(revision)
+    durable = config.durable(None)
+    revision = Revision(store, content, revise, token, durable=durable, sources=sources)
+    publication = _Publication(revision, superseded)
     try:
         with stopping_cleanly():
             try:
-                make_root(store, durable=config.durable(None))
+                make_root(store, durable=durable)
                 revision.stage()
                 publish_all([publication])
             except BaseException:

@@ -146,7 +146,7 @@ class SaveSession:
                     self.store.make_folder("")
                 # First what shows that this is an archive: other writers may look at any moment.
                 if not self.store.exists("zarr.json"):
-                    self.store.put("zarr.json", serialize(root_document()), durable=self.durable)
+                    self._make_root()
                 for folder in (COMMITS, SEGMENTS):
                     with suppress(FileExistsError):
                         self.store.make_folder(folder)
@@ -157,6 +157,16 @@ class SaveSession:
                 if attempt == BEGIN_ATTEMPTS - 1:
                     raise
                 time.sleep(0.01)
+
+    def _make_root(self) -> None:
+        """Make the root's ``zarr.json``, and leave that of a writer that was faster: it may say more."""
+        document = serialize(root_document())
+        staged = self.store.stage("zarr.json", document, self._token, durable=self.durable)
+        try:
+            with suppress(FileExistsError):
+                staged.publish()
+        finally:
+            staged.discard()
 
     def prepare(
         self, description: Description, segment: SegmentSpec, records: list[ChunkRecords], sizes: ChunkSizes
@@ -182,6 +192,8 @@ class SaveSession:
             if not self.store.exists(key):
                 self.store.put(key, serialize(document), durable=self.durable)
         leftovers.require_whole(self.store, segment)
+        # Before the commit: nothing looks for it in a segment that a commit names.
+        self.store.remove(self.plan_key)
         if self.durable:
             folders = sorted({key.rpartition("/")[0] for key in self._made}, reverse=True)
             self.store.flush(self._made, [*folders, SEGMENTS, "", ".."])
@@ -234,8 +246,7 @@ class SaveSession:
         revision = self._revision
         assert revision is not None, "prepare() comes before finish()"
         yield from revision.finish()
-        for key in (self.plan_key, self._lease):
-            yield from attempted(f"remove {name}/{key}", self.store.remove, key)
+        yield from attempted(f"remove {name}/{self._lease}", self.store.remove, self._lease)
         leases.release(self._token)
         self._token = ""
         if self.update.replaces:
@@ -254,7 +265,10 @@ class SaveSession:
                 problems: list[str] = []
                 if revision is not None:
                     problems += attempted(f"remove the unfinished commit of {name}", revision.discard)
-                if not self._is_kept:
+                # If it was taken back after it was visible, another writer may have added to it.
+                was_visible = revision is not None and revision.was_tried
+                named = leftovers.named_by_commits(self.store) if was_visible else set()
+                if not self._is_kept and named is not None and self.segment_name not in named:
                     problems += attempted(
                         f"remove {name}/{self.folder}", self.store.remove_folder, self.folder
                     )

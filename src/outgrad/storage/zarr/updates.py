@@ -15,7 +15,16 @@ from outgrad.errors import (
 )
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits, leftovers
-from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Action, Added, FillNumber, SegmentList, SegmentSpec
+from outgrad.storage.zarr.format import (
+    COMMITS,
+    SEGMENTS,
+    Action,
+    Added,
+    Commit,
+    FillNumber,
+    SegmentList,
+    SegmentSpec,
+)
 from outgrad.storage.zarr.opened import OpenArchive, open_version
 from outgrad.storage.zarr.revision import Base, VersionContent, lost
 
@@ -114,7 +123,7 @@ class Append(Update):
         self._check = check
         self._fill = fill
         self._action = action
-        self._base_version = 0
+        self._since = 0
 
     def require(self, store: Store) -> None:
         super().require(store)
@@ -122,31 +131,31 @@ class Append(Update):
             raise NotAnArchiveError(
                 f"append {store.name}: the path exists and is not an Outgrad archive; choose another path"
             )
-        base = commits.read_newest_if_any(store)
-        if base is not None:
-            self._check(OpenArchive(store, base))
-            self.begin(base.commit.version)
+        while (base := commits.read_newest_if_any(store)) is not None:
+            try:
+                self._check(OpenArchive(store, base))
+            except ArchiveError:
+                if commits.versions(store)[-1:] == [base.commit.version]:
+                    raise
+                continue  # it was replaced and removed meanwhile
+            self.begin(base.commit)
+            return
 
-    def begin(self, version: int) -> None:
+    def begin(self, commit: Commit) -> None:
         """Take a version as the one that is appended to."""
-        self._base_version = version
+        self._since = commit.since
 
     def revise(self, base: Base, content: VersionContent) -> VersionContent:
         commit = base.commit
         if commit is None:
             first: Action = "save" if self._action == "append" else self._action
             return replace(content, action=first, fill=self._fill)
-        for version in commits.versions(base.store):
-            if version <= self._base_version:
-                continue
-            # Other writers may have appended too, or put segments together; or have begun the archive.
-            later = commits.read_version(base.store, version).commit
-            is_new = not self._base_version and version == 1
-            if later.action in ("save", "restore") and not is_new:
-                raise ArchiveConflictError(
-                    f"append {base.store.name}: version {version} has replaced the archive since this append "
-                    f"began ({later.action}, {later.who or 'by another writer'}), so nothing was added to it"
-                )
+        # Other writers may have appended too, or put segments together; or have begun the archive.
+        if commit.since != (self._since or 1):
+            raise ArchiveConflictError(
+                f"append {base.store.name}: version {commit.since} has replaced the archive since this "
+                "append began, so nothing was added to it; `outgrad log` says who made it"
+            )
         self._check(open_version(base.store, base.version))
         return replace(
             content,
