@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -94,29 +95,29 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
     """
     store = _archive("history", path)
     with reaching("history", source_path("history", path)):
-        commits.read_newest(store)  # says what is there if it is no archive
-        found = []
-        for version in commits.versions(store):
-            try:
-                commit = commits.read_version(store, version).commit
-            except FileNotFoundError:
-                continue  # somebody has removed it since it was listed
-            # Format version 1 does not say what was added: its only segment.
-            samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
-            found.append(
-                ArchiveVersion(
-                    version=commit.version,
-                    created=commit.created,
-                    action=commit.action,
-                    who=commit.who,
-                    software=commit.software,
-                    segments=len(commit.segments),
-                    samples=samples,
-                    nbytes=nbytes,
-                    provenance=commit.provenance,
-                )
-            )
+        found: list[ArchiveVersion] = []
+        while not found:  # all that were listed may be replaced before they are read
+            commits.read_newest(store)  # says what is there if it is no archive
+            for version in commits.versions(store):
+                with suppress(FileNotFoundError):  # somebody has removed it since it was listed
+                    found.append(_described(commits.read_version(store, version).commit))
     return found
+
+
+def _described(commit: Commit) -> ArchiveVersion:
+    # Format version 1 does not say what was added: its only segment.
+    samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
+    return ArchiveVersion(
+        version=commit.version,
+        created=commit.created,
+        action=commit.action,
+        who=commit.who,
+        software=commit.software,
+        segments=len(commit.segments),
+        samples=samples,
+        nbytes=nbytes,
+        provenance=commit.provenance,
+    )
 
 
 def restore(path: str | PathLike[str], version: int) -> None:
@@ -226,7 +227,15 @@ def compact(
         newest = commits.read_newest(store).commit
     segments = newest.segments
     sizes = [limit if segment.is_foreign else segment.added.nbytes for segment in segments]
-    _put_together(path, newest, _small_runs(sizes, limit), compressor, durable)
+    # Ranges of two and more neighbours of less than the limit each.
+    runs: list[tuple[int, int]] = []
+    first = 0
+    for number, size in enumerate([*sizes, limit]):
+        if size >= limit:
+            if number - first > 1:
+                runs.append((first, number))
+            first = number + 1
+    _put_together(path, newest, runs, compressor, durable)
 
 
 def materialize(
@@ -288,18 +297,6 @@ def _put_together(
         compaction = Compact([segment.name for segment in newest.segments[first:last]])
         data = lazily(opened, chunk_bytes())
         execute([plan_save(path, data, update=lambda *_, planned=compaction: planned, **settings)])
-
-
-def _small_runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Ranges of two and more neighbours of less than ``limit`` bytes each."""
-    runs: list[tuple[int, int]] = []
-    first = 0
-    for number, size in enumerate([*sizes, limit]):
-        if size >= limit:
-            if number - first > 1:
-                runs.append((first, number))
-            first = number + 1
-    return runs
 
 
 def commit(path: str | PathLike[str]) -> int:

@@ -242,9 +242,21 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
     """What may be removed from an archive; segments that somebody writes stay, and what remaining commits
     name."""
     listed = commits.versions(store)
-    if not listed:
-        return _unfinished(store) if not at_work(store) else []
+    if not listed and at_work(store):
+        return []
     files = [LeftOver(store, key) for key in abandoned_files(store)]
+    if not listed:
+        # If there is nothing in it but what its writer made, all of it may go.
+        found = [*files, *unnamed(store)]
+        ours = {"zarr.json", COMMITS, SEGMENTS}
+        others = [entry.name for entry in store.entries("") if entry.name not in ours]
+        has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
+        is_all = store.name.endswith(".zarr") and all(name.startswith(".") for name in others)
+        return (
+            [LeftOver(store, "", is_folder=True)]
+            if is_all and not (odd_entries(store) or has_refused)
+            else found
+        )
     try:
         known = [commits.read_version(store, version).commit for version in listed]
         # A version that was saved and not added replaces all before: its writer was killed before it removed
@@ -259,19 +271,3 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
         *files,
         *unnamed(store, free, keeps_refused=False),
     ]
-
-
-def _unfinished(store: Store) -> list[LeftOver]:
-    """An archive without a commit: if there is nothing in it but what its writer made, all of it may go."""
-    found = [
-        *(LeftOver(store, key) for key in abandoned_files(store)),
-        *unnamed(store),
-    ]
-    if not store.name.endswith(".zarr"):
-        return found
-    ours = {"zarr.json", COMMITS, SEGMENTS}
-    others = [entry.name for entry in store.entries("") if entry.name not in ours]
-    has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
-    if all(name.startswith(".") for name in others) and not odd_entries(store) and not has_refused:
-        return [LeftOver(store, "", is_folder=True)]
-    return found
