@@ -27,8 +27,8 @@ def map_in_order(
     """Yield each item with what the function makes of it; the calls run at once, the order is that of items.
 
     They run on the workers of a client, if there is one: the function and the items must be light. Otherwise,
-    and always with ``here``, they run on threads of this call. Givens are taken as calls are done, so they may
-    depend on what was yielded before. No call is begun when this has ended.
+    and always with ``here``, they run on threads of this call. What is given is taken as calls are done, so it
+    may depend on what was yielded before. No call is begun when this has ended.
     """
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
     client = getattr(get, "__self__", None)
