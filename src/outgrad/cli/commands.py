@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -243,15 +244,18 @@ def verify_command(
 
     What is corrupted or missing is listed. Nothing is changed without --repair-from.
     """
-    screen = late("run.show", "Screen")(None if quiet else late("cli.console", "console")(stderr=True))
-    with screen.progress_bar(None, name="verifying") as advance:
+    bar: Any = nullcontext()
+    if not quiet and sys.stderr is not None and sys.stderr.isatty():
+        screen = late("run.show", "Screen")(late("cli.console", "console")(stderr=True))
+        bar = screen.progress_bar(None, name="verifying")
+    with bar as advance:
         if repair_from is None:
             found = storage.verify(path, all_versions=all_versions, progress=advance)
         else:
             found = storage.repair(path, repair_from, all_versions=all_versions, progress=advance)
     for damage in found:
         if as_json:
-            write(f"{json.dumps(asdict(damage.details))}\n")
+            write(f"{json.dumps({'text': damage, **asdict(damage.details)})}\n")
         else:
             say(damage)
     left = [damage for damage in found if not damage.details.mended]

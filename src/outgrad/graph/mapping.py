@@ -27,14 +27,16 @@ def map_in_order(
     """Yield each item with what the function makes of it; the calls run at once, the order is that of items.
 
     They run on the workers of a client, if there is one: the function and the items must be light. Otherwise,
-    and always with ``here``, they run on threads of this call. What is given is taken as calls are done, so it
-    may depend on what was yielded before. No call is begun when this has ended.
+    and always with ``here``, they run on threads of this call. Items are taken as calls are done, so they may
+    depend on what was yielded before. No call is begun when this has ended.
     """
     get = get_scheduler() or threaded.get  # type: ignore[no-untyped-call]
-    client = getattr(get, "__self__", None)
+    client: Any = getattr(get, "__self__", None)
     is_client = hasattr(client, "scheduler_info")
     if is_client and not here:
-        yield from _on_workers(client, function, items)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        threads = sum(worker["nthreads"] for worker in workers) or 1
+        yield from _windowed(partial(client.submit, function, pure=False), items, WAITING * threads)
     elif is_client or get is threaded.get:
         threads = dask.config.get("num_workers", None) or CPU_COUNT
         with ThreadPoolExecutor(threads) as pool:
@@ -42,14 +44,6 @@ def map_in_order(
     else:  # Dask was told to do one thing after the other, or to use a scheduler that only takes graphs
         for item in items:
             yield item, function(item)
-
-
-def _on_workers(
-    client: Any, function: Callable[[Given], Answer], items: Iterable[Given]
-) -> Iterator[tuple[Given, Answer]]:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    threads = sum(worker["nthreads"] for worker in workers) or 1
-    yield from _windowed(partial(client.submit, function, pure=False), items, WAITING * threads)
 
 
 def _windowed(

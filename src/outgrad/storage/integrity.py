@@ -11,7 +11,8 @@ from outgrad.storage.places import source_path
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.damage import ArchiveDamage, Damage
 from outgrad.storage.zarr.mend import have_segments_in_common
-from outgrad.storage.zarr.verify import Progress, verify_archive
+from outgrad.storage.zarr.verify import verify_archive
+from outgrad.storage.zarr.verify_segments import Progress
 
 
 def verify(

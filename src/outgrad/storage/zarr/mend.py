@@ -17,8 +17,9 @@ from outgrad.storage import leases
 from outgrad.storage.store import Bytes, Store, UnreadableError
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.codecs import shard_bytes
-from outgrad.storage.zarr.documents import Document, serialize
+from outgrad.storage.zarr.documents import Document, root_document, serialize
 from outgrad.storage.zarr.format import SEGMENTS, ArchiveKind, ArraySpec, Commit, SegmentList
+from outgrad.storage.zarr.parse import read_json
 from outgrad.storage.zarr.scrub import bad_chunks
 from outgrad.storage.zarr.storage_chunks import ChunkError, Records, SegmentStore
 from outgrad.storage.zarr.zarr_json import document_mistake
@@ -107,9 +108,10 @@ class Mender:
     def commit(self, version: int) -> None:
         """Take the commit of a version from the copy, if something here confirms that it is the same.
 
-        That is its SHA-256, if it can still be read in what is left of the commit; or a later commit that is
-        equal in both; or that a segment that this version has added is here: its name is random, and so of
-        this history alone.
+        That is its SHA-256, if it can still be read in what is left of the commit; a later commit that is
+        equal in both; a segment that this version has added, whose name is random, and so of this history
+        alone; or the root, if it says of this version what it would say of the commit in the copy. Where no
+        commit is left at all, it is that all segments are here.
         """
         key = commits.commit_key(version)
         raw = self._from_copy(key)
@@ -121,6 +123,7 @@ class Mender:
             self._has_sha256(key, stored.sha256)
             or self._is_before_an_equal_one(version)
             or self._has_new_segments(stored.commit)
+            or self._is_what_root_says(version)
         ):
             raise NotMendedError(NOT_CONFIRMED)
         self.put(key, raw)
@@ -151,13 +154,29 @@ class Mender:
 
     def _has_new_segments(self, commit: Commit) -> bool:
         """Whether the segments that a version has added are here, and there is one."""
+        names = {segment.name for segment in commit.segments}
+        with suppress(ArchiveError):  # those in lists too
+            names |= {each.name for each in commits.read_version(self.copy, commit.version).commit.segments}
         before: set[str] = set()
-        with suppress(ArchiveError, FileNotFoundError):
-            previous = commits.read_version(self.copy, commit.version - 1).commit
-            before = {segment.name for segment in previous.segments}
-        new = {segment.name for segment in commit.segments} - before
+        if commits.versions(self.store):
+            with suppress(ArchiveError, FileNotFoundError):
+                previous = commits.read_version(self.copy, commit.version - 1).commit
+                before = {segment.name for segment in previous.segments}
+        new = names - before
         there = {entry.name for entry in self.store.entries(SEGMENTS) if entry.kind == "folder"}
         return bool(new) and new <= there
+
+    def _is_what_root_says(self, version: int) -> bool:
+        """Whether the root, which names the place of every block, is that of the commit in the copy."""
+        with suppress(
+            UnreadableError, ArchiveError, ValueError, KeyError, TypeError, RecursionError, OSError
+        ):
+            raw = self.store.get("zarr.json", commits.MOST_ROOT_BYTES)
+            found = None if raw is None else read_json(raw.tobytes())["attributes"]["outgrad"]
+            root = root_document(commits.read_version(self.copy, version).commit)
+            expected = root["attributes"]["outgrad"]
+            return bool(expected["version"] == version and expected["blocks"] and found == expected)
+        return False
 
     def _from_copy(self, key: str) -> bytes:
         try:

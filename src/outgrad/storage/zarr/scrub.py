@@ -132,7 +132,7 @@ class TableUnit:
     offsets: Sequence[OffsetsCheck] = ()
 
 
-def check_tables(unit: TableUnit) -> list[tuple[int, str]]:
+def compare_tables(unit: TableUnit) -> list[tuple[int, str]]:
     """Number of each table that is wrong, and why."""
     segment = unit.reader.segment(unit.segment)
     found = [(number, table_mistake(segment, number)) for number in unit.tables]
