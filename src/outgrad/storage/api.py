@@ -1,4 +1,4 @@
-"""Saving, opening and verifying archives and files."""
+"""Saving, opening and cleaning archives and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from outgrad.ops.select import EntrySelection
 from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.lazily import Choice, lazily
-from outgrad.storage.mts.reader import open_mts, verify_mts
+from outgrad.storage.mts.reader import open_mts
 from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
 from outgrad.storage.places import is_special, require_apart, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
@@ -29,7 +29,6 @@ from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import KeptVersions, left_over
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.updates import Append
-from outgrad.storage.zarr.verify import verify_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.units import seconds
 
@@ -346,34 +345,3 @@ def clean(
         if not leftovers:
             source_path("clean", path)
     return [str(leftover) for leftover in leftovers]
-
-
-def verify(path: str | PathLike[str]) -> list[str]:
-    """Read everything at ``path`` and compare it with its checksums, in bounded memory.
-
-    Parameters
-    ----------
-    path : str or Path
-        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
-
-    Returns
-    -------
-    list of str
-        One line for each part that is corrupted or missing; empty if all checksums match.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be opened at all.
-
-    Examples
-    --------
-    >>> import numpy as np, outgrad as og
-    >>> og.save("whole.zarr", og.block_from_array(np.ones((1, 2))))
-    >>> og.verify("whole.zarr")
-    []
-    """
-    source = source_path("verify", path)
-    with reaching("verify", source):
-        problems = verify_archive(open_store(source)) if source.is_dir() else verify_mts(source)
-        return [str(problem) for problem in problems]

@@ -185,18 +185,27 @@ def _ranges_text(numbers: Sequence[int]) -> str:
 
 def read_version(store: Store, version: int) -> StoredCommit:
     """Read one commit; FileNotFoundError if there is none."""
-    stored = _read(store, commit_key(version))
+    return _with_lists(store, read_alone(store, version), commit_key(version))
+
+
+def read_alone(store: Store, version: int) -> StoredCommit:
+    """Read one commit without its lists: its segments are those that are not in them."""
+    return parse_commit(_object(store, commit_key(version)), version, f"{store.name}/{commit_key(version)}")
+
+
+def parse_commit(raw: bytes, version: int, path: str) -> StoredCommit:
+    """Check the bytes of the commit of a version; its segments are those that are not in lists."""
+    stored = _parsed(raw, path)
     if stored.commit.version != version:
         raise DamagedArchiveError(
-            f"open {store.name}/{commit_key(version)}: this is the commit of version "
-            f"{stored.commit.version}, renamed; {RESTORE_ADVICE}"
+            f"open {path}: this is the commit of version {stored.commit.version}, renamed; {RESTORE_ADVICE}"
         )
     return stored
 
 
 def read_unpublished(store: Store, key: str) -> Commit:
     """Read a commit that is not one yet: staged, or kept with data that were refused."""
-    return _read(store, key).commit
+    return _with_lists(store, _parsed(_object(store, key), f"{store.name}/{key}"), key).commit
 
 
 def commit_frame(store: Store, version: int) -> bytes:
@@ -205,7 +214,7 @@ def commit_frame(store: Store, version: int) -> bytes:
     return b"" if found is None else found.tobytes()
 
 
-def _read(store: Store, key: str) -> StoredCommit:
+def _object(store: Store, key: str) -> bytes:
     path = f"{store.name}/{key}"
     try:
         raw = store.get(key, MOST_COMMIT_BYTES)
@@ -213,7 +222,11 @@ def _read(store: Store, key: str) -> StoredCommit:
         raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
     if raw is None:
         raise FileNotFoundError(path)
-    data, sha256 = _unwrap(raw.tobytes(), path)
+    return raw.tobytes()
+
+
+def _parsed(raw: bytes, path: str) -> StoredCommit:
+    data, sha256 = _unwrap(raw, path)
     try:
         header = header_from_json(data)
     except ParseError as error:
@@ -235,16 +248,21 @@ def _read(store: Store, key: str) -> StoredCommit:
         raise DamagedArchiveError(
             f"open {path}: this is not a valid commit: {error}; {RESTORE_ADVICE}"
         ) from error
+    return StoredCommit(commit, sha256)
+
+
+def _with_lists(store: Store, stored: StoredCommit, key: str) -> StoredCommit:
+    commit = stored.commit
     listed = [
         segment
         for each in commit.lists
         for segment in _lists.get(
-            (each.sha256, commit.kind), partial(_open_list, store, key, each, commit.kind)
+            (each.sha256, commit.kind), partial(_list_of, store, key, each, commit.kind)
         )
     ]
-    if listed:
-        commit = replace(commit, segments=(*listed, *commit.segments))
-    return StoredCommit(commit, sha256)
+    if not listed:
+        return stored
+    return replace(stored, commit=replace(commit, segments=(*listed, *commit.segments)))
 
 
 def list_key(name: str) -> str:
@@ -267,17 +285,29 @@ def sha256_of(wrapped: bytes) -> str:
 _lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)
 
 
-def _open_list(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+def _list_of(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Read a list that a commit names; FileNotFoundError if both were removed since the commit was read."""
+    try:
+        return read_list(store, listed, kind)
+    except DamagedArchiveError:
+        if not store.exists(commit):
+            raise FileNotFoundError(commit) from None
+        raise
+
+
+def read_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Read a list of segments, and compare it with what a commit says of it."""
     path = f"{store.name}/{list_key(listed.name)}"
     try:
-        raw = store.get(list_key(listed.name), MOST_COMMIT_BYTES)
-        if raw is None and not store.exists(commit):
-            raise FileNotFoundError(commit)  # both were removed since the commit was read
-        if raw is None:
-            raise UnreadableError("is missing")
-    except UnreadableError as error:
-        raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
-    data, sha256 = _unwrap(raw.tobytes(), path)
+        raw = _object(store, list_key(listed.name))
+    except FileNotFoundError as error:
+        raise DamagedArchiveError(f"open {store.name}: {path} is missing; {RESTORE_ADVICE}") from error
+    return parse_list(raw, listed, kind, path)
+
+
+def parse_list(raw: bytes, listed: SegmentList, kind: ArchiveKind, path: str) -> tuple[SegmentSpec, ...]:
+    """Check the bytes of a list of segments."""
+    data, sha256 = _unwrap(raw, path)
     try:
         segments = segments_from_json(data, kind)
     except ParseError as error:

@@ -121,12 +121,17 @@ def commits_document() -> Document:
 # ---- segments, which do not change ----
 def documents(commit: Commit) -> Iterator[tuple[str, Document]]:
     """Yield ``(key, document)`` of every ``zarr.json`` of an archive, the root first."""
+    yield from above_segments(commit)
+    for segment in commit.segments:
+        yield from segment_documents(segment)
+
+
+def above_segments(commit: Commit) -> Iterator[tuple[str, Document]]:
+    """Yield ``(key, document)`` of every ``zarr.json`` that belongs to no segment."""
     yield "zarr.json", root_document(commit)
     yield f"{SEGMENTS}/zarr.json", group_document()
     if commit.format_version > 1:
         yield f"{COMMITS}/zarr.json", commits_document()
-    for segment in commit.segments:
-        yield from segment_documents(segment)
 
 
 def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:

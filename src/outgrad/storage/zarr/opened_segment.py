@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -18,12 +18,13 @@ from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import RECORD_DTYPE, ArraySpec, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
 from outgrad.storage.zarr.outside import OutsideArrays, allowed_root
-from outgrad.storage.zarr.row_names import named_rows
+from outgrad.storage.zarr.row_names import NamedRows, named_rows
 from outgrad.storage.zarr.storage_chunks import (
     CACHED_CHUNKS,
     ChunkCache,
     ChunkError,
     ChunkRecords,
+    Records,
     SegmentStore,
 )
 from outgrad.storage.zarr.table_ranges import system_column
@@ -65,7 +66,7 @@ class OpenSegment:
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
         self._name = store.name
-        self.store = SegmentStore(store, spec.prefix)
+        self.chunks = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS) if cache is None else cache
         self._manifest: dict[int, ChunkRecords] = {}
 
@@ -75,6 +76,10 @@ class OpenSegment:
         base = self.spec.chunk_bases[array]
         return self._manifest_rows(base + first, base + last)
 
+    def records_of(self, array: int) -> Records:
+        """What looks up the records of an array."""
+        return partial(self.records, array)
+
     def _manifest_rows(self, start: int, stop: int) -> ChunkRecords:
         manifest = self.spec.manifest
         assert manifest is not None, "only a plan has no manifest"
@@ -83,7 +88,7 @@ class OpenSegment:
         for number in numbers:
             if number not in self._manifest:
                 try:
-                    rows = self.store.read_rows(array, manifest.records, *array.chunk_range(number))
+                    rows = self.chunks.read_rows(array, manifest.records, *array.chunk_range(number))
                 except ChunkError as error:
                     raise self.explain(error) from error
                 # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
@@ -117,9 +122,7 @@ class OpenSegment:
         if spec.pieces is not None:
             return self._outside.read_rows(spec, start, stop, out)
         try:
-            return self.store.read_rows(
-                spec, lambda first, last: self.records(array, first, last), start, stop, cache, out, keep=keep
-            )
+            return self.chunks.read_rows(spec, self.records_of(array), start, stop, cache, out, keep=keep)
         except ChunkError as error:
             raise self.explain(error, array) from error
 
@@ -324,18 +327,22 @@ class OpenSegment:
 
     def needed_for_rows(self, array: int, start: int, stop: int) -> list[str]:
         """Metatensor's paths of what has some of the rows [start, stop) of an array."""
-        starts, stops, paths = self._named_rows[array]
+        return list(dict.fromkeys(each.path for each in self.named_between(array, start, stop)))
+
+    def named_between(self, array: int, start: int, stop: int) -> Iterator[NamedRows]:
+        """What has some of the rows [start, stop) of an array."""
+        starts, stops, named = self._named_rows[array]
         overlapping: Iterable[int] = np.flatnonzero((starts < stop) & (start < stops))
-        return list(dict.fromkeys(paths[index] for index in overlapping))
+        return (named[index] for index in overlapping)
 
     @cached_property
-    def _named_rows(self) -> list[tuple[Array, Array, list[str]]]:
-        """For each array the starts, stops and paths of its rows, as arrays: many chunks may be corrupted."""
+    def _named_rows(self) -> list[tuple[Array, Array, list[NamedRows]]]:
+        """For each array what its rows are; starts and stops as arrays: many chunks may be corrupted."""
         return [
             (
                 np.array([each.start for each in rows], dtype=np.int64),
                 np.array([each.stop for each in rows], dtype=np.int64),
-                [each.path for each in rows],
+                rows,
             )
             for rows in named_rows(self.spec)
         ]

@@ -20,6 +20,7 @@ from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, Commit
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive, open_again, open_version
+from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.read_rows import WantedArray, read_all
 from outgrad.storage.zarr.table_ranges import system_column
 from outgrad.tree import GradientPath, fold_down
@@ -126,6 +127,10 @@ class ZarrReader:
                 positions.append(start + chosen)
                 found.append(stored)
         return np.concatenate(positions), np.concatenate(found)
+
+    def segment(self, number: int) -> OpenSegment:
+        """A segment, for those who look at all that is in it."""
+        return self._archive().segments[number]
 
     def _archive(self) -> OpenArchive:
         again = partial(open_again, open_store(self.path), self.version, self.token, self.roots)

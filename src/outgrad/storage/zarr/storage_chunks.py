@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from outgrad.errors import MemoryLimitError
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Bytes, Store, UnreadableError
 from outgrad.storage.zarr.codecs import (
+    CHECKSUM_BYTES,
     CodecError,
     encode,
     most_stored_bytes,
     packed,
     read_shard_index,
     shard_bytes,
+    shard_index_bytes,
     stored_crc32c,
     unpack,
 )
@@ -33,6 +36,9 @@ MOST_RECORDED = 2**32 - 1
 
 Records = Callable[[int, int], ChunkRecords]
 """What looks up the records of the chunks [first, last) of an array."""
+
+EXAMINED_BYTES = 16 * 2**20
+"""Chunks of a shard that are examined are read so many bytes at once."""
 
 CACHED_CHUNKS = 256
 """Decoded chunks of label tables kept for an archive, 64 KiB each: reading thousands of small tables in order
@@ -156,6 +162,61 @@ class SegmentStore:
                     out = _copy_rows(array, number, chunk, start, stop, out)
         return _new_rows(array, start, stop) if out is None else out
 
+    def examine(
+        self, array: ArraySpec, records: Records | None, shard: int
+    ) -> Iterator[tuple[int, Bytes | ChunkError]]:
+        """Yield the number of every chunk of a shard with its stored bytes, or why it cannot be used.
+
+        Each is decoded too. Without records only their own checksums are compared.
+        """
+        inside = array.chunks_in(shard)
+        step = max(1, EXAMINED_BYTES // array.chunk_nbytes)
+        known = None if records is None else records(inside.start, inside.stop)
+        for first in range(inside.start, inside.stop, step):
+            numbers = range(first, min(first + step, inside.stop))
+            begin = first - inside.start
+            try:
+                raw, sizes = self._raw(array, known, shard, begin, begin + len(numbers))
+                if raw is None:
+                    raise UnreadableError("is missing")
+                decoded = allocate(array.chunk_shape, array.dtype, array.path)
+            except (UnreadableError, MemoryLimitError) as error:
+                for number in numbers:
+                    yield number, ChunkError(array, number, str(error))
+                continue
+            places = pairwise(np.cumsum([0, *sizes], dtype=np.int64).tolist())
+            for number, (start, stop) in zip(numbers, places, strict=True):
+                record = None if known is None else known[number - inside.start]
+                try:
+                    _unpack(array, number, _body(array, number, raw[start:stop], record), decoded)
+                except ChunkError as error:
+                    yield number, error
+                else:
+                    yield number, raw[start:stop]
+
+    def index_mistake(self, array: ArraySpec, records: Records | None, shard: int) -> str:
+        """What is wrong with the index of a shard whose chunks are whole, by which other readers of Zarr find
+        them; "" if nothing is. Outgrad does not read it."""
+        if array.chunks_per_shard == 1:
+            return ""
+        if records is None:
+            try:
+                self.shard_index(array, shard)
+            except UnreadableError as error:
+                return str(error)
+            return ""
+        inside = array.chunks_in(shard)
+        sizes = records(inside.start, inside.stop)[:, 1].astype(np.int64)
+        expected = shard_index_bytes(sizes, array.chunks_per_shard)
+        end = int(sizes.sum())
+        try:
+            # One byte more: a shard ends with its index.
+            found = self.store.get_range(self.prefix + array.shard_key(shard), end, end + len(expected) + 1)
+        except UnreadableError as error:
+            return str(error)
+        is_right = found is not None and np.array_equal(found, expected)
+        return "" if is_right else "is corrupted: its index is not one of its chunks"
+
     def read_chunk(
         self, array: ArraySpec, records: Records | None, number: int, cache: ChunkCache | None = None
     ) -> Array:
@@ -187,16 +248,9 @@ class SegmentStore:
             raise ChunkError(array, first, "is missing")
         position = 0
         for number, size in zip(range(first, last), sizes, strict=True):
-            stored = raw[position : position + size]
+            record = None if known is None else known[number - begin]
+            yield number, _body(array, number, raw[position : position + size], record)
             position += size
-            try:
-                body = packed(stored, array.compressor, array.chunk_nbytes)
-            except CodecError as error:
-                raise ChunkError(array, number, f"is corrupted: {error}") from error
-            if known is not None and stored_crc32c(stored) != int(known[number - begin, 0]):
-                reason = "belongs to another position or version: its checksum is not the one in the manifest"
-                raise ChunkError(array, number, reason)
-            yield number, body
 
     def _raw(
         self, array: ArraySpec, known: ChunkRecords | None, shard: int, first: int, last: int
@@ -220,14 +274,27 @@ class SegmentStore:
 
     def shard_index(self, array: ArraySpec, shard: int) -> npt.NDArray[np.int64] | None:
         """Where the chunks of a shard begin and end in it, as it says itself; None if it is missing."""
-        key = self.prefix + array.shard_key(shard)
-        raw = self.store.get(key)
+        count = len(array.chunks_in(shard))
+        most = count * most_stored_bytes(array.chunk_nbytes) + 16 * array.chunks_per_shard + CHECKSUM_BYTES
+        raw = self.store.get(self.prefix + array.shard_key(shard), most)
         if raw is None:
             return None
         try:
-            return read_shard_index(raw, array.chunks_per_shard, len(array.chunks_in(shard)))
+            return read_shard_index(raw, array.chunks_per_shard, count)
         except CodecError as error:
             raise UnreadableError(f"is corrupted: {error}") from error
+
+
+def _body(array: ArraySpec, number: int, stored: Bytes, record: ChunkRecords | None) -> Bytes:
+    """The stored bytes of a chunk without their checksum, if they are those that were committed."""
+    try:
+        body = packed(stored, array.compressor, array.chunk_nbytes)
+    except CodecError as error:
+        raise ChunkError(array, number, f"is corrupted: {error}") from error
+    if record is not None and stored_crc32c(stored) != int(record[0]):
+        reason = "belongs to another position or version: its checksum is not the one in the manifest"
+        raise ChunkError(array, number, reason)
+    return body
 
 
 def _covers(array: ArraySpec, number: int, start: int, stop: int) -> bool:
