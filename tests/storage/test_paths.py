@@ -114,10 +114,15 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "storage.restore": lambda path: og.restore(path, 1),
     "storage.compact": og.compact,
     "storage.commit": og.commit,
+    "storage.repair path": lambda path: og.repair(path, "../copy/whole.zarr"),
+    "storage.repair source": lambda path: og.repair("../copy/whole.zarr", path),
     "outgrad log path": lambda path: command("log", str(path)),
     "outgrad restore path": lambda path: command("restore", str(path), "1"),
     "outgrad compact path": lambda path: command("compact", str(path)),
     "outgrad commit path": lambda path: command("commit", str(path)),
+    "outgrad verify repair_from": lambda path: command(
+        "verify", "../copy/whole.zarr", "--repair-from", str(path)
+    ),
 }
 """What has only archives to do with."""
 
@@ -209,6 +214,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(home))
     og.save("whole.mts", MAP)
+    og.save("../copy/whole.zarr", MAP)
     Path("good.yaml").write_text(JOB.format(input="whole.mts", output="out.zarr"))
     Path("file.txt").write_text("a file")
     Path("loop").symlink_to("loop")
