@@ -117,6 +117,8 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "storage.materialize": og.materialize,
     "storage.index files": lambda path: og.index([path], "index.zarr"),
     "storage.index root": lambda path: og.index(["whole.mts"], "index.zarr", root=path),
+    "storage.repair path": lambda path: og.repair(path, "../copy/whole.zarr"),
+    "storage.repair source": lambda path: og.repair("../copy/whole.zarr", path),
     "outgrad log path": lambda path: command("log", str(path)),
     "outgrad restore path": lambda path: command("restore", str(path), "1"),
     "outgrad compact path": lambda path: command("compact", str(path)),
@@ -124,6 +126,9 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "outgrad materialize path": lambda path: command("materialize", str(path)),
     "outgrad index files": lambda path: command("index", str(path), "-o", "index.zarr"),
     "outgrad index root": lambda path: command("index", "whole.mts", "-o", "i.zarr", "--root", str(path)),
+    "outgrad verify repair_from": lambda path: command(
+        "verify", "../copy/whole.zarr", "--repair-from", str(path)
+    ),
 }
 """What has only archives to do with."""
 
@@ -217,6 +222,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(home))
     og.save("whole.mts", MAP)
+    og.save("../copy/whole.zarr", MAP)
     Path("good.yaml").write_text(JOB.format(input="whole.mts", output="out.zarr"))
     Path("file.txt").write_text("a file")
     Path("loop").symlink_to("loop")

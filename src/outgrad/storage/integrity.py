@@ -9,6 +9,7 @@ from outgrad.storage.mts.reader import verify_mts
 from outgrad.storage.paths import reaching, shown_path
 from outgrad.storage.places import source_path
 from outgrad.storage.stores import open_store
+from outgrad.storage.zarr.commits import is_archive, read_newest
 from outgrad.storage.zarr.damage import ArchiveDamage, Damage
 from outgrad.storage.zarr.mend import have_segments_in_common
 from outgrad.storage.zarr.verify import verify_archive
@@ -126,6 +127,9 @@ def repair(
             )
         stores = open_store(target), open_store(copy)
         if not have_segments_in_common(*stores):
+            for store in stores:
+                if not is_archive(store):
+                    read_newest(store)  # says what is there instead
             raise ArchiveError(
                 f"repair {shown_path(target)}: {shown_path(copy)} is another archive: it has none of the "
                 "segments of this one, as a copy of its files would (one that was converted or compacted has "
