@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -20,7 +21,7 @@ from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr import commits, leftovers, recommit, refused
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, Commit
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.revision import Base, Revise, Revision, VersionContent
 from outgrad.storage.zarr.updates import Compact
@@ -98,29 +99,29 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
     """
     store = _archive("history", path)
     with reaching("history", source_path("history", path)):
-        commits.read_newest(store)  # says what is there if it is no archive
-        found = []
-        for version in commits.versions(store):
-            try:
-                commit = commits.read_version(store, version).commit
-            except FileNotFoundError:
-                continue  # somebody has removed it since it was listed
-            # Format version 1 does not say what was added: its only segment.
-            samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
-            found.append(
-                ArchiveVersion(
-                    version=commit.version,
-                    created=commit.created,
-                    action=commit.action,
-                    who=commit.who,
-                    software=commit.software,
-                    segments=len(commit.segments),
-                    samples=samples,
-                    nbytes=nbytes,
-                    provenance=commit.provenance,
-                )
-            )
+        found: list[ArchiveVersion] = []
+        while not found:  # all that were listed may be replaced before they are read
+            commits.read_newest(store)  # says what is there if it is no archive
+            for version in commits.versions(store):
+                with suppress(FileNotFoundError):  # somebody has removed it since it was listed
+                    found.append(_described(commits.read_version(store, version).commit))
     return found
+
+
+def _described(commit: Commit) -> ArchiveVersion:
+    # Format version 1 does not say what was added: its only segment.
+    samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
+    return ArchiveVersion(
+        version=commit.version,
+        created=commit.created,
+        action=commit.action,
+        who=commit.who,
+        software=commit.software,
+        segments=len(commit.segments),
+        samples=samples,
+        nbytes=nbytes,
+        provenance=commit.provenance,
+    )
 
 
 def restore(path: str | PathLike[str], version: int) -> None:
