@@ -298,6 +298,9 @@ def commit(path: str | PathLike[str]) -> int:
             try:
                 _commit(store, content, recommit.revise, superseded=note)
             except (ArchiveError, ValidationError) as error:
+                named = leftovers.named_by_commits(store)
+                if named is not None and segment.name in named:
+                    continue  # another process has just committed it
                 if committed:
                     error.add_note(f"{committed} append(s) that were made before it are committed")
                 raise
