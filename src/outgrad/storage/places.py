@@ -89,7 +89,9 @@ def target_path(call: str, path: Path) -> Path:
                 "first"
             )
     with reaching(call, path):
-        folder = next(parent for parent in target.parents if os.path.exists(parent))
+        # Of an archive that is there, what is above it stays as it is: it may be somebody else's.
+        above = (target, *target.parents) if os.path.isdir(target) else target.parents
+        folder = next(parent for parent in above if os.path.exists(parent))
         if not folder.is_dir():
             raise PathAccessError(f"{where}: {shown_path(folder)} is a file, not a folder; check the path")
         _require_rights(call, path, folder, os.W_OK | os.X_OK)
@@ -168,6 +170,11 @@ def _refuse_special(call: str, path: Path, mode: int) -> None:
 
 def _require_rights(call: str, path: Path, accessed: Path, rights: int) -> None:
     if not os.access(accessed, rights, effective_ids=os.access in os.supports_effective_ids):
+        if rights & os.W_OK and os.statvfs(accessed).f_flag & os.ST_RDONLY:
+            raise PathPermissionError(
+                f"{call} {shown_path(path)}: the file system is mounted read-only ({shown_path(accessed)}); "
+                "choose a path elsewhere, or mount it for writing"
+            )
         raise PathPermissionError(
             f"{call} {shown_path(path)}: permission denied ({shown_path(accessed)}); check its owner and mode"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -94,29 +95,29 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
     """
     store = _archive("history", path)
     with reaching("history", source_path("history", path)):
-        commits.read_newest(store)  # says what is there if it is no archive
-        found = []
-        for version in commits.versions(store):
-            try:
-                commit = commits.read_version(store, version).commit
-            except FileNotFoundError:
-                continue  # somebody has removed it since it was listed
-            # Format version 1 does not say what was added: its only segment.
-            samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
-            found.append(
-                ArchiveVersion(
-                    version=commit.version,
-                    created=commit.created,
-                    action=commit.action,
-                    who=commit.who,
-                    software=commit.software,
-                    segments=len(commit.segments),
-                    samples=samples,
-                    nbytes=nbytes,
-                    provenance=commit.provenance,
-                )
-            )
+        found: list[ArchiveVersion] = []
+        while not found:  # all that were listed may be replaced before they are read
+            commits.read_newest(store)  # says what is there if it is no archive
+            for version in commits.versions(store):
+                with suppress(FileNotFoundError):  # somebody has removed it since it was listed
+                    found.append(_described(commits.read_version(store, version).commit))
     return found
+
+
+def _described(commit: Commit) -> ArchiveVersion:
+    # Format version 1 does not say what was added: its only segment.
+    samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
+    return ArchiveVersion(
+        version=commit.version,
+        created=commit.created,
+        action=commit.action,
+        who=commit.who,
+        software=commit.software,
+        segments=len(commit.segments),
+        samples=samples,
+        nbytes=nbytes,
+        provenance=commit.provenance,
+    )
 
 
 def restore(path: str | PathLike[str], version: int) -> None:
@@ -346,6 +347,9 @@ def commit(path: str | PathLike[str]) -> int:
             try:
                 make_version(store, content, recommit.revise, superseded=note)
             except (ArchiveError, ValidationError) as error:
+                named = leftovers.named_by_commits(store)
+                if named is not None and segment.name in named:
+                    continue  # another process has just committed it
                 if committed:
                     error.add_note(f"{committed} append(s) that were made before it are committed")
                 raise

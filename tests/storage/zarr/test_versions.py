@@ -14,6 +14,7 @@ import pytest
 
 import outgrad as og
 from outgrad.errors import ArchiveConflictError, ArchiveError, ArchiveNotFoundError, ValidationError
+from outgrad.storage import versions
 from outgrad.storage.zarr import revision
 from outgrad.testing.asserts import assert_identical
 from tests.support import old_archives
@@ -166,7 +167,48 @@ def test_two_compactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert segments(path) == 5, "what was refused is removed, since it can be made again"
 
 
+def test_a_compaction_while_segments_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one changes the numbers of segments, and those that this one puts together are still there."""
+    path = tmp_path / "a.zarr"
+    small = [piece(0, systems=1), piece(1, systems=1)]
+    maps = [*small, piece(2, systems=40), piece(90, systems=3), piece(91, systems=3)]
+    for each in maps:
+        og.append(path, each)
+    original = versions.open_archive
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(versions, "open_archive", original)
+        og.compact(path, smaller_than=piece(90, systems=3).nbytes)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(versions, "open_archive", late)
+    with pytest.raises(ArchiveConflictError, match="another writer has replaced the segments that were put"):
+        og.compact(path, smaller_than=maps[2].nbytes)
+    assert_identical(og.load(path), joined(maps))
+    assert og.verify(path) == []
+
+
+def test_a_list_ends_where_a_new_segment_comes_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zarr"
+    maps = [piece(0), piece(1), piece(2, systems=30), piece(90), piece(91), piece(92, systems=30)]
+    for each in maps:
+        og.append(path, each)
+    monkeypatch.setattr(revision, "REPEATED_BYTES", 10)
+    og.compact(path, smaller_than=maps[2].nbytes)
+    assert_identical(og.load(path), joined(maps))
+    og.append(path, piece(99))
+    assert_identical(og.load(path), joined([*maps, piece(99)]))
+
+
 # ---- versions that are not kept ----
+def test_more_versions_are_kept_than_there_are(path: Path) -> None:
+    for keep in range(4, 10):
+        assert og.clean(path, keep=keep) == []
+    assert numbers(path) == [1, 2, 3, 4]
+
+
 def test_versions_that_are_not_kept(path: Path) -> None:
     og.compact(path)
     opened = og.open(path, version=2)

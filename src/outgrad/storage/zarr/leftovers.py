@@ -111,14 +111,15 @@ def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool =
     return [] if named is None else [each for name, each, _ in free if name not in named]
 
 
-def abandoned_files(store: Store) -> list[str]:
-    """Unfinished files of the archive itself whose writers are gone."""
-    folders = ("", f"{COMMITS}/", f"{SEGMENTS}/")
-    return [
-        f"{folder}{name}"
-        for folder in folders
-        for name in leases.abandoned_partials(store.entries(folder.rstrip("/")))
-    ]
+def abandoned_files(store: Store) -> list[LeftOver]:
+    """Unfinished files of the archive itself whose writers are gone, and claims on names."""
+    found = []
+    for prefix in ("", f"{COMMITS}/", f"{SEGMENTS}/"):
+        entries = store.entries(prefix.rstrip("/"))
+        found += [LeftOver(store, f"{prefix}{name}") for name in leases.abandoned_partials(entries)]
+        claims = leases.abandoned_claims(entries)
+        found += [LeftOver(store, f"{prefix}{name}", is_claim=True) for name in claims]
+    return found
 
 
 def remove_superseded(store: Store, version: int) -> Iterator[str]:
@@ -142,10 +143,8 @@ def remove_abandoned(store: Store) -> Iterator[str]:
 
 def _remove_unnamed(store: Store) -> Iterator[str]:
     """Leases of writers that are gone go last: they show that there may be something."""
-    for each in unnamed(store):
+    for each in (*unnamed(store), *abandoned_files(store)):
         yield from attempted(f"remove {each}", each.remove)
-    for key in abandoned_files(store):
-        yield from attempted(f"remove {store.name}/{key}", store.remove, key)
 
 
 def remove_if_without_segments(store: Store) -> bool:
@@ -195,12 +194,17 @@ class LeftOver(NamedTuple):
     key: str
     is_folder: bool = False
     is_version: bool = False
+    is_claim: bool = False
+    """A folder of ours is empty; one of this name that is not is somebody else's."""
 
     def __str__(self) -> str:
         return f"{self.store.name}/{self.key}" if self.key else self.store.name
 
     def remove(self) -> None:
-        (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
+        if self.is_claim:
+            self.store.remove_folder_if_empty(self.key)
+        else:
+            (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
 
 
 class KeptVersions(NamedTuple):
@@ -214,7 +218,7 @@ class KeptVersions(NamedTuple):
         """The versions to be removed, of all that there are, in their order; never the newest one."""
         if self.versions is None and self.seconds is None:
             return []
-        older = listed[: len(listed) - max(1, self.versions or 1)]
+        older = listed[: max(0, len(listed) - max(1, self.versions or 1))]
         if self.seconds is None:
             return [commit.version for commit in older]
         before = time.time() - self.seconds
@@ -231,7 +235,12 @@ def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
     folder."""
     if not path.is_dir():
         folder = LocalStore(path.parent)
-        return [LeftOver(folder, name) for name in leases.abandoned_partials(folder.entries(""), path.name)]
+        entries = folder.entries("")
+        claims = {leases.claim_name(path.name)}.intersection(leases.abandoned_claims(entries))
+        return [
+            *(LeftOver(folder, name) for name in leases.abandoned_partials(entries, path.name)),
+            *(LeftOver(folder, name, is_claim=True) for name in claims),
+        ]
     store = LocalStore(path)
     if not (is_empty(store) or commits.is_archive(store)):
         return [LeftOver(store, name) for name in leases.abandoned_partials(store.entries(""))]
@@ -244,7 +253,7 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
     listed = commits.versions(store)
     if not listed:
         return _unfinished(store) if not at_work(store) else []
-    files = [LeftOver(store, key) for key in abandoned_files(store)]
+    files = abandoned_files(store)
     try:
         known = [commits.read_version(store, version).commit for version in listed]
         # A version that was saved and not added replaces all before: its writer was killed before it removed
@@ -264,7 +273,7 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
 def _unfinished(store: Store) -> list[LeftOver]:
     """An archive without a commit: if there is nothing in it but what its writer made, all of it may go."""
     found = [
-        *(LeftOver(store, key) for key in abandoned_files(store)),
+        *abandoned_files(store),
         *unnamed(store),
     ]
     if not store.name.endswith(".zarr"):

@@ -20,7 +20,10 @@ def kept(store: Store) -> list[VersionContent]:
     for entry in store.entries(SEGMENTS):
         key = refused_key(entry.name)
         if entry.kind == "folder" and store.exists(key):
-            commit = commits.read_unpublished(store, key)
+            try:
+                commit = commits.read_unpublished(store, key)
+            except FileNotFoundError:
+                continue  # somebody else has just committed it
             content = VersionContent(
                 action="append",
                 kind=commit.kind,

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import platform
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,8 @@ from outgrad.storage.zarr.format import (
 REPEATED_BYTES = 2**18
 """Descriptions of segments that a commit repeats of the one before: more go into a list, which is written
 once."""
+WAIT_SECONDS = 0.02
+"""How long to wait, more each time, for a number that is taken and not there; with all attempts a minute."""
 PUBLISH_ATTEMPTS = 100
 """How often to commit on top of what other writers have committed in the meantime."""
 
@@ -125,7 +128,7 @@ class Revision:
             try:
                 self._stage_on(Base(self.store, version))
             except (ArchiveError, FileNotFoundError):
-                if commits.commit_frame(self.store, version) == frame:
+                if self._is_newest(version, frame):
                     raise
             else:
                 gone = [each for each in self._sources if not self.store.exists(commits.commit_key(each))]
@@ -134,11 +137,14 @@ class Revision:
                         f"restore {self.store.name}: somebody has removed version {gone[0]} in the meantime; "
                         "nothing was changed"
                     )
-                newest = max(commits.versions(self.store), default=0)
-                if newest == version and commits.commit_frame(self.store, version) == frame:
+                if self._is_newest(version, frame):
                     return
             self.discard()
         raise self._too_many()
+
+    def _is_newest(self, version: int, frame: bytes) -> bool:
+        newest = max(commits.versions(self.store), default=0)
+        return newest == version and commits.commit_frame(self.store, version) == frame
 
     def _stage_on(self, base: Base) -> None:
         content = self._revise(base, self.content)
@@ -152,8 +158,8 @@ class Revision:
 
     def _too_many(self) -> ArchiveConflictError:
         return ArchiveConflictError(
-            f"save {self.store.name}: other writers have made {PUBLISH_ATTEMPTS} versions while this one was "
-            "to be made visible; nothing was changed: try again"
+            f"save {self.store.name}: other writers were faster {PUBLISH_ATTEMPTS} times, or one that was "
+            "stopped is in the way; nothing was changed: try again"
         )
 
     def _commit(self, base: Base, content: VersionContent) -> Commit:
@@ -197,7 +203,7 @@ class Revision:
         ArchiveConflictError
             If another writer was faster, and this version is not for what is there now.
         """
-        for _ in range(PUBLISH_ATTEMPTS):
+        for attempt in range(PUBLISH_ATTEMPTS):
             assert self._staged is not None, "stage() comes before publish()"
             self._is_publishing = True
             try:
@@ -210,6 +216,9 @@ class Revision:
                         raise
                     self._is_publishing = False
                     self.discard()
+                    if self.version not in commits.versions(self.store):
+                        # Another writer is about to take the number, or a network's disk lists what was.
+                        time.sleep(min(WAIT_SECONDS * 1.1**attempt, 1.0) * random.random())
                     self.stage()
                     continue
             self._require_ancestor()
@@ -298,7 +307,16 @@ def refresh_root(store: Store, version: int, durable: bool) -> None:
     """Let the root say what is there now. Attributes of users stay; metadata that a tool has consolidated are
     those of the version before, and go."""
     while True:
-        document = root_document(commits.read_version(store, version).commit)
+        try:
+            document = root_document(commits.read_version(store, version).commit)
+        except FileNotFoundError:  # another writer has replaced it
+            newest = max(commits.versions(store), default=0)
+            if newest <= version:
+                return
+            version = newest
+            continue
+        except ArchiveError:
+            return  # whoever has made it, maybe with a later release, says so itself
         with suppress(UnreadableError, ValueError, TypeError, AttributeError, KeyError):
             found = store.get("zarr.json")
             if found is not None:
