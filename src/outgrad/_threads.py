@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,20 @@ def several_threads(count: int) -> Iterator[None]:
         yield
     finally:
         _allowed.reset(token)
+
+
+_of_pool = threading.local()
+
+
+def stops_with(event: threading.Event) -> None:
+    """Say that what this thread does is of no use once ``event`` is set."""
+    _of_pool.event = event
+
+
+def is_stopped() -> bool:
+    """Whether nobody waits for what this thread does any more."""
+    event = getattr(_of_pool, "event", None)
+    return event is not None and event.is_set()
 
 
 def allowed_threads() -> int:

@@ -75,6 +75,14 @@ class PathPermissionError(PathAccessError, PermissionError):
     """A path that this user has no permission to read or write."""
 
 
+class StoreAccessError(PathAccessError):
+    """An object store that cannot be reached, does not answer, or refuses what it is asked for."""
+
+
+class UnknownOutcomeError(StoreAccessError):
+    """An object store that did not say whether it has written what makes new data visible."""
+
+
 class ArchiveExistsError(ArchiveError, FileExistsError):
     """A path that would be written already exists."""
 

@@ -18,11 +18,13 @@ from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.lazily import lazily
 from outgrad.storage.mts.reader import open_mts, verify_mts
-from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
-from outgrad.storage.places import is_special, require_apart, source_path
+from outgrad.storage.paths import find_location, is_stream, reaching, shown_path
+from outgrad.storage.places import is_file, is_special, require_apart, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.stores import open_store
+from outgrad.storage.urls import StoreUrl
 from outgrad.storage.zarr.appendable import Addition, require_appendable
+from outgrad.storage.zarr.commits import read_newest
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import KeptVersions, left_over
 from outgrad.storage.zarr.reader import open_archive
@@ -93,8 +95,8 @@ def save(
         return
     text = str(file)
     is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
-    path = local_path("save", file)
-    if not path.suffix:  # as metatensor does; another suffix is that of another format
+    path = find_location("save", file)
+    if not path.suffix and not isinstance(path, StoreUrl):  # as metatensor does; another suffix is that of another format
         if is_folder or path.name in ("", "..") or is_special(path):
             raise PathError(
                 f"save {shown_path(path)}: this names a folder or a device; give the name of an archive "
@@ -262,7 +264,7 @@ def open(
     """
     source = source_path("open", path)
     with reaching("open", source):
-        opened = open_archive(open_store(source), version) if source.is_dir() else open_mts(source)
+        opened = open_mts(source) if is_file(source) else open_archive(open_store(source), version)
     return lazily(opened, chunk_bytes(target_bytes))
 
 
@@ -322,10 +324,12 @@ def clean(
         raise ValidationError(
             f"clean: older_than={older_than!r:.80}: it must be a time, such as '30d' or '12h'"
         ) from None
-    local = local_path("clean", path)
-    with reaching("clean", local):
-        leftovers = left_over(local.absolute(), kept)
-        if not leftovers:
+    location = find_location("clean", path)
+    with reaching("clean", location):
+        leftovers = left_over(location, kept)
+        if not leftovers and isinstance(location, StoreUrl):
+            read_newest(open_store(location))  # says what is there if it is no archive
+        elif not leftovers:
             source_path("clean", path)
         if not dry_run:
             for leftover in leftovers:
@@ -360,5 +364,5 @@ def verify(path: str | PathLike[str]) -> list[str]:
     """
     source = source_path("verify", path)
     with reaching("verify", source):
-        problems = verify_archive(open_store(source)) if source.is_dir() else verify_mts(source)
+        problems = verify_mts(source) if is_file(source) else verify_archive(open_store(source))
         return [str(problem) for problem in problems]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from outgrad.errors import ArchiveError
@@ -15,6 +14,8 @@ from outgrad.storage import leases
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted
 from outgrad.storage.store import Entry, Store
+from outgrad.storage.stores import open_store
+from outgrad.storage.urls import Location, StoreUrl
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Commit, SegmentSpec, commit_version
 
@@ -199,13 +200,14 @@ class KeptVersions(NamedTuple):
         return dropped
 
 
-def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
+def left_over(location: Location, kept: KeptVersions) -> list[LeftOver]:
     """What killed writers have left at a path, and versions that are not kept: of an archive, a file or a
     folder."""
-    if not path.is_dir():
-        folder = LocalStore(path.parent)
-        return [LeftOver(folder, name) for name in leases.abandoned_partials(folder.entries(""), path.name)]
-    store = LocalStore(path)
+    if not isinstance(location, StoreUrl) and not location.is_dir():
+        folder = LocalStore(location.absolute().parent)
+        names = leases.abandoned_partials(folder.entries(""), location.name)
+        return [LeftOver(folder, name) for name in names]
+    store = open_store(location)
     if not (is_empty(store) or commits.is_archive(store)):
         return [LeftOver(store, name) for name in leases.abandoned_partials(store.entries(""))]
     return left_over_in(store, kept)
