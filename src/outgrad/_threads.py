@@ -44,10 +44,9 @@ def stops_with(event: threading.Event) -> None:
     _of_pool.event = event
 
 
-def is_stopped() -> bool:
-    """Whether nobody waits for what this thread does any more."""
-    event = getattr(_of_pool, "event", None)
-    return event is not None and event.is_set()
+def stop_event() -> threading.Event | None:
+    """What is set once nobody waits for what this thread does any more; None if nothing is."""
+    return getattr(_of_pool, "event", None)
 
 
 def allowed_threads() -> int:

@@ -19,7 +19,7 @@ from outgrad.storage.buffers import write_stream
 from outgrad.storage.lazily import lazily
 from outgrad.storage.mts.reader import open_mts, verify_mts
 from outgrad.storage.paths import find_location, is_stream, reaching, shown_path
-from outgrad.storage.places import is_file, is_special, require_apart, source_path
+from outgrad.storage.places import is_file, is_special, require_apart, require_writable, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.stores import open_store
 from outgrad.storage.urls import StoreUrl
@@ -96,7 +96,8 @@ def save(
     text = str(file)
     is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
     path = find_location("save", file)
-    if not path.suffix and not isinstance(path, StoreUrl):  # as metatensor does; another suffix is that of another format
+    # As metatensor does; another suffix is that of another format.
+    if not path.suffix and not isinstance(path, StoreUrl):
         if is_folder or path.name in ("", "..") or is_special(path):
             raise PathError(
                 f"save {shown_path(path)}: this names a folder or a device; give the name of an archive "
@@ -325,6 +326,7 @@ def clean(
             f"clean: older_than={older_than!r:.80}: it must be a time, such as '30d' or '12h'"
         ) from None
     location = find_location("clean", path)
+    require_writable("clean", location)
     with reaching("clean", location):
         leftovers = left_over(location, kept)
         if not leftovers and isinstance(location, StoreUrl):

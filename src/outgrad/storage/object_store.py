@@ -10,17 +10,19 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from outgrad._forks import forgets_in_child
-from outgrad._threads import is_stopped
+from outgrad._threads import stop_event, stops_with
 from outgrad.errors import (
     ArchiveNotFoundError,
     PathPermissionError,
@@ -28,10 +30,8 @@ from outgrad.errors import (
     UnknownOutcomeError,
 )
 from outgrad.storage.open_files import OpenFiles
-from outgrad.storage.store import Bytes, Entry, Staged, Store, UnreadableError
+from outgrad.storage.store import Bytes, Entry, Asked, Answer, Staged, Store, UnreadableError
 from outgrad.storage.urls import READ_ONLY, StoreUrl
-
-Result = TypeVar("Result")
 
 CLIENT_OPTIONS = {"connect_timeout": "5 s", "read_timeout": "15 s", "timeout": "300 s"}
 """``timeout`` bounds a whole request with its body, ``read_timeout`` the silence in it."""
@@ -43,6 +43,8 @@ ATTEMPTS = 4
 """Of what obstore does not repeat itself: lists and bodies that were cut off, and conditional puts."""
 STOP_SECONDS = 2.0
 """How long an interrupted call waits for the request that is under way."""
+AT_ONCE = 8
+"""Requests of one call at the same time."""
 
 PREFIXES = {"s3": "AWS", "az": "AZURE", "gs": "GOOGLE"}
 """How the names of environment variables begin."""
@@ -96,6 +98,10 @@ class ObjectStore(Store):
         self._prefix = f"{url.key}/" if url.key else ""
 
     @property
+    def lists(self) -> bool:
+        return self.url.scheme not in READ_ONLY
+
+    @property
     def name(self) -> str:
         return str(self.url)
 
@@ -131,26 +137,35 @@ class ObjectStore(Store):
         return self._found("look for", key, lambda o, client: o.head(client, self._prefix + key)) is not None
 
     def is_there(self) -> bool:
-        if self.url.scheme in READ_ONLY:
-            return self.exists("zarr.json")
-        return self._any("")
+        return self._any("") if self.lists else self.exists("zarr.json")
 
     def is_folder(self) -> bool:
         return self.is_there()
 
     def entries(self, folder: str) -> list[Entry]:
-        if self.url.scheme in READ_ONLY:
+        if not self.lists:
             return []
         prefix = self._folder(folder)
         listed = self._ask(
             "list", folder, lambda obstore, client: obstore.list_with_delimiter(client, prefix or None)
         )
-        found = [
-            Entry(each["path"].rpartition("/")[2], "object", each["last_modified"].timestamp())
-            for each in listed["objects"]
-        ]
+        found = [_entry(each) for each in listed["objects"]]
         found += [Entry(path.rpartition("/")[2], "folder") for path in listed["common_prefixes"]]
         return sorted(entry for entry in found if entry.name)
+
+    def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
+        prefix = self._folder(folder) or None
+        listed = self._ask(
+            "list", folder, lambda obstore, client: [*chain.from_iterable(obstore.list(client, prefix))]
+        )
+        for each in listed:
+            yield each["path"].removeprefix(self._prefix), _entry(each)
+
+    def each(self, function: Callable[[Asked], Answer], items: Iterable[Asked]) -> Iterator[Answer]:
+        waiting = list(items)
+        if len(waiting) < 2 or self.url.scheme == "memory":
+            return map(function, waiting)
+        return at_once(function, waiting)
 
     def _any(self, folder: str) -> bool:
         prefix = self._folder(folder) or None
@@ -163,7 +178,7 @@ class ObjectStore(Store):
 
     # ---- writing ----
     def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
-        body = memoryview(data).cast("B")
+        body = np.frombuffer(data, np.uint8).data
         self._ask("write", key, lambda obstore, client: obstore.put(client, self._prefix + key, body))
 
     def create(self, key: str, data: bytes | Bytes = b"") -> None:
@@ -214,7 +229,7 @@ class ObjectStore(Store):
         pass
 
     # ---- asking ----
-    def _found(self, action: str, key: str, ask: Callable[[Any, Any], Result]) -> Result | None:
+    def _found(self, action: str, key: str, ask: Callable[[Any, Any], Answer]) -> Answer | None:
         """What is asked for, None if there is no such object; that there is no bucket is an error."""
         try:
             return self._ask(action, key, ask)
@@ -224,8 +239,8 @@ class ObjectStore(Store):
             return None
 
     def _ask(
-        self, action: str, key: str, ask: Callable[[Any, Any], Result], attempts: int = ATTEMPTS
-    ) -> Result:
+        self, action: str, key: str, ask: Callable[[Any, Any], Answer], attempts: int = ATTEMPTS
+    ) -> Answer:
         """Ask something, again where that may help; errors are ours, short and without secrets."""
         obstore = import_obstore(f"{action} {self.name}")
         client = self._client(obstore)
@@ -256,30 +271,37 @@ class ObjectStore(Store):
             return _memories.setdefault(self.url.bucket, obstore.store.MemoryStore())
         if _network.is_lost:
             raise StoreAccessError(
-                f"open {self.name}: this process was forked from one that had used an object store, and cannot "
-                "use one itself; start it with the method 'spawn' or 'forkserver' of multiprocessing"
+                f"open {self.name}: this process was forked from one that had used an object store, and "
+                "cannot use one itself; start it with the method 'spawn' or 'forkserver' of multiprocessing"
             )
         _network.is_used = True
         return _clients.get(
             (self.url.scheme, self.url.bucket, environment_digest()),
-            partial(connect, obstore, self.url),
+            partial(new_client, obstore, self.url),
         )
 
     def _refusal(self, where: str, error: BaseException) -> OSError:
         """The error for what obstore says, which may take many lines and name what is secret."""
         text = str(error).split("\n\nDebug source:")[0]
-        scheme = self.url.scheme
         if _NO_BUCKET.search(text):
             return ArchiveNotFoundError(f"{where}: there is no bucket {self.url.root}; check the URL")
         if _NO_CREDENTIALS.search(text):
             return PathPermissionError(
-                f"{where}: there are no credentials; set the environment variables {CREDENTIALS.get(scheme)}"
+                f"{where}: there are no credentials; set the environment variables "
+                f"{CREDENTIALS.get(self.url.scheme)}"
             )
         if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or _DENIED.search(text):
             return PathPermissionError(
                 f"{where}: permission denied; check the credentials, and what they allow in {self.url.root}"
             )
-        return StoreAccessError(f"{where}: {shown_reason(text)}; check the URL and the network, and try again")
+        return StoreAccessError(
+            f"{where}: {shown_reason(text)}; check the URL and the network, and try again"
+        )
+
+
+def _entry(listed: Any) -> Entry:
+    modified = listed["last_modified"].timestamp()
+    return Entry(listed["path"].rpartition("/")[2], "object", modified, listed["size"])
 
 
 class _StagedObject:
@@ -315,17 +337,19 @@ class _StagedObject:
                 unknown = error
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
         raise UnknownOutcomeError(
-            f"{unknown or f'write {self._store.name}/{self._key}: it was refused'}; whether the new version was "
-            "made is not known: look at the history"
+            f"{unknown or f'write {self._store.name}/{self._key}: it was refused'}; whether the new version "
+            "was made is not known: look at the history"
         )
 
     def discard(self) -> None:
         """Nothing is left of it."""
 
 
-def interruptibly(ask: Callable[[], Result]) -> Result:
+def interruptibly(ask: Callable[[], Answer]) -> Answer:
     """Call in a thread, so that Ctrl-C and the end of a computation need not wait for an answer."""
-    future: Future[Result] = Future()
+    if stop_event() is None and threading.current_thread() is not threading.main_thread():
+        return ask()
+    future: Future[Answer] = Future()
 
     def run() -> None:
         try:
@@ -335,16 +359,37 @@ def interruptibly(ask: Callable[[], Result]) -> Result:
 
     threading.Thread(target=run, name="outgrad request", daemon=True).start()
     try:
-        if threading.current_thread() is threading.main_thread():
-            return future.result()
-        while True:
-            with suppress(TimeoutError):
-                return future.result(STOP_SECONDS)
-            if is_stopped():
-                raise StoreAccessError("a request was given up, since the computation has ended")
+        return waited_for(future)
     except KeyboardInterrupt:
         wait([future], STOP_SECONDS)
         raise
+
+
+def at_once(function: Callable[[Asked], Answer], items: Sequence[Asked]) -> Iterator[Answer]:
+    """Yield what a function returns for each item, in their order, a few of them ahead."""
+    stopped = threading.Event()
+    count = min(AT_ONCE, len(items))
+    pool = ThreadPoolExecutor(count, "outgrad several", initializer=stops_with, initargs=(stopped,))
+    ahead: deque[Future[Answer]] = deque()
+    try:
+        for item in items:
+            if len(ahead) == count:
+                yield waited_for(ahead.popleft())
+            ahead.append(pool.submit(function, item))
+        while ahead:
+            yield waited_for(ahead.popleft())
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def waited_for(future: Future[Answer]) -> Answer:
+    """The result of a future, unless nobody needs it any more."""
+    stop = stop_event()
+    while stop is not None and not wait([future], STOP_SECONDS).done:
+        if stop.is_set():
+            raise StoreAccessError("a request was given up, since the computation has ended")
+    return future.result()
 
 
 def import_obstore(call: str) -> Any:
@@ -360,7 +405,7 @@ def import_obstore(call: str) -> Any:
     return obstore
 
 
-def connect(obstore: Any, url: StoreUrl) -> Any:
+def new_client(obstore: Any, url: StoreUrl) -> Any:
     """Make the client of a bucket, of environment variables alone."""
     options: dict[str, Any] = dict(CLIENT_OPTIONS)
     prefix = PREFIXES.get(url.scheme, "")

@@ -83,6 +83,15 @@ def exists(location: Location) -> bool:
     return open_store(location).is_there() if isinstance(location, StoreUrl) else location.exists()
 
 
+def require_writable(call: str, location: Location) -> None:
+    """Refuse to change what is at a URL where archives are only read."""
+    if isinstance(location, StoreUrl) and location.scheme in READ_ONLY:
+        raise PathError(
+            f"{call} {shown_path(location)}: archives are only read at {location.scheme}://; write to a disk "
+            "or a bucket"
+        )
+
+
 def target_path(call: str, path: Location) -> Location:
     """Follow links to where an output will be, and refuse early what cannot be written there.
 
@@ -97,8 +106,7 @@ def target_path(call: str, path: Location) -> Location:
     """
     where = f"{call} {shown_path(path)}"
     if isinstance(path, StoreUrl):
-        if path.scheme in READ_ONLY:
-            raise PathError(f"{where}: archives are only read at {path.scheme}://; write to a disk or a bucket")
+        require_writable(call, path)
         _refuse_inside(where, [parent for parent in path.parents if parent.suffix == ZARR_SUFFIX])
         return path
     if path.name in ("", ".."):

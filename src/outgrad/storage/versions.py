@@ -14,7 +14,7 @@ from outgrad.errors import ArchiveConflictError, NotAnArchiveError, ValidationEr
 from outgrad.storage import leases
 from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
-from outgrad.storage.places import is_file, source_path
+from outgrad.storage.places import is_file, require_writable, source_path
 from outgrad.storage.publishing import publish_all
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
@@ -290,6 +290,8 @@ def commit(path: str | PathLike[str]) -> int:
 
 def _archive(call: str, path: str | PathLike[str]) -> Store:
     source = source_path(call, path)
+    if call != "history":
+        require_writable(call, source)
     if is_file(source):
         raise NotAnArchiveError(
             f"{call} {shown_path(source)}: this is a file, and only archives (.zarr) have versions"

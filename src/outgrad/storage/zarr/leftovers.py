@@ -86,8 +86,8 @@ def abandoned_segments(store: Store) -> list[str]:
     named = _named_segments(store) if free else set()
     if named is None:
         return []
-    found = [f"{SEGMENTS}/{name}" for name in free if name not in named]
-    return [folder for folder in found if not store.exists(f"{folder}/{REFUSED}")]
+    found = [name for name in free if name not in named and refused_since(store, name) is None]
+    return [f"{SEGMENTS}/{name}" for name in found]
 
 
 def abandoned_files(store: Store) -> list[str]:
@@ -98,6 +98,12 @@ def abandoned_files(store: Store) -> list[str]:
         for folder in folders
         for name in leases.abandoned_partials(store.entries(folder.rstrip("/")))
     ]
+
+
+def refused_since(store: Store, name: str) -> float | None:
+    """When a segment was complete and refused; None if it was not."""
+    entries = store.entries(f"{SEGMENTS}/{name}")
+    return next((entry.modified for entry in entries if entry.name == REFUSED), None)
 
 
 def older_commits(store: Store, version: int) -> list[str]:
@@ -146,15 +152,14 @@ def require_whole(store: Store, segment: SegmentSpec) -> None:
         If something is missing, which then somebody has removed.
     """
     missing: list[str] = []
+    keys = {key.removeprefix(segment.prefix) for key, _ in store.walk(segment.prefix.rstrip("/"))}
+    for key in keys:
+        if key.endswith(".partial"):
+            store.remove(segment.prefix + key)
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
-        expected = {array.shard_key(number).rpartition("/")[2] for number in range(array.shard_count)}
-        folder = f"{segment.prefix}{array.path}"
-        names = {entry.name for entry in store.entries(folder)}
-        for name in names - expected:
-            if name.endswith(".partial"):
-                store.remove(f"{folder}/{name}")
-        missing.extend(f"{array.path}/{name}" for name in sorted(expected - names))
+        expected = {array.shard_key(number) for number in range(array.shard_count)}
+        missing.extend(sorted(expected - keys))
     if missing:
         listed = ", ".join(missing[:SHOWN_FILES]) + (", …" if len(missing) > SHOWN_FILES else "")
         raise ArchiveError(
@@ -237,7 +242,7 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
         for entry in entries
         if _is_segment(entry)
         and entry.name not in named | leased
-        and not (store.exists(f"{SEGMENTS}/{entry.name}/{REFUSED}") and leases.is_young(entry.modified))
+        and not ((since := refused_since(store, entry.name)) is not None and leases.is_young(since))
     ]
     return [
         *(LeftOver(store, commits.commit_key(version)) for version in sorted(dropped)),
@@ -265,7 +270,7 @@ def _unfinished(store: Store) -> list[LeftOver]:
         return found
     ours = {"zarr.json", COMMITS, SEGMENTS}
     others = [entry.name for entry in store.entries("") if entry.name not in ours]
-    has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
+    has_refused = any(refused_since(store, each.name) is not None for each in store.entries(SEGMENTS))
     if all(name.startswith(".") for name in others) and not odd_entries(store) and not has_refused:
         return [LeftOver(store, "", is_folder=True)]
     return found

@@ -50,6 +50,7 @@ class OpenSegment:
         self.spec = spec
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
+        self.store = store
         self._name = store.name
         self._store = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from outgrad.data.chunk import Array
+from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import MIB
 from outgrad.storage.zarr.seams import ArrayRange, merge_ranges
 from outgrad.storage.zarr.storage_chunks import allocate
@@ -16,6 +17,11 @@ from outgrad.storage.zarr.storage_chunks import allocate
 
 class RowReader(Protocol):
     """A segment that is open."""
+
+    @property
+    def store(self) -> Store:
+        """Where it is."""
+        ...
 
     def read_rows(self, array: int, start: int, stop: int, *, out: Array | None = None) -> Array:
         """Read rows of an array into ``out``, or into new memory."""
@@ -86,9 +92,16 @@ class _Neighbours:
         self._wanted.setdefault(piece.segment, []).append(piece.rows)
 
     def read(self) -> None:
+        wanted = []
         for number, ranges in self._wanted.items():
             merged = merge_ranges(ranges)
-            self._read[number] = merged, [self._segments[number].read_rows(*rows) for rows in merged]
+            self._read[number] = merged, []
+            wanted += [(number, rows) for rows in merged]
+        if wanted:
+            store = self._segments[wanted[0][0]].store
+            found = store.each(lambda each: self._segments[each[0]].read_rows(*each[1]), wanted)
+            for (number, _), data in zip(wanted, found, strict=True):
+                self._read[number][1].append(data)
 
     def rows(self, piece: PlacedRows) -> Array:
         merged, data = self._read[piece.segment]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from outgrad.errors import ArchiveConflictError, ArchiveError
+from outgrad.errors import ArchiveConflictError, ArchiveError, UnknownOutcomeError
 from outgrad.storage.publishing import attempted
 from outgrad.storage.store import Staged, Store, UnreadableError
 from outgrad.storage.zarr import commits
@@ -92,10 +92,12 @@ class Revision:
         self._staged: Staged | None = None
         self._list: str | None = None
         self._is_publishing = False
+        self._is_unknown = False
+        """Whether the commit may appear even if it is not there now."""
 
     def stage(self) -> None:
         """Write the commit under another name; nothing is visible yet."""
-        base = Base(self.store, max(commits.versions(self.store), default=0))
+        base = Base(self.store, commits.newest_version(self.store))
         content = self._revise(base, self.content)
         self.version = base.version + 1
         self._staged = self.store.stage(
@@ -148,6 +150,7 @@ class Revision:
             try:
                 self._staged.publish()
             except OSError as error:
+                self._is_unknown = isinstance(error, UnknownOutcomeError)
                 # The step may have been done, and only its answer lost: as after a time-out of a network's
                 # disk.
                 if not self.is_published():
@@ -157,7 +160,7 @@ class Revision:
                     self.discard()
                     self.stage()
                     continue
-            newest = max(commits.versions(self.store), default=0)
+            newest = commits.newest_version(self.store)
             if newest > self.version and not self._is_ancestor(newest):
                 # A faster writer has removed the version whose name this one then found free.
                 raise lost(self.store, newest)
@@ -182,7 +185,7 @@ class Revision:
     def may_be_visible(self) -> bool:
         """Whether it was published, as far as is known; where it cannot be known, it may be."""
         try:
-            return self._is_publishing and self.is_published()
+            return self._is_publishing and (self._is_unknown or self.is_published())
         except (OSError, ArchiveError):
             return True
 
@@ -230,7 +233,7 @@ def refresh_root(store: Store, version: int, durable: bool) -> None:
                 document["attributes"] = {**attributes, **document["attributes"]}
         store.put("zarr.json", serialize(document), durable=durable)
         # Another writer may have said so before, with a newer version.
-        newest = max(commits.versions(store), default=version)
+        newest = commits.newest_version(store)
         if newest <= version:
             return
         version = newest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -175,8 +176,11 @@ class SaveSession:
         checksums = tuple(int(record[0]) for records in written for record in records)
         segment = replace(segment, manifest=Manifest(array, checksums))
 
-        for key, document in segment_documents(segment):
-            store.put(key.removeprefix(segment.prefix), serialize(document))
+        documents = [
+            (key.removeprefix(segment.prefix), serialize(document))
+            for key, document in segment_documents(segment)
+        ]
+        deque(self.store.each(lambda pair: store.put(*pair), documents), maxlen=0)
         for folder, document in ((SEGMENTS, group_document()), (COMMITS, commits_document())):
             key = f"{folder}/zarr.json"
             if not self.store.exists(key):
