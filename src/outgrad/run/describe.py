@@ -30,7 +30,8 @@ def describe(path: str | Path) -> FileDescription:
     -------
     dict
         ``path``, ``kind``, ``bytes_on_disk`` (None where it cannot be known), ``versions`` (of an archive)
-        and by kind ``keys``, ``blocks``, ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in bytes.
+        and by kind ``keys``, ``blocks``, ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in
+        bytes.
 
     Raises
     ------

@@ -30,7 +30,7 @@ from outgrad.errors import (
     UnknownOutcomeError,
 )
 from outgrad.storage.open_files import OpenFiles
-from outgrad.storage.store import Bytes, Entry, Asked, Answer, Staged, Store, UnreadableError
+from outgrad.storage.store import Answer, Asked, Bytes, Entry, Staged, Store, UnreadableError
 from outgrad.storage.urls import READ_ONLY, StoreUrl
 
 CLIENT_OPTIONS = {"connect_timeout": "5 s", "read_timeout": "15 s", "timeout": "300 s"}
@@ -43,8 +43,8 @@ ATTEMPTS = 4
 """Of what obstore does not repeat itself: lists and bodies that were cut off, and conditional puts."""
 STOP_SECONDS = 2.0
 """How long an interrupted call waits for the request that is under way."""
-AT_ONCE = 8
-"""Requests of one call at the same time."""
+AT_ONCE = 4
+"""Requests of one call at the same time; so a task holds a few shards more than from a disk, 16 MiB."""
 
 PREFIXES = {"s3": "AWS", "az": "AZURE", "gs": "GOOGLE"}
 """How the names of environment variables begin."""

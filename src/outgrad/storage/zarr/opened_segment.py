@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class OpenSegment:
         self._name = store.name
         self._store = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS)
-        self._manifest: dict[int, ChunkRecords] = {}
+        self._manifest: OpenFiles[int, ChunkRecords] = OpenFiles(sys.maxsize)
 
     # ---- chunks ----
     def records(self, array: int, first: int, last: int) -> ChunkRecords:
@@ -67,19 +68,24 @@ class OpenSegment:
         assert manifest is not None, "only a plan has no manifest"
         array = manifest.array
         numbers = array.chunks_of(start, stop)
-        for number in numbers:
-            if number not in self._manifest:
-                try:
-                    rows = self._store.read_rows(array, manifest.records, *array.chunk_range(number))
-                except ChunkError as error:
-                    raise self.explain(error) from error
-                # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
-                self._manifest[number] = np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
+        def read(number: int) -> ChunkRecords:
+            try:
+                rows = self._store.read_rows(array, manifest.records, *array.chunk_range(number))
+            except ChunkError as error:
+                raise self.explain(error) from error
+            # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
+            return np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
         if not numbers:
             return np.empty((0, 2), RECORD_DTYPE)
         first = numbers.start * array.chunk_rows
-        joined = [self._manifest[number] for number in numbers]
+        joined = [self._manifest.get(number, partial(read, number)) for number in numbers]
         return (joined[0] if len(joined) == 1 else np.concatenate(joined))[start - first : stop - first]
+
+    def shards(self, array: int, start: int, stop: int) -> int:
+        """How many objects have rows of this range."""
+        return len(self.spec.arrays[array].shards_of(start, stop))
 
     def read_rows(
         self, array: int, start: int, stop: int, *, is_table: bool = False, out: Array | None = None

@@ -23,6 +23,10 @@ class RowReader(Protocol):
         """Where it is."""
         ...
 
+    def shards(self, array: int, start: int, stop: int) -> int:
+        """How many objects have rows of this range."""
+        ...
+
     def read_rows(self, array: int, start: int, stop: int, *, out: Array | None = None) -> Array:
         """Read rows of an array into ``out``, or into new memory."""
         ...
@@ -92,16 +96,20 @@ class _Neighbours:
         self._wanted.setdefault(piece.segment, []).append(piece.rows)
 
     def read(self) -> None:
-        wanted = []
-        for number, ranges in self._wanted.items():
-            merged = merge_ranges(ranges)
-            self._read[number] = merged, []
-            wanted += [(number, rows) for rows in merged]
-        if wanted:
-            store = self._segments[wanted[0][0]].store
-            found = store.each(lambda each: self._segments[each[0]].read_rows(*each[1]), wanted)
-            for (number, _), data in zip(wanted, found, strict=True):
-                self._read[number][1].append(data)
+        merged = {number: merge_ranges(ranges) for number, ranges in self._wanted.items()}
+        wanted = [(number, rows) for number, ranges in merged.items() for rows in ranges]
+        # Several shards are read at once already: so there are never more than a few in memory.
+        small = [each for each in wanted if self._segments[each[0]].shards(*each[1]) == 1]
+        found: dict[tuple[int, ArrayRange], Array] = {}
+        if small:
+            data = self._segments[small[0][0]].store.each(self._read_one, small)
+            found.update(zip(small, data, strict=True))
+        found.update((each, self._read_one(each)) for each in wanted if each not in found)
+        for number, ranges in merged.items():
+            self._read[number] = ranges, [found[number, rows] for rows in ranges]
+
+    def _read_one(self, wanted: tuple[int, ArrayRange]) -> Array:
+        return self._segments[wanted[0]].read_rows(*wanted[1])
 
     def rows(self, piece: PlacedRows) -> Array:
         merged, data = self._read[piece.segment]
