@@ -62,6 +62,8 @@ _NO_CREDENTIALS = re.compile(
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _DENIED = re.compile(r"status code: 40[13]\b|\b40[13] (Forbidden|Unauthorized)")
+_TRIED = re.compile(r"after [1-9]\d* retries")
+"""What obstore has repeated itself."""
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|CREDENTIAL|SAS")
 SHOWN_REASON = 300
 
@@ -243,12 +245,12 @@ class ObjectStore(Store):
     ) -> Answer:
         """Ask something, again where that may help; errors are ours, short and without secrets."""
         obstore = import_obstore(f"{action} {self.name}")
-        client = self._client(obstore)
         known = (obstore.exceptions.BaseError, NotImplementedError, ValueError)
         where = f"{action} {self.name}/{key}".rstrip("/")
         deadline = time.monotonic() + RETRY_SECONDS / 3
         for attempt in range(attempts):
             try:
+                client = self._client(obstore)
                 if self.url.scheme == "memory":
                     return ask(obstore, client)
                 return interruptibly(partial(ask, obstore, client))
@@ -260,7 +262,7 @@ class ObjectStore(Store):
                 raise FileExistsError(where) from None
             except known as error:
                 refusal = self._refusal(where, error)
-                is_last = attempt == attempts - 1 or time.monotonic() > deadline
+                is_last = attempt == attempts - 1 or time.monotonic() > deadline or _TRIED.search(str(error))
                 if is_last or type(refusal) is not StoreAccessError:
                     raise refusal from None
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
@@ -322,6 +324,7 @@ class _StagedObject:
             If no attempt had an answer: the object may be there, or come.
         """
         unknown: OSError | None = None
+        deadline = time.monotonic() + RETRY_SECONDS
         for attempt in range(ATTEMPTS):
             try:
                 self._store.put_new(self._key, self._data)
@@ -335,6 +338,8 @@ class _StagedObject:
                     raise
             except StoreAccessError as error:
                 unknown = error
+            if time.monotonic() > deadline:
+                break
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
         raise UnknownOutcomeError(
             f"{unknown or f'write {self._store.name}/{self._key}: it was refused'}; whether the new version "

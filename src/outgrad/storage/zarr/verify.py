@@ -80,14 +80,16 @@ def verify_archive(store: Store) -> list[Problem]:
     problems: list[Problem] = []
     expected = dict(documents(archive.stored.commit))
     expected["zarr.json"] = _root_as_of(store, archive.stored.commit)
-    for key in expected:
+
+    def mistake_in(key: str) -> str:
         try:
             raw = store.get(key, MOST_JSON_BYTES)
-            mistake = "is missing" if raw is None else document_mistake(key, raw.tobytes(), expected)
         except UnreadableError as error:
-            mistake = str(error)
-        if mistake:
-            problems.append(Problem(key, None, mistake))
+            return str(error)
+        return "is missing" if raw is None else document_mistake(key, raw.tobytes(), expected)
+
+    found = zip(expected, store.each(mistake_in, expected), strict=True)
+    problems += [Problem(key, None, mistake) for key, mistake in found if mistake]
     for segment in archive.segments:
         problems.extend(_segment_problems(store, archive, segment))
     return problems
