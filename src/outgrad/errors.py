@@ -64,7 +64,7 @@ class ArchiveError(OneLineError):
 
 
 class PathError(ArchiveError, ValueError):
-    """A path that cannot be one of this machine: empty, a URL, or with a variable in it."""
+    """A path or URL that cannot be one: empty, with a variable in it, or of a kind that is not known."""
 
 
 class PathAccessError(ArchiveError, OSError):

@@ -52,9 +52,9 @@ def save(
     Parameters
     ----------
     file : str, Path or binary file
-        ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
-        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and links are
-        followed. A file that is open for writing receives the bytes of an ``.mts`` file.
+        ``.zarr`` for an archive, on a disk or at a URL such as ``s3://bucket/name.zarr``; ``.mts`` or
+        ``.npz`` for metatensor's own file. To a path without a suffix ``.mts`` is added, with a warning.
+        ``~`` is expanded, a URL ``file:///…`` understood, and links are followed. A file that is open for writing receives the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
     use_numpy : bool
@@ -76,7 +76,7 @@ def save(
     ArchiveError
         If the suffix names no format, or the path is a directory that is not an archive.
     PathError
-        If it is not a path on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
+        If it is neither a path on this machine nor a URL of an object store.
     MemoryLimitError
         If the workers of a ``distributed.Client`` do not have enough memory; nothing was started.
 
@@ -236,7 +236,7 @@ def open(
     Parameters
     ----------
     path : str or Path
-        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+        A ``.zarr`` archive, also at a URL such as ``s3://bucket/name.zarr``, or a ``.mts`` or ``.npz`` file.
     target_bytes : int or str, optional
         Bytes of values and gradients a task holds, such as ``"64 MiB"``; the default is the configuration
         ``outgrad.chunk-bytes``. Stored chunks of about 8 MiB are merged up to this size; ``chunk`` makes
@@ -306,7 +306,7 @@ def clean(
     ArchiveNotFoundError
         If there is nothing at the path, and no leftover of it.
     PathError
-        If it is not a path on this machine.
+        If it is neither a path on this machine nor a URL of an object store.
     ValidationError
         If ``keep`` is less than 1, or ``older_than`` is not a time.
 
