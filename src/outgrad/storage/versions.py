@@ -104,11 +104,11 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
             commits.read_newest(store)  # says what is there if it is no archive
             for version in commits.versions(store):
                 with suppress(FileNotFoundError):  # somebody has removed it since it was listed
-                    found.append(_described(commits.read_version(store, version).commit))
+                    found.append(_version_of(commits.read_version(store, version).commit))
     return found
 
 
-def _described(commit: Commit) -> ArchiveVersion:
+def _version_of(commit: Commit) -> ArchiveVersion:
     # Format version 1 does not say what was added: its only segment.
     samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
     return ArchiveVersion(
