@@ -54,7 +54,8 @@ def save(
     file : str, Path or binary file
         ``.zarr`` for an archive, on a disk or at a URL such as ``s3://bucket/name.zarr``; ``.mts`` or
         ``.npz`` for metatensor's own file. To a path without a suffix ``.mts`` is added, with a warning.
-        ``~`` is expanded, a URL ``file:///…`` understood, and links are followed. A file that is open for writing receives the bytes of an ``.mts`` file.
+        ``~`` is expanded, a URL ``file:///…`` understood, and links are followed. A
+        file that is open for writing receives the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
     use_numpy : bool

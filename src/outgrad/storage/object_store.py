@@ -62,6 +62,9 @@ _NO_CREDENTIALS = re.compile(
 )
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _DENIED = re.compile(r"status code: 40[13]\b|\b40[13] (Forbidden|Unauthorized)")
+_ENDS_BEFORE = re.compile(
+    r"\b416 (Requested )?Range Not Satisfiable|Wanted range starting at \d+, but", re.IGNORECASE
+)
 _TRIED = re.compile(r"after [1-9]\d* retries")
 """What obstore has repeated itself."""
 _SECRET_NAME = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|CREDENTIAL|SAS")
@@ -128,7 +131,7 @@ class ObjectStore(Store):
             except obstore.exceptions.NotSupportedError:  # a plain HTTP server that has no ranges
                 return np.frombuffer(obstore.get(client, self._prefix + key).bytes(), np.uint8)[start:stop]
             except obstore.exceptions.BaseError as error:
-                if "416" not in str(error):  # it ends before
+                if not _ENDS_BEFORE.search(str(error)):
                     raise
                 return np.empty(0, np.uint8)
             return np.frombuffer(data, np.uint8)

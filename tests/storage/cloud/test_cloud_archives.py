@@ -278,6 +278,17 @@ def test_what_killed_writers_left(url: str) -> None:
 
 
 # ---- damage ----
+def test_ranges_beyond_the_end(any_bucket: str) -> None:
+    store = open_store(f"{any_bucket}/a")
+    store.put("x", b"abc")
+    store.put("empty", b"")
+    ranges = [(5, 9), (1, 9), (3, 3), (0, 2)]
+    assert [bytes(store.get_range("x", *each)) for each in ranges] == [b"", b"bc", b"", b"ab"]  # type: ignore[arg-type]
+    assert bytes(store.get_range("empty", 0, 4)) == b""  # type: ignore[arg-type]
+    assert store.get_range("none", 0, 4) is None
+    assert store.get_range("none", 4, 4) is None
+
+
 def test_a_chunk_that_is_missing(url: str) -> None:
     og.save(url, piece(0))
     (key, *_) = chunk_keys(url, "blocks/0/values")
