@@ -211,9 +211,7 @@ def test_old_or_new_and_told_which_in_a_bucket(
         def inject(fault: Fault = fault, at: int = at) -> None:
             proxy.inject(fault, at=at, from_then_on=from_then_on)
 
-        begin = time.monotonic()
         outcome = trial(proxy, bucket, content, operation, inject)
-        print(fault, at, outcome, round(time.monotonic() - begin, 1))
         tally(outcome.split(":")[0])
         if outcome not in ("done", "refused", "refused, then done"):
             wrong.append(f"{fault} at {at} of {len(requests)} ({requests[at].kind}): {outcome}")
