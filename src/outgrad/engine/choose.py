@@ -35,23 +35,18 @@ def with_rows(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
 def _moved(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
         Target(
-            replace(labels, samples=_taken(labels.samples, own)),
+            replace(labels, samples=labels.samples if is_all else labels.samples.take(own)),
             (Origin(n, places_of(own, len(labels.samples))),),
             RowOrder.FOLLOWING,
         )
         for n, (labels, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
+        for is_all in [np.array_equal(own, np.arange(len(labels.samples)))]
     ]
     return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)
 
 
-def _taken(labels: Labels, own: Index) -> Labels:
-    if len(own) == len(labels) and np.array_equal(own, np.arange(len(own))):
-        return labels
-    return labels.take(own)
-
-
 @with_rows.register(Lazy)
-def read_rows(blocks: Lazy, chosen: Sequence[Index]) -> Blocks:
+def ask_for_rows(blocks: Lazy, chosen: Sequence[Index]) -> Blocks:
     """Ask storage for these rows alone, where nothing is done to them yet and it can give them."""
     stored = find_stored(blocks.data)
     if stored is None or not hasattr(stored.reader, "runs_of"):

@@ -257,7 +257,23 @@ class _Found(NamedTuple):
 
 
 def _dataset_in(where: str, data: Any) -> TensorBlock:
-    paths = _gradient_names(where, data)
+    if VALUES not in data.data_vars:
+        raise ValidationError(
+            f"from_xarray: {where} has no variable 'values', found {list(data.data_vars)}; rename one to "
+            "'values', or convert one alone, dataset[name]"
+        )
+    paths: dict[GradientPath, str] = {}
+    for name, variable in data.data_vars.items():
+        if name != VALUES:
+            if not str(name).startswith(GRADIENT):
+                raise ValidationError(
+                    f"from_xarray: {where} has a variable {name!r}, neither 'values' nor a gradient, "
+                    f"'gradient.…'; leave it out with dataset.drop_vars({name!r})"
+                )
+            # Computing with xarray can lose attributes; the name says the same if no parameter has a dot.
+            path = variable.attrs.get(PARAMETERS, name.removeprefix(GRADIENT).split("."))
+            # A file of netCDF has one text where there was a list of one.
+            paths[(path,) if isinstance(path, str) else tuple(path)] = name
     coordinates = _Coordinates(data)
     values = data.variables[VALUES]
     dimensions = _dimensions(f"'values' of {where}", values.dims)
@@ -277,28 +293,6 @@ def _dataset_in(where: str, data: Any) -> TensorBlock:
     return block
 
 
-def _gradient_names(where: str, data: Any) -> dict[GradientPath, str]:
-    """The gradients that a Dataset has, and the names of their variables."""
-    if VALUES not in data.data_vars:
-        raise ValidationError(
-            f"from_xarray: {where} has no variable 'values', found {list(data.data_vars)}; rename one to "
-            "'values', or convert one alone, dataset[name]"
-        )
-    paths = {}
-    for name, variable in data.data_vars.items():
-        if name != VALUES:
-            if not str(name).startswith(GRADIENT):
-                raise ValidationError(
-                    f"from_xarray: {where} has a variable {name!r}, neither 'values' nor a gradient, "
-                    f"'gradient.…'; leave it out with dataset.drop_vars({name!r})"
-                )
-            # Computing with xarray can lose attributes; the name says the same if no parameter has a dot.
-            path = variable.attrs.get(PARAMETERS, name.removeprefix(GRADIENT).split("."))
-            # A file of netCDF has one text where there was a list of one.
-            paths[(path,) if isinstance(path, str) else tuple(path)] = name
-    return paths
-
-
 def _gradient_in(where: str, what: str, variable: Any, parent: _Found, coordinates: _Coordinates) -> _Found:
     shared = parent.dimensions[1:]
     own = [dimension for dimension in variable.dims if dimension not in shared]
@@ -313,33 +307,26 @@ def _gradient_in(where: str, what: str, variable: Any, parent: _Found, coordinat
     numbers = coordinates.numbers(rows)
     samples = coordinates.labels(rows)
     if parent.numbers is not None and samples.names[:1] == ["sample"]:
-        positions = _positions(where, parent.numbers, samples)
+        if len(np.unique(parent.numbers)) < len(parent.numbers):
+            raise ValidationError(
+                f"from_xarray: samples of {where} are there more than once, and gradient rows belong to one; "
+                "convert before concatenating, and use outgrad.join"
+            )
+        # Where the sample of each gradient row is now; −1 if it is gone.
+        stored = np.ascontiguousarray(samples.values[:, :1])
+        positions = locate_rows(parent.numbers[:, None].astype(np.int32), stored)
         kept = np.flatnonzero(positions >= 0)
         if len(kept) < len(positions):
-            variable = _without_empty_chunks(variable.transpose(*dimensions)).isel({rows: kept})
+            variable = variable.transpose(*dimensions)
+            if is_dask_array(variable.data):
+                whole = late("graph.dask_arrays", "without_empty_chunks")(variable.data)
+                variable = variable.copy(data=whole)
+            variable = variable.isel({rows: kept})
             numbers = None if numbers is None else numbers[kept]
         table = samples.values[kept]
         table[:, 0] = positions[kept]
         samples = Labels(samples.names, table, assume_unique=True)
     return _Found(dimensions, _block(variable, dimensions, coordinates, samples), numbers)
-
-
-def _without_empty_chunks(variable: Any) -> Any:
-    """A variable from which Dask can take rows by a list."""
-    if not is_dask_array(variable.data):
-        return variable
-    return variable.copy(data=late("graph.dask_arrays", "without_empty_chunks")(variable.data))
-
-
-def _positions(where: str, numbers: Positions, samples: Labels) -> Positions:
-    """Where the sample of each gradient row is now; −1 if it is gone."""
-    if len(np.unique(numbers)) < len(numbers):
-        raise ValidationError(
-            f"from_xarray: samples of {where} are there more than once, and gradient rows belong to one; "
-            "convert before concatenating, and use outgrad.join"
-        )
-    rows = samples.values[:, :1]
-    return locate_rows(numbers[:, None].astype(np.int32), np.ascontiguousarray(rows))
 
 
 def _block(
@@ -378,11 +365,8 @@ class _Coordinates:
 
     def labels(self, dimension: str) -> Labels:
         """The labels of a dimension: what its coordinates say, or numbers from 0."""
-        if dimension not in self.made:
-            self.made[dimension] = self._labels(dimension)
-        return self.made[dimension]
-
-    def _labels(self, dimension: str) -> Labels:
+        if dimension in self.made:
+            return self.made[dimension]
         columns: dict[str, npt.NDArray[Any]] = {}
         for name in self._names(dimension):
             coordinate, last = self.along[dimension][name], _last(name)
@@ -398,9 +382,12 @@ class _Coordinates:
             columns[last] = coordinate.values
             check_integers(what, columns[last], f"convert it to integers, or {drop}")
         count = self.sizes[dimension]
-        if not columns:  # labels without names have no entries
-            return Labels.range(_last(dimension), count) if count else Labels.empty(())
-        return labels_of_columns(columns, count)
+        if columns:
+            made = labels_of_columns(columns, count)
+        else:  # labels without names have no entries
+            made = Labels.range(_last(dimension), count) if count else Labels.empty(())
+        self.made[dimension] = made
+        return made
 
     def _names(self, dimension: str) -> list[str]:
         """Coordinates that are labels: the levels of a MultiIndex, and then all others."""

@@ -106,7 +106,7 @@ class ArchiveWriter:
         local = local_path("write", path)
         check_suffix("write", local, (ZARR_SUFFIX,))
         self._fill = fill_value
-        self._comparison = _Comparison()
+        self._comparison = _BaseComparison()
         with reaching("write", local):
             store = open_store(target_path("write", local))
             update = Append(self._comparison, fill_value) if append else Save(overwrite=overwrite)
@@ -285,7 +285,7 @@ class ArchiveWriter:
         _give_up(self._session, self._stopping)
 
 
-class _Comparison:
+class _BaseComparison:
     """The archive that is appended to, and what was appended in the end.
 
     It knows nothing of the writer: what the session holds would never be given up.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -123,7 +123,10 @@ def index(
             raise ArchiveExistsError(
                 f"index {store.name}: the path exists; choose another one, or pass append=True to add to it"
             )
-        folder = _root_of(store, root)
+        folder = Path(store.name).parent if root is None else source_path("index", root)
+        if not folder.is_dir() and root is not None:
+            raise PathError(f"index: root={shown_path(folder)} is not a folder; pass the one with all files")
+        folder = Path(os.path.realpath(folder))
     sources = [each for file in files for each in _sources(folder, file, target)]
     if not sources:
         raise ValidationError("index: no files were given; give at least one")
@@ -139,17 +142,6 @@ def index(
                 for scanned in scan_all(each for each in group if isinstance(each, MtsWindow)):
                     indexed.add(scanned)
                 _write(store, indexed, described, durable=config.durable(durable))
-
-
-def _root_of(store: Store, root: str | PathLike[str] | None) -> Path:
-    """The folder in which all files have to be."""
-    archive = Path(store.name)
-    if root is None:
-        return Path(os.path.realpath(archive.parent))
-    folder = source_path("index", root)
-    if not folder.is_dir():
-        raise PathError(f"index: root={shown_path(folder)} is not a folder; pass the one with all files")
-    return Path(os.path.realpath(folder))
 
 
 def _sources(root: Path, file: str | PathLike[str], target: str | None) -> Iterator[MtsWindow | Path]:
@@ -257,7 +249,9 @@ class _Indexed:
         for path, node in nodes.items():
             samples, placed = metadata.at(path).samples, arrays.at(path)
             table = samples.values
-            column = self._column(samples.names, path)
+            column = None  # the dimension that is renumbered; the first one of a gradient counts samples
+            if self._renumber is not None and self._renumber in samples.names[bool(path) :]:
+                column = samples.names.index(self._renumber, bool(path))
             if column is not None and len(table):
                 largest = max(largest, int(table[:, column].max()))
             if path or column is not None:
@@ -272,12 +266,6 @@ class _Indexed:
                 node.pieces.append((node.rows, file, *where))
             node.edges.append(node.rows + len(table))
         return largest
-
-    def _column(self, names: Sequence[str], path: GradientPath) -> int | None:
-        """The dimension that is renumbered; the first one of a gradient counts samples."""
-        if self._renumber is None or self._renumber not in names[bool(path) :]:
-            return None
-        return names.index(self._renumber, bool(path))
 
     def _nodes(
         self, scanned: ScannedMts, key: tuple[int, ...], metadata: BlockMetadata, arrays: PlacedArray
@@ -451,7 +439,13 @@ def _add_archive(store: Store, archive: Path, described: Description) -> None:
     """Name the segments of another archive, as they are now."""
     other = open_store(archive)
     opened = open_archive(other)
-    segments = tuple(_from_outside(segment, archive, Path(store.name)) for segment in opened.commit.segments)
+    segments = []
+    for segment in opened.commit.segments:
+        there = archive if segment.archive is None else Path(os.path.realpath(archive / segment.archive))
+        files = segment.files
+        if files is not None:  # what it refers to itself is named from here
+            files = files._replace(root=_relative(Path(os.path.realpath(archive / files.root)), store.name))
+        segments.append(replace(segment, archive=_relative(there, store.name), files=files))
     dtypes = [outline.dtype for outline in opened.outlines]
     fill = opened.commit.fill
     addition = Addition(opened.keys, opened.metadata, dtypes, opened.info, fill)
@@ -464,17 +458,8 @@ def _add_archive(store: Store, archive: Path, described: Description) -> None:
         kind=opened.kind,
         info=opened.info,
         provenance=described.provenance,
-        segments=segments,
+        segments=tuple(segments),
         added=Added(sum(each.samples for each in added), sum(each.nbytes for each in added)),
         fill=fill,
     )
     make_version(store, content, update.revise)
-
-
-def _from_outside(segment: SegmentSpec, archive: Path, here: Path) -> SegmentSpec:
-    """A segment of another archive, as this one names it; what that refers to itself is named from here."""
-    there = archive if segment.archive is None else Path(os.path.realpath(archive / segment.archive))
-    files = segment.files
-    if files is not None:
-        files = files._replace(root=_relative(Path(os.path.realpath(archive / files.root)), str(here)))
-    return replace(segment, archive=_relative(there, str(here)), files=files)

@@ -227,7 +227,15 @@ def compact(
         newest = commits.read_newest(store).commit
     segments = newest.segments
     sizes = [limit if segment.is_foreign else segment.added.nbytes for segment in segments]
-    _put_together(path, newest, _small_runs(sizes, limit), compressor, durable)
+    # Ranges of two and more neighbours of less than the limit each.
+    runs: list[tuple[int, int]] = []
+    first = 0
+    for number, size in enumerate([*sizes, limit]):
+        if size >= limit:
+            if number - first > 1:
+                runs.append((first, number))
+            first = number + 1
+    _put_together(path, newest, runs, compressor, durable)
 
 
 def materialize(
@@ -289,18 +297,6 @@ def _put_together(
         compaction = Compact([segment.name for segment in newest.segments[first:last]])
         data = lazily(opened, chunk_bytes())
         execute([plan_save(path, data, update=lambda *_, planned=compaction: planned, **settings)])
-
-
-def _small_runs(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    """Ranges of two and more neighbours of less than ``limit`` bytes each."""
-    runs: list[tuple[int, int]] = []
-    first = 0
-    for number, size in enumerate([*sizes, limit]):
-        if size >= limit:
-            if number - first > 1:
-                runs.append((first, number))
-            first = number + 1
-    return runs
 
 
 def commit(path: str | PathLike[str]) -> int:

@@ -140,21 +140,17 @@ def dataset_entries(path: str | os.PathLike[str]) -> DatasetEntries:
         )
     systems, targets, starts, nbytes = np.array(columns, dtype=np.int64).reshape(-1, 4).T
     entries = DatasetEntries(file.path, tuple(names), systems, targets, starts, nbytes)
-    _require_apart_and_different(file, entries, np.array(extents, dtype=np.int64).reshape(-1, 2))
-    file.require_unchanged()
-    return entries
-
-
-def _require_apart_and_different(file: MtsFile, entries: DatasetEntries, extents: Integers) -> None:
-    """Raise if members overlap, or an entry is there twice."""
-    order = np.argsort(extents[:, 0], kind="stable")
-    overlap = np.flatnonzero(extents[order[:-1], 1] > extents[order[1:], 0])
+    ends = np.array(extents, dtype=np.int64).reshape(-1, 2)
+    order = np.argsort(ends[:, 0], kind="stable")
+    overlap = np.flatnonzero(ends[order[:-1], 1] > ends[order[1:], 0])
     if len(overlap):
         first, second = order[overlap[0] : overlap[0] + 2].tolist()
         _, member = next(islice(directory_entries(file, find_end(file)), first, None))
-        raise overlapping(file, member.name, int(extents[second, 0]))
+        raise overlapping(file, member.name, int(ends[second, 0]))
     numbers = entries.systems * len(entries.names) + entries.targets
     order = np.argsort(numbers, kind="stable")
     twice = np.flatnonzero(np.diff(numbers[order]) == 0)
     if len(twice):
         raise file_error(file.where(entries[int(order[twice[0]])].entry), TWICE)
+    file.require_unchanged()
+    return entries

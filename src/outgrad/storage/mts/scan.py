@@ -128,7 +128,9 @@ class MtsScanner:
             If the file was changed meanwhile.
         """
         window = source if isinstance(source, MtsWindow) else MtsWindow(os.path.abspath(source))  # noqa: PTH100
-        file = self._open(window.path)
+        if self._file is None or self._file.path != window.path:
+            self._file = MtsFile(window.path)  # a data set has thousands of parts in one file
+        file = self._file
         part: MtsSource = file
         if window.entry or window.start or window.nbytes is not None:
             nbytes = file.size - window.start if window.nbytes is None else window.nbytes
@@ -151,12 +153,6 @@ class MtsScanner:
             window, file.size, file.modified_ns, description.kind, info, keys, metadata, tuple(arrays),
             description.unread(),
         )  # fmt: skip
-
-    def _open(self, path: str) -> MtsFile:
-        """Open a file, unless it is the one before: a data set has thousands of parts in one file."""
-        if self._file is None or self._file.path != path:
-            self._file = MtsFile(path)
-        return self._file
 
 
 def _placed(

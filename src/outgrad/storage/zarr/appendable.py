@@ -58,7 +58,7 @@ def require_appendable(archive: OpenArchive, addition: Addition) -> None:
     for row, metadata, dtype in each if blocks else ():
         key = row_text(addition.keys.names, row)
         number = places.get(tuple(row.tolist()))
-        mistake = _schema_mistake(blocks[number or 0], metadata, dtype)
+        mistake = _common_mistake(blocks[number or 0], metadata, dtype)
         if not mistake and number is not None:
             mistake = _labels_mistake(blocks[number], metadata, has_fill=has_fill)
         if mistake:
@@ -90,7 +90,7 @@ def _map_mistake(archive: OpenArchive, addition: Addition) -> str:
     return ""
 
 
-def _schema_mistake(block: JoinedBlock, metadata: BlockMetadata, dtype: np.dtype[Any]) -> str:
+def _common_mistake(block: JoinedBlock, metadata: BlockMetadata, dtype: np.dtype[Any]) -> str:
     """What all blocks of a map have in common, and this one has not."""
     segment = block.segments[block.parts[0][0]].spec
     if block.outline.dtype != dtype.newbyteorder("<"):

@@ -221,17 +221,15 @@ class JoinedBlocks:
             parts.extend([] for _ in range(len(keys) - len(parts)))
             for place, block in zip(places.tolist(), segment.spec.blocks, strict=True):
                 parts[place].append((number, block))
-                mistake = self._part_mistake(parts[0][0], (number, block)) or (
-                    self._labels_mistake(parts[place][0], (number, block))
-                )
+                # What blocks of all keys have in common, and then parts of one block.
+                pair = parts[0][0], (number, block)
+                signatures = [signature(self._segments[each].spec, spec) for each, spec in pair]
+                mistake = "other names, gradients or another dtype"
+                if signatures[0] == signatures[1]:
+                    mistake = self._labels_mistake(parts[place][0], (number, block))
                 if mistake:
                     raise self._mistake(number, mistake)
         return keys, tuple(JoinedBlock(tuple(each), self._segments, self._fill) for each in parts)
-
-    def _part_mistake(self, first: tuple[int, BlockSpec], other: tuple[int, BlockSpec]) -> str:
-        """What blocks of all keys have in common: names, dtypes and gradients."""
-        signatures = [signature(self._segments[number].spec, block) for number, block in (first, other)]
-        return "" if signatures[0] == signatures[1] else "other names, gradients or another dtype"
 
     def _labels_mistake(self, first: tuple[int, BlockSpec], other: tuple[int, BlockSpec]) -> str:
         """What parts of one block have in common."""

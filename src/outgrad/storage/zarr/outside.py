@@ -19,8 +19,9 @@ from outgrad.storage.store import Bytes, Store
 from outgrad.storage.zarr.format import MIB, ArraySpec
 from outgrad.storage.zarr.storage_chunks import allocate
 
-COPY_BYTES = MIB
-WHOLE_BYTES = 16 * MIB
+CRC_BYTES = MIB
+"""How much of a larger one is in memory while its checksum is computed."""
+MEMBER_BYTES = 16 * MIB
 """Members up to this size are read at once, with their header, for their checksum; larger ones are read
 twice."""
 INDEX_ADVICE = "index the files again, or bring back the ones that were indexed"
@@ -122,14 +123,19 @@ class OutsideArrays:
                 f"{where}: rows of {array.path} are not where the index says; {INDEX_ADVICE}"
             )
         target = out.reshape(-1).view(np.uint8)
-        if (low, len(out)) == (row, end - row) and member_bytes <= WHOLE_BYTES:
+        if (low, len(out)) == (row, end - row) and member_bytes <= MEMBER_BYTES:
             content = np.empty(member_bytes, np.uint8)
             _read_into(stream, member, content, where)
             found = zlib.crc32(content.data)
             target[:] = content[offset - member :]
         else:
-            is_known = mts_checks() == "never" or (file, member) in self._intact
-            found = crc if is_known else _crc(stream, member, member_bytes, where)
+            found = crc
+            if mts_checks() != "never" and (file, member) not in self._intact:
+                found = 0
+                for position in range(0, member_bytes, CRC_BYTES):
+                    content = np.empty(min(CRC_BYTES, member_bytes - position), np.uint8)
+                    _read_into(stream, member + position, content, where)
+                    found = zlib.crc32(content.data, found)
             _read_into(stream, offset + (low - row) * array.row_bytes, target, where)
         if found != crc:
             raise DamagedArchiveError(
@@ -186,12 +192,3 @@ def _read_into(stream: Any, start: int, target: Bytes, where: str) -> None:
         filled += count
     if filled < len(target):
         raise DamagedArchiveError(f"{where} ends before the rows that the index names; {INDEX_ADVICE}")
-
-
-def _crc(stream: Any, start: int, nbytes: int, where: str) -> int:
-    crc = 0
-    for position in range(0, nbytes, COPY_BYTES):
-        content = np.empty(min(COPY_BYTES, nbytes - position), np.uint8)
-        _read_into(stream, start + position, content, where)
-        crc = zlib.crc32(content.data, crc)
-    return crc

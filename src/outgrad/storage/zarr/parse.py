@@ -246,14 +246,7 @@ def _segment_spec(segment: SegmentJson, where: str) -> SegmentSpec:
     elif any(array.pieces is not None for array in arrays):
         raise ParseError(f"{_readable_place(where)}: arrays with pieces need 'files'")
     spec = SegmentSpec(
-        segment.id,
-        arrays,
-        tables,
-        blocks,
-        keys.table,
-        keys.values,
-        files=files,
-        archive=segment.archive,
+        segment.id, arrays, tables, blocks, keys.table, keys.values, files=files, archive=segment.archive
     )
     _require(segment_mistake(spec), f"{where}.blocks")
     manifest, name = segment.chunks, "chunks"

@@ -27,7 +27,7 @@ class RowReader(Protocol):
         ...
 
 
-LARGE_BYTES = MIB
+IN_PLACE_BYTES = MIB
 """Rows of several segments from which on they are read into the place where they are put together."""
 LAST_ROW = 2**63
 
@@ -50,7 +50,7 @@ class WantedArray(NamedTuple):
     def is_large(self, piece: PlacedRows) -> bool:
         """Whether a piece is read into its place; alone it is all there is, and needs none."""
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
-        return len(self.pieces) > 1 and (piece.rows.stop - piece.rows.start) * row_bytes >= LARGE_BYTES
+        return len(self.pieces) > 1 and (piece.rows.stop - piece.rows.start) * row_bytes >= IN_PLACE_BYTES
 
 
 def read_all(segments: Sequence[RowReader], wanted: Sequence[WantedArray]) -> Iterator[Array]:

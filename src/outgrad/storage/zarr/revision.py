@@ -221,17 +221,14 @@ class Revision:
                         time.sleep(min(WAIT_SECONDS * 1.1**attempt, 1.0) * random.random())
                     self.stage()
                     continue
-            self._require_ancestor()
+            # Refuse a version that another writer has replaced already; what was made on top of it is right.
+            while (newest := max(commits.versions(self.store), default=0)) > self.version:
+                with suppress(FileNotFoundError):  # it was removed, since there is an even newer one
+                    if commits.read_version(self.store, newest).commit.action == "save":
+                        raise lost(self.store, newest)
+                    return
             return
         raise self._too_many()
-
-    def _require_ancestor(self) -> None:
-        """Refuse a version that another writer has replaced already; what was made on top of it is right."""
-        while (newest := max(commits.versions(self.store), default=0)) > self.version:
-            with suppress(FileNotFoundError):  # it was removed, since there is an even newer one
-                if commits.read_version(self.store, newest).commit.action == "save":
-                    raise lost(self.store, newest)
-                return
 
     @property
     def was_tried(self) -> bool:

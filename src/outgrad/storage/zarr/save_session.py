@@ -146,7 +146,14 @@ class SaveSession:
                     self.store.make_folder("")
                 # First what shows that this is an archive: other writers may look at any moment.
                 if not self.store.exists("zarr.json"):
-                    self._make_root()
+                    # A writer that was faster has made it: that one stays, since it may say more.
+                    document = serialize(root_document())
+                    staged = self.store.stage("zarr.json", document, self._token, durable=self.durable)
+                    try:
+                        with suppress(FileExistsError):
+                            staged.publish()
+                    finally:
+                        staged.discard()
                 for folder in (COMMITS, SEGMENTS):
                     with suppress(FileExistsError):
                         self.store.make_folder(folder)
@@ -157,16 +164,6 @@ class SaveSession:
                 if attempt == BEGIN_ATTEMPTS - 1:
                     raise
                 time.sleep(0.01)
-
-    def _make_root(self) -> None:
-        """Make the root's ``zarr.json``, and leave that of a writer that was faster: it may say more."""
-        document = serialize(root_document())
-        staged = self.store.stage("zarr.json", document, self._token, durable=self.durable)
-        try:
-            with suppress(FileExistsError):
-                staged.publish()
-        finally:
-            staged.discard()
 
     def prepare(
         self, description: Description, segment: SegmentSpec, records: list[ChunkRecords], sizes: ChunkSizes
