@@ -29,6 +29,7 @@ WRONG: dict[str, list[Any]] = {
     "outgrad.checks": ["false", "no", "", "True", None, 2, -1, 0.0, 1.0, NAN, [], {}, [True], np.ones(2)],
     "outgrad.mts-checks": ["sometimes", "", None, True, 0, ["once"], {}, np.ones(2)],
     "outgrad.durable": ["false", "no", "", None, 2, 0.0, NAN, [], {}, np.ones(2)],
+    "outgrad.index-roots": [None, True, 1, 0.5, {}, [1], [None], ["data", 2], np.ones(2)],
 }  # fmt: skip
 RIGHT: dict[str, list[tuple[Any, Any]]] = {
     "outgrad.chunk-bytes": [(1, 1), ("1 kiB", 1024), (1e6, 10**6), (np.int64(5), 5), ("64MB", 64 * 10**6)],
@@ -36,6 +37,7 @@ RIGHT: dict[str, list[tuple[Any, Any]]] = {
     "outgrad.checks": [(True, True), (False, False), (0, False), (1, True), (np.False_, False)],
     "outgrad.mts-checks": [("once", "once"), ("never", "never")],
     "outgrad.durable": [(True, True), (False, False), (0, False), (np.True_, True)],
+    "outgrad.index-roots": [([], ()), ("data", ("data",)), (["a", Path("b")], ("a", "b"))],
 }
 BY_NAME = {setting.name: setting for setting in config.SETTINGS}
 USES: dict[str, Callable[[og.TensorBlock], Any]] = {
@@ -44,6 +46,7 @@ USES: dict[str, Callable[[og.TensorBlock], Any]] = {
     "outgrad.checks": lambda block: block + og.block_from_array(np.ones((2, 2))),  # other labels objects
     "outgrad.mts-checks": lambda block: config.mts_checks(),
     "outgrad.durable": lambda block: config.durable(),
+    "outgrad.index-roots": lambda block: config.index_roots(),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Generic, TypeVar
@@ -50,6 +51,10 @@ class Setting(Generic[SettingT]):
             return self.parse(value)
         except ValueError:
             raise self._error(self.name, value, self.allowed) from None
+
+    def temporarily(self, value: Any) -> AbstractContextManager[Any]:
+        """Set it until a ``with`` block ends."""
+        return dask.config.set({self.name: value})
 
     def check(self, argument: str, value: Any) -> SettingT:
         """Return what an argument of a call says in place of the setting.

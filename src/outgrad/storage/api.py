@@ -201,7 +201,7 @@ def append(
     --------
     >>> import numpy as np, outgrad as og
     >>> for system in range(2):
-    ...     block = og.block_from_array(np.full((1, 3), system), sample_names=["system"])
+    ...     block = og.block_from_array(np.full((1, 3), float(system)), sample_names=["system"])
     ...     og.append("growing.zarr", og.TensorMap(og.Labels.single(), [block]), shift={"system": system})
     >>> og.open("growing.zarr").block().values.compute()
     array([[0., 0., 0.],

@@ -107,7 +107,7 @@ def index(
     --------
     >>> import numpy as np, outgrad as og
     >>> for system in range(3):
-    ...     block = og.block_from_array(np.full((1, 2), system), sample_names=["system"])
+    ...     block = og.block_from_array(np.full((1, 2), float(system)), sample_names=["system"])
     ...     og.save(f"system-{system}.mts", og.TensorMap(og.Labels.single(), [block]))
     >>> og.index([f"system-{system}.mts" for system in range(3)], "all.zarr", renumber="system")
     >>> og.open("all.zarr").block().values.compute()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import dask
-
+from outgrad.config import CHUNK_BYTES
 from outgrad.data.chunking import coarsen, pack_chunks
 from outgrad.engine.content import Blocks, Lazy
 from outgrad.errors import ValidationError
@@ -45,7 +44,7 @@ def lazily(opened: Opened | OpenedMts, target_bytes: int, choice: Choice = ALL) 
     parts = pack_chunks(outlines, target_bytes)
     content: Blocks = Lazy(opened.metadata, read_blocks(opened.reader, outlines, parts))
     keys = opened.keys
-    with dask.config.set({"outgrad.chunk-bytes": target_bytes}):
+    with CHUNK_BYTES.temporarily(target_bytes):
         if choice.keys is not None:
             numbers = selected_positions("open", keys, "keys", choice.keys)
             keys, content = keys.take(numbers), content.select(numbers.tolist())

@@ -100,24 +100,23 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
             commits.read_newest(store)  # says what is there if it is no archive
             for version in commits.versions(store):
                 with suppress(FileNotFoundError):  # somebody has removed it since it was listed
-                    found.append(_described(commits.read_version(store, version).commit))
+                    commit = commits.read_version(store, version).commit
+                    # Format version 1 does not say what was added: its only segment.
+                    samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
+                    found.append(
+                        ArchiveVersion(
+                            version=commit.version,
+                            created=commit.created,
+                            action=commit.action,
+                            who=commit.who,
+                            software=commit.software,
+                            segments=len(commit.segments),
+                            samples=samples,
+                            nbytes=nbytes,
+                            provenance=commit.provenance,
+                        )
+                    )
     return found
-
-
-def _described(commit: Commit) -> ArchiveVersion:
-    # Format version 1 does not say what was added: its only segment.
-    samples, nbytes = commit.segments[-1].added if commit.added is None else commit.added
-    return ArchiveVersion(
-        version=commit.version,
-        created=commit.created,
-        action=commit.action,
-        who=commit.who,
-        software=commit.software,
-        segments=len(commit.segments),
-        samples=samples,
-        nbytes=nbytes,
-        provenance=commit.provenance,
-    )
 
 
 def restore(path: str | PathLike[str], version: int) -> None:

@@ -209,7 +209,7 @@ def test_a_file_that_is_not_as_it_was(tmp_path: Path, name: str) -> None:
 def test_every_flipped_bit_of_values_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, checks: str, whole: int
 ) -> None:
-    monkeypatch.setattr(outside, "WHOLE_BYTES", whole)
+    monkeypatch.setattr(outside, "MEMBER_BYTES", whole)
     made = files(tmp_path, piece(0), piece(1))
     og.index(made, tmp_path / "all.zarr")
     status, content = made[1].stat(), made[1].read_bytes()

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 
-from outgrad.config import mts_checks
+from outgrad.config import MTS_CHECKS, mts_checks
 from outgrad.data.chunk import Array
 from outgrad.errors import DamagedArchiveError, PathError
 from outgrad.storage.local_store import LocalStore
@@ -179,7 +178,7 @@ class OutsideArrays:
         """Read all of an array; yield what is wrong with each of its pieces."""
         for piece, end in self._pieces_of(array, 0, array.shape[0]):
             try:
-                with dask.config.set({"outgrad.mts-checks": "once"}):
+                with MTS_CHECKS.temporarily("once"):
                     self.read_rows(array, int(piece[0]), end)
             except DamagedArchiveError as error:
                 yield str(error)
