@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 import outgrad as og
 from outgrad.errors import ArchiveError
 from outgrad.storage.open_files import OpenFiles
-from outgrad.storage.zarr import commits, revision, scrub, verify_segments
+from outgrad.storage.zarr import commits, revision, scrub, verify, verify_segments
 from outgrad.storage.zarr.damage import Damage, DamagedRows
 from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.table_ranges import system_column
@@ -216,12 +216,18 @@ def test_segments_that_do_not_fit(path: Path) -> None:
     assert any("segment 1 does not fit to the first one" in line for line in og.verify(path))
 
 
-def test_an_archive_that_is_overwritten_meanwhile(path: Path) -> None:
-    def overwrite(nbytes: int, total: int) -> None:
+@pytest.mark.parametrize("when", ["while chunks are read", "after that"])
+def test_an_archive_that_is_overwritten_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def overwrite(*_: Any) -> None:
         og.save(path, piece(5), overwrite=True)
 
+    if when == "after that":
+        monkeypatch.setattr(verify, "check_tables", overwrite)
     with pytest.raises(ArchiveError, match="the archive was overwritten since it was opened; open it again"):
-        og.verify(path, progress=overwrite)
+        og.verify(path, progress=None if when == "after that" else overwrite)
+    monkeypatch.undo()
     assert og.verify(path) == []
 
 
