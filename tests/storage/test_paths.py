@@ -258,30 +258,20 @@ def nothing_changes(folder: Path) -> Iterator[None]:
 
 # ---- odd paths that mean nothing -------------------------------------------------------------------
 
-STORES = "object stores are not supported yet, nor other URLs than file:///"
-SCHEMES = [
-    "s3",
-    "S3",
-    "gs",
-    "gcs",
-    "az",
-    "abfs",
-    "http",
-    "https",
-    "ftp",
-    "memory",
-    "sftp",
-    "hdfs",
-    "zip",
-    "oss",
-]
+STORES = "URLs of this kind are not supported"
+SCHEMES = ["s3a", "gcs", "abfs", "ftp", "sftp", "hdfs", "zip", "oss"]
+
+KNOWN = ["s3", "S3", "gs", "az", "http", "https", "memory"]
 
 NEVER: list[tuple[Any, type[Exception], str]] = [
     *((f"{scheme}://bucket/run1/h.zarr", PathError, STORES) for scheme in SCHEMES),
     ("zip::s3://bucket/h.zarr", PathError, STORES),
     ("simplecache::s3://bucket/h.zarr", PathError, STORES),
     ("zip://h.zarr::/data/h.zip", PathError, STORES),
-    (" s3://bucket/h.zarr", PathError, STORES),
+    (" oss://bucket/h.zarr", PathError, STORES),
+    *((f"{scheme}://user:pw@bucket/h.zarr", PathError, "the URL has a user") for scheme in KNOWN),
+    *((f"{scheme}://bucket/h.zarr?version=2", PathError, "the URL has a user, a query") for scheme in KNOWN),
+    *((f"{scheme}:///h.zarr", PathError, "the URL names no bucket") for scheme in KNOWN),
     ("s3:/bucket/h.zarr", PathError, "reached by its absolute path"),
     (Path("s3://bucket/h.zarr"), PathError, "reached by its absolute path"),
     (PurePath("gs://bucket/h.zarr"), PathError, STORES),

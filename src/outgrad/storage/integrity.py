@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 
 from outgrad.errors import ArchiveError, NotAnArchiveError
 from outgrad.storage.mts.reader import verify_mts
 from outgrad.storage.paths import reaching, shown_path
-from outgrad.storage.places import source_path
+from outgrad.storage.places import is_file, require_writable, source_path
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.commits import is_archive, read_newest
 from outgrad.storage.zarr.damage import ArchiveDamage, Damage
@@ -60,7 +61,7 @@ def verify(
     """
     source = source_path("verify", path)
     with reaching("verify", source):
-        if not source.is_dir():
+        if is_file(source):
             return [ArchiveDamage(Damage("", line, file=str(source))) for line in verify_mts(source)]
         found = verify_archive(open_store(source), all_versions=all_versions, progress=progress)
         return [ArchiveDamage(damage) for damage in found]
@@ -84,8 +85,8 @@ def repair(
     path : str or Path
         An archive.
     source : str or Path
-        A copy of its files, made for instance by ``cp -r`` or ``rsync``. An archive with equal content that
-        was converted or compacted is no copy.
+        A copy of its files, made for instance by ``cp -r`` or ``rsync``, also at a URL. An archive with equal
+        content that was converted or compacted is no copy.
     all_versions : bool
         Whether to mend all versions that are kept, and not the newest alone.
     progress : callable, optional
@@ -114,14 +115,15 @@ def repair(
     []
     """
     target, copy = source_path("repair", path), source_path("repair", source)
+    require_writable("repair", target)
     for each in (target, copy):
-        if not each.is_dir():
+        if is_file(each):
             raise NotAnArchiveError(
                 f"repair {shown_path(each)}: this is a file, and only archives (.zarr) are repaired; restore "
                 "it from a copy"
             )
     with reaching("repair", target):
-        if target.samefile(copy):
+        if target == copy or (isinstance(target, Path) and isinstance(copy, Path) and target.samefile(copy)):
             raise ArchiveError(
                 f"repair {shown_path(target)}: the copy is the archive itself; give another one"
             )

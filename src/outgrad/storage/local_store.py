@@ -80,7 +80,8 @@ class LocalStore(Store):
                     is_folder = each.is_dir(follow_symlinks=False)
                     is_object = each.is_file(follow_symlinks=False)
                     kind = "folder" if is_folder else "object" if is_object else "other"
-                    found.append(Entry(each.name, kind, each.stat(follow_symlinks=False).st_mtime))  # type: ignore[arg-type]
+                    status = each.stat(follow_symlinks=False)
+                    found.append(Entry(each.name, kind, status.st_mtime, status.st_size))  # type: ignore[arg-type]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found)

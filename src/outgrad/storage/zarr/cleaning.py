@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
-from outgrad.storage.local_store import LocalStore
 from outgrad.storage.store import Store, UnreadableError
+from outgrad.storage.stores import open_store
+from outgrad.storage.urls import Location, StoreUrl
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.leftovers import KeptVersions, LeftOver, left_over
-from outgrad.storage.zarr.revision import refresh_root
+from outgrad.storage.zarr.root import refresh_root
 
 
-def clean_up(path: Path, kept: KeptVersions) -> list[LeftOver]:
+def clean_up(location: Location, kept: KeptVersions) -> list[LeftOver]:
     """Remove what killed writers have left, and versions that are not kept; return what was removed.
 
     Other writers may be at work. What is about to be removed is looked for again once the commits are gone:
     from then on nobody can begin to use it.
     """
-    found = left_over(path, kept)
+    found = left_over(location, kept)
     versions = [each for each in found if each.is_version]
     for each in versions:
         each.remove()
     others = [each for each in found if not each.is_version]
     if versions:
         _refresh_stale_root(versions[0].store)
-        still = {each.key for each in left_over(path, kept)}
+        still = {each.key for each in left_over(location, kept)}
         others = [each for each in others if each.key in still]
-    elif path.is_dir():
-        _refresh_stale_root(LocalStore(path))
+    elif isinstance(location, StoreUrl) or location.is_dir():
+        _refresh_stale_root(open_store(location))
     for each in others:
         each.remove()
     return [*versions, *others]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,6 +56,8 @@ FRAME_BYTES = 75
 RESTORE_ADVICE = "restore the archive from a copy, or write it again"
 
 _RETRIES = 5
+_STALE = 16
+"""By how many versions the root may be behind the newest commit: one, unless writers were killed."""
 MOST_ROOT_BYTES = 2**30
 """Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
 MOST_COMMIT_BYTES = 2**31
@@ -81,8 +83,54 @@ def commit_key(version: int) -> str:
 
 def versions(store: Store) -> list[int]:
     """Archive versions that have a commit file, in order; none if there is no such folder."""
+    if not store.lists:
+        newest = newest_version(store)
+        oldest = newest - last_that_is(lambda number: _has(store, newest - number), 0) if newest else 1
+        return list(range(oldest, newest + 1))
     listed = [commit_version(entry.name) for entry in store.entries(COMMITS)]
     return sorted(version for version in listed if version is not None)
+
+
+def newest_version(store: Store) -> int:
+    """The newest version; 0 if there is none.
+
+    Where nothing can be listed the root says which version it may be, and newer ones are looked for by their
+    numbers, between which there are no gaps.
+    """
+    if store.lists:
+        return max(versions(store), default=0)
+    hint = 1
+    with suppress(UnreadableError, ValueError, KeyError, TypeError, RecursionError):
+        document = store.get("zarr.json", MOST_ROOT_BYTES)
+        if document is not None:
+            hint = int(json.loads(document.tobytes())["attributes"]["outgrad"].get("version", 1))
+    # A writer that is killed after its commit leaves the root as it was before.
+    known = next((number for number in range(hint, hint + _STALE) if _has(store, number)), 0)
+    return last_that_is(lambda number: _has(store, number), known) if known else 0
+
+
+def _has(store: Store, version: int) -> bool:
+    """Whether there is a commit; a web server may have an answer for every name."""
+    with suppress(UnreadableError):
+        beginning = store.get_range(commit_key(version), 0, 11) if version > 0 else None
+        return beginning is not None and beginning.tobytes() == b'{"sha256":"'
+    return False
+
+
+def last_that_is(is_there: Callable[[int], bool], known: int) -> int:
+    """The last of the numbers from ``known`` on, which is there; those that are there have no gaps.
+
+    >>> last_that_is(lambda number: number <= 1000, 1)
+    1000
+    """
+    step = 1
+    while is_there(known + step):
+        known, step = known + step, 2 * step
+    below, above = known, known + step
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if is_there(middle) else (below, middle)
+    return below
 
 
 def is_archive(store: Store) -> bool:
@@ -97,12 +145,7 @@ def is_archive(store: Store) -> bool:
     if is_root_begun(store.entries("")) or leases.names_at_work(store.entries(SEGMENTS)):
         return True
     # Its zarr.json was removed or damaged: a file that begins like a commit is proof enough.
-    for version in versions(store):
-        with suppress(UnreadableError):
-            beginning = store.get_range(commit_key(version), 0, 11)
-            if beginning is not None and beginning.tobytes() == b'{"sha256":"':
-                return True
-    return False
+    return any(_has(store, version) for version in versions(store))
 
 
 def is_root_begun(entries: Sequence[Entry]) -> bool:
@@ -119,12 +162,12 @@ def read_newest(store: Store) -> StoredCommit:
         A subclass that says why there is none: no such path, no archive, unfinished, newer, damaged.
     """
     for _ in range(_RETRIES):
-        listed = versions(store)
-        if not listed:
+        newest = newest_version(store)
+        if not newest:
             break
         with suppress(FileNotFoundError):
             # An overwriting writer may remove it after the listing; then there is a newer one.
-            return read_version(store, listed[-1])
+            return read_version(store, newest)
     else:
         raise ArchiveError(
             f"open {store.name}: the archive changed {_RETRIES} times while it was being opened; try again"
@@ -144,11 +187,11 @@ def read_newest(store: Store) -> StoredCommit:
 def read_newest_if_any(store: Store) -> StoredCommit | None:
     """Read the newest commit; None if there is none yet."""
     for _ in range(_RETRIES):
-        listed = versions(store)
-        if not listed:
+        newest = newest_version(store)
+        if not newest:
             return None
         with suppress(FileNotFoundError):
-            return read_version(store, listed[-1])
+            return read_version(store, newest)
     return read_newest(store)
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from outgrad.errors import ArchiveError, NewerFormatError
@@ -15,6 +14,8 @@ from outgrad.storage import leases
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted
 from outgrad.storage.store import Entry, Store
+from outgrad.storage.stores import open_store
+from outgrad.storage.urls import Location, StoreUrl
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.coming import coming, free_versions
 from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Commit, SegmentSpec, commit_version
@@ -87,28 +88,34 @@ def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool =
     entries, listed = store.entries(SEGMENTS), store.entries(COMMITS)
     leased = leases.names_at_work(entries) | leases.names_at_work(listed)
     free = [
-        (entry.name, LeftOver(store, f"{SEGMENTS}/{entry.name}", is_folder=True), entry.modified)
+        (entry.name, LeftOver(store, f"{SEGMENTS}/{entry.name}", is_folder=True))
         for entry in entries
         if _is_segment(entry) and entry.name not in leased
     ]
     lists = [(list_name(entry.name), f"{COMMITS}/{entry.name}") for entry in listed]
-    free += [(name, LeftOver(store, key), 0.0) for name, key in lists if name and name not in leased]
+    free += [(name, LeftOver(store, key)) for name, key in lists if name and name not in leased]
     named = named_by_commits(store, dropped) if free else set()
     if named is None:
         return []
     # What is kept with a refused segment is like a lease: it goes after the commit, so it is looked at first.
     free = [
-        (name, each, modified)
-        for name, each, modified in free
+        (name, each)
+        for name, each in free
         if name not in named
         and not (
             each.is_folder
-            and (keeps_refused or leases.is_young(modified))
-            and store.exists(f"{each.key}/{REFUSED}")
+            and (since := refused_since(store, name)) is not None
+            and (keeps_refused or leases.is_young(since))
         )
     ]
     named = named_by_commits(store, dropped) if free else set()
-    return [] if named is None else [each for name, each, _ in free if name not in named]
+    return [] if named is None else [each for name, each in free if name not in named]
+
+
+def refused_since(store: Store, name: str) -> float | None:
+    """When a segment was complete and refused; None if it was not."""
+    entries = store.entries(f"{SEGMENTS}/{name}")
+    return next((entry.modified for entry in entries if entry.name == REFUSED), None)
 
 
 def abandoned_files(store: Store) -> list[LeftOver]:
@@ -168,17 +175,16 @@ def require_whole(store: Store, segment: SegmentSpec) -> None:
         If something is missing, which then somebody has removed.
     """
     missing: list[str] = []
+    keys = {key.removeprefix(segment.prefix) for key, _ in store.walk(segment.prefix.rstrip("/"))}
+    for key in keys:
+        if key.endswith(".partial"):
+            store.remove(segment.prefix + key)
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
         if array.pieces is not None:
             continue
-        expected = {array.shard_key(number).rpartition("/")[2] for number in range(array.shard_count)}
-        folder = f"{segment.prefix}{array.path}"
-        names = {entry.name for entry in store.entries(folder)}
-        for name in names - expected:
-            if name.endswith(".partial"):
-                store.remove(f"{folder}/{name}")
-        missing.extend(f"{array.path}/{name}" for name in sorted(expected - names))
+        expected = {array.shard_key(number) for number in range(array.shard_count)}
+        missing.extend(sorted(expected - keys))
     if missing:
         listed = ", ".join(missing[:SHOWN_FILES]) + (", …" if len(missing) > SHOWN_FILES else "")
         raise ArchiveError(
@@ -230,18 +236,18 @@ class KeptVersions(NamedTuple):
         return dropped
 
 
-def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
+def left_over(location: Location, kept: KeptVersions) -> list[LeftOver]:
     """What killed writers have left at a path, and versions that are not kept: of an archive, a file or a
     folder."""
-    if not path.is_dir():
-        folder = LocalStore(path.parent)
+    if not isinstance(location, StoreUrl) and not location.is_dir():
+        folder = LocalStore(location.absolute().parent)
         entries = folder.entries("")
-        claims = {leases.claim_name(path.name)}.intersection(leases.abandoned_claims(entries))
+        claims = {leases.claim_name(location.name)}.intersection(leases.abandoned_claims(entries))
         return [
-            *(LeftOver(folder, name) for name in leases.abandoned_partials(entries, path.name)),
+            *(LeftOver(folder, name) for name in leases.abandoned_partials(entries, location.name)),
             *(LeftOver(folder, name, is_claim=True) for name in claims),
         ]
-    store = LocalStore(path)
+    store = open_store(location)
     if not (is_empty(store) or commits.is_archive(store)):
         return [LeftOver(store, name) for name in leases.abandoned_partials(store.entries(""))]
     return left_over_in(store, kept)
@@ -280,7 +286,7 @@ def _unfinished(store: Store) -> list[LeftOver]:
         return found
     ours = {"zarr.json", COMMITS, SEGMENTS}
     others = [entry.name for entry in store.entries("") if entry.name not in ours]
-    has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
+    has_refused = any(refused_since(store, each.name) is not None for each in store.entries(SEGMENTS))
     if all(name.startswith(".") for name in others) and not odd_entries(store) and not has_refused:
         return [LeftOver(store, "", is_folder=True)]
     return found

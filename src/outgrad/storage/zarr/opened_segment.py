@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -65,10 +66,11 @@ class OpenSegment:
         self._roots = roots
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
+        self.store = store
         self._name = store.name
         self.chunks = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS) if cache is None else cache
-        self._manifest: dict[int, ChunkRecords] = {}
+        self._manifest: OpenFiles[int, ChunkRecords] = OpenFiles(sys.maxsize)
 
     # ---- chunks ----
     def records(self, array: int, first: int, last: int) -> ChunkRecords:
@@ -85,18 +87,19 @@ class OpenSegment:
         assert manifest is not None, "only a plan has no manifest"
         array = manifest.array
         numbers = array.chunks_of(start, stop)
-        for number in numbers:
-            if number not in self._manifest:
-                try:
-                    rows = self.chunks.read_rows(array, manifest.records, *array.chunk_range(number))
-                except ChunkError as error:
-                    raise self.explain(error) from error
-                # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
-                self._manifest[number] = np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
+        def read(number: int) -> ChunkRecords:
+            try:
+                rows = self.chunks.read_rows(array, manifest.records, *array.chunk_range(number))
+            except ChunkError as error:
+                raise self.explain(error) from error
+            # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
+            return np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
         if not numbers:
             return np.empty((0, 2), RECORD_DTYPE)
         first = numbers.start * array.chunk_rows
-        joined = [self._manifest[number] for number in numbers]
+        joined = [self._manifest.get(number, partial(read, number)) for number in numbers]
         return (joined[0] if len(joined) == 1 else np.concatenate(joined))[start - first : stop - first]
 
     def read_rows(

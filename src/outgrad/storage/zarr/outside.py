@@ -15,6 +15,7 @@ from outgrad.data.chunk import Array
 from outgrad.errors import DamagedArchiveError, PathError
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.store import Bytes, Store
+from outgrad.storage.urls import is_store_url
 from outgrad.storage.zarr.format import MIB, ArraySpec
 from outgrad.storage.zarr.storage_chunks import allocate
 
@@ -35,8 +36,13 @@ def allowed_root(archive: str, root: str, roots: Sequence[str]) -> Path:
     Raises
     ------
     PathError
-        If it is neither.
+        If it is neither, or the archive is in an object store.
     """
+    if is_store_url(archive):
+        raise PathError(
+            f"open {archive}: it refers to files, which only an archive on a disk can; copy them into it "
+            "with materialize() before it is copied to an object store"
+        )
     folder = Path(archive).parent
     found = Path(os.path.realpath(Path(archive) / root))
     allowed = [folder, *map(Path, roots)]

@@ -8,6 +8,7 @@ from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.appendable import Addition, require_appendable
 from outgrad.storage.zarr.format import SEGMENTS
+from outgrad.storage.zarr.leftovers import refused_since
 from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.refused import refused_key
 from outgrad.storage.zarr.revision import Base, VersionContent
@@ -18,10 +19,10 @@ def kept(store: Store) -> list[VersionContent]:
     """Segments that may be committed, the oldest first."""
     found: list[tuple[float, VersionContent]] = []
     for entry in store.entries(SEGMENTS):
-        key = refused_key(entry.name)
-        if entry.kind == "folder" and store.exists(key):
+        since = refused_since(store, entry.name) if entry.kind == "folder" else None
+        if since is not None:
             try:
-                commit = commits.read_unpublished(store, key)
+                commit = commits.read_unpublished(store, refused_key(entry.name))
             except FileNotFoundError:
                 continue  # somebody else has just committed it
             content = VersionContent(
@@ -33,7 +34,7 @@ def kept(store: Store) -> list[VersionContent]:
                 added=commit.segments[0].added,
                 fill=commit.fill,
             )
-            found.append((entry.modified, content))
+            found.append((since, content))
     return [content for _, content in sorted(found, key=lambda each: each[0])]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import platform
 import random
@@ -18,17 +17,15 @@ from typing import Any
 
 from outgrad import config
 from outgrad._signals import deferred, stopping_cleanly
-from outgrad.errors import ArchiveConflictError, ArchiveError
+from outgrad.errors import ArchiveConflictError, ArchiveError, UnknownOutcomeError
 from outgrad.storage import leases
 from outgrad.storage.leases import partial_name
 from outgrad.storage.publishing import attempted, publish_all, warn_of
-from outgrad.storage.store import Staged, Store, UnreadableError
+from outgrad.storage.store import Staged, Store
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.coming import coming
-from outgrad.storage.zarr.documents import commits_document, group_document, root_document, serialize
 from outgrad.storage.zarr.format import (
     COMMITS,
-    SEGMENTS,
     Action,
     Added,
     ArchiveKind,
@@ -37,6 +34,7 @@ from outgrad.storage.zarr.format import (
     SegmentList,
     SegmentSpec,
 )
+from outgrad.storage.zarr.root import describe_folders, make_root, refresh_root
 
 REPEATED_BYTES = 2**18
 """Descriptions of segments that a commit repeats of the one before: more go into a list, which is written
@@ -110,6 +108,8 @@ class Revision:
         self._staged: Staged | None = None
         self._list: str | None = None
         self._is_publishing = False
+        self._is_unknown = False
+        """Whether the commit may appear even if it is not there now."""
 
     def stage(self) -> None:
         """Write the commit under another name; nothing is visible yet.
@@ -123,7 +123,7 @@ class Revision:
             If it is not for what is there now, or a version that it brings back is gone.
         """
         for _ in range(PUBLISH_ATTEMPTS):
-            version = max(commits.versions(self.store), default=0)
+            version = commits.newest_version(self.store)
             frame = commits.commit_frame(self.store, version)
             try:
                 self._stage_on(Base(self.store, version))
@@ -143,7 +143,7 @@ class Revision:
         raise self._too_many()
 
     def _is_newest(self, version: int, frame: bytes) -> bool:
-        newest = max(commits.versions(self.store), default=0)
+        newest = commits.newest_version(self.store)
         return newest == version and commits.commit_frame(self.store, version) == frame
 
     def _stage_on(self, base: Base) -> None:
@@ -209,6 +209,7 @@ class Revision:
             try:
                 self._staged.publish()
             except OSError as error:
+                self._is_unknown = isinstance(error, UnknownOutcomeError)
                 # The step may have been done, and only its answer lost: as after a time-out of a network's
                 # disk.
                 if not self.is_published():
@@ -222,7 +223,7 @@ class Revision:
                     self.stage()
                     continue
             # Refuse a version that another writer has replaced already; what was made on top of it is right.
-            while (newest := max(commits.versions(self.store), default=0)) > self.version:
+            while (newest := commits.newest_version(self.store)) > self.version:
                 with suppress(FileNotFoundError):  # it was removed, since there is an even newer one
                     if commits.read_version(self.store, newest).commit.action == "save":
                         raise lost(self.store, newest)
@@ -242,7 +243,7 @@ class Revision:
     def may_be_visible(self) -> bool:
         """Whether it was published, as far as is known; where it cannot be known, it may be."""
         try:
-            return self._is_publishing and self.is_published()
+            return self._is_publishing and (self._is_unknown or self.is_published())
         except (OSError, ArchiveError):
             return True
 
@@ -300,33 +301,6 @@ def lost(store: Store, version: int) -> ArchiveConflictError:
     )
 
 
-def refresh_root(store: Store, version: int, durable: bool) -> None:
-    """Let the root say what is there now. Attributes of users stay; metadata that a tool has consolidated are
-    those of the version before, and go."""
-    while True:
-        try:
-            document = root_document(commits.read_version(store, version).commit)
-        except FileNotFoundError:  # another writer has replaced it
-            newest = max(commits.versions(store), default=0)
-            if newest <= version:
-                return
-            version = newest
-            continue
-        except ArchiveError:
-            return  # whoever has made it, maybe with a later release, says so itself
-        with suppress(UnreadableError, ValueError, TypeError, AttributeError, KeyError):
-            found = store.get("zarr.json")
-            if found is not None:
-                attributes = json.loads(found.tobytes())["attributes"]
-                document["attributes"] = {**attributes, **document["attributes"]}
-        store.put("zarr.json", serialize(document), durable=durable)
-        # Another writer may have said so before, with a newer version.
-        newest = max(commits.versions(store), default=version)
-        if newest <= version:
-            return
-        version = newest
-
-
 def user_and_machine() -> str:
     """The user and the machine, for those who read the history."""
     try:
@@ -380,7 +354,8 @@ def make_version(
     try:
         with stopping_cleanly():
             try:
-                make_root(store, durable=durable)
+                make_root(store, token, durable=durable)
+                describe_folders(store, durable=durable)
                 revision.stage()
                 publish_all([publication])
             except BaseException:
@@ -388,17 +363,3 @@ def make_version(
                 raise
     finally:
         leases.release(token)
-
-
-def make_root(store: Store, *, durable: bool) -> None:
-    """Make what every archive has, where it is not there."""
-    with suppress(FileExistsError):
-        store.make_folder("")
-    # First what shows that this is an archive: other writers may look at any moment.
-    if not store.exists("zarr.json"):
-        store.put("zarr.json", serialize(root_document()), durable=durable)
-    for folder, document in ((SEGMENTS, group_document()), (COMMITS, commits_document())):
-        with suppress(FileExistsError):
-            store.make_folder(folder)
-        if not store.exists(f"{folder}/zarr.json"):
-            store.put(f"{folder}/zarr.json", serialize(document), durable=durable)

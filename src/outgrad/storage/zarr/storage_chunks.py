@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,7 @@ class SegmentStore:
             If a chunk is missing, corrupted, or not the one in ``records``.
         """
         wanted = array.chunks_of(start, stop)
+        runs = []
         for shard in array.shards_of(start, stop):
             inside = array.chunks_in(shard)
             numbers = range(max(inside.start, wanted.start), min(inside.stop, wanted.stop))
@@ -150,7 +151,10 @@ class SegmentStore:
                 chunk = self.read_chunk(array, records, number, cache)
                 out = _copy_rows(array, number, chunk, start, stop, out)
             rest = [number for number in numbers if number not in ends]
-            for number, body in self._bodies(array, records, shard, rest[0], rest[-1] + 1) if rest else ():
+            if rest:
+                runs.append(_Run(array, shard, rest[0], rest[-1] + 1, records(inside.start, rest[-1] + 1)))
+        for stored in self.store.each(self._stored, runs):
+            for number, body in stored.bodies():
                 if _covers(array, number, start, stop):
                     # Memory is only given now: shapes that no file confirms get none.
                     out = _new_rows(array, start, stop) if out is None else out
@@ -224,33 +228,24 @@ class SegmentStore:
 
         def read() -> Array:
             shard = number // array.chunks_per_shard
-            ((_, body),) = self._bodies(array, records, shard, number, number + 1)
+            known = None if records is None else records(array.chunks_in(shard).start, number + 1)
+            ((_, body),) = self._stored(_Run(array, shard, number, number + 1, known)).bodies()
             chunk = allocate(array.chunk_shape, array.dtype, array.path)
             _unpack(array, number, body, chunk)
             return chunk
 
         return read() if cache is None else cache.get((self.prefix + array.path, number), read)
 
-    def _bodies(
-        self, array: ArraySpec, records: Records | None, shard: int, first: int, last: int
-    ) -> Iterator[tuple[int, Bytes]]:
-        """Yield the stored bytes of the chunks [first, last) of a shard: those that were committed.
-
-        They are read at once. Frames of another size than a chunk are refused.
-        """
-        begin = array.chunks_in(shard).start
-        known = None if records is None else records(begin, last)
+    def _stored(self, run: _Run) -> _StoredRun:
+        """Read some chunks of a shard at once."""
+        begin = run.array.chunks_in(run.shard).start
         try:
-            raw, sizes = self._raw(array, known, shard, first - begin, last - begin)
+            raw, sizes = self._raw(run.array, run.known, run.shard, run.first - begin, run.last - begin)
         except UnreadableError as error:
-            raise ChunkError(array, first, str(error)) from error
+            raise ChunkError(run.array, run.first, str(error)) from error
         if raw is None:
-            raise ChunkError(array, first, "is missing")
-        position = 0
-        for number, size in zip(range(first, last), sizes, strict=True):
-            record = None if known is None else known[number - begin]
-            yield number, _body(array, number, raw[position : position + size], record)
-            position += size
+            raise ChunkError(run.array, run.first, "is missing")
+        return _StoredRun(run, raw, sizes)
 
     def _raw(
         self, array: ArraySpec, known: ChunkRecords | None, shard: int, first: int, last: int
@@ -295,6 +290,37 @@ def _body(array: ArraySpec, number: int, stored: Bytes, record: ChunkRecords | N
         reason = "belongs to another position or version: its checksum is not the one in the manifest"
         raise ChunkError(array, number, reason)
     return body
+
+
+class _Run(NamedTuple):
+    """The chunks [first, last) of a shard, and the records of all up to there, if they are known."""
+
+    array: ArraySpec
+    shard: int
+    first: int
+    last: int
+    known: ChunkRecords | None
+
+
+class _StoredRun(NamedTuple):
+    """The bytes of the chunks of a run, one after the other, and how many each has."""
+
+    run: _Run
+    raw: Bytes
+    sizes: Sequence[int]
+
+    def bodies(self) -> Iterator[tuple[int, Bytes]]:
+        """Yield the number and the bytes of each chunk: those that were committed.
+
+        Frames of another size than a chunk are refused.
+        """
+        array, known = self.run.array, self.run.known
+        begin = array.chunks_in(self.run.shard).start
+        position = 0
+        for number, size in zip(range(self.run.first, self.run.last), self.sizes, strict=True):
+            record = None if known is None else known[number - begin]
+            yield number, _body(array, number, self.raw[position : position + size], record)
+            position += size
 
 
 def _covers(array: ArraySpec, number: int, start: int, stop: int) -> bool:

@@ -78,7 +78,7 @@ class Save(Update):
 
     def require(self, store: Store) -> None:
         super().require(store)
-        self._base_version = max(commits.versions(store), default=0)
+        self._base_version = commits.newest_version(store)
         is_empty = leftovers.is_empty(store)
         ours = is_ours(store)
         if self._overwrite and not ours:
