@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from os import PathLike
 from typing import Any
@@ -161,15 +161,8 @@ def restore(path: str | PathLike[str], version: int) -> None:
                 )
             return content
 
-        content = VersionContent(
-            action="restore",
-            kind=old.kind,
-            info=old.info,
-            provenance={"restored": old.version},
-            segments=old.segments,
-            added=Added(0, 0),
-            fill=old.fill,
-            lists=old.lists,
+        content = replace(
+            VersionContent.of(old), action="restore", provenance={"restored": old.version}, added=Added(0, 0)
         )
         make_version(store, content, revise, sources=[version])
 

@@ -15,6 +15,8 @@ import pytest
 import outgrad as og
 from outgrad.errors import ArchiveConflictError, ArchiveError, ArchiveNotFoundError, ValidationError
 from outgrad.storage import versions
+from outgrad.storage.local_store import LocalStore
+from outgrad.storage.store import Entry
 from outgrad.storage.zarr import revision
 from outgrad.testing.asserts import assert_identical
 from tests.support import old_archives
@@ -85,15 +87,20 @@ def test_restoring(path: Path) -> None:
         og.restore(path, 0)
 
 
-def test_restoring_is_no_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def before_staging(monkeypatch: pytest.MonkeyPatch, other: Callable[[], Any]) -> None:
+    """Let another writer do something once, just before the next version is staged."""
     original = revision.Revision.stage
 
     def late(self: Any) -> None:
         monkeypatch.setattr(revision.Revision, "stage", original)
-        og.append(path, piece(5))
+        other()
         original(self)
 
     monkeypatch.setattr(revision.Revision, "stage", late)
+
+
+def test_restoring_is_no_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_staging(monkeypatch, lambda: og.append(path, piece(5)))
     with pytest.raises(ArchiveConflictError, match=r"restore .*: another writer has made a version since"):
         og.restore(path, 1)
     assert_identical(og.load(path), joined([*(piece(seed) for seed in range(4)), piece(5)]))
@@ -139,28 +146,14 @@ def test_large_segments_stay_where_they_are(path: Path) -> None:
 
 
 def test_an_append_during_compaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = revision.Revision.stage
-
-    def late(self: Any) -> None:
-        monkeypatch.setattr(revision.Revision, "stage", original)
-        og.append(path, piece(5))
-        original(self)
-
-    monkeypatch.setattr(revision.Revision, "stage", late)
+    before_staging(monkeypatch, lambda: og.append(path, piece(5)))
     og.compact(path)
     assert_identical(og.load(path), joined([*(piece(seed) for seed in range(4)), piece(5)]))
     assert len(open_archive(path).commit.segments) == 2
 
 
 def test_two_compactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = revision.Revision.stage
-
-    def late(self: Any) -> None:
-        monkeypatch.setattr(revision.Revision, "stage", original)
-        og.compact(path)
-        original(self)
-
-    monkeypatch.setattr(revision.Revision, "stage", late)
+    before_staging(monkeypatch, lambda: og.compact(path))
     with pytest.raises(ArchiveConflictError, match="another writer has replaced the segments that were put"):
         og.compact(path)
     assert_identical(og.load(path), up_to(3))
@@ -322,3 +315,20 @@ def test_a_list_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ArchiveError, match=texts[damage]):
         og.load(path)
     assert any(texts[damage] in problem for problem in og.verify(path))
+
+
+def test_a_folder_is_listed_while_a_version_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, missed = LocalStore.entries, [True]
+
+    def entries(self: LocalStore, folder: str) -> list[Entry]:
+        found = original(self, folder)
+        if folder == "commits" and missed.pop(0):
+            return [entry for entry in found if entry.name == "zarr.json"]
+        return found
+
+    monkeypatch.setattr(LocalStore, "entries", entries)
+    for count in (1, 3):
+        missed[:] = [True] * count + [False] * 100
+        assert len(og.history(path)) == 4
+        missed[:] = [True] * count + [False] * 100
+        assert_identical(og.load(path), up_to(3))

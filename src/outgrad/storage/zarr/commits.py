@@ -87,8 +87,15 @@ def versions(store: Store) -> list[int]:
         newest = newest_version(store)
         oldest = newest - last_that_is(lambda number: _has(store, newest - number), 0) if newest else 1
         return list(range(oldest, newest + 1))
-    listed = [commit_version(entry.name) for entry in store.entries(COMMITS)]
-    return sorted(version for version in listed if version is not None)
+    found: list[int] = []
+    for _ in range(_RETRIES):
+        entries = store.entries(COMMITS)
+        found = sorted(number for entry in entries if (number := commit_version(entry.name)) is not None)
+        # What comes and goes while a folder is listed may be missing: of a version that is replaced, both the
+        # old and the new one. https://pubs.opengroup.org/onlinepubs/9799919799/functions/readdir.html
+        if found or not entries:
+            break
+    return found
 
 
 def newest_version(store: Store) -> int:

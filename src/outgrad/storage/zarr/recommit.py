@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from outgrad.storage.store import Store
@@ -25,15 +26,7 @@ def kept(store: Store) -> list[VersionContent]:
                 commit = commits.read_unpublished(store, refused_key(entry.name))
             except FileNotFoundError:
                 continue  # somebody else has just committed it
-            content = VersionContent(
-                action="append",
-                kind=commit.kind,
-                info=commit.info,
-                provenance=commit.provenance,
-                segments=commit.segments,
-                added=commit.segments[0].added,
-                fill=commit.fill,
-            )
+            content = replace(VersionContent.of(commit), added=commit.segments[0].added)
             found.append((since, content))
     return [content for _, content in sorted(found, key=lambda each: each[0])]
 

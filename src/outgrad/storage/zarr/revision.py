@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -58,6 +58,27 @@ class VersionContent:
     fill: FillNumber | None = None
     lists: tuple[SegmentList, ...] = ()
     """Lists that have the first of the segments."""
+
+    @classmethod
+    def of(cls, commit: Commit) -> VersionContent:
+        """What a version holds that is there."""
+        return cls(
+            action=commit.action,
+            kind=commit.kind,
+            info=commit.info,
+            provenance=commit.provenance,
+            segments=commit.segments,
+            added=commit.added or Added(0, 0),
+            fill=commit.fill,
+            lists=commit.lists,
+        )
+
+    def commit(self, **by: Any) -> Commit:
+        """The commit of this content, ``by`` somebody and at some time; not one yet without them."""
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Commit(
+            **{"version": 0, "writer": "", "created": "", "software": commits.SOFTWARE, **known, **by}
+        )
 
 
 @dataclass(frozen=True)
@@ -164,20 +185,12 @@ class Revision:
 
     def _commit(self, base: Base, content: VersionContent) -> Commit:
         grown = base.commit if content.action in ("append", "compact", "index") else None
-        return Commit(
+        return content.commit(
             version=self.version,
-            kind=content.kind,
             writer=self.writer,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            software=commits.SOFTWARE,
-            info=content.info,
-            provenance=content.provenance,
-            segments=content.segments,
-            action=content.action,
             who=user_and_machine(),
-            added=content.added,
             lists=self._lists(content),
-            fill=content.fill,
             since=self.version if grown is None else grown.since,
         )
 

@@ -80,7 +80,7 @@ class Save(Update):
         super().require(store)
         self._base_version = commits.newest_version(store)
         is_empty = leftovers.is_empty(store)
-        ours = is_ours(store)
+        ours = is_empty or commits.is_archive(store)
         if self._overwrite and not ours:
             raise NotAnArchiveError(
                 f"save {store.name}: the path exists and is not an Outgrad archive, and overwrite=True "
@@ -88,7 +88,7 @@ class Save(Update):
             )
         if self._overwrite or is_empty:
             return
-        if not ours or commits.versions(store):
+        if not ours or self._base_version:
             raise ArchiveExistsError(
                 f"save {store.name}: the path exists; choose another one, pass overwrite=True to replace it, "
                 "or add to it with append"
