@@ -176,6 +176,7 @@ class SegmentStore:
         inside = array.chunks_in(shard)
         step = max(1, EXAMINED_BYTES // array.chunk_nbytes)
         known = None if records is None else records(inside.start, inside.stop)
+        decoded: Array | None = None
         for first in range(inside.start, inside.stop, step):
             numbers = range(first, min(first + step, inside.stop))
             begin = first - inside.start
@@ -183,8 +184,7 @@ class SegmentStore:
                 raw, sizes = self._raw(array, known, shard, begin, begin + len(numbers))
                 if raw is None:
                     raise UnreadableError("is missing")
-                decoded = allocate(array.chunk_shape, array.dtype, array.path)
-            except (UnreadableError, MemoryLimitError) as error:
+            except UnreadableError as error:
                 for number in numbers:
                     yield number, ChunkError(array, number, str(error))
                 continue
@@ -192,9 +192,16 @@ class SegmentStore:
             for number, (start, stop) in zip(numbers, places, strict=True):
                 record = None if known is None else known[number - inside.start]
                 try:
-                    _unpack(array, number, _body(array, number, raw[start:stop], record), decoded)
+                    body = _body(array, number, raw[start:stop], record)
+                    # Memory is only given now: shapes that no file confirms get none.
+                    decoded = (
+                        allocate(array.chunk_shape, array.dtype, array.path) if decoded is None else decoded
+                    )
+                    _unpack(array, number, body, decoded)
                 except ChunkError as error:
                     yield number, error
+                except MemoryLimitError as error:
+                    yield number, ChunkError(array, number, str(error))
                 else:
                     yield number, raw[start:stop]
 
