@@ -31,7 +31,7 @@ from outgrad.errors import (
 )
 from outgrad.storage.leases import partial_name
 from outgrad.storage.open_files import OpenFiles
-from outgrad.storage.store import Answer, Asked, Bytes, Entry, Staged, Store, UnreadableError
+from outgrad.storage.store import Asked, Bytes, Entry, Reply, Staged, Store, UnreadableError
 from outgrad.storage.urls import READ_ONLY, StoreUrl
 
 CLIENT_OPTIONS = {"connect_timeout": "5 s", "read_timeout": "15 s", "timeout": "300 s"}
@@ -167,7 +167,7 @@ class ObjectStore(Store):
         for each in listed:
             yield each["path"].removeprefix(self._prefix), _entry(each)
 
-    def each(self, function: Callable[[Asked], Answer], items: Iterable[Asked]) -> Iterator[Answer]:
+    def each(self, function: Callable[[Asked], Reply], items: Iterable[Asked]) -> Iterator[Reply]:
         waiting = list(items)
         if len(waiting) < 2 or self.url.scheme == "memory":
             return map(function, waiting)
@@ -238,7 +238,7 @@ class ObjectStore(Store):
         pass
 
     # ---- asking ----
-    def _found(self, action: str, key: str, ask: Callable[[Any, Any], Answer]) -> Answer | None:
+    def _found(self, action: str, key: str, ask: Callable[[Any, Any], Reply]) -> Reply | None:
         """What is asked for, None if there is no such object; that there is no bucket is an error."""
         try:
             return self._ask(action, key, ask)
@@ -248,8 +248,8 @@ class ObjectStore(Store):
             return None
 
     def _ask(
-        self, action: str, key: str, ask: Callable[[Any, Any], Answer], attempts: int = ATTEMPTS
-    ) -> Answer:
+        self, action: str, key: str, ask: Callable[[Any, Any], Reply], attempts: int = ATTEMPTS
+    ) -> Reply:
         """Ask something, again where that may help; errors are ours, short and without secrets."""
         obstore = import_obstore(f"{action} {self.name}")
         known = (obstore.exceptions.BaseError, NotImplementedError, ValueError)
@@ -358,11 +358,11 @@ class _StagedObject:
         self._store.remove(self._partial)
 
 
-def interruptibly(ask: Callable[[], Answer]) -> Answer:
+def interruptibly(ask: Callable[[], Reply]) -> Reply:
     """Call in a thread, so that Ctrl-C and the end of a computation need not wait for an answer."""
     if stop_event() is None and threading.current_thread() is not threading.main_thread():
         return ask()
-    future: Future[Answer] = Future()
+    future: Future[Reply] = Future()
 
     def run() -> None:
         try:
@@ -378,12 +378,12 @@ def interruptibly(ask: Callable[[], Answer]) -> Answer:
         raise
 
 
-def at_once(function: Callable[[Asked], Answer], items: Sequence[Asked]) -> Iterator[Answer]:
+def at_once(function: Callable[[Asked], Reply], items: Sequence[Asked]) -> Iterator[Reply]:
     """Yield what a function returns for each item, in their order, a few of them ahead."""
     stopped = threading.Event()
     count = min(AT_ONCE, len(items))
     pool = ThreadPoolExecutor(count, "outgrad several", initializer=stops_with, initargs=(stopped,))
-    ahead: deque[Future[Answer]] = deque()
+    ahead: deque[Future[Reply]] = deque()
     try:
         for item in items:
             if len(ahead) == count:
@@ -396,7 +396,7 @@ def at_once(function: Callable[[Asked], Answer], items: Sequence[Asked]) -> Iter
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def waited_for(future: Future[Answer]) -> Answer:
+def waited_for(future: Future[Reply]) -> Reply:
     """The result of a future, unless nobody needs it any more."""
     stop = stop_event()
     while stop is not None and not wait([future], STOP_SECONDS).done:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 Bytes = npt.NDArray[np.uint8]
 ByteRange = tuple[int, int]
@@ -113,7 +113,7 @@ class Store(ABC):
             elif entry.kind == "object":
                 yield prefix + entry.name, entry
 
-    def each(self, function: Callable[[Asked], Answer], items: Iterable[Asked]) -> Iterator[Answer]:
+    def each(self, function: Callable[[Asked], Reply], items: Iterable[Asked]) -> Iterator[Reply]:
         """Yield ``function(item)`` in the order of the items; several at once, where answers take a while."""
         return map(function, items)
 

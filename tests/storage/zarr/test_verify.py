@@ -216,6 +216,21 @@ def test_segments_that_do_not_fit(path: Path) -> None:
     assert any("segment 1 does not fit to the first one" in line for line in og.verify(path))
 
 
+def test_a_sample_in_two_segments(path: Path, tmp_path: Path) -> None:
+    """No writer makes it: a segment of another archive, with one of the systems, is put under the commit."""
+    other = tmp_path / "b.zarr"
+    og.save(other, piece(3, first=39, systems=2))
+    (segment,) = read_commit(other, 1)["segments"]
+    shutil.copytree(other / "segments" / segment["id"], path / "segments" / segment["id"])
+    commit = read_commit(path, 2)
+    commit["segments"].append(segment)
+    write_commit(path, json.dumps(commit, separators=(",", ":")).encode(), 2)
+    found = [line for line in og.verify(path) if "again in" in line]
+    assert len(found) == 1
+    assert "is corrupted: sample (system=39, atom=0) is in segment" in found[0]
+    assert segment["id"] in found[0]
+
+
 @pytest.mark.parametrize("when", ["while chunks are read", "after that"])
 def test_an_archive_that_is_overwritten_meanwhile(
     path: Path, monkeypatch: pytest.MonkeyPatch, when: str

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from outgrad.errors import DamagedArchiveError
+from outgrad.labels.display import row_text
+from outgrad.labels.labels import Labels
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
+from outgrad.storage.zarr.common_samples import repeated_sample
 from outgrad.storage.zarr.damage import Damage
+from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.mend import Mender
 from outgrad.storage.zarr.opened import OpenArchive, overwritten
+from outgrad.storage.zarr.reader import ArchiveTable, ZarrReader
 from outgrad.storage.zarr.verify_commits import CheckedCommits
 from outgrad.storage.zarr.verify_documents import document_damages
 from outgrad.storage.zarr.verify_segments import (
@@ -77,7 +82,27 @@ def _misfits(archives: list[OpenArchive], segments: list[CheckedSegment]) -> Ite
             _ = archive.joined.keys
             for block in archive.joined.blocks:
                 _ = block.outline
+                if len(block.parts) > 1:
+                    _require_distinct(archive, block)
         except DamagedArchiveError as error:
             version = archive.stored.commit.version
             key = commits.commit_key(version)
             yield Damage(key, f"is corrupted: {error}", file=key, version=version)
+
+
+def _require_distinct(archive: OpenArchive, block: JoinedBlock) -> None:
+    """Refuse a block with a sample twice: no writer makes one, but whoever edits a commit can."""
+    stored = archive.stored
+    reader = ZarrReader(archive.store.name, stored.commit.version, stored.token, roots=archive.roots)
+
+    def labels(segment: int, number: int) -> Labels:
+        table, source = archive.segments[segment].spec.tables[number], ArchiveTable(reader, segment, number)
+        return Labels.from_source(table.names, table.rows, table.digest, source)
+
+    found = repeated_sample(block, labels)
+    if found is not None:
+        earlier, later, sample = found
+        one, other = (archive.segments[block.parts[part][0]].spec.name for part in (earlier, later))
+        raise DamagedArchiveError(
+            f"sample {row_text(list(block.names(())), sample)} is in segment {one}, and again in {other}"
+        )
