@@ -193,7 +193,7 @@ class ObjectStore(Store):
     def stage(self, key: str, data: bytes, token: str, *, durable: bool = True) -> Staged:
         folder, _, name = key.rpartition("/")
         partial = f"{folder}/{partial_name(name, token)}".lstrip("/")
-        self.put(partial, data)
+        self._ask("write", key, lambda obstore, client: obstore.put(client, self._prefix + partial, data))
         return _StagedObject(self, key, partial, data)
 
     def put_new(self, key: str, data: bytes) -> None:
