@@ -2,11 +2,11 @@
 
     python -m benchmarks.archives appends parts index passes --scratch /path/on/a/local/disk
 
-``appends`` adds pieces of 50 MB and looks whether the last take longer than the first, beside a plain file of
-the same size that is written and flushed in turns. ``parts`` opens 100 systems of a million, and counts what is
-read. ``index`` refers to 10,000 files of metatensor, beside loading them with metatensor. ``passes`` counts the
-bytes that are decoded while an archive is read chunk by chunk, and the tasks of reading, multiplying and saving
-it, for archives of every writer.
+``appends`` adds pieces of 50 MB and looks whether the last take longer than the first, beside a plain file
+of the same size that is written and flushed in turns. ``parts`` opens 100 systems of a million, and counts
+what is read. ``index`` refers to 10,000 files of metatensor, beside loading them with metatensor.
+``passes`` counts the bytes that are decoded while an archive is read chunk by chunk, and the tasks of
+reading, multiplying and saving it, for archives of every writer.
 """
 
 from __future__ import annotations
@@ -80,11 +80,13 @@ def appends(folder: Path, scale: float) -> Row:
             og.open(path)
             opening.append(time.perf_counter() - started)
     fresh = float(_in_a_process("import outgrad as og", f"og.open({str(path)!r})"))
-    different = sum(digest(_piece_of(path, number)) != digest(piece(number, scale)) for number in range(count))
+    different = sum(
+        digest(_piece_of(path, number)) != digest(piece(number, scale)) for number in range(count)
+    )
     started = time.perf_counter()
     og.compact(path)
     compacting = time.perf_counter() - started
-    changed = sum(digest(_piece_of(path, number)) != digest(piece(number, scale)) for number in range(count))
+    changed = _different(path, count, scale)
     tail = 10 if count >= 100 else 5
     return {
         "appends": count,
@@ -104,13 +106,20 @@ def appends(folder: Path, scale: float) -> Row:
     }
 
 
+def _different(path: Path, count: int, scale: float) -> int:
+    """How many pieces are not what was appended, to the last bit."""
+    return sum(digest(_piece_of(path, number)) != digest(piece(number, scale)) for number in range(count))
+
+
 def _piece_of(path: Path, number: int, systems: int = 16) -> og.TensorMap:
     chosen = og.Labels(["system"], np.arange(number * systems, (number + 1) * systems).reshape(-1, 1))
     return og.open(path, samples=chosen).compute()
 
 
 def _in_a_process(before: str, timed: str) -> str:
-    code = f"{before}\nimport time\nstarted = time.perf_counter()\n{timed}\nprint(time.perf_counter() - started)"
+    code = (
+        f"{before}\nimport time\nstarted = time.perf_counter()\n{timed}\nprint(time.perf_counter() - started)"
+    )
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
@@ -231,9 +240,10 @@ def index(folder: Path, scale: float) -> Row:
 def passes(folder: Path, scale: float) -> list[Row]:
     """Bytes decoded, and tasks, for archives of every writer."""
     rows = []
-    for name, write in _writers(max(0.1, scale)).items():
+    for write in WRITERS:
+        name = write.__name__.strip("_").replace("_", " ")
         path = folder / f"{name.replace(' ', '-')}.zarr"
-        write(path)
+        write(path, max(0.1, scale))
         opened = og.open(path, target_bytes="16 MiB")  # as fine as parts are
         chunks = sum(block.values.npartitions for block in opened)
         with decoded() as nbytes, counted() as tasks, dask.config.set(scheduler="synchronous"):
@@ -250,43 +260,49 @@ def passes(folder: Path, scale: float) -> list[Row]:
     return rows
 
 
-def _writers(scale: float) -> dict[str, Callable[[Path], None]]:
-    def in_memory(path: Path) -> None:
-        og.save(path, joined())
+def _joined(scale: float) -> og.TensorMap:
+    return og.join([piece(number, scale) for number in range(4)], axis="samples")
 
-    def chunked(path: Path) -> None:
-        og.save(path, joined().chunk("32 MiB"))
 
-    def writer(path: Path) -> None:
-        with og.ArchiveWriter(path) as out:
-            for number in range(4):
-                out.append(piece(number, scale))
+def _in_memory(path: Path, scale: float) -> None:
+    og.save(path, _joined(scale))
 
-    def appended(path: Path) -> None:
+
+def _chunked(path: Path, scale: float) -> None:
+    og.save(path, _joined(scale).chunk("32 MiB"))
+
+
+def _writer(path: Path, scale: float) -> None:
+    with og.ArchiveWriter(path) as out:
         for number in range(4):
-            og.append(path, piece(number, scale))
+            out.append(piece(number, scale))
 
-    def compacted(path: Path) -> None:
-        appended(path)
-        og.compact(path)
 
-    def operation(path: Path) -> None:
-        source = path.with_name("source.zarr")
-        writer(source)
-        og.save(path, og.multiply(og.open(source), 2.0))
-        shutil.rmtree(source)
+def _appended(path: Path, scale: float) -> None:
+    for number in range(4):
+        og.append(path, piece(number, scale))
 
-    def converted(path: Path) -> None:
-        source = path.with_name("source.mts")
-        og.save(source, joined())
-        og.save(path, og.open(source))
-        source.unlink()
 
-    def joined() -> og.TensorMap:
-        return og.join([piece(number, scale) for number in range(4)], axis="samples")
+def _compacted(path: Path, scale: float) -> None:
+    _appended(path, scale)
+    og.compact(path)
 
-    found = (in_memory, chunked, writer, appended, compacted, operation, converted)
-    return {each.__name__.replace("_", " "): each for each in found}
+
+def _computed(path: Path, scale: float) -> None:
+    source = path.with_name("source.zarr")
+    _writer(source, scale)
+    og.save(path, og.multiply(og.open(source), 2.0))
+    shutil.rmtree(source)
+
+
+def _converted(path: Path, scale: float) -> None:
+    source = path.with_name("source.mts")
+    og.save(source, _joined(scale))
+    og.save(path, og.open(source))
+    source.unlink()
+
+
+WRITERS = (_in_memory, _chunked, _writer, _appended, _compacted, _computed, _converted)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ ATTEMPTS = 4
 STOP_SECONDS = 2.0
 """How long an interrupted call waits for the request that is under way."""
 AT_ONCE = 4
-"""Requests of one call at the same time; so a task holds a few shards more than from a disk, 16 MiB."""
+"""Requests of one call at the same time; so a task holds a few shards more than from a disk."""
 
 PREFIXES = {"s3": "AWS", "az": "AZURE", "gs": "GOOGLE"}
 """How the names of environment variables begin."""
@@ -106,6 +106,10 @@ class ObjectStore(Store):
     @property
     def lists(self) -> bool:
         return self.url.scheme not in READ_ONLY
+
+    @property
+    def at_once(self) -> int:
+        return 1 if self.url.scheme == "memory" else AT_ONCE
 
     @property
     def name(self) -> str:
@@ -169,7 +173,7 @@ class ObjectStore(Store):
 
     def each(self, function: Callable[[Asked], Reply], items: Iterable[Asked]) -> Iterator[Reply]:
         waiting = list(items)
-        if len(waiting) < 2 or self.url.scheme == "memory":
+        if min(len(waiting), self.at_once) < 2:
             return map(function, waiting)
         return at_once(function, waiting)
 

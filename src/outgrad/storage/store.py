@@ -63,6 +63,11 @@ class Store(ABC):
         return True
 
     @property
+    def at_once(self) -> int:
+        """For how many answers :meth:`each` waits at the same time."""
+        return 1
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """How messages call it: a path or a URL, by which it can be opened again."""

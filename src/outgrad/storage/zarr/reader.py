@@ -17,7 +17,7 @@ from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, Commit
+from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, ChunkSizes, Commit
 from outgrad.storage.zarr.joined_blocks import JoinedBlock, moved_by
 from outgrad.storage.zarr.opened import OpenArchive, open_again, open_version
 from outgrad.storage.zarr.opened_segment import OpenSegment
@@ -51,6 +51,11 @@ class ZarrReader:
     """Only the segments [first, last) are read; None for all."""
     roots: tuple[str, ...] = ()
     """Folders in which files may be that it refers to."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """One shard at a time is what every task holds; object stores are asked for several."""
+        return (open_store(self.path).at_once - 1) * ChunkSizes().shard
 
     def read(self, requests: Sequence[Request]) -> list[Chunk]:
         """Read the requested chunks; those that are neighbours on disk are read at once.
