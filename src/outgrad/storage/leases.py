@@ -121,7 +121,12 @@ def is_young(modified: float) -> bool:
 
 def partial_name(name: str, token: str) -> str:
     """The name of a file while it is written, next to its target."""
-    return f".{name[:SHOWN_NAME]}.{token}.partial"
+    return f"{partial_prefix(name)}.{token}.partial"
+
+
+def partial_prefix(name: str) -> str:
+    """How the names of what stands beside a file while it is written begin."""
+    return f".{name[:SHOWN_NAME]}"
 
 
 def claim_name(name: str) -> str:

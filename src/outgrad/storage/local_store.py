@@ -72,11 +72,13 @@ class LocalStore(Store):
     def is_folder(self) -> bool:
         return self.root.is_dir()
 
-    def entries(self, folder: str) -> list[Entry]:
+    def entries(self, folder: str, prefix: str = "") -> list[Entry]:
         found = []
         try:
             with os.scandir(self.path(folder)) as listed:
                 for each in listed:
+                    if not each.name.startswith(prefix):
+                        continue
                     is_folder = each.is_dir(follow_symlinks=False)
                     is_object = each.is_file(follow_symlinks=False)
                     kind = "folder" if is_folder else "object" if is_object else "other"

@@ -152,16 +152,16 @@ class ObjectStore(Store):
     def is_folder(self) -> bool:
         return self.is_there()
 
-    def entries(self, folder: str) -> list[Entry]:
+    def entries(self, folder: str, prefix: str = "") -> list[Entry]:
         if not self.lists:
             return []
-        prefix = self._folder(folder)
+        within = self._folder(folder)
         listed = self._ask(
-            "list", folder, lambda obstore, client: obstore.list_with_delimiter(client, prefix or None)
+            "list", folder, lambda obstore, client: obstore.list_with_delimiter(client, within or None)
         )
         found = [_entry(each) for each in listed["objects"]]
         found += [Entry(path.rpartition("/")[2], "folder") for path in listed["common_prefixes"]]
-        return sorted(entry for entry in found if entry.name)
+        return sorted(entry for entry in found if entry.name and entry.name.startswith(prefix))
 
     def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
         prefix = self._folder(folder) or None

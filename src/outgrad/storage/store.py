@@ -106,8 +106,8 @@ class Store(ABC):
         """Whether that is a folder, or objects whose names begin with it."""
 
     @abstractmethod
-    def entries(self, folder: str) -> list[Entry]:
-        """What a folder holds, by name; nothing if there is no such folder."""
+    def entries(self, folder: str, prefix: str = "") -> list[Entry]:
+        """What a folder holds whose name begins with ``prefix``, by name; nothing if there is no folder."""
 
     def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
         """All objects in a folder and in those below, by their names in the store."""

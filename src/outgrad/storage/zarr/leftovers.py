@@ -241,7 +241,7 @@ def left_over(location: Location, kept: KeptVersions) -> list[LeftOver]:
     folder."""
     if not isinstance(location, StoreUrl) and not location.is_dir():
         folder = LocalStore(location.absolute().parent)
-        entries = folder.entries("")
+        entries = folder.entries("", leases.partial_prefix(location.name))
         claims = {leases.claim_name(location.name)}.intersection(leases.abandoned_claims(entries))
         return [
             *(LeftOver(folder, name) for name in leases.abandoned_partials(entries, location.name)),
