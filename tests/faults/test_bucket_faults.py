@@ -176,15 +176,15 @@ def prepared(server: tuple[FaultProxy, Bucket]) -> Callable[[Operation], dict[st
 
 
 def chosen(requests: list[Request], faults: list[Fault], is_few: bool) -> list[tuple[Fault, int]]:
-    """All faults of all requests; or some, and among them those of the request that decides."""
-    if not is_few:
-        return [(fault, at) for fault in faults for at in range(len(requests))]
+    """Every request with one fault, and another for the next one; or a few of them. Always among them: those
+    of the request that decides."""
     decisive = [at for at, request in enumerate(requests) if request.kind == "create"]
-    spread = range(3, len(requests), max(1, len(requests) // 5))
-    places = [*decisive, *spread]
     offset = len(requests) % 3  # others for each operation
-    found = [(fault, places[n % len(places)]) for n, fault in enumerate(faults[offset::2])]
-    return found + [(faults[offset], at) for at in decisive]
+    if not is_few:
+        each = [(faults[(offset + at) % len(faults)], at) for at in range(len(requests))]
+        return each + [(fault, at) for fault in faults for at in decisive]
+    places = [*decisive, *range(3, len(requests), max(1, len(requests) // 3))]
+    return [(faults[(offset + 2 * n) % len(faults)], at) for n, at in enumerate(places)]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
