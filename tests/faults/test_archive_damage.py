@@ -228,6 +228,68 @@ def test_any_damage_of_any_file(
     assert not wrong
 
 
+# ---- archives that refer to other files and archives ----
+FOREIGN = (
+    flip,
+    flip,
+    flip,
+    truncate,
+    lengthen,
+    overwrite,
+    zero,
+    empty,
+    delete,
+    swap,
+    replace,
+    dangle,
+    forbid,
+)
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: Any) -> Path:
+    """A folder with an archive, the files that it refers to, and another archive to whose segment it does."""
+    folder = tmp_path_factory.mktemp("indexed")
+    rng = np.random.default_rng(9)
+    for number in range(3):
+        og.save(folder / f"{number}.mts", make_map(rng, 4, start=100 * number))
+    og.save(folder / "other.zarr", make_map(rng, 4, start=300))
+    og.index([*sorted(folder.glob("*.mts")), folder / "other.zarr"], folder / "all.zarr")
+    return folder
+
+
+def test_any_damage_of_what_is_referred_to(
+    indexed: Path, tmp_path: Path, rounds: Callable[..., Any], tally: Callable[..., Any]
+) -> None:
+    """Sizes and times may be as they were: then checksums tell."""
+    rng = np.random.default_rng(31)
+    right = content(og.load(indexed / "all.zarr"))
+    folder, path = tmp_path / "copy", tmp_path / "copy" / "all.zarr"
+    wrong = []
+    for count in range(rounds(13, 1500)):
+        shutil.copytree(indexed, folder)  # with the times of files
+        assert loaded(path, right) == "same"
+        files = [file for file in files_of(folder) if "all.zarr" not in file.parts]
+        if count % 3:
+            files = [file for file in files if file.suffix == ".mts"]
+        times = {file: file.stat().st_mtime_ns for file in files}
+        file = files[rng.integers(len(files))]
+        damage = FOREIGN[count % len(FOREIGN)]
+        damage(rng, file, files)
+        if rng.integers(4):
+            for each, modified in times.items():
+                if each.is_file():
+                    os.utime(each, ns=(modified, modified))
+        outcome, lines = loaded(path, right), verified(path)
+        tally(f"{outcome}, {'reported' if lines else 'harmless'}")
+        if outcome == "silent" or (outcome == "refused" and not lines):
+            wrong.append((count, damage.__name__, str(file.relative_to(folder)), outcome, lines))
+        if damage is forbid:
+            file.chmod(0o600)
+        shutil.rmtree(folder)
+    assert not wrong
+
+
 # ---- archives of several versions and segments, and repair ----
 SIZES = {
     "several chunks a shard": ChunkSizes(
