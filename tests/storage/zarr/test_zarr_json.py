@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 import outgrad as og
@@ -149,3 +150,31 @@ def test_what_systems_leave(tmp_path: Path) -> None:
     shutil.copytree(next(path.glob("segments/*/")), path / "segments" / "a copy")
     assert og.verify(path) == []
     np.testing.assert_array_equal(og.load(path).values, expected.values)
+
+
+def systems(first: int, stop: int) -> og.TensorMap:
+    """A map with a row for each system, whose gradient has one too."""
+    numbers = np.arange(first, stop, dtype=np.int32)[:, None]
+    properties = og.Labels.range("n", 2)
+    block = og.TensorBlock(numbers * [1.0, 2.0], og.Labels(["system"], numbers), [], properties)
+    rows = og.Labels(["sample", "atom"], np.hstack([numbers - first, numbers]))
+    slopes = og.TensorBlock(np.ones((len(rows), 3, 2)), rows, [og.Labels.range("xyz", 3)], properties)
+    block.add_gradient("positions", slopes)
+    return og.TensorMap(og.Labels("type", [[8]]), [block])
+
+
+def test_xarray_opens_every_group_without_a_warning(tmp_path: Path) -> None:
+    og.save(tmp_path / "one.mts", systems(0, 5))
+    og.index([tmp_path / "one.mts"], tmp_path / "a.zarr")
+    og.append(tmp_path / "a.zarr", systems(5, 200_000))  # samples in several chunks
+    root = xarray.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    assert root.attrs["outgrad"]["version"] == 2
+    segments = sorted(
+        (tmp_path / "a.zarr" / "segments").glob("*/"), key=lambda each: len(list(each.rglob("*")))
+    )
+    assert len(segments) == 2
+    opened = [xarray.open_groups(segment, engine="zarr") for segment in segments]
+    assert {name for each in opened for name in each} >= {"/", "/files", "/blocks/0/gradients/positions"}
+    assert any("ranges" in each["/"].sizes for each in opened)
+    block = xarray.open_zarr(next(s for s in segments if not (s / "files").exists()), group="blocks/0")
+    np.testing.assert_array_equal(block["values"][-1], [199_999, 399_998])

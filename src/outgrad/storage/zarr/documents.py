@@ -115,7 +115,8 @@ def _block_place(segment: SegmentSpec, number: int, block: BlockSpec) -> str:
 def commits_document() -> Document:
     """Commits as an array without elements."""
     array = ArraySpec(COMMITS, np.dtype("uint8"), (0,), 1, None)
-    return {**array_document(array, {"about": COMMITS_ABOUT}), "codecs": [{"name": "bytes"}]}
+    document = array_document(array, {"about": COMMITS_ABOUT}, ["commits"])
+    return {**document, "codecs": [{"name": "bytes"}]}
 
 
 # ---- segments, which do not change ----
@@ -192,6 +193,7 @@ def _attributes_and_names(segment: SegmentSpec) -> tuple[list[Document], list[li
                 dimensions[spec.offsets.array].add(("samples_of_the_parent",))
             places[spec.values.array].append(_tables_of(segment, spec))
     axes.add_table(segment.keys, "keys")
+    axes.add_others()
     attributes = [
         {**_names_attribute(names), **(of_array[0] if len(of_array) == 1 else {})}
         for names, of_array in zip(columns, places, strict=True)
@@ -218,6 +220,18 @@ class _DimensionNames:
         self.add_table(spec.properties, "properties")
         for number, name in zip(spec.components, components, strict=True):
             self.add_table(number, name)
+
+    def add_others(self) -> None:
+        """Those of arrays that say where data are: without them xarray does not open the groups they are in."""
+        self._dimensions[-1].add(("chunks", "crc32c_and_bytes"))
+        for table in self._segment.tables:
+            if table.ranges is not None:
+                self._dimensions[table.ranges.array].add(("ranges", "smallest_and_largest"))
+        if self._segment.files is not None:
+            _, paths, files, pieces = self._segment.files
+            self._dimensions[paths].add(("bytes_of_paths",))
+            self._dimensions[files].add(("files", "bytes_and_time"))
+            self._dimensions[pieces].add(("pieces", "place_and_crc32"))
 
     def add_table(self, number: int, rows: str) -> None:
         """Those of a table whose rows are the entries of ``rows``."""
