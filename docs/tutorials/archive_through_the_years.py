@@ -307,11 +307,11 @@ for name, array in sorted(root[group].members(max_depth=None)):
 # %%
 # xarray knows these names too: blocks and gradients open as Datasets, and a segment as a tree.
 
-segment = ARCHIVE / path.partition("/blocks/")[0]
-xr.open_zarr(segment, group="blocks/3/gradients/positions")
+xr.open_zarr(ARCHIVE, group=f"{group}/gradients/positions")
 
 # %%
 
+segment = ARCHIVE / path.partition("/blocks/")[0]
 tree = xr.open_datatree(segment, engine="zarr")
 print(tree["blocks/3/gradients/positions/values"].dims)
 

@@ -14,6 +14,7 @@ import xarray
 import zarr
 
 import outgrad as og
+from outgrad.storage.zarr import documents
 
 ARRAY_DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
 
@@ -202,3 +203,34 @@ def test_xarray_opens_a_segment_as_a_tree(tmp_path: Path) -> None:
     assert tree["blocks/0/gradients/a%2Fb/values"].dims == ("a_b.samples", "n", "properties")
     offsets = tree["blocks/0/gradients/a%2Fb/gradients/c/offsets"]
     assert offsets.dims == ("a_b.samples_of_the_parent",)
+
+
+def test_any_group_is_opened_by_the_path_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings are errors here: xarray looks for consolidated metadata in the root."""
+    path = tmp_path / "a.zarr"
+    og.save(path, systems(0, 5))
+    og.append(path, systems(5, 9))
+    segments = sorted(each.name for each in path.glob("segments/*/"))
+    assert len(segments) == 2
+    for name in segments:
+        block = xarray.open_zarr(path, group=f"segments/{name}/blocks/0")
+        np.testing.assert_array_equal(block["values"], block["samples"].values * [[1.0, 2.0]])
+        xarray.open_zarr(path, group=f"segments/{name}/blocks/0/gradients/positions")
+    assert "consolidated_metadata" in json.loads((path / "zarr.json").read_text())
+    assert og.verify(path) == []
+
+    og.compact(path)  # older versions have segments that this one has not, and Zarr still sees them
+    assert "consolidated_metadata" not in json.loads((path / "zarr.json").read_text())
+    assert zarr.open_group(path, mode="r")[f"segments/{segments[0]}/blocks/0/values"].shape[1] == 2
+    og.clean(path, keep=1)
+    (compacted,) = path.glob("segments/*/")
+    xarray.open_zarr(path, group=f"segments/{compacted.name}/blocks/0")
+    assert og.verify(path) == []
+
+    monkeypatch.setattr(documents, "CONSOLIDATED_ARRAYS", 3)
+    og.append(path, systems(9, 10))
+    assert "consolidated_metadata" not in json.loads((path / "zarr.json").read_text())
+    with pytest.warns(RuntimeWarning, match="consolidated metadata"):
+        xarray.open_zarr(path, group=f"segments/{compacted.name}/blocks/0")

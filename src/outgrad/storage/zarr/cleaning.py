@@ -25,21 +25,20 @@ def clean_up(location: Location, kept: KeptVersions) -> list[LeftOver]:
         each.remove()
     others = [each for each in found if not each.is_version]
     if versions:
-        _refresh_stale_root(versions[0].store)
         still = {each.key for each in left_over(location, kept)}
         others = [each for each in others if each.key in still]
-    elif isinstance(location, StoreUrl) or location.is_dir():
-        _refresh_stale_root(open_store(location))
     for each in others:
         each.remove()
+    if isinstance(location, StoreUrl) or location.is_dir():
+        _refresh_root(open_store(location), has_removed=bool(versions))
     return [*versions, *others]
 
 
-def _refresh_stale_root(store: Store) -> None:
-    """Write the summary in the root again, if it is that of a version that is gone."""
+def _refresh_root(store: Store, *, has_removed: bool) -> None:
+    """Write the summary in the root again if versions are gone, now or before, whose segments it may name."""
     listed = commits.versions(store)
     with suppress(UnreadableError, ValueError, TypeError, KeyError):
         raw = store.get("zarr.json", commits.MOST_ROOT_BYTES)
         about = {} if raw is None else json.loads(raw.tobytes())["attributes"]["outgrad"]
-        if listed and "version" in about and about["version"] not in listed:
+        if listed and "version" in about and (has_removed or about["version"] not in listed):
             refresh_root(store, listed[-1], durable=False)

@@ -6,6 +6,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ SHARED = "shared/"
 """How paths of arrays begin that many small ones share."""
 LISTED_BLOCKS = 1000
 """Blocks of which the root says where they are; commits have all of them."""
+CONSOLIDATED_ARRAYS = 1000
+"""Arrays of which the root repeats the metadata, each about 1 KiB."""
 COMMITS_ABOUT = (
     "The commit files of this archive, which are JSON. This is not an array: that it says so keeps tools of "
     "Zarr from looking for arrays here."
@@ -74,6 +77,23 @@ def root_document(commit: Commit | None = None) -> Document:
     if commit is not None:
         about |= _summary(commit)
     return group_document({"outgrad": about})
+
+
+def root_consolidated(commit: Commit) -> Document:
+    """What the root repeats of the metadata below it, as zarr-python consolidates them: xarray looks for it
+    there, whichever group it opens, and warns if there is none. Nothing for large archives, whose root would
+    be as large."""
+    arrays = sum(len(segment.arrays) for segment in commit.segments)
+    if commit.segments[0].is_version_1 or arrays > CONSOLIDATED_ARRAYS:
+        return {}
+    # In the order of their paths, since zarr-python takes children of a group from neighbouring entries.
+    listed = sorted(documents(commit), key=itemgetter(0))
+    nodes = {key.removesuffix("/zarr.json"): dict(document) for key, document in listed}
+    del nodes["zarr.json"]
+    for document in nodes.values():
+        if document["node_type"] == "group":
+            document["consolidated_metadata"] = _consolidated({})
+    return {"consolidated_metadata": _consolidated(nodes)}
 
 
 def _summary(commit: Commit) -> Document:

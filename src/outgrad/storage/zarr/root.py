@@ -8,7 +8,13 @@ from contextlib import suppress
 from outgrad.errors import ArchiveError
 from outgrad.storage.store import Store, UnreadableError
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.documents import commits_document, group_document, root_document, serialize
+from outgrad.storage.zarr.documents import (
+    commits_document,
+    group_document,
+    root_consolidated,
+    root_document,
+    serialize,
+)
 from outgrad.storage.zarr.format import COMMITS, SEGMENTS
 
 
@@ -39,11 +45,16 @@ def describe_folders(store: Store, *, durable: bool) -> None:
 
 
 def refresh_root(store: Store, version: int, durable: bool) -> None:
-    """Let the root say what is there now. Attributes of users stay; metadata that a tool has consolidated are
-    those of the version before, and go."""
+    """Let the root say what is there now. Attributes of users stay; consolidated metadata, which are those of
+    the version before, are made again or go."""
     while True:
         try:
-            document = root_document(commits.read_version(store, version).commit)
+            commit = commits.read_version(store, version).commit
+            document = root_document(commit)
+            named = {segment.name for segment in commit.segments}
+            # With it, Zarr sees nothing else: no segment that only an older version has.
+            if all(entry.name in named for entry in store.entries(SEGMENTS) if entry.kind == "folder"):
+                document |= root_consolidated(commit)
         except FileNotFoundError:  # another writer has replaced it
             newest = commits.newest_version(store)
             if newest <= version:
