@@ -25,7 +25,9 @@ def kept(store: Store) -> list[VersionContent]:
             try:
                 commit = commits.read_unpublished(store, refused_key(entry.name))
             except FileNotFoundError:
-                continue  # somebody else has just committed it
+                if refused_since(store, entry.name) is None:
+                    continue  # somebody else has just committed it
+                raise  # a store that answers wrongly for a moment
             content = replace(VersionContent.of(commit), added=commit.segments[0].added)
             found.append((since, content))
     return [content for _, content in sorted(found, key=lambda each: each[0])]
