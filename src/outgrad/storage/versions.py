@@ -151,7 +151,7 @@ def restore(path: str | PathLike[str], version: int) -> None:
     """
     with _archive("restore", path) as store:
         newest = commits.read_newest(store).commit.version
-        old = commits.read_given(store, version).commit
+        old = commits.read_given(store, version, "restore").commit
 
         def revise(base: Base, content: VersionContent) -> VersionContent:
             if base.version != newest:

@@ -202,7 +202,7 @@ def read_newest_if_any(store: Store) -> StoredCommit | None:
     return read_newest(store)
 
 
-def read_given(store: Store, version: int) -> StoredCommit:
+def read_given(store: Store, version: int, call: str = "open") -> StoredCommit:
     """Read the commit of a version that a user named.
 
     Raises
@@ -217,7 +217,7 @@ def read_given(store: Store, version: int) -> StoredCommit:
         if not listed:
             return read_newest(store)  # says what is there
         raise ArchiveNotFoundError(
-            f"open {store.name}: there is no version {version}; versions that can be opened: "
+            f"{call} {store.name}: there is no version {version}; versions that can be opened: "
             f"{_ranges_text(listed)}"
         ) from None
 

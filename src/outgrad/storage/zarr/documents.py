@@ -130,6 +130,10 @@ def _axis_names(segment: SegmentSpec) -> Document:
 def _block_place(segment: SegmentSpec, number: int, block: BlockSpec) -> str:
     """Where the values of a block are: the path of an array, and its rows where it has others too."""
     array, row = block.values
+    if segment.archive is not None:
+        return f"in {segment.archive}"
+    if segment.arrays[array].pieces is not None:
+        return f"in files that are listed in {segment.prefix}files"
     path = f"{segment.prefix}{segment.arrays[array].path}"
     rows = segment.tables[block.samples].rows
     is_alone = segment.arrays[array].path == f"{block_path(number, ())}values"

@@ -232,6 +232,8 @@ class JoinedBlocks:
             if own.names != keys.names:
                 raise self._mistake(number, f"its keys have names {own.names} instead of {keys.names}")
             keys, _, places = keys.union_and_mapping(own)
+            if not segment.spec.blocks:  # labels are keys without blocks
+                continue
             parts.extend([] for _ in range(len(keys) - len(parts)))
             for place, block in zip(places.tolist(), segment.spec.blocks, strict=True):
                 parts[place].append((number, block))

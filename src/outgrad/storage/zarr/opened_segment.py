@@ -34,7 +34,10 @@ from outgrad.tree import GradientPath, fold
 SHOWN_USERS = 3
 READ_ROWS = 2**20
 """Rows of a table that are read at once."""
-VERIFY_ADVICE = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
+VERIFY_ADVICE = (
+    "restore it from a copy or write the archive again; `outgrad verify` lists all damage, and mends it with "
+    "--repair-from COPY"
+)
 
 
 class OpenSegment:
@@ -52,6 +55,8 @@ class OpenSegment:
         Chunks of tables, those of all segments of an archive.
     roots : sequence of str
         Folders in which it may refer to files, besides that of the archive.
+    archive : str, optional
+        The archive whose commit says this, if the segment is in another one: files are relative to it.
     """
 
     def __init__(
@@ -61,9 +66,11 @@ class OpenSegment:
         replaced: Callable[[], ArchiveError | None] = lambda: None,
         cache: ChunkCache | None = None,
         roots: Sequence[str] = (),
+        archive: str | None = None,
     ) -> None:
         self.spec = spec
         self._roots = roots
+        self._archive = store.name if archive is None else archive
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
         self.store = store
@@ -138,8 +145,8 @@ class OpenSegment:
             self.read_rows(number, 0, self.spec.arrays[number].shape[0])
             for number in (tables.paths, tables.files, tables.pieces)
         )
-        root = allowed_root(self._name, tables.root, self._roots)
-        return OutsideArrays(self._name, root, paths, files, pieces)
+        root = allowed_root(self._archive, tables.root, self._roots)
+        return OutsideArrays(self._archive, root, paths, files, pieces)
 
     def outside_problems(self, array: ArraySpec) -> Iterator[str]:
         """Read all of an array that is in other files; yield what is wrong with them."""
