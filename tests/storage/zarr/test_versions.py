@@ -130,6 +130,25 @@ def test_compacted_archives_are_the_same_to_the_last_bit(path: Path) -> None:
     assert og.history(path) == before, "there is nothing more to put together"
 
 
+def test_a_compacted_archive_knows_where_its_data_come_from(path: Path) -> None:
+    og.restore(path, 2)
+    og.append(path, piece(9), provenance={"step": 9})
+    og.compact(path)
+    og.clean(path, keep=1)
+    (only,) = og.history(path)
+    made_of = only.provenance["versions"]
+    assert [(each["version"], each["action"]) for each in made_of] == [
+        (1, "save"),
+        (2, "append"),
+        (6, "append"),
+    ]
+    assert [each["provenance"] for each in made_of] == [{"step": 0}, {"step": 1}, {"step": 9}]
+    assert sum(each["samples"] for each in made_of) == sum(len(block) for block in og.open(path).blocks())
+    og.append(path, piece(10), provenance={"step": 10})
+    og.compact(path)
+    assert [each["version"] for each in og.history(path)[-1].provenance["versions"]] == [1, 2, 6, 8]
+
+
 def test_large_segments_stay_where_they_are(path: Path) -> None:
     large = piece(4, systems=40)
     for each in (large, piece(9), piece(10)):

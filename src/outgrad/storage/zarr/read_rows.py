@@ -116,7 +116,11 @@ class _Neighbours:
         }
         wanted = [(number, rows) for number, ranges in merged.items() for rows in ranges]
         # Several shards are read at once already: so there are never more than a few in memory.
-        small = [each for each in wanted if self._is_in_one_shard(*each)]
+        small = [
+            (number, rows)
+            for number, rows in wanted
+            if len(self._segments[number].spec.arrays[rows.array].shards_of(rows.start, rows.stop)) == 1
+        ]
         found: dict[tuple[int, ArrayRange], Array] = {}
         if small:
             data = self._segments[small[0][0]].store.each(self._read_one, small)
@@ -124,9 +128,6 @@ class _Neighbours:
         found.update((each, self._read_one(each)) for each in wanted if each not in found)
         for number, ranges in merged.items():
             self._read[number] = ranges, [found[number, rows] for rows in ranges]
-
-    def _is_in_one_shard(self, segment: int, rows: ArrayRange) -> bool:
-        return len(self._segments[segment].spec.arrays[rows.array].shards_of(rows.start, rows.stop)) == 1
 
     def _read_one(self, wanted: tuple[int, ArrayRange]) -> Array:
         return self._segments[wanted[0]].read_rows(*wanted[1])

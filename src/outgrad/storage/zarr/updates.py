@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from outgrad.errors import (
     ArchiveConflictError,
@@ -193,9 +193,36 @@ class Compact(Update):
             content,
             action="compact",
             info=base.commit.info,
-            provenance=base.commit.provenance,
+            provenance={"versions": made_of(base)},
             segments=(*segments[:first], *content.segments, *segments[first + len(self._names) :]),
             added=Added(0, 0),
             fill=base.commit.fill,
             lists=tuple(lists),
         )
+
+
+def made_of(base: Base) -> list[dict[str, Any]]:
+    """The saves and appends that the data of a version come from, the oldest first: they are known even when
+    the versions are gone."""
+    found: list[dict[str, Any]] = []
+    number = base.version
+    while number:
+        try:
+            commit = commits.read_alone(base.store, number).commit
+        except (ArchiveError, FileNotFoundError):
+            break
+        if commit.action == "compact":
+            known = commit.provenance.get("versions")
+            found.extend(reversed(known) if isinstance(known, list) else [])
+            break
+        if commit.action == "restore":
+            restored = commit.provenance.get("restored")
+            number = restored if isinstance(restored, int) and 0 < restored < number else 0
+            continue
+        entry = {"version": number, "created": commit.created, "who": commit.who, "action": commit.action}
+        added = (
+            {} if commit.added is None else {"samples": commit.added.samples, "bytes": commit.added.nbytes}
+        )
+        found.append({**entry, **added, "provenance": commit.provenance})
+        number = 0 if commit.action == "save" else number - 1
+    return found[::-1]
