@@ -34,6 +34,7 @@ HOMES = {
     "xarray": ("interop",),
     "pandas": ("interop",),
     "hypothesis": ("testing",),
+    "obstore": ("storage.object_store",),
     "distributed": ("run",),
     "dask_jobqueue": ("run",),
     "dask._task_spec": ("graph.dask_names",),

@@ -114,9 +114,10 @@ from .storage.api import clean as clean
 from .storage.api import open as open
 from .storage.api import save as save
 from .storage.api import save_all as save_all
-from .storage.api import verify as verify
 from .storage.archive_writer import ArchiveWriter as ArchiveWriter
 from .storage.indexing import index as index
+from .storage.integrity import repair as repair
+from .storage.integrity import verify as verify
 from .storage.loading import load as load
 from .storage.loading import load_block as load_block
 from .storage.loading import load_labels as load_labels
@@ -126,6 +127,7 @@ from .storage.versions import compact as compact
 from .storage.versions import history as history
 from .storage.versions import materialize as materialize
 from .storage.versions import restore as restore
+from .storage.zarr.damage import ArchiveDamage as ArchiveDamage
 from .tensor.block import TensorBlock as TensorBlock
 from .tensor.map import TensorMap as TensorMap
 from .testing.gradient import check_gradient as check_gradient

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,19 @@ def several_threads(count: int) -> Iterator[None]:
         yield
     finally:
         _allowed.reset(token)
+
+
+_of_pool = threading.local()
+
+
+def stops_with(event: threading.Event) -> None:
+    """Say that what this thread does is of no use once ``event`` is set."""
+    _of_pool.event = event
+
+
+def stop_event() -> threading.Event | None:
+    """What is set once nobody waits for what this thread does any more; None if nothing is."""
+    return getattr(_of_pool, "event", None)
 
 
 def allowed_threads() -> int:

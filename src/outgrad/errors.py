@@ -64,7 +64,7 @@ class ArchiveError(OneLineError):
 
 
 class PathError(ArchiveError, ValueError):
-    """A path that cannot be one of this machine: empty, a URL, or with a variable in it."""
+    """A path or URL that cannot be one: empty, with a variable in it, or of a kind that is not known."""
 
 
 class PathAccessError(ArchiveError, OSError):
@@ -73,6 +73,14 @@ class PathAccessError(ArchiveError, OSError):
 
 class PathPermissionError(PathAccessError, PermissionError):
     """A path that this user has no permission to read or write."""
+
+
+class StoreAccessError(PathAccessError):
+    """An object store that cannot be reached, does not answer, or refuses what it is asked for."""
+
+
+class UnknownOutcomeError(StoreAccessError):
+    """An object store that did not say whether it has written what makes new data visible."""
 
 
 class ArchiveExistsError(ArchiveError, FileExistsError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,79 @@ def test_verify_names_what_is_damaged(folder: Path) -> None:
     assert "values" in found.stdout
     assert "do not match their checksum" in found.stdout
     assert found.stderr == "outgrad: soap.zarr is corrupted; problems found: 1\n"
+
+
+def test_verify_as_json(folder: Path) -> None:
+    assert outgrad("verify", "soap.zarr", "--json").output == ""
+    next(Path("soap.zarr").glob("segments/*/blocks/1/values/c.0.0")).unlink()
+    Path("soap.zarr/segments/zarr.json").unlink()
+    found = outgrad("verify", "soap.zarr", "--json")
+    assert found.exit_code == 1
+    document, chunk = map(json.loads, found.stdout.splitlines())
+    assert document["text"] == "segments/zarr.json is missing"
+    assert chunk == {
+        "text": chunk["text"],
+        "array": "blocks/1/values",
+        "what": "is missing",
+        "file": f"segments/{chunk['segment']}/blocks/1/values/c.0.0",
+        "segment": chunk["segment"],
+        "version": 1,
+        "chunks": [0, 1],
+        "rows": [0, 3],
+        "touches": [
+            {"path": "blocks/1/values", "rows": [0, 3], "key": {"center_type": 8}, "systems": [0, 1]}
+        ],
+        "mended": False,
+    }
+
+
+def test_verify_repairs_only_if_asked_to(folder: Path, rho: og.TensorMap) -> None:
+    shutil.copytree("soap.zarr", "copy.zarr")
+    chunk = next(Path("soap.zarr").glob("segments/*/blocks/1/values/c.0.0"))
+    chunk.unlink()
+    for words in ([], ["--all-versions"], ["--json", "-q"]):
+        assert outgrad("verify", "soap.zarr", *words).exit_code == 1
+        assert not chunk.exists()
+    found = outgrad("verify", "soap.zarr", "--repair-from", "copy.zarr")
+    assert found.exit_code == 0, found.output
+    assert found.stdout.splitlines()[0].endswith("; mended")
+    assert found.stdout.endswith("soap.zarr: OK, all checksums match, 1 damage(s) mended\n")
+    assert og.equal(og.load("soap.zarr"), rho)
+    for each in ("soap.zarr", "copy.zarr"):
+        next(Path(each).glob("segments/*/blocks/1/values/c.0.0")).unlink()
+    found = outgrad("verify", "soap.zarr", "--repair-from", "copy.zarr")
+    assert found.exit_code == 1
+    assert "; not mended: in the copy, storage chunk 0 is missing" in found.stdout
+    og.save("other.zarr", rho)
+    found = outgrad("verify", "soap.zarr", "--repair-from", "other.zarr")
+    assert found.exit_code == 1
+    assert "other.zarr is another archive" in found.stderr
+
+
+def test_all_versions_are_verified_if_asked_for(folder: Path, rho: og.TensorMap) -> None:
+    og.append("soap.zarr", rho, shift={"system": 10})
+    og.compact("soap.zarr")
+    shutil.rmtree(Path("soap.zarr/segments") / og_segment("soap.zarr", 1))
+    assert outgrad("verify", "soap.zarr").exit_code == 0
+    assert outgrad("verify", "soap.zarr", "--all-versions").exit_code == 1
+
+
+def og_segment(path: str, version: int) -> str:
+    commit = json.loads(Path(path, "commits", f"{version:010d}.json").read_text())["commit"]
+    return str(commit["segments"][0]["id"])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_verify_shows_progress_on_a_terminal(folder: Path, quiet: bool) -> None:
+    terminal, end = os.openpty()
+    words = [*OUTGRAD, "verify", "soap.zarr", *(["-q"] if quiet else [])]
+    found = subprocess.run(words, stdout=subprocess.PIPE, stderr=end, timeout=120)
+    os.write(end, b"\n.")
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(terminal)
+    os.close(end)
+    assert found.stdout == b"soap.zarr: OK, all checksums match\n"
+    assert ("verifying" in shown) is not quiet
 
 
 @pytest.mark.cluster

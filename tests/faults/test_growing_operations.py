@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,7 @@ from outgrad.storage.zarr import revision
 from outgrad.testing.asserts import assert_identical
 from outgrad.testing.random_blocks import Parameter
 from tests.support.archive_files import misplaced_files
-from tests.support.faulty_disk import MODES, FaultyDisk, attempt, killed, moments
+from tests.support.faulty_disk import MODES, FaultyDisk, attempt, killed, moments, refuse_links
 from tests.support.pieces import joined, piece
 
 
@@ -56,6 +57,12 @@ def write_two(path: Path) -> None:
         writer.append(part(2))
 
 
+def grow_without_links(path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", refuse_links)
+        grow(path, part(1))
+
+
 class Scenario(NamedTuple):
     before: Callable[[Path], None]
     call: Callable[[Path], Any]
@@ -72,6 +79,7 @@ class Scenario(NamedTuple):
 SCENARIOS = {
     "append, nothing there": Scenario(lambda p: None, lambda p: grow(p, part(0)), whole(0)),
     "append": Scenario(lambda p: grow(p, part(0)), lambda p: grow(p, part(1)), whole(0, 1)),
+    "append, no hard links": Scenario(lambda p: grow(p, part(0)), grow_without_links, whole(0, 1)),
     "append, with a list": Scenario(
         lambda p: grow(p, *map(part, range(3))),
         lambda p: grow(p, part(3)),

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import outgrad as og
-from outgrad.errors import ValidationError
+from outgrad.errors import ArchiveConflictError, ValidationError
+from outgrad.storage import files
+from outgrad.storage.zarr import revision
 from tests.support.archive_files import misplaced_files
 from tests.support.faulty_disk import HeldDisk
 from tests.support.many_writers import Content, Done, Writer, content_of, expected_contents, made
@@ -121,3 +123,65 @@ def test_another_writer_finishes_in_every_window(
         kept = {note.parent.name for note in path.glob("segments/*/refused.json")}
         assert [each for each in misplaced_files(path) if not any(name in each for name in kept)] == [], where
         tally(f"{first}: {notes[0].told}")
+
+
+def test_what_others_have_added_to_cannot_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two outputs one is there, and before the other fails somebody appends to it."""
+    path, other = tmp_path / "a.zarr", tmp_path / "b.mts"
+    original = files.publish_new
+
+    def publish(source: Path, target: Path) -> None:
+        if target.suffix == ".mts":
+            monkeypatch.undo()
+            in_a_child(path, ["append"], tmp_path / "told")
+            raise OSError(5, "injected")
+        original(source, target)
+
+    monkeypatch.setattr(files, "publish_new", publish)
+    with pytest.raises(OSError, match="injected") as caught:
+        og.save_all({path: made([[0, 900]]), other: made([[0, 900]])})
+    notes = " ".join(caught.value.__notes__)
+    assert "a.zarr was written, and could not be taken back" in notes
+    assert "another writer has added to version 1 already" in notes
+    assert [0, 900] in content_of(og.load(path))
+    assert len(og.history(path)) == 2
+    assert og.verify(path) == []
+    og.clean(path)
+    assert misplaced_files(path) == []
+
+
+def test_numbers_of_versions_are_not_used_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a writer is held before it publishes, the version that it collides with is made and removed."""
+    path = tmp_path / "a.zarr"
+    og.append(path, made([[0, 900]]))
+    original = revision.Revision.publish
+
+    def late(self: Any) -> None:
+        monkeypatch.setattr(revision.Revision, "publish", original)
+        in_a_child(path, ["append", "append", "clean"], tmp_path / "told")
+        original(self)
+
+    monkeypatch.setattr(revision.Revision, "publish", late)
+    og.append(path, made([[0, 901]]))
+    assert [0, 901] in content_of(og.load(path))
+    assert og.history(path)[-1].version == 4
+
+
+def test_what_is_restored_is_not_removed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.zarr"
+    for number in (900, 901):
+        og.append(path, made([[0, number]]))
+    og.compact(path)
+    original = revision.Revision._stage_on
+
+    def late(self: Any, base: Any) -> None:
+        in_a_child(path, ["clean"], tmp_path / "told")
+        original(self, base)
+
+    monkeypatch.setattr(revision.Revision, "_stage_on", late)
+    with pytest.raises(ArchiveConflictError, match="somebody has removed version 1 in the meantime"):
+        og.restore(path, 1)
+    assert content_of(og.load(path)) == [[0, 900], [0, 901]]
+    assert misplaced_files(path) == []

@@ -198,6 +198,67 @@ def test_interrupts_at_random_moments(
             assert len(list(path.glob("*/"))) == 1
 
 
+def append(folder: Path) -> None:
+    og.append(folder / "a.zarr", og.shift_dimension(lazy(2.0), "system", 2 * ROWS))
+
+
+def append_pieces(folder: Path) -> None:
+    with og.ArchiveWriter(folder / "a.zarr", append=True) as writer:
+        for piece in pieces():
+            writer.append(piece, shift={"system": 2 * ROWS})
+
+
+def compact(folder: Path) -> None:
+    with dask.config.set({"outgrad.chunk-bytes": 4000}):
+        og.compact(folder / "a.zarr")
+
+
+GROWING = {append: 3 * ROWS, append_pieces: 3 * ROWS, compact: 2 * ROWS}
+"""What makes a third version of an archive of two, and the rows that it has then."""
+
+
+@pytest.mark.parametrize("entry", GROWING)
+def test_interrupts_while_an_archive_grows(
+    before: Path, entry: Callable[[Path], None], rounds: Any, tally: Any
+) -> None:
+    chance = random.Random(str(entry))
+    folder = before.parent / "folder"
+    og.append(before / "a.zarr", og.shift_dimension(lazy(1.0), "system", ROWS).compute())
+
+    def fresh() -> Path:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(before, folder)
+        return folder
+
+    def versions() -> int:
+        """The number of versions; the newest one must be whole."""
+        count = len(og.history(folder / "a.zarr"))
+        values = og.load(folder / "a.zarr").block().values
+        assert len(values) == (GROWING[entry] if count == 3 else 2 * ROWS)
+        assert set(np.unique(values[: 2 * ROWS])) == {1.0}
+        assert set(np.unique(values[2 * ROWS :])) <= {2.0}
+        assert og.verify(folder / "a.zarr") == []
+        assert not list(folder.rglob("*.partial"))
+        segments = len(list(folder.glob("a.zarr/segments/*/")))
+        assert segments == count, "a segment is left over, or gone"
+        return count
+
+    start = time.monotonic()
+    assert wait_for(forked(entry, fresh())) == 0
+    seconds = time.monotonic() - start
+    for _ in range(rounds(2, 40)):
+        number = chance.choice([signal.SIGINT, signal.SIGTERM])
+        code = interrupted(entry, fresh(), number, chance.uniform(0, 0.7 * seconds))
+        if versions() == 3:
+            assert code in (0, 130, 128 + number, -number)
+            tally("done")
+            continue
+        assert code in (130, 1, 128 + number, -number), (folder.parent / "log").read_text()
+        tally("as before")
+        assert wait_for(forked(entry, folder)) == 0, (folder.parent / "log").read_text()
+        assert versions() == 3
+
+
 SCRIPT = """
 import sys, pathlib
 from distributed import Client, LocalCluster

@@ -58,7 +58,7 @@ def test_many_writers_and_readers(tmp_path: Path, writers: int, rounds: Any, tal
     path = tmp_path / "a.zarr"
     start = [[0, 900]]
     og.append(path, made(start))
-    seconds = rounds(5, 30)
+    seconds = rounds(5, 60)
     functions: list[Callable[[], list[Done]]] = [
         Writer(path, number, seconds).run for number in range(writers)
     ]

@@ -192,7 +192,8 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     (changed("soap.zarr", "$HOME/soap.zarr"), "job.yaml:2: input 'rho': $HOME/soap.zarr: variables such as $HOME are not expanded; write the path out, or use ~ (or os.path.expandvars in Python)"),
     (changed("soap.zarr", "'${X}.zarr'"), "job.yaml:2: input 'rho': ${X}.zarr: variables such as ${X} are not expanded; write the path out, or use ~ (or os.path.expandvars in Python)"),
     (changed("total.mts", "$(pwd)/total.mts"), "job.yaml:6: output 'total': $(pwd)/total.mts: variables such as $(pwd) are not expanded; write the path out, or use ~ (or os.path.expandvars in Python)"),
-    (changed("soap.zarr", "s3://bucket/soap.zarr"), "job.yaml:2: input 'rho': s3://bucket/soap.zarr: object stores are not supported yet, nor other URLs than file:///…; give a path on this machine"),
+    (changed("soap.zarr", "ftp://bucket/soap.zarr"), "job.yaml:2: input 'rho': ftp://bucket/soap.zarr: URLs of this kind are not supported; archives are at s3://, gs:// and az://, and are read at http(s):// too"),
+    (changed("soap.zarr", "s3://bucket/soap.mts"), "job.yaml:2: input 'rho': s3://bucket/soap.mts: object stores keep archives alone, whose names end in .zarr; save one, and make another file of it on a disk with `outgrad convert`"),
     (changed("soap.zarr", "~no_such_user/soap.zarr"), "job.yaml:2: input 'rho': ~no_such_user/soap.zarr: there is no user 'no_such_user'; for a folder of this name write ./~no_such_user/soap.zarr"),
     # steps
     (changed("steps:\n", "stepz: \nsteps:\n"), "job.yaml:3: unknown key 'stepz' in the job; did you mean 'steps'?"),

@@ -117,6 +117,8 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "storage.materialize": og.materialize,
     "storage.index files": lambda path: og.index([path], "index.zarr"),
     "storage.index root": lambda path: og.index(["whole.mts"], "index.zarr", root=path),
+    "storage.repair path": lambda path: og.repair(path, "../copy/whole.zarr"),
+    "storage.repair source": lambda path: og.repair("../copy/whole.zarr", path),
     "outgrad log path": lambda path: command("log", str(path)),
     "outgrad restore path": lambda path: command("restore", str(path), "1"),
     "outgrad compact path": lambda path: command("compact", str(path)),
@@ -124,6 +126,9 @@ OF_ARCHIVES: dict[str, Callable[[Any], Any]] = {
     "outgrad materialize path": lambda path: command("materialize", str(path)),
     "outgrad index files": lambda path: command("index", str(path), "-o", "index.zarr"),
     "outgrad index root": lambda path: command("index", "whole.mts", "-o", "i.zarr", "--root", str(path)),
+    "outgrad verify repair_from": lambda path: command(
+        "verify", "../copy/whole.zarr", "--repair-from", str(path)
+    ),
 }
 """What has only archives to do with."""
 
@@ -217,6 +222,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(home))
     og.save("whole.mts", MAP)
+    og.save("../copy/whole.zarr", MAP)
     Path("good.yaml").write_text(JOB.format(input="whole.mts", output="out.zarr"))
     Path("file.txt").write_text("a file")
     Path("loop").symlink_to("loop")
@@ -252,30 +258,20 @@ def nothing_changes(folder: Path) -> Iterator[None]:
 
 # ---- odd paths that mean nothing -------------------------------------------------------------------
 
-STORES = "object stores are not supported yet, nor other URLs than file:///"
-SCHEMES = [
-    "s3",
-    "S3",
-    "gs",
-    "gcs",
-    "az",
-    "abfs",
-    "http",
-    "https",
-    "ftp",
-    "memory",
-    "sftp",
-    "hdfs",
-    "zip",
-    "oss",
-]
+STORES = "URLs of this kind are not supported"
+SCHEMES = ["s3a", "gcs", "abfs", "ftp", "sftp", "hdfs", "zip", "oss"]
+
+KNOWN = ["s3", "S3", "gs", "az", "http", "https", "memory"]
 
 NEVER: list[tuple[Any, type[Exception], str]] = [
     *((f"{scheme}://bucket/run1/h.zarr", PathError, STORES) for scheme in SCHEMES),
     ("zip::s3://bucket/h.zarr", PathError, STORES),
     ("simplecache::s3://bucket/h.zarr", PathError, STORES),
     ("zip://h.zarr::/data/h.zip", PathError, STORES),
-    (" s3://bucket/h.zarr", PathError, STORES),
+    (" oss://bucket/h.zarr", PathError, STORES),
+    *((f"{scheme}://user:pw@bucket/h.zarr", PathError, "the URL has a user") for scheme in KNOWN),
+    *((f"{scheme}://bucket/h.zarr?version=2", PathError, "the URL has a user, a query") for scheme in KNOWN),
+    *((f"{scheme}:///h.zarr", PathError, "the URL names no bucket") for scheme in KNOWN),
     ("s3:/bucket/h.zarr", PathError, "reached by its absolute path"),
     (Path("s3://bucket/h.zarr"), PathError, "reached by its absolute path"),
     (PurePath("gs://bucket/h.zarr"), PathError, STORES),

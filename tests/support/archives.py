@@ -12,5 +12,5 @@ def open_archive(path: str | Path) -> reader.Opened:
     return reader.open_archive(LocalStore(path))
 
 
-def verify_archive(path: str | Path) -> list[verify.Problem]:
+def verify_archive(path: str | Path) -> list[verify.Damage]:
     return verify.verify_archive(LocalStore(path))

@@ -91,6 +91,11 @@ class HeldDisk(FaultyDisk):
         return original(*arguments, **options)
 
 
+def refuse_links(*_: Any, **__: Any) -> None:
+    """What a file system without hard links says."""
+    raise PermissionError(1, "Operation not permitted")
+
+
 def attempt(disk: FaultyDisk, call: Callable[[], Any]) -> tuple[str, str]:
     """Call with a fault; what the caller is told, and the text."""
     told = ("failed", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
@@ -262,16 +263,38 @@ def clean_command(path: str, dry_run: bool, keep: int | None, older_than: str | 
 
 @main.command("verify", cls=Command)
 @click.argument("path", type=PATH)
+@click.option("--all-versions", is_flag=True, help="Check all versions that are kept, not the newest alone.")
+@click.option(
+    "--repair-from", type=PATH, metavar="COPY", help="Mend what is damaged with a copy of the archive."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON, one damage a line.")
+@click.option("--no-progress", "--quiet", "-q", "quiet", is_flag=True, help="Show no progress bar.")
 @click.pass_context
-def verify_command(ctx: click.Context, path: str) -> None:
+def verify_command(
+    ctx: click.Context, path: str, all_versions: bool, repair_from: str | None, as_json: bool, quiet: bool
+) -> None:
     """Compare everything at PATH with its checksums.
 
-    What is corrupted or missing is listed.
+    What is corrupted or missing is listed. Nothing is changed without --repair-from.
     """
-    problems = storage.verify(path)
-    for problem in problems:
-        say(problem)
-    if problems:
-        say(f"outgrad: {path} is corrupted; problems found: {len(problems)}", stderr=True)
+    bar: Any = nullcontext()
+    if not quiet and sys.stderr is not None and sys.stderr.isatty():
+        screen = late("run.show", "Screen")(late("cli.console", "console")(stderr=True))
+        bar = screen.progress_bar(None, name="verifying")
+    with bar as advance:
+        if repair_from is None:
+            found = storage.verify(path, all_versions=all_versions, progress=advance)
+        else:
+            found = storage.repair(path, repair_from, all_versions=all_versions, progress=advance)
+    for damage in found:
+        if as_json:
+            write(f"{json.dumps({'text': damage, **asdict(damage.details)})}\n")
+        else:
+            say(damage)
+    left = [damage for damage in found if not damage.details.mended]
+    if left:
+        say(f"outgrad: {path} is corrupted; problems found: {len(left)}", stderr=True)
         ctx.exit(FAILED)
-    say(f"{path}: OK, all checksums match")
+    if not as_json:
+        mended = f", {len(found)} damage(s) mended" if found else ""
+        say(f"{path}: OK, all checksums match{mended}")

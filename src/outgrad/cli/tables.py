@@ -32,6 +32,9 @@ def print_history(versions: Sequence[Any]) -> None:
     for name in ("by", "with", "provenance"):
         table.add_column(name)
     for each in versions:
+        provenance = json.dumps(each.provenance) if each.provenance else "-"
+        if each.action == "compact" and "versions" in each.provenance:
+            provenance = f"of {len(each.provenance['versions'])} versions"
         table.add_row(
             str(each.version),
             each.created.replace("T", " ").rstrip("Z"),
@@ -41,7 +44,7 @@ def print_history(versions: Sequence[Any]) -> None:
             str(each.segments),
             each.who or "-",
             each.software,
-            json.dumps(each.provenance) if each.provenance else "-",
+            provenance,
         )
     console().print(table)
 

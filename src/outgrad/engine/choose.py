@@ -13,7 +13,7 @@ import numpy as np
 from outgrad.config import chunk_bytes
 from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Edges, Outline
-from outgrad.data.positions import Index, places_of
+from outgrad.data.positions import Index, neighbour_range, places_of
 from outgrad.data.requests import Request, Runs
 from outgrad.engine.content import Blocks, Lazy
 from outgrad.engine.outlines import with_edges
@@ -35,12 +35,11 @@ def with_rows(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
 def _moved(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     targets = [
         Target(
-            replace(labels, samples=labels.samples if is_all else labels.samples.take(own)),
+            replace(labels, samples=labels.samples.take(own)),
             (Origin(n, places_of(own, len(labels.samples))),),
             RowOrder.FOLLOWING,
         )
         for n, (labels, own) in enumerate(zip(blocks.metadata, chosen, strict=True))
-        for is_all in [np.array_equal(own, np.arange(len(labels.samples)))]
     ]
     return moved("slice", [(blocks, n) for n in range(len(blocks))], targets)
 
@@ -72,7 +71,7 @@ def _chosen_block(
 ) -> tuple[BlockMetadata, Outline, list[Request]] | None:
     """Labels, cut and requests of some rows of a block; None if they cannot be had alone."""
     requests = stored.requests_of(number)
-    if len(chosen) == len(labels.samples) and np.array_equal(chosen, np.arange(len(chosen))):
+    if neighbour_range(chosen) == (0, len(labels.samples)):
         return labels, outline, requests
     block = requests[0].block
     rows = _stored_runs(chosen, outline.edges, np.concatenate([each.all_runs[:, 0] for each in requests]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from dask import threaded
 from dask.system import CPU_COUNT
 
 from outgrad._signals import deferred
+from outgrad._threads import stops_with
 from outgrad.graph.dask_names import Key
 
 DRAIN_SECONDS = 30.0
@@ -27,9 +29,14 @@ def compute(get: Callable[..., Any], graph: Mapping[Key, Any], keys: list[Key]) 
     if get is not threaded.get or dask.config.get("pool", None) is not None:
         return list(get(graph, keys))
     # Threads of this call: those that Dask shares go on with their tasks after an error or Ctrl-C.
-    pool = ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT)
+    stopped = threading.Event()
+    count = dask.config.get("num_workers", None) or CPU_COUNT
+    pool = ThreadPoolExecutor(count, initializer=stops_with, initargs=(stopped,))
     try:
         return list(threaded.get(graph, keys, pool=pool))
+    except BaseException:
+        stopped.set()  # requests to object stores, which may wait for long, need not be waited for
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -9,7 +9,7 @@ from outgrad.data.chunk import ChunkList, Table
 from outgrad.data.chunking import pack_chunks
 from outgrad.data.outline import Outline, Part
 from outgrad.data.requests import Request, Runs, request
-from outgrad.graph.draft import Draft
+from outgrad.graph.draft import Draft, Notes
 from outgrad.graph.lazy_blocks import LazyBlocks, add_blocks, distinct
 from outgrad.task import task
 from outgrad.tree import GradientPath
@@ -21,6 +21,11 @@ class Reader(Protocol):
     @property
     def token(self) -> str:
         """Name of the content and version."""
+        ...
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What a task may hold of what it has asked for and not used yet, beside what every task holds."""
         ...
 
     def read(self, requests: Sequence[Request]) -> ChunkList:
@@ -78,7 +83,11 @@ def _reading(
 ) -> LazyBlocks:
     draft = Draft()
     draft.add_all(read_part, [(reader, requests) for requests in wanted])
-    return add_blocks("read", draft, (), parts, outlines)
+
+    def note() -> Notes:
+        return Notes({}, {(0, number): reader.waiting_bytes for number in range(len(wanted))})
+
+    return add_blocks("read", draft, (), parts, outlines, note)
 
 
 class Stored(NamedTuple):

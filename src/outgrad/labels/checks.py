@@ -28,7 +28,8 @@ def normalize_names(names: str | Iterable[str]) -> tuple[str, ...]:
         raise TypeError(
             f"Labels: names must be strings, found {kind_of(names)}; pass e.g. ['system', 'atom']"
         ) from None
-    for position, name in enumerate(checked):
+    known: set[str] = set()
+    for name in checked:
         if not isinstance(name, str):
             raise TypeError(
                 f"Labels: names must be strings, found {name!r} of type {type(name).__name__} among them; "
@@ -39,10 +40,11 @@ def normalize_names(names: str | Iterable[str]) -> tuple[str, ...]:
                 f"Labels: the name {name!r} is not valid; "
                 "use letters, digits and underscores, not starting with a digit"
             )
-        if name in checked[:position]:
+        if name in known:
             raise ValidationError(
                 f"Labels: names must differ, found {name!r} twice in {list(checked)}; rename one"
             )
+        known.add(name)
     return checked
 
 

@@ -858,6 +858,8 @@ class Labels(Saving):
             raise IndexError(
                 f"Labels: positions are out of range for {display.counted(self._count, 'entry')}"
             )
+        if len(chosen) == self._count and np.array_equal(chosen, np.arange(self._count)):
+            return self
         if self._values is not None or 4 * len(chosen) > self._count:
             return Labels._make(self._names, self.values[chosen])
         starts = np.flatnonzero(np.diff(chosen, prepend=-2) != 1)

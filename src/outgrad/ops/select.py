@@ -110,15 +110,9 @@ def choose_properties(blocks: Blocks, chosen: Sequence[Index]) -> Blocks:
     """Take properties of every block, in the order of ``chosen``."""
 
     def top(n: int, metadata: BlockMetadata) -> BlockMetadata:
-        return replace(metadata, properties=_choice(metadata.properties, chosen[n]))
+        return replace(metadata, properties=metadata.properties.take(chosen[n]))
 
     return run_rule(TAKE_COLUMNS, [blocks], lambda n: (chosen[n],), top)
-
-
-def _choice(labels: Labels, places: Index) -> Labels:
-    if np.array_equal(places, np.arange(len(labels))):
-        return labels
-    return Labels(labels.names, labels.values[places], assume_unique=True)
 
 
 slice_block = block_twin(slice)

@@ -9,7 +9,7 @@ from outgrad.data.metadata import BlockMetadata
 from outgrad.data.outline import Outline
 from outgrad.labels.labels import Labels
 from outgrad.storage import open as open_path
-from outgrad.storage.places import source_path
+from outgrad.storage.places import is_file, source_path
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.tensor.map import TensorMap
@@ -29,22 +29,26 @@ def describe(path: str | Path) -> FileDescription:
     Returns
     -------
     dict
-        ``path``, ``kind``, ``bytes_on_disk``, ``versions`` (of an archive) and by kind ``keys``, ``blocks``,
-        ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in bytes.
+        ``path``, ``kind``, ``bytes_on_disk`` (None where it cannot be known), ``versions`` (of an archive)
+        and by kind ``keys``, ``blocks``, ``bytes``, ``info``; of labels ``names`` and ``rows``. Sizes are in
+        bytes.
 
     Raises
     ------
     ArchiveError
         If it cannot be opened.
     """
-    path = source_path("open", path)
+    location = source_path("open", path)
     opened = open_path(path)
     kind = "labels" if isinstance(opened, Labels) else "map" if isinstance(opened, TensorMap) else "block"
-    files = path.rglob("*") if path.is_dir() else (path,)
-    bytes_on_disk = sum(file.stat().st_size for file in files if file.is_file())
-    out: FileDescription = {"path": str(path), "kind": kind, "bytes_on_disk": bytes_on_disk}
-    if path.is_dir():
-        commit = open_archive(open_store(path)).commit
+    out: FileDescription = {"path": str(location), "kind": kind, "bytes_on_disk": None}
+    if is_file(location):
+        out["bytes_on_disk"] = location.stat().st_size
+    else:
+        store = open_store(location)
+        if store.lists:
+            out["bytes_on_disk"] = sum(entry.nbytes for _, entry in store.walk(""))
+        commit = open_archive(store).commit
         out["versions"] = {
             "format": commit.format_version,
             "archive": commit.version,

@@ -28,7 +28,9 @@ from outgrad.run.report import Projection, Summary, explain, is_lost, reaching_c
 from outgrad.run.show import Screen, dashboard
 from outgrad.run.spec import ClusterSpec, SchedulerAddress, Where, embedded, read_where
 from outgrad.storage import PlannedSave, commit_all, merged_graph, plan_save, removed_on_failure
+from outgrad.storage.places import exists
 from outgrad.storage.publishing import warn_of
+from outgrad.storage.urls import Location
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Plan:
     projection: Projection
 
     @property
-    def outputs(self) -> tuple[Path, ...]:
+    def outputs(self) -> tuple[Location, ...]:
         return tuple(store.path for store in self.stores)
 
     @property
@@ -153,7 +155,7 @@ def _failures_after_writing_as_warnings(summaries: Sequence[Summary]) -> Iterato
 def plan_job(job: Job, where: Where | Client, *, overwrite: bool = False) -> Plan:
     """Build everything that a job does, and project its memory; nothing is computed or written."""
     for file in job.outputs:
-        if not overwrite and file.path.exists():  # said before a cluster is started
+        if not overwrite and exists(file.path):  # said before a cluster is started
             with located(job.place(file)):
                 raise ArchiveExistsError(
                     f"{file.path.name} exists; choose another path, or pass overwrite=True to replace it"

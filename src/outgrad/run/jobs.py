@@ -29,8 +29,9 @@ from outgrad.run.arguments import (
 from outgrad.run.report import explain
 from outgrad.run.yaml_file import YamlFile, YamlKeys, listed, nearest, read_yaml
 from outgrad.storage import open as open_path
-from outgrad.storage.paths import local_path
+from outgrad.storage.paths import check_suffix, find_location
 from outgrad.storage.places import target_path
+from outgrad.storage.urls import Location, StoreUrl, is_store_url
 from outgrad.tensor.map import TensorMap
 
 JOB_VERSION = 1
@@ -60,13 +61,13 @@ class JobFile:
     """An input or an output: its name in the job and its path."""
 
     name: str
-    path: Path
+    path: Location
     line: int
 
     @cached_property
-    def real_path(self) -> Path:
+    def real_path(self) -> Location:
         """The path with its links followed; it need not exist yet."""
-        return Path(os.path.realpath(self.path))
+        return self.path if isinstance(self.path, StoreUrl) else Path(os.path.realpath(self.path))
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,14 @@ def _files(file: YamlFile[JobEntries], role: str, paths: Mapping[str, str]) -> t
     for name, text in paths.items():
         keys, what = (f"{role}s", name), f"{role} {name!r}"
         _check_name(file, keys, what, name)
-        if Path(text).suffix not in SUFFIXES:
+        if Path(text).suffix not in SUFFIXES and not is_store_url(text):
             raise file.error(keys, f"{what}: {text!r} must end in one of {listed(SUFFIXES)}")
         try:
-            path = local_path(f"{what}:", text, file.path.parent).absolute()
+            path = find_location(f"{what}:", text, file.path.parent)
+            if isinstance(path, StoreUrl):
+                check_suffix(f"{what}:", path)
+            else:
+                path = path.absolute()
             if role == "output":
                 target_path(f"{what}:", path)
         except ArchiveError as error:
@@ -254,7 +259,7 @@ def build_all(job: Job) -> dict[str, TensorMap]:
     maps: dict[str, TensorMap] = {}
     for file in job.inputs:
         with located(job.place(file)):
-            maps[file.name] = _map_only(f"{file.path.name} holds", open_path(file.path))
+            maps[file.name] = _map_only(f"{file.path.name} holds", open_path(str(file.path)))
     for step in job.steps:
         with located(job.place(step)):
             args = [_argument(value, maps) for value in step.args]

@@ -8,7 +8,6 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
@@ -17,6 +16,7 @@ from outgrad.errors import ClusterError, OutgradError
 from outgrad.graph.memory import TaskMemory
 from outgrad.graph.workers import Workers
 from outgrad.run.watch import WorkerState
+from outgrad.storage.urls import Location
 from outgrad.units import format_bytes
 
 
@@ -68,7 +68,7 @@ class Summary:
     """What a job did. Sizes are in bytes, times in seconds."""
 
     projection: Projection
-    outputs: tuple[Path, ...]
+    outputs: tuple[Location, ...]
     wall_seconds: float | None = None
     """From the first task to the last commit, without starting the cluster; None for a dry run."""
     workers: tuple[WorkerState, ...] = ()

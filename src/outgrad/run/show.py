@@ -35,28 +35,34 @@ class Screen:
         self._try(lambda console: console.print(Text(visible(text)), soft_wrap=True))
 
     @contextmanager
-    def progress_bar(self, total_bytes: int, client: Client) -> Iterator[Callable[[int], None]]:
-        """Yield ``advance(nbytes)`` of a bar; without a console or a terminal it shows nothing."""
+    def progress_bar(
+        self, total_bytes: int | None, client: Client | None = None, name: str = "writing"
+    ) -> Iterator[Callable[..., None]]:
+        """Yield ``advance(nbytes, total_bytes)`` of a bar; without a console or a terminal it shows nothing.
+
+        With a client the bar shows the memory of the workers too.
+        """
         bars: list[Progress] = []
 
         def start(console: Console) -> None:
-            columns = (
-                TextColumn("writing"),
+            columns: list[ProgressColumn] = [
+                TextColumn(name),
                 BarColumn(),
                 DownloadColumn(binary_units=True),
                 TransferSpeedColumn(),
                 TimeRemainingColumn(),
-                _MemoryColumn(client),
-            )
+            ]
+            if client is not None:
+                columns.append(_MemoryColumn(client))
             bar = Progress(*columns, console=console, disable=not console.is_terminal)
             bars.append(bar)
-            bar.add_task("writing", total=total_bytes)
+            bar.add_task(name, total=total_bytes)
             bar.start()
 
         self._try(start)
 
-        def advance(nbytes: int) -> None:
-            self._try(lambda _: bars[0].advance(bars[0].task_ids[0], nbytes))
+        def advance(nbytes: int, total: int | None = None) -> None:
+            self._try(lambda _: bars[0].update(bars[0].task_ids[0], advance=nbytes, total=total))
 
         try:
             yield advance

@@ -5,13 +5,14 @@ from .api import clean as clean
 from .api import open as open
 from .api import save as save
 from .api import save_all as save_all
-from .api import verify as verify
 from .archive_writer import ArchiveWriter as ArchiveWriter
 from .buffers import load_block_buffer as load_block_buffer
 from .buffers import load_buffer as load_buffer
 from .buffers import load_labels_buffer as load_labels_buffer
 from .buffers import save_buffer as save_buffer
 from .indexing import index as index
+from .integrity import repair as repair
+from .integrity import verify as verify
 from .loading import load as load
 from .loading import load_block as load_block
 from .loading import load_labels as load_labels
@@ -27,3 +28,4 @@ from .versions import compact as compact
 from .versions import history as history
 from .versions import materialize as materialize
 from .versions import restore as restore
+from .zarr.damage import ArchiveDamage as ArchiveDamage

@@ -1,4 +1,4 @@
-"""Saving, opening and verifying archives and files."""
+"""Saving, opening and cleaning archives and files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from outgrad.ops.select import EntrySelection
 from outgrad.ops.shift import shifted_samples
 from outgrad.storage.buffers import write_stream
 from outgrad.storage.lazily import Choice, lazily
-from outgrad.storage.mts.reader import open_mts, verify_mts
-from outgrad.storage.paths import is_stream, local_path, reaching, shown_path
-from outgrad.storage.places import is_special, require_apart, source_path
+from outgrad.storage.mts.reader import open_mts
+from outgrad.storage.paths import find_location, is_stream, reaching, shown_path
+from outgrad.storage.places import is_file, is_special, require_apart, require_writable, source_path
 from outgrad.storage.save_plan import Savable, execute, plan_save, require_data
 from outgrad.storage.stores import open_store
+from outgrad.storage.urls import StoreUrl
 from outgrad.storage.zarr.appendable import Addition, require_appendable
 from outgrad.storage.zarr.cleaning import clean_up
+from outgrad.storage.zarr.commits import read_newest
 from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR
 from outgrad.storage.zarr.leftovers import KeptVersions, left_over
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.updates import Append
-from outgrad.storage.zarr.verify import verify_archive
 from outgrad.tensor.map import TensorMap
 from outgrad.units import seconds
 
@@ -52,9 +53,10 @@ def save(
     Parameters
     ----------
     file : str, Path or binary file
-        ``.zarr`` for an archive; ``.mts`` or ``.npz`` for metatensor's own file. To a path without a suffix
-        ``.mts`` is added, with a warning. ``~`` is expanded, a URL ``file:///…`` understood, and links are
-        followed. A file that is open for writing receives the bytes of an ``.mts`` file.
+        ``.zarr`` for an archive, on a disk or at a URL such as ``s3://bucket/name.zarr``; ``.mts`` or
+        ``.npz`` for metatensor's own file. To a path without a suffix ``.mts`` is added, with a warning.
+        ``~`` is expanded, a URL ``file:///…`` understood, and links are followed. A
+        file that is open for writing receives the bytes of an ``.mts`` file.
     data : TensorMap, TensorBlock or Labels
         What to write.
     use_numpy : bool
@@ -76,7 +78,7 @@ def save(
     ArchiveError
         If the suffix names no format, or the path is a directory that is not an archive.
     PathError
-        If it is not a path on this machine: empty, a URL such as ``s3://…``, or with a variable in it.
+        If it is neither a path on this machine nor a URL of an object store.
     MemoryLimitError
         If the workers of a ``distributed.Client`` do not have enough memory; nothing was started.
 
@@ -95,8 +97,9 @@ def save(
         return
     text = str(file)
     is_folder = text.endswith("/") or (text.startswith("~") and "/" not in text)
-    path = local_path("save", file)
-    if not path.suffix:  # as metatensor does; another suffix is that of another format
+    path = find_location("save", file)
+    # As metatensor does; another suffix is that of another format.
+    if not path.suffix and not isinstance(path, StoreUrl):
         if is_folder or path.name in ("", "..") or is_special(path):
             raise PathError(
                 f"save {shown_path(path)}: this names a folder or a device; give the name of an archive "
@@ -245,7 +248,7 @@ def open(
     Parameters
     ----------
     path : str or Path
-        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
+        A ``.zarr`` archive, also at a URL such as ``s3://bucket/name.zarr``, or a ``.mts`` or ``.npz`` file.
     keys, samples, properties : Labels, LabelsEntry, or 1-D list or array of int or bool, optional
         Which blocks, and which samples and properties of each, as in :func:`outgrad.slice`: Labels with some
         or all dimensions, positions, or a mask. The default is all.
@@ -280,7 +283,7 @@ def open(
     """
     source = source_path("open", path)
     with reaching("open", source):
-        opened = open_archive(open_store(source), version) if source.is_dir() else open_mts(source)
+        opened = open_mts(source) if is_file(source) else open_archive(open_store(source), version)
     return lazily(opened, chunk_bytes(target_bytes), Choice(keys, samples, properties))
 
 
@@ -321,7 +324,7 @@ def clean(
     ArchiveNotFoundError
         If there is nothing at the path, and no leftover of it.
     PathError
-        If it is not a path on this machine.
+        If it is neither a path on this machine nor a URL of an object store.
     ValidationError
         If ``keep`` is less than 1, or ``older_than`` is not a time.
 
@@ -340,40 +343,12 @@ def clean(
         raise ValidationError(
             f"clean: older_than={older_than!r:.80}: it must be a time, such as '30d' or '12h'"
         ) from None
-    local = local_path("clean", path)
-    with reaching("clean", local):
-        leftovers = (left_over if dry_run else clean_up)(local.absolute(), kept)
-        if not leftovers:
+    location = find_location("clean", path)
+    require_writable("clean", location)
+    with reaching("clean", location):
+        leftovers = (left_over if dry_run else clean_up)(location, kept)
+        if not leftovers and isinstance(location, StoreUrl):
+            read_newest(open_store(location))  # says what is there if it is no archive
+        elif not leftovers:
             source_path("clean", path)
     return [str(leftover) for leftover in leftovers]
-
-
-def verify(path: str | PathLike[str]) -> list[str]:
-    """Read everything at ``path`` and compare it with its checksums, in bounded memory.
-
-    Parameters
-    ----------
-    path : str or Path
-        A ``.zarr`` archive, or a ``.mts`` or ``.npz`` file.
-
-    Returns
-    -------
-    list of str
-        One line for each part that is corrupted or missing; empty if all checksums match.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be opened at all.
-
-    Examples
-    --------
-    >>> import numpy as np, outgrad as og
-    >>> og.save("whole.zarr", og.block_from_array(np.ones((1, 2))))
-    >>> og.verify("whole.zarr")
-    []
-    """
-    source = source_path("verify", path)
-    with reaching("verify", source):
-        problems = verify_archive(open_store(source)) if source.is_dir() else verify_mts(source)
-        return [str(problem) for problem in problems]

@@ -20,7 +20,7 @@ from outgrad.engine.content import Blocks
 from outgrad.errors import ValidationError
 from outgrad.labels.labels import Labels
 from outgrad.ops.shift import shifted_samples
-from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, local_path, reaching
+from outgrad.storage.paths import ZARR_SUFFIX, check_suffix, find_location, reaching
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import publish_all
 from outgrad.storage.stores import open_store
@@ -103,7 +103,7 @@ class ArchiveWriter:
             raise ValidationError(
                 f"write {path}: overwrite=True replaces what append=True adds to; pass one of them"
             )
-        local = local_path("write", path)
+        local = find_location("write", path)
         check_suffix("write", local, (ZARR_SUFFIX,))
         self._fill = fill_value
         self._comparison = _BaseComparison()

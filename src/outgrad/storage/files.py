@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from outgrad.storage import leases
 from outgrad.storage.leases import new_token, partial_name, release
+from outgrad.storage.store import Entry
 
 REMOVE_SECONDS = 5.0
 """How long to try to remove a folder into which a task that was stopped may still write."""
@@ -113,10 +115,37 @@ def publish_new(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # Without hard links there is no atomic create-if-absent: a race of two writers can lose one.
+        _publish_under_claim(source, target)
+
+
+def _publish_under_claim(source: Path, target: Path) -> None:
+    """Without hard links: of several writers one makes a folder, and only that one may move its file.
+
+    Who is killed meanwhile leaves the folder. It may be removed by a writer that is alone: whoever else could
+    make it has an unfinished file for the same name, before it looks for those of others.
+    """
+    claim = target.with_name(leases.claim_name(target.name))
+    try:
+        make_folder(claim)
+    except FileExistsError:
+        beside = [path for path in target.parent.glob(".*.partial") if path != source]
+        if target.name[: leases.SHOWN_NAME] in leases.names_at_work(map(_as_entry, beside)):
+            raise
+        remove_folder_if_empty(claim)
+        make_folder(claim)
+    try:
         if target.exists():
-            raise FileExistsError(str(target)) from None
+            raise FileExistsError(str(target))
         replace(source, target)
+    finally:
+        remove_folder_if_empty(claim)
+
+
+def _as_entry(path: Path) -> Entry:
+    modified = 0.0
+    with suppress(OSError):  # it is gone: its writer is not at work any more
+        modified = path.lstat().st_mtime
+    return Entry(path.name, "object", modified)
 
 
 def flush(path: Path) -> None:

@@ -123,7 +123,7 @@ def index(
             raise ArchiveExistsError(
                 f"index {store.name}: the path exists; choose another one, or pass append=True to add to it"
             )
-        folder = Path(store.name).parent if root is None else source_path("index", root)
+        folder = Path(store.name).parent if root is None else source_path("index", local_path("index", root))
         if not folder.is_dir() and root is not None:
             raise PathError(f"index: root={shown_path(folder)} is not a folder; pass the one with all files")
         folder = Path(os.path.realpath(folder))
@@ -146,7 +146,7 @@ def index(
 
 def _sources(root: Path, file: str | PathLike[str], target: str | None) -> Iterator[MtsWindow | Path]:
     """What a file that a user named stands for: itself, an archive, or the entries of a data set."""
-    path = Path(os.path.realpath(source_path("index", file)))
+    path = Path(os.path.realpath(source_path("index", local_path("index", file))))
     if path.is_dir() and not commits.is_archive(open_store(path)):
         commits.read_newest(open_store(path))  # says what is there instead
     if not path.is_relative_to(root):

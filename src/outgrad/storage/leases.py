@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,8 @@ _START_FIELD = 19
 """Of /proc/<process>/stat, after the name: ticks since the start of the machine."""
 _SAME_START = 5
 """Where there are no ticks the start is computed from the clock, which may be set in the meantime."""
+
+_CLAIM = re.compile(r"\.(?P<name>.+)\.claim", re.DOTALL)
 
 _at_work: set[str] = set()
 
@@ -119,7 +121,17 @@ def is_young(modified: float) -> bool:
 
 def partial_name(name: str, token: str) -> str:
     """The name of a file while it is written, next to its target."""
-    return f".{name[:SHOWN_NAME]}.{token}.partial"
+    return f"{partial_prefix(name)}.{token}.partial"
+
+
+def partial_prefix(name: str) -> str:
+    """How the names of what stands beside a file while it is written begin."""
+    return f".{name[:SHOWN_NAME]}"
+
+
+def claim_name(name: str) -> str:
+    """The folder of the writer that may give a file its name, where the file system has no hard links."""
+    return f".{name}.claim"
 
 
 class Partial(NamedTuple):
@@ -153,6 +165,13 @@ def abandoned_partials(entries: Iterable[Entry], name: str | None = None) -> lis
         for each in partials(entries)
         if (name is None or each.target == name[:SHOWN_NAME]) and not each.is_at_work
     ]
+
+
+def abandoned_claims(entries: Sequence[Entry]) -> list[str]:
+    """Names of folders by which writers that are gone have claimed names."""
+    at_work = names_at_work(entries)
+    claims = [(entry.name, _CLAIM.fullmatch(entry.name)) for entry in entries if entry.kind == "folder"]
+    return [name for name, match in claims if match and match["name"][:SHOWN_NAME] not in at_work]
 
 
 def names_at_work(entries: Iterable[Entry]) -> set[str]:

@@ -72,15 +72,18 @@ class LocalStore(Store):
     def is_folder(self) -> bool:
         return self.root.is_dir()
 
-    def entries(self, folder: str) -> list[Entry]:
+    def entries(self, folder: str, prefix: str = "") -> list[Entry]:
         found = []
         try:
             with os.scandir(self.path(folder)) as listed:
                 for each in listed:
+                    if not each.name.startswith(prefix):
+                        continue
                     is_folder = each.is_dir(follow_symlinks=False)
                     is_object = each.is_file(follow_symlinks=False)
                     kind = "folder" if is_folder else "object" if is_object else "other"
-                    found.append(Entry(each.name, kind, each.stat(follow_symlinks=False).st_mtime))  # type: ignore[arg-type]
+                    status = each.stat(follow_symlinks=False)
+                    found.append(Entry(each.name, kind, status.st_mtime, status.st_size))  # type: ignore[arg-type]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found)

@@ -1,4 +1,4 @@
-"""Local paths, made of what a user gave: the only code that does so."""
+"""Paths and URLs, made of what a user gave: the only code that does so."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from outgrad.errors import (
     PathPermissionError,
     printable,
 )
+from outgrad.storage.urls import SUPPORTED, Location, StoreUrl, is_store_url, store_url
 
 ZARR_SUFFIX = ".zarr"
 MTS_SUFFIXES = (".mts", ".npz")
@@ -40,8 +41,23 @@ _REASONS = {
 }
 
 
+def find_location(call: str, location: Any, folder: Path | None = None) -> Location:
+    """Make a path, or the URL of an object store, of what a user gave; see :func:`local_path`.
+
+    Examples
+    --------
+    >>> find_location("open", "s3://bucket/water.zarr").bucket
+    'bucket'
+    """
+    if isinstance(location, StoreUrl):
+        return location
+    if isinstance(location, str) and is_store_url(location):
+        return store_url(call, location)
+    return local_path(call, location, folder)
+
+
 def local_path(call: str, location: Any, folder: Path | None = None) -> Path:
-    """Make a path of what a user gave.
+    """Make a path on this machine of what a user gave.
 
     ``~`` and ``~user`` are expanded, and URLs ``file:///…`` understood. The file system is only asked about
     names that look like a variable.
@@ -69,7 +85,7 @@ def local_path(call: str, location: Any, folder: Path | None = None) -> Path:
     >>> local_path("save", "s3://bucket/water.zarr")
     Traceback (most recent call last):
     ...
-    outgrad.errors.PathError: save s3://bucket/water.zarr: object stores are not supported yet, ...
+    outgrad.errors.PathError: save s3://bucket/water.zarr: this must be a path on this machine, ...
     """
     text = _path_text(call, location)
     if not text.strip():
@@ -99,9 +115,9 @@ def is_stream(file: Any, method: str) -> bool:
     return hasattr(file, method) and (hasattr(file, "closed") or not isinstance(file, PathLike))
 
 
-def shown_path(path: str | PathLike[str]) -> str:
+def shown_path(path: str | Location) -> str:
     """Return a path for a message: on one line, and shortened in the middle if it is long."""
-    text = os.fspath(path)
+    text = str(path)
     if len(text) > LONGEST_SHOWN:
         text = f"{text[: LONGEST_SHOWN // 2]}…{text[-LONGEST_SHOWN // 2 :]}"
     return printable(text)
@@ -129,12 +145,11 @@ def _from_url(call: str, text: str, *, is_text: bool) -> str:
     where = f"{call} {shown_path(text)}"
     scheme, _, rest = text.partition(":")
     if scheme.lower() != "file" or rest.startswith(":"):
-        advice = "give a path on this machine"
-        if "://" not in text:
-            advice = "a folder of this name is reached by its absolute path"
-        raise PathError(
-            f"{where}: object stores are not supported yet, nor other URLs than file:///…; {advice}"
-        )
+        if is_store_url(text):
+            where = f"{call} {shown_path(str(store_url(call, text)))}"
+            raise PathError(f"{where}: this must be a path on this machine, or a URL file:///…; copy it here")
+        advice = "a folder of this name is reached by its absolute path" if "://" not in text else SUPPORTED
+        raise PathError(f"{where}: URLs of this kind are not supported; {advice}")
     if rest.startswith("//"):
         host, _, rest = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
@@ -181,11 +196,16 @@ def _refuse_variables(call: str, text: str, path: Path, folder: Path) -> None:
             )
 
 
-def check_suffix(call: str, path: Path, valid: Sequence[str] = (ZARR_SUFFIX, *MTS_SUFFIXES)) -> None:
+def check_suffix(call: str, path: Location, valid: Sequence[str] = (ZARR_SUFFIX, *MTS_SUFFIXES)) -> None:
     """Refuse to write other suffixes: the suffix chooses the format."""
+    where = f"{call} {shown_path(path)}"
+    if isinstance(path, StoreUrl) and path.suffix != ZARR_SUFFIX:
+        raise ArchiveError(
+            f"{where}: object stores keep archives alone, whose names end in {ZARR_SUFFIX}; save one, and "
+            "make another file of it on a disk with `outgrad convert`"
+        )
     if path.suffix in valid:
         return
-    where = f"{call} {shown_path(path)}"
     if path.suffix in MTS_SUFFIXES:
         raise ArchiveError(
             f"{where}: only archives are written piece by piece, and {path.suffix!r} names metatensor's own "
@@ -198,7 +218,7 @@ def check_suffix(call: str, path: Path, valid: Sequence[str] = (ZARR_SUFFIX, *MT
 
 
 @contextmanager
-def reaching(call: str, path: Path) -> Iterator[None]:
+def reaching(call: str, path: Location) -> Iterator[None]:
     """Turn an error of the system into one of ours, on one line that names the path."""
     try:
         yield
@@ -209,12 +229,9 @@ def reaching(call: str, path: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             raise ArchiveNotFoundError(f"{where}: there is nothing at this path") from error
         culprit = ""  # another path than the one that the user knows, such as a folder above it
-        filename = error.filename
-        if isinstance(filename, str | PathLike) and os.fspath(filename) not in (
-            str(path),
-            str(path.absolute()),
-        ):
-            culprit = f" ({shown_path(filename)})"
+        own = {str(path), str(path.absolute()) if isinstance(path, Path) else ""}
+        if isinstance(error.filename, str | PathLike) and os.fspath(error.filename) not in own:
+            culprit = f" ({shown_path(os.fspath(error.filename))})"
         if isinstance(error, PermissionError):
             raise PathPermissionError(
                 f"{where}: permission denied{culprit}; check its owner and mode"

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, overload
 
 from outgrad.errors import (
     ArchiveError,
@@ -21,8 +21,16 @@ from outgrad.errors import (
     PathError,
     PathPermissionError,
 )
-from outgrad.storage.paths import LABELS_SUFFIX, MTS_SUFFIXES, ZARR_SUFFIX, local_path, reaching, shown_path
+from outgrad.storage.paths import (
+    LABELS_SUFFIX,
+    MTS_SUFFIXES,
+    ZARR_SUFFIX,
+    find_location,
+    reaching,
+    shown_path,
+)
 from outgrad.storage.stores import open_store
+from outgrad.storage.urls import READ_ONLY, Location, StoreUrl
 from outgrad.storage.zarr.commits import is_archive
 
 _KINDS = {
@@ -33,8 +41,14 @@ _KINDS = {
 }
 
 
-def source_path(call: str, location: Any) -> Path:
-    """Make the path of an archive or a file that exists; nothing is opened.
+@overload
+def source_path(call: str, location: Path) -> Path: ...
+@overload
+def source_path(call: str, location: Any) -> Location: ...
+def source_path(call: str, location: Any) -> Location:
+    """Make the path of an archive or a file that exists, or a URL; nothing is opened.
+
+    An object store is not asked: it is when the archive is opened, which is a request less.
 
     Raises
     ------
@@ -45,7 +59,14 @@ def source_path(call: str, location: Any) -> Path:
     PathAccessError
         If the system refuses access.
     """
-    path = local_path(call, location)
+    path = find_location(call, location)
+    if isinstance(path, StoreUrl):
+        if path.suffix in MTS_SUFFIXES:
+            raise ArchiveError(
+                f"{call} {shown_path(path)}: metatensor's own files are only read from this machine, and "
+                f"archives ({ZARR_SUFFIX}) from object stores: copy it here, or convert it there"
+            )
+        return path
     with reaching(call, path):
         mode = _mode(path)
     if mode is None:
@@ -56,7 +77,26 @@ def source_path(call: str, location: Any) -> Path:
     return path
 
 
-def target_path(call: str, path: Path) -> Path:
+def is_file(source: Location) -> TypeGuard[Path]:
+    """Whether this is one file, and not a folder or in an object store, where archives are."""
+    return isinstance(source, Path) and not source.is_dir()
+
+
+def exists(location: Location) -> bool:
+    """Whether there is anything at a path or a URL."""
+    return open_store(location).is_there() if isinstance(location, StoreUrl) else location.exists()
+
+
+def require_writable(call: str, location: Location) -> None:
+    """Refuse to change what is at a URL where archives are only read."""
+    if isinstance(location, StoreUrl) and location.scheme in READ_ONLY:
+        raise PathError(
+            f"{call} {shown_path(location)}: archives are only read at {location.scheme}://; write to a disk "
+            "or a bucket"
+        )
+
+
+def target_path(call: str, path: Location) -> Location:
     """Follow links to where an output will be, and refuse early what cannot be written there.
 
     An output goes through a link to the target of the link, which need not exist yet; the link stays.
@@ -69,6 +109,10 @@ def target_path(call: str, path: Path) -> Path:
         If nothing can be written there.
     """
     where = f"{call} {shown_path(path)}"
+    if isinstance(path, StoreUrl):
+        require_writable(call, path)
+        _refuse_inside(where, [parent for parent in path.parents if parent.suffix == ZARR_SUFFIX])
+        return path
     if path.name in ("", ".."):
         raise PathError(f"{where}: this is a folder; name the archive or the file in it")
     with reaching(call, path):
@@ -89,19 +133,25 @@ def target_path(call: str, path: Path) -> Path:
                 "first"
             )
     with reaching(call, path):
-        folder = next(parent for parent in target.parents if os.path.exists(parent))
+        # Of an archive that is there, what is above it stays as it is: it may be somebody else's.
+        above = (target, *target.parents) if os.path.isdir(target) else target.parents
+        folder = next(parent for parent in above if os.path.exists(parent))
         if not folder.is_dir():
             raise PathAccessError(f"{where}: {shown_path(folder)} is a file, not a folder; check the path")
         _require_rights(call, path, folder, os.W_OK | os.X_OK)
-        for parent in target.parents:
-            if is_archive(open_store(parent)):
-                raise PathError(
-                    f"{where}: this is inside the archive {shown_path(parent)}; choose a path outside of it"
-                )
+        _refuse_inside(where, target.parents)
     return target
 
 
-def require_apart(call: str, targets: Sequence[Path]) -> None:
+def _refuse_inside(where: str, parents: Sequence[Location]) -> None:
+    for parent in parents:
+        if is_archive(open_store(parent)):
+            raise PathError(
+                f"{where}: this is inside the archive {shown_path(parent)}; choose a path outside of it"
+            )
+
+
+def require_apart(call: str, targets: Sequence[Location]) -> None:
     """Refuse outputs of which two are one, or one lies in another, however their paths are spelled.
 
     Raises
@@ -109,7 +159,7 @@ def require_apart(call: str, targets: Sequence[Path]) -> None:
     PathError
         With both paths.
     """
-    owners: dict[Any, Path] = {}
+    owners: dict[Any, Location] = {}
     for target in targets:
         if owners.setdefault(_identity(target), target) is not target:
             raise PathError(
@@ -124,8 +174,10 @@ def require_apart(call: str, targets: Sequence[Path]) -> None:
                 )
 
 
-def _identity(path: Path) -> tuple[int, int, tuple[str, ...]]:
+def _identity(path: Location) -> Any:
     """Folders by their inode, not their name; what does not exist yet, by its name in such a folder."""
+    if isinstance(path, StoreUrl):
+        return path
     folder = next(parent for parent in (path, *path.parents) if os.path.isdir(parent))
     status = folder.stat()
     return status.st_dev, status.st_ino, path.relative_to(folder).parts
@@ -168,6 +220,11 @@ def _refuse_special(call: str, path: Path, mode: int) -> None:
 
 def _require_rights(call: str, path: Path, accessed: Path, rights: int) -> None:
     if not os.access(accessed, rights, effective_ids=os.access in os.supports_effective_ids):
+        if rights & os.W_OK and os.statvfs(accessed).f_flag & os.ST_RDONLY:
+            raise PathPermissionError(
+                f"{call} {shown_path(path)}: the file system is mounted read-only ({shown_path(accessed)}); "
+                "choose a path elsewhere, or mount it for writing"
+            )
         raise PathPermissionError(
             f"{call} {shown_path(path)}: permission denied ({shown_path(accessed)}); check its owner and mode"
         )

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,12 +30,13 @@ from outgrad.storage.paths import (
     MTS_SUFFIXES,
     ZARR_SUFFIX,
     check_suffix,
-    local_path,
+    find_location,
     reaching,
 )
 from outgrad.storage.places import target_path
 from outgrad.storage.publishing import Unpublished, publish_all
 from outgrad.storage.stores import open_store
+from outgrad.storage.urls import Location, StoreUrl
 from outgrad.storage.zarr.format import (
     DEFAULT_COMPRESSOR,
     ArchiveKind,
@@ -70,7 +70,7 @@ MakeUpdate = Callable[[Labels, Sequence[BlockMetadata], Sequence[np.dtype[Any]],
 class SaveRequest:
     """What one save is asked for: the data, where they go and how."""
 
-    target: Path
+    target: Location
     is_archive: bool
     data: Savable
     overwrite: bool
@@ -88,7 +88,7 @@ class SaveRequest:
             kind, keys = "labels", data
         elif isinstance(data, TensorMap):
             kind, keys, info = "map", data.keys, data.info()
-        if self.is_archive:
+        if self.is_archive or isinstance(self.target, StoreUrl):  # which check_suffix has seen to
             update: Update = Save(overwrite=self.overwrite)
             if self.update is not None:
                 update = self.update(keys, metadata, [outline.dtype for outline in outlines], info)
@@ -122,7 +122,7 @@ class PlannedSave:
     needs them. Nothing is visible before it is published.
     """
 
-    path: Path
+    path: Location
     writer: Writer
     tasks: StoreGraph
     blocks: LazyBlocks
@@ -158,7 +158,7 @@ class PlannedSave:
 
 
 def plan_save(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Location,
     data: Savable,
     *,
     overwrite: bool = False,
@@ -173,7 +173,7 @@ def plan_save(
     ``update`` says what becomes of an archive that is there, if it is not replaced. ``durable`` says whether
     it is flushed to the disk; None leaves that to the configuration.
     """
-    local = local_path(call, path)
+    local = find_location(call, path)
     labels_only = (LABELS_SUFFIX,) if isinstance(data, Labels) else ()
     suffixes = (ZARR_SUFFIX, *MTS_SUFFIXES, *labels_only) if update is None else (ZARR_SUFFIX,)
     check_suffix(call, local, suffixes)

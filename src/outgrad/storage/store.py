@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+Asked = TypeVar("Asked")
+Reply = TypeVar("Reply")
 
 Bytes = npt.NDArray[np.uint8]
 ByteRange = tuple[int, int]
@@ -26,6 +29,8 @@ class Entry(NamedTuple):
     """Other: what no writer makes, such as a link."""
     modified: float = 0.0
     """Seconds since the epoch; 0 where it is not known."""
+    nbytes: int = 0
+    """Of an object."""
 
 
 class Staged(Protocol):
@@ -51,6 +56,16 @@ class Store(ABC):
 
     Each change is one step, which happens or does not.
     """
+
+    @property
+    def lists(self) -> bool:
+        """Whether it tells what a folder holds; if not, folders seem to be empty."""
+        return True
+
+    @property
+    def at_once(self) -> int:
+        """For how many answers :meth:`each` waits at the same time."""
+        return 1
 
     @property
     @abstractmethod
@@ -91,8 +106,21 @@ class Store(ABC):
         """Whether that is a folder, or objects whose names begin with it."""
 
     @abstractmethod
-    def entries(self, folder: str) -> list[Entry]:
-        """What a folder holds, by name; nothing if there is no such folder."""
+    def entries(self, folder: str, prefix: str = "") -> list[Entry]:
+        """What a folder holds whose name begins with ``prefix``, by name; nothing if there is no folder."""
+
+    def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
+        """All objects in a folder and in those below, by their names in the store."""
+        prefix = f"{folder}/" if folder else ""
+        for entry in self.entries(folder):
+            if entry.kind == "folder":
+                yield from self.walk(prefix + entry.name)
+            elif entry.kind == "object":
+                yield prefix + entry.name, entry
+
+    def each(self, function: Callable[[Asked], Reply], items: Iterable[Asked]) -> Iterator[Reply]:
+        """Yield ``function(item)`` in the order of the items; several at once, where answers take a while."""
+        return map(function, items)
 
     # ---- writing ----
     @abstractmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from outgrad.storage.local_store import LocalStore
+from outgrad.storage.object_store import ObjectStore
 from outgrad.storage.store import Store
+from outgrad.storage.urls import Location, StoreUrl, is_store_url, store_url
 
 
-def open_store(name: str | Path) -> Store:
-    """Open a store by the name that it gives itself."""
-    return LocalStore(name)
+def open_store(location: str | Location) -> Store:
+    """Open a store, also by the name that it gives itself; nothing is asked of it yet."""
+    if isinstance(location, str) and is_store_url(location):
+        location = store_url("open", location)
+    return ObjectStore(location) if isinstance(location, StoreUrl) else LocalStore(location)

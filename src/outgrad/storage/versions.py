@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from os import PathLike
 from typing import Any
 
@@ -12,12 +13,12 @@ from outgrad.config import chunk_bytes
 from outgrad.errors import ArchiveConflictError, ArchiveError, NotAnArchiveError, ValidationError
 from outgrad.storage.lazily import lazily
 from outgrad.storage.paths import reaching, shown_path
-from outgrad.storage.places import source_path
+from outgrad.storage.places import is_file, require_writable, source_path
 from outgrad.storage.save_plan import execute, plan_save
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
 from outgrad.storage.zarr import commits, leftovers, recommit, refused
-from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, Commit
+from outgrad.storage.zarr.format import DEFAULT_COMPRESSOR, Action, Added, Commit, SegmentSpec
 from outgrad.storage.zarr.reader import open_archive
 from outgrad.storage.zarr.revision import Base, VersionContent, make_version
 from outgrad.storage.zarr.updates import Compact
@@ -93,8 +94,7 @@ def history(path: str | PathLike[str]) -> list[ArchiveVersion]:
     >>> [(each.version, each.action, each.samples, each.provenance) for each in og.history("kept.zarr")]
     [(1, 'save', 2, {'by': 'me'})]
     """
-    store = _archive("history", path)
-    with reaching("history", source_path("history", path)):
+    with _archive("history", path) as store:
         found: list[ArchiveVersion] = []
         while not found:  # all that were listed may be replaced before they are read
             commits.read_newest(store)  # says what is there if it is no archive
@@ -149,10 +149,9 @@ def restore(path: str | PathLike[str], version: int) -> None:
     >>> len(og.open("undone.zarr").block()), len(og.history("undone.zarr"))
     (1, 3)
     """
-    store = _archive("restore", path)
-    with reaching("restore", source_path("restore", path)):
+    with _archive("restore", path) as store:
         newest = commits.read_newest(store).commit.version
-        old = commits.read_given(store, version).commit
+        old = commits.read_given(store, version, "restore").commit
 
         def revise(base: Base, content: VersionContent) -> VersionContent:
             if base.version != newest:
@@ -162,15 +161,8 @@ def restore(path: str | PathLike[str], version: int) -> None:
                 )
             return content
 
-        content = VersionContent(
-            action="restore",
-            kind=old.kind,
-            info=old.info,
-            provenance={"restored": old.version},
-            segments=old.segments,
-            added=Added(0, 0),
-            fill=old.fill,
-            lists=old.lists,
+        content = replace(
+            VersionContent.of(old), action="restore", provenance={"restored": old.version}, added=Added(0, 0)
         )
         make_version(store, content, revise, sources=[version])
 
@@ -215,26 +207,21 @@ def compact(
     >>> [(version.action, version.segments) for version in og.history("pieces.zarr")][-2:]
     [('append', 3), ('compact', 1)]
     """
-    store = _archive("compact", path)
     try:
         limit = int(parse_bytes(smaller_than))
     except (ValueError, OverflowError):
         raise ValidationError(
             f"compact: smaller_than={smaller_than!r} is not a size; pass bytes or a text like '1 GiB'"
         ) from None
-    with reaching("compact", source_path("compact", path)):
+    with _archive("compact", path) as store:
         newest = commits.read_newest(store).commit
-    segments = newest.segments
-    sizes = [limit if segment.is_foreign else segment.added.nbytes for segment in segments]
-    # Ranges of two and more neighbours of less than the limit each.
-    runs: list[tuple[int, int]] = []
-    first = 0
-    for number, size in enumerate([*sizes, limit]):
-        if size >= limit:
-            if number - first > 1:
-                runs.append((first, number))
-            first = number + 1
-    _put_together(path, newest, runs, compressor, durable)
+
+    def is_small(segment: SegmentSpec) -> bool:
+        return not segment.is_foreign and segment.added.nbytes < limit
+
+    # One that has no small neighbour stays as it is.
+    runs = [(first, last) for first, last in _runs(newest, is_small) if last - first > 1]
+    _put_together(path, store, newest, runs, compressor, durable)
 
 
 def materialize(
@@ -269,19 +256,27 @@ def materialize(
     >>> [version.action for version in og.history("copied.zarr")]
     ['index', 'compact']
     """
-    store = _archive("materialize", path)
-    with reaching("materialize", source_path("materialize", path)):
+    with _archive("materialize", path) as store:
         newest = commits.read_newest(store).commit
-    runs: list[tuple[int, int]] = []
-    for number, segment in enumerate(newest.segments):
-        if segment.is_foreign:
-            is_next = bool(runs) and runs[-1][1] == number
-            runs.append((runs.pop()[0] if is_next else number, number + 1))
-    _put_together(path, newest, runs, compressor, durable)
+    runs = _runs(newest, lambda segment: segment.is_foreign)
+    _put_together(path, store, newest, runs, compressor, durable)
+
+
+def _runs(commit: Commit, is_wanted: Callable[[SegmentSpec], bool]) -> list[tuple[int, int]]:
+    """Ranges of neighbouring segments that are wanted."""
+    runs = []
+    first = 0
+    for wanted, group in groupby(commit.segments, is_wanted):
+        last = first + len(list(group))
+        if wanted:
+            runs.append((first, last))
+        first = last
+    return runs
 
 
 def _put_together(
     path: str | PathLike[str],
+    store: Store,
     newest: Commit,
     runs: Sequence[tuple[int, int]],
     compressor: str,
@@ -292,7 +287,7 @@ def _put_together(
     # From the end: the numbers of segments before stay what they are.
     for first, last in reversed(runs):
         # The version that was listed, whatever is the newest now: numbers of segments are those in it.
-        opened = open_archive(_archive("compact", path), newest.version, segments=(first, last))
+        opened = open_archive(store, newest.version, segments=(first, last))
         compaction = Compact([segment.name for segment in newest.segments[first:last]])
         data = lazily(opened, chunk_bytes())
         execute([plan_save(path, data, update=lambda *_, planned=compaction: planned, **settings)])
@@ -326,8 +321,7 @@ def commit(path: str | PathLike[str]) -> int:
     >>> og.commit("complete.zarr")
     0
     """
-    store = _archive("commit", path)
-    with reaching("commit", source_path("commit", path)):
+    with _archive("commit", path) as store:
         if not commits.is_archive(store):
             commits.read_newest(store)  # says what is there instead
         kept = recommit.kept(store)
@@ -342,6 +336,9 @@ def commit(path: str | PathLike[str]) -> int:
             try:
                 make_version(store, content, recommit.revise, superseded=note)
             except (ArchiveError, ValidationError) as error:
+                named = leftovers.named_by_commits(store)
+                if named is not None and segment.name in named:
+                    continue  # another process has just committed it
                 if committed:
                     error.add_note(f"{committed} append(s) that were made before it are committed")
                 raise
@@ -349,10 +346,14 @@ def commit(path: str | PathLike[str]) -> int:
     return committed
 
 
-def _archive(call: str, path: str | PathLike[str]) -> Store:
+@contextmanager
+def _archive(call: str, path: str | PathLike[str]) -> Iterator[Store]:
     source = source_path(call, path)
-    if not source.is_dir():
+    if call != "history":
+        require_writable(call, source)
+    if is_file(source):
         raise NotAnArchiveError(
             f"{call} {shown_path(source)}: this is a file, and only archives (.zarr) have versions"
         )
-    return open_store(source)
+    with reaching(call, source):
+        yield open_store(source)

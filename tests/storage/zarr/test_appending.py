@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -392,6 +394,21 @@ def test_the_writer_of_an_archive_that_is_not_there(tmp_path: Path) -> None:
     assert_identical(og.load(tmp_path / "a.zarr"), piece(0))
     with pytest.raises(ValidationError, match="overwrite=True replaces what append=True adds to"):
         og.ArchiveWriter(tmp_path / "a.zarr", append=True, overwrite=True)
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_writer_that_is_never_closed_leaves_nothing(tmp_path: Path, append: bool) -> None:
+    path = tmp_path / "a.zarr"
+    handlers = signal.getsignal(signal.SIGINT)
+    if append:
+        og.append(path, piece(0))
+    before = files_of(path)
+    writer = og.ArchiveWriter(path, append=append)
+    writer.append(piece(1))
+    del writer
+    gc.collect()
+    assert files_of(path) == before
+    assert signal.getsignal(signal.SIGINT) is handlers
 
 
 # ---- several writers ----

@@ -90,7 +90,9 @@ def test_a_deleted_chunk_is_named(rng: np.random.Generator, tmp_path: Path) -> N
         opened.reader.read(models.requests_of(opened.outlines))
     (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk) == ("blocks/0/gradients/positions/values", 4)
-    assert str(problem) == "blocks/0/gradients/positions/values, storage chunk 4, is missing"
+    assert str(problem).startswith(
+        "blocks/0/gradients/positions/values, storage chunk 4, is missing (needed "
+    )
 
 
 def test_a_shared_chunk_names_who_needs_it(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -105,7 +107,8 @@ def test_a_shared_chunk_names_who_needs_it(rng: np.random.Generator, tmp_path: P
         opened.reader.read(models.requests_of(opened.outlines))
     (problem,) = verify_archive(path)
     assert (problem.array, problem.chunk, len(problem.needed_for)) == ("shared/values/0", 0, 6)
-    assert "shared/values/0, storage chunk 0, is missing (needed for blocks/0/values," in str(problem)
+    assert "shared/values/0, storage chunk 0, is missing (needed for blocks/0/values of " in str(problem)
+    assert "; and 3 more; segments/" in str(problem)
 
 
 def test_a_missing_label_table_is_named(rng: np.random.Generator, tmp_path: Path) -> None:

@@ -234,6 +234,27 @@ def test_every_flipped_bit_of_values_is_found(
     assert_identical(og.load(tmp_path / "all.zarr"), expected)
 
 
+LIES: dict[str, tuple[int, int, str]] = {
+    "rows of no piece": (0, 1, "the index does not say where all rows of .* are"),
+    "rows in another order": (0, 10**6, "the index does not say where all rows of .* are"),
+    "no such file": (1, 2, "it refers to file 2, and has 2"),
+    "a negative file": (1, -1, "it refers to file -1, and has 2"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_an_index_that_lies(tmp_path: Path, name: str) -> None:
+    column, value, text = LIES[name]
+    og.index(files(tmp_path, piece(0), piece(1)), tmp_path / "all.zarr")
+    (segment,) = open_archive(tmp_path / "all.zarr").commit.segments
+    opened = og.storage.zarr.opened_segment.OpenSegment(store(tmp_path), segment)
+    number = segment.blocks[0].values.array
+    opened._outside._pieces = opened._outside._pieces.copy()
+    opened._outside._pieces[segment.arrays[number].pieces[0], column] = value
+    with pytest.raises(DamagedArchiveError, match=text):
+        opened.read_rows(number, 0, segment.arrays[number].shape[0])
+
+
 def store(folder: Path) -> Any:
     return og.storage.local_store.LocalStore(folder / "all.zarr")
 

@@ -14,6 +14,9 @@ import pytest
 
 import outgrad as og
 from outgrad.errors import ArchiveConflictError, ArchiveError, ArchiveNotFoundError, ValidationError
+from outgrad.storage import versions
+from outgrad.storage.local_store import LocalStore
+from outgrad.storage.store import Entry
 from outgrad.storage.zarr import revision
 from outgrad.testing.asserts import assert_identical
 from tests.support import old_archives
@@ -84,15 +87,20 @@ def test_restoring(path: Path) -> None:
         og.restore(path, 0)
 
 
-def test_restoring_is_no_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def before_staging(monkeypatch: pytest.MonkeyPatch, other: Callable[[], Any]) -> None:
+    """Let another writer do something once, just before the next version is staged."""
     original = revision.Revision.stage
 
     def late(self: Any) -> None:
         monkeypatch.setattr(revision.Revision, "stage", original)
-        og.append(path, piece(5))
+        other()
         original(self)
 
     monkeypatch.setattr(revision.Revision, "stage", late)
+
+
+def test_restoring_is_no_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_staging(monkeypatch, lambda: og.append(path, piece(5)))
     with pytest.raises(ArchiveConflictError, match=r"restore .*: another writer has made a version since"):
         og.restore(path, 1)
     assert_identical(og.load(path), joined([*(piece(seed) for seed in range(4)), piece(5)]))
@@ -122,6 +130,25 @@ def test_compacted_archives_are_the_same_to_the_last_bit(path: Path) -> None:
     assert og.history(path) == before, "there is nothing more to put together"
 
 
+def test_a_compacted_archive_knows_where_its_data_come_from(path: Path) -> None:
+    og.restore(path, 2)
+    og.append(path, piece(9), provenance={"step": 9})
+    og.compact(path)
+    og.clean(path, keep=1)
+    (only,) = og.history(path)
+    made_of = only.provenance["versions"]
+    assert [(each["version"], each["action"]) for each in made_of] == [
+        (1, "save"),
+        (2, "append"),
+        (6, "append"),
+    ]
+    assert [each["provenance"] for each in made_of] == [{"step": 0}, {"step": 1}, {"step": 9}]
+    assert sum(each["samples"] for each in made_of) == sum(len(block) for block in og.open(path).blocks())
+    og.append(path, piece(10), provenance={"step": 10})
+    og.compact(path)
+    assert [each["version"] for each in og.history(path)[-1].provenance["versions"]] == [1, 2, 6, 8]
+
+
 def test_large_segments_stay_where_they_are(path: Path) -> None:
     large = piece(4, systems=40)
     for each in (large, piece(9), piece(10)):
@@ -138,35 +165,62 @@ def test_large_segments_stay_where_they_are(path: Path) -> None:
 
 
 def test_an_append_during_compaction(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = revision.Revision.stage
-
-    def late(self: Any) -> None:
-        monkeypatch.setattr(revision.Revision, "stage", original)
-        og.append(path, piece(5))
-        original(self)
-
-    monkeypatch.setattr(revision.Revision, "stage", late)
+    before_staging(monkeypatch, lambda: og.append(path, piece(5)))
     og.compact(path)
     assert_identical(og.load(path), joined([*(piece(seed) for seed in range(4)), piece(5)]))
     assert len(open_archive(path).commit.segments) == 2
 
 
 def test_two_compactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = revision.Revision.stage
-
-    def late(self: Any) -> None:
-        monkeypatch.setattr(revision.Revision, "stage", original)
-        og.compact(path)
-        original(self)
-
-    monkeypatch.setattr(revision.Revision, "stage", late)
+    before_staging(monkeypatch, lambda: og.compact(path))
     with pytest.raises(ArchiveConflictError, match="another writer has replaced the segments that were put"):
         og.compact(path)
     assert_identical(og.load(path), up_to(3))
     assert segments(path) == 5, "what was refused is removed, since it can be made again"
 
 
+def test_a_compaction_while_segments_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one changes the numbers of segments, and those that this one puts together are still there."""
+    path = tmp_path / "a.zarr"
+    small = [piece(0, systems=1), piece(1, systems=1)]
+    maps = [*small, piece(2, systems=40), piece(90, systems=3), piece(91, systems=3)]
+    for each in maps:
+        og.append(path, each)
+    original = versions.open_archive
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(versions, "open_archive", original)
+        og.compact(path, smaller_than=piece(90, systems=3).nbytes)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(versions, "open_archive", late)
+    with pytest.raises(ArchiveConflictError, match="another writer has replaced the segments that were put"):
+        og.compact(path, smaller_than=maps[2].nbytes)
+    assert_identical(og.load(path), joined(maps))
+    assert og.verify(path) == []
+
+
+def test_a_list_ends_where_a_new_segment_comes_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zarr"
+    maps = [piece(0), piece(1), piece(2, systems=30), piece(90), piece(91), piece(92, systems=30)]
+    for each in maps:
+        og.append(path, each)
+    monkeypatch.setattr(revision, "REPEATED_BYTES", 10)
+    og.compact(path, smaller_than=maps[2].nbytes)
+    assert_identical(og.load(path), joined(maps))
+    og.append(path, piece(99))
+    assert_identical(og.load(path), joined([*maps, piece(99)]))
+
+
 # ---- versions that are not kept ----
+def test_more_versions_are_kept_than_there_are(path: Path) -> None:
+    for keep in range(4, 10):
+        assert og.clean(path, keep=keep) == []
+    assert numbers(path) == [1, 2, 3, 4]
+
+
 def test_versions_that_are_not_kept(path: Path) -> None:
     og.compact(path)
     opened = og.open(path, version=2)
@@ -280,3 +334,20 @@ def test_a_list_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ArchiveError, match=texts[damage]):
         og.load(path)
     assert any(texts[damage] in problem for problem in og.verify(path))
+
+
+def test_a_folder_is_listed_while_a_version_is_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, missed = LocalStore.entries, [True]
+
+    def entries(self: LocalStore, folder: str) -> list[Entry]:
+        found = original(self, folder)
+        if folder == "commits" and missed.pop(0):
+            return [entry for entry in found if entry.name == "zarr.json"]
+        return found
+
+    monkeypatch.setattr(LocalStore, "entries", entries)
+    for count in (1, 3):
+        missed[:] = [True] * count + [False] * 100
+        assert len(og.history(path)) == 4
+        missed[:] = [True] * count + [False] * 100
+        assert_identical(og.load(path), up_to(3))

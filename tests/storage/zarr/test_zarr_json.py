@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 import outgrad as og
+from outgrad.storage.zarr import documents
 
 ARRAY_DTYPES = ["bool", "int8", "uint16", "int64", "float16", "float64", "complex64", "complex128"]
 
@@ -149,3 +151,86 @@ def test_what_systems_leave(tmp_path: Path) -> None:
     shutil.copytree(next(path.glob("segments/*/")), path / "segments" / "a copy")
     assert og.verify(path) == []
     np.testing.assert_array_equal(og.load(path).values, expected.values)
+
+
+def systems(first: int, stop: int) -> og.TensorMap:
+    """A map with a row for each system, whose gradient has one too."""
+    numbers = np.arange(first, stop, dtype=np.int32)[:, None]
+    properties = og.Labels.range("n", 2)
+    block = og.TensorBlock(numbers * [1.0, 2.0], og.Labels(["system"], numbers), [], properties)
+    rows = og.Labels(["sample", "atom"], np.hstack([numbers - first, numbers]))
+    slopes = og.TensorBlock(np.ones((len(rows), 3, 2)), rows, [og.Labels.range("xyz", 3)], properties)
+    block.add_gradient("positions", slopes)
+    return og.TensorMap(og.Labels("type", [[8]]), [block])
+
+
+def test_xarray_opens_every_group_without_a_warning(tmp_path: Path) -> None:
+    og.save(tmp_path / "one.mts", systems(0, 5))
+    og.index([tmp_path / "one.mts"], tmp_path / "a.zarr")
+    og.append(tmp_path / "a.zarr", systems(5, 200_000))  # samples in several chunks
+    root = xarray.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    assert root.attrs["outgrad"]["version"] == 2
+    segments = sorted(
+        (tmp_path / "a.zarr" / "segments").glob("*/"), key=lambda each: len(list(each.rglob("*")))
+    )
+    assert len(segments) == 2
+    opened = [xarray.open_groups(segment, engine="zarr") for segment in segments]
+    assert {name for each in opened for name in each} >= {"/", "/files", "/blocks/0/gradients/positions"}
+    assert any("ranges" in each["/"].sizes for each in opened)
+    block = xarray.open_zarr(next(s for s in segments if not (s / "files").exists()), group="blocks/0")
+    np.testing.assert_array_equal(block["values"][-1], [199_999, 399_998])
+
+
+def test_xarray_opens_a_segment_as_a_tree(tmp_path: Path) -> None:
+    """Also where gradients have gradients, and where equal labels of several axes are stored once."""
+    same = og.Labels(["n"], np.arange(3)[:, None])
+    block = og.TensorBlock(np.ones((3, 3, 3)), same, [same], same)
+    rows = og.Labels(["sample"], np.arange(3)[:, None])
+    for name in ("a/b", "c"):
+        below = og.TensorBlock(np.full((3, 3, 3), 2.0), rows, [same], same)
+        of_below = og.Labels(["sample", "n"], [[0, 0], [2, 1]])
+        below.add_gradient("c", og.TensorBlock(np.full((2, 3, 3), 3.0), of_below, [same], same))
+        block.add_gradient(name, below)
+    og.save(tmp_path / "a.zarr", og.TensorMap(same, [block, block.copy(), block.copy()]))
+    assert og.verify(tmp_path / "a.zarr") == []
+    tree = xarray.open_datatree(next((tmp_path / "a.zarr" / "segments").glob("*/")), engine="zarr")
+    assert tree["keys"].dims == ("keys", "keys_axis_names")
+    assert tree["blocks/0/values"].dims == ("samples", "n", "properties")
+    assert tree["blocks/2/gradients/c/values"].dims == ("c.samples", "n", "properties")
+    nested = tree["blocks/1/gradients/c/gradients/c/values"]
+    assert nested.dims == ("c.c.samples", "n", "properties")
+    assert nested.sum() == 54
+    assert tree["blocks/0/gradients/a%2Fb/values"].dims == ("a_b.samples", "n", "properties")
+    offsets = tree["blocks/0/gradients/a%2Fb/gradients/c/offsets"]
+    assert offsets.dims == ("a_b.samples_of_the_parent",)
+
+
+def test_any_group_is_opened_by_the_path_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings are errors here: xarray looks for consolidated metadata in the root."""
+    path = tmp_path / "a.zarr"
+    og.save(path, systems(0, 5))
+    og.append(path, systems(5, 9))
+    segments = sorted(each.name for each in path.glob("segments/*/"))
+    assert len(segments) == 2
+    for name in segments:
+        block = xarray.open_zarr(path, group=f"segments/{name}/blocks/0")
+        np.testing.assert_array_equal(block["values"], block["samples"].values * [[1.0, 2.0]])
+        xarray.open_zarr(path, group=f"segments/{name}/blocks/0/gradients/positions")
+    assert "consolidated_metadata" in json.loads((path / "zarr.json").read_text())
+    assert og.verify(path) == []
+
+    og.compact(path)  # older versions have segments that this one has not, and Zarr still sees them
+    assert "consolidated_metadata" not in json.loads((path / "zarr.json").read_text())
+    assert zarr.open_group(path, mode="r")[f"segments/{segments[0]}/blocks/0/values"].shape[1] == 2
+    og.clean(path, keep=1)
+    (compacted,) = path.glob("segments/*/")
+    xarray.open_zarr(path, group=f"segments/{compacted.name}/blocks/0")
+    assert og.verify(path) == []
+
+    monkeypatch.setattr(documents, "CONSOLIDATED_ARRAYS", 3)
+    og.append(path, systems(9, 10))
+    assert "consolidated_metadata" not in json.loads((path / "zarr.json").read_text())
+    with pytest.warns(RuntimeWarning, match="consolidated metadata"):
+        xarray.open_zarr(path, group=f"segments/{compacted.name}/blocks/0")

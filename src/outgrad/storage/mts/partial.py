@@ -140,9 +140,10 @@ class PartialFile:
         if self._durable:
             yield from attempted(f"flush {self.target.parent}", files.flush, self.target.parent)
         yield from self._remove_partials()
-        folder = self.target.parent
-        for name in leases.abandoned_partials(LocalStore(folder).entries(""), self.target.name):
-            yield from attempted(f"remove {folder / name}", files.remove_file, folder / name)
+        folder, name = self.target.parent, self.target.name
+        beside = LocalStore(folder).entries("", leases.partial_prefix(name))
+        for partial in leases.abandoned_partials(beside, name):
+            yield from attempted(f"remove {folder / partial}", files.remove_file, folder / partial)
 
     def _remove_partials(self) -> Iterator[str]:
         for path in (Path(self.path), self._old):

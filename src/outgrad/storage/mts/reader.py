@@ -46,6 +46,11 @@ class MtsReader:
     token: str
     check_pieces: bool = True
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Nothing is asked for in advance."""
+        return 0
+
     def read(self, requests: Sequence[Request]) -> list[Chunk]:
         """Read one chunk for each request.
 

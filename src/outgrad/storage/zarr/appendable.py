@@ -12,18 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from outgrad.data.chunk import Table
 from outgrad.data.metadata import BlockMetadata
 from outgrad.errors import ValidationError
 from outgrad.labels.display import row_text
 from outgrad.labels.labels import Labels
-from outgrad.labels.rows import find_rows
 from outgrad.storage.zarr.commit_json import fill_to_json
-from outgrad.storage.zarr.edges import slices
+from outgrad.storage.zarr.common_samples import first_common
 from outgrad.storage.zarr.format import FillNumber
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive
-from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.table_ranges import system_column
 
 
@@ -152,7 +149,7 @@ def _require_other_samples(where: str, key: str, block: JoinedBlock, part: int, 
     if samples._digest is not None and samples.digest == table.digest:
         found = 0, samples.read(0, 1)[0]
     else:
-        common = _first_common(segment, spec.samples, samples)
+        common = first_common(segment, spec.samples, samples)
         if common is None:
             return
         found = common
@@ -174,23 +171,3 @@ def _shift_advice(block: JoinedBlock, names: Sequence[str]) -> str:
         f"; if {names[column]!r} is counted from 0 in each map, pass "
         f"shift={{{names[column]!r}: {largest + 1}}}, since the largest is {largest}"
     )
-
-
-def _first_common(segment: OpenSegment, number: int, samples: Labels) -> tuple[int, Table] | None:
-    """The first row of a table that is one of ``samples``, and its position."""
-    table = segment.spec.tables[number]
-    for rows in slices(samples):
-        candidates = rows
-        if table.bounds is not None:
-            bounds = np.array(table.bounds)
-            candidates = rows[((rows >= bounds[:, 0]) & (rows <= bounds[:, 1])).all(axis=1)]
-        if not len(candidates):
-            continue
-        column = candidates[:, system_column(table.names)]
-        for start, stop in segment.rows_between(number, int(column.min()), int(column.max())):
-            stored = segment.read_table(number, start, stop)
-            positions = find_rows(candidates, stored)
-            if (positions >= 0).any():
-                index = int((positions >= 0).argmax())
-                return start + index, stored[index]
-    return None

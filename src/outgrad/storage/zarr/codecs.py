@@ -148,13 +148,18 @@ def shard_bytes(chunks: Sequence[Bytes], per_shard: int) -> Bytes:
     (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html). Only the last
     shard of an array holds fewer chunks than fit.
     """
+    index = shard_index_bytes(np.array([len(chunk) for chunk in chunks], np.int64), per_shard)
+    return np.concatenate([*chunks, index])
+
+
+def shard_index_bytes(sizes: npt.NDArray[np.int64], per_shard: int) -> Bytes:
+    """The index of chunks of these sizes that follow each other, with its checksum."""
     index = np.full((per_shard, 2), ABSENT, np.dtype("<u8"))
-    sizes = np.array([len(chunk) for chunk in chunks], np.int64)
-    index[: len(chunks), 0] = np.cumsum(sizes) - sizes
-    index[: len(chunks), 1] = sizes
+    index[: len(sizes), 0] = np.cumsum(sizes) - sizes
+    index[: len(sizes), 1] = sizes
     raw = index.reshape(-1).view(np.uint8)
     checksum = np.frombuffer(crc32c(raw).to_bytes(CHECKSUM_BYTES, "little"), np.uint8)
-    return np.concatenate([*chunks, raw, checksum])
+    return np.concatenate([raw, checksum])
 
 
 def read_shard_index(raw: Bytes, per_shard: int, count: int) -> npt.NDArray[np.int64]:

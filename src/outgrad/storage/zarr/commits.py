@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,6 +56,8 @@ FRAME_BYTES = 75
 RESTORE_ADVICE = "restore the archive from a copy, or write it again"
 
 _RETRIES = 5
+_STALE = 16
+"""By how many versions the root may be behind the newest commit: one, unless writers were killed."""
 MOST_ROOT_BYTES = 2**30
 """Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
 MOST_COMMIT_BYTES = 2**31
@@ -81,8 +83,61 @@ def commit_key(version: int) -> str:
 
 def versions(store: Store) -> list[int]:
     """Archive versions that have a commit file, in order; none if there is no such folder."""
-    listed = [commit_version(entry.name) for entry in store.entries(COMMITS)]
-    return sorted(version for version in listed if version is not None)
+    if not store.lists:
+        newest = newest_version(store)
+        oldest = newest - last_that_is(lambda number: _has(store, newest - number), 0) if newest else 1
+        return list(range(oldest, newest + 1))
+    found: list[int] = []
+    for _ in range(_RETRIES):
+        entries = store.entries(COMMITS)
+        found = sorted(number for entry in entries if (number := commit_version(entry.name)) is not None)
+        # What comes and goes while a folder is listed may be missing: of a version that is replaced, both the
+        # old and the new one. https://pubs.opengroup.org/onlinepubs/9799919799/functions/readdir.html
+        if found or not entries:
+            break
+    return found
+
+
+def newest_version(store: Store) -> int:
+    """The newest version; 0 if there is none.
+
+    Where nothing can be listed the root says which version it may be, and newer ones are looked for by their
+    numbers, between which there are no gaps.
+    """
+    if store.lists:
+        return max(versions(store), default=0)
+    hint = 1
+    with suppress(UnreadableError, ValueError, KeyError, TypeError, RecursionError):
+        document = store.get("zarr.json", MOST_ROOT_BYTES)
+        if document is not None:
+            hint = int(json.loads(document.tobytes())["attributes"]["outgrad"].get("version", 1))
+    # A writer that is killed after its commit leaves the root as it was before.
+    known = next((number for number in range(hint, hint + _STALE) if _has(store, number)), 0)
+    return last_that_is(lambda number: _has(store, number), known) if known else 0
+
+
+def _has(store: Store, version: int) -> bool:
+    """Whether there is a commit; a web server may have an answer for every name."""
+    with suppress(UnreadableError):
+        beginning = store.get_range(commit_key(version), 0, 11) if version > 0 else None
+        return beginning is not None and beginning.tobytes() == b'{"sha256":"'
+    return False
+
+
+def last_that_is(is_there: Callable[[int], bool], known: int) -> int:
+    """The last of the numbers from ``known`` on, which is there; those that are there have no gaps.
+
+    >>> last_that_is(lambda number: number <= 1000, 1)
+    1000
+    """
+    step = 1
+    while is_there(known + step):
+        known, step = known + step, 2 * step
+    below, above = known, known + step
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if is_there(middle) else (below, middle)
+    return below
 
 
 def is_archive(store: Store) -> bool:
@@ -97,12 +152,7 @@ def is_archive(store: Store) -> bool:
     if is_root_begun(store.entries("")) or leases.names_at_work(store.entries(SEGMENTS)):
         return True
     # Its zarr.json was removed or damaged: a file that begins like a commit is proof enough.
-    for version in versions(store):
-        with suppress(UnreadableError):
-            beginning = store.get_range(commit_key(version), 0, 11)
-            if beginning is not None and beginning.tobytes() == b'{"sha256":"':
-                return True
-    return False
+    return any(_has(store, version) for version in versions(store))
 
 
 def is_root_begun(entries: Sequence[Entry]) -> bool:
@@ -119,12 +169,12 @@ def read_newest(store: Store) -> StoredCommit:
         A subclass that says why there is none: no such path, no archive, unfinished, newer, damaged.
     """
     for _ in range(_RETRIES):
-        listed = versions(store)
-        if not listed:
+        newest = newest_version(store)
+        if not newest:
             break
         with suppress(FileNotFoundError):
             # An overwriting writer may remove it after the listing; then there is a newer one.
-            return read_version(store, listed[-1])
+            return read_version(store, newest)
     else:
         raise ArchiveError(
             f"open {store.name}: the archive changed {_RETRIES} times while it was being opened; try again"
@@ -144,15 +194,15 @@ def read_newest(store: Store) -> StoredCommit:
 def read_newest_if_any(store: Store) -> StoredCommit | None:
     """Read the newest commit; None if there is none yet."""
     for _ in range(_RETRIES):
-        listed = versions(store)
-        if not listed:
+        newest = newest_version(store)
+        if not newest:
             return None
         with suppress(FileNotFoundError):
-            return read_version(store, listed[-1])
+            return read_version(store, newest)
     return read_newest(store)
 
 
-def read_given(store: Store, version: int) -> StoredCommit:
+def read_given(store: Store, version: int, call: str = "open") -> StoredCommit:
     """Read the commit of a version that a user named.
 
     Raises
@@ -167,7 +217,7 @@ def read_given(store: Store, version: int) -> StoredCommit:
         if not listed:
             return read_newest(store)  # says what is there
         raise ArchiveNotFoundError(
-            f"open {store.name}: there is no version {version}; versions that can be opened: "
+            f"{call} {store.name}: there is no version {version}; versions that can be opened: "
             f"{_ranges_text(listed)}"
         ) from None
 
@@ -185,18 +235,27 @@ def _ranges_text(numbers: Sequence[int]) -> str:
 
 def read_version(store: Store, version: int) -> StoredCommit:
     """Read one commit; FileNotFoundError if there is none."""
-    stored = _read(store, commit_key(version))
+    return _with_lists(store, read_alone(store, version), commit_key(version))
+
+
+def read_alone(store: Store, version: int) -> StoredCommit:
+    """Read one commit without its lists: its segments are those that are not in them."""
+    return parse_commit(_object(store, commit_key(version)), version, f"{store.name}/{commit_key(version)}")
+
+
+def parse_commit(raw: bytes, version: int, path: str) -> StoredCommit:
+    """Check the bytes of the commit of a version; its segments are those that are not in lists."""
+    stored = _parsed(raw, path)
     if stored.commit.version != version:
         raise DamagedArchiveError(
-            f"open {store.name}/{commit_key(version)}: this is the commit of version "
-            f"{stored.commit.version}, renamed; {RESTORE_ADVICE}"
+            f"open {path}: this is the commit of version {stored.commit.version}, renamed; {RESTORE_ADVICE}"
         )
     return stored
 
 
 def read_unpublished(store: Store, key: str) -> Commit:
     """Read a commit that is not one yet: staged, or kept with data that were refused."""
-    return _read(store, key).commit
+    return _with_lists(store, _parsed(_object(store, key), f"{store.name}/{key}"), key).commit
 
 
 def commit_frame(store: Store, version: int) -> bytes:
@@ -205,7 +264,7 @@ def commit_frame(store: Store, version: int) -> bytes:
     return b"" if found is None else found.tobytes()
 
 
-def _read(store: Store, key: str) -> StoredCommit:
+def _object(store: Store, key: str) -> bytes:
     path = f"{store.name}/{key}"
     try:
         raw = store.get(key, MOST_COMMIT_BYTES)
@@ -213,7 +272,11 @@ def _read(store: Store, key: str) -> StoredCommit:
         raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
     if raw is None:
         raise FileNotFoundError(path)
-    data, sha256 = _unwrap(raw.tobytes(), path)
+    return raw.tobytes()
+
+
+def _parsed(raw: bytes, path: str) -> StoredCommit:
+    data, sha256 = _unwrap(raw, path)
     try:
         header = header_from_json(data)
     except ParseError as error:
@@ -235,16 +298,21 @@ def _read(store: Store, key: str) -> StoredCommit:
         raise DamagedArchiveError(
             f"open {path}: this is not a valid commit: {error}; {RESTORE_ADVICE}"
         ) from error
+    return StoredCommit(commit, sha256)
+
+
+def _with_lists(store: Store, stored: StoredCommit, key: str) -> StoredCommit:
+    commit = stored.commit
     listed = [
         segment
         for each in commit.lists
         for segment in _lists.get(
-            (each.sha256, commit.kind), partial(_open_list, store, key, each, commit.kind)
+            (each.sha256, commit.kind), partial(_list_of, store, key, each, commit.kind)
         )
     ]
-    if listed:
-        commit = replace(commit, segments=(*listed, *commit.segments))
-    return StoredCommit(commit, sha256)
+    if not listed:
+        return stored
+    return replace(stored, commit=replace(commit, segments=(*listed, *commit.segments)))
 
 
 def list_key(name: str) -> str:
@@ -267,17 +335,29 @@ def sha256_of(wrapped: bytes) -> str:
 _lists: OpenFiles[tuple[str, str], tuple[SegmentSpec, ...]] = OpenFiles(256)
 
 
-def _open_list(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+def _list_of(store: Store, commit: str, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Read a list that a commit names; FileNotFoundError if both were removed since the commit was read."""
+    try:
+        return read_list(store, listed, kind)
+    except DamagedArchiveError:
+        if not store.exists(commit):
+            raise FileNotFoundError(commit) from None
+        raise
+
+
+def read_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[SegmentSpec, ...]:
+    """Read a list of segments, and compare it with what a commit says of it."""
     path = f"{store.name}/{list_key(listed.name)}"
     try:
-        raw = store.get(list_key(listed.name), MOST_COMMIT_BYTES)
-        if raw is None and not store.exists(commit):
-            raise FileNotFoundError(commit)  # both were removed since the commit was read
-        if raw is None:
-            raise UnreadableError("is missing")
-    except UnreadableError as error:
-        raise DamagedArchiveError(f"open {store.name}: {path} {error}; {RESTORE_ADVICE}") from error
-    data, sha256 = _unwrap(raw.tobytes(), path)
+        raw = _object(store, list_key(listed.name))
+    except FileNotFoundError as error:
+        raise DamagedArchiveError(f"open {store.name}: {path} is missing; {RESTORE_ADVICE}") from error
+    return parse_list(raw, listed, kind, path)
+
+
+def parse_list(raw: bytes, listed: SegmentList, kind: ArchiveKind, path: str) -> tuple[SegmentSpec, ...]:
+    """Check the bytes of a list of segments."""
+    data, sha256 = _unwrap(raw, path)
     try:
         segments = segments_from_json(data, kind)
     except ParseError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -21,12 +23,17 @@ from outgrad.storage.zarr.format import (
     SegmentSpec,
 )
 from outgrad.storage.zarr.row_names import block_path
+from outgrad.tree import GradientPath
 
 Document = dict[str, Any]
 
 FILL_VALUES: dict[str, Any] = {"b": False, "i": 0, "u": 0, "f": 0.0, "c": [0.0, 0.0]}
+SHARED = "shared/"
+"""How paths of arrays begin that many small ones share."""
 LISTED_BLOCKS = 1000
 """Blocks of which the root says where they are; commits have all of them."""
+CONSOLIDATED_ARRAYS = 1000
+"""Arrays of which the root repeats the metadata, each about 1 KiB."""
 COMMITS_ABOUT = (
     "The commit files of this archive, which are JSON. This is not an array: that it says so keeps tools of "
     "Zarr from looking for arrays here."
@@ -72,6 +79,23 @@ def root_document(commit: Commit | None = None) -> Document:
     return group_document({"outgrad": about})
 
 
+def root_consolidated(commit: Commit) -> Document:
+    """What the root repeats of the metadata below it, as zarr-python consolidates them: xarray looks for it
+    there, whichever group it opens, and warns if there is none. Nothing for large archives, whose root would
+    be as large."""
+    arrays = sum(len(segment.arrays) for segment in commit.segments)
+    if commit.segments[0].is_version_1 or arrays > CONSOLIDATED_ARRAYS:
+        return {}
+    # In the order of their paths, since zarr-python takes children of a group from neighbouring entries.
+    listed = sorted(documents(commit), key=itemgetter(0))
+    nodes = {key.removesuffix("/zarr.json"): dict(document) for key, document in listed}
+    del nodes["zarr.json"]
+    for document in nodes.values():
+        if document["node_type"] == "group":
+            document["consolidated_metadata"] = _consolidated({})
+    return {"consolidated_metadata": _consolidated(nodes)}
+
+
 def _summary(commit: Commit) -> Document:
     """What a person wants to know who sees the archive with Zarr alone."""
     first = commit.segments[0]
@@ -106,6 +130,10 @@ def _axis_names(segment: SegmentSpec) -> Document:
 def _block_place(segment: SegmentSpec, number: int, block: BlockSpec) -> str:
     """Where the values of a block are: the path of an array, and its rows where it has others too."""
     array, row = block.values
+    if segment.archive is not None:
+        return f"in {segment.archive}"
+    if segment.arrays[array].pieces is not None:
+        return f"in files that are listed in {segment.prefix}files"
     path = f"{segment.prefix}{segment.arrays[array].path}"
     rows = segment.tables[block.samples].rows
     is_alone = segment.arrays[array].path == f"{block_path(number, ())}values"
@@ -115,18 +143,24 @@ def _block_place(segment: SegmentSpec, number: int, block: BlockSpec) -> str:
 def commits_document() -> Document:
     """Commits as an array without elements."""
     array = ArraySpec(COMMITS, np.dtype("uint8"), (0,), 1, None)
-    return {**array_document(array, {"about": COMMITS_ABOUT}), "codecs": [{"name": "bytes"}]}
+    document = array_document(array, {"about": COMMITS_ABOUT}, ["commits"])
+    return {**document, "codecs": [{"name": "bytes"}]}
 
 
 # ---- segments, which do not change ----
 def documents(commit: Commit) -> Iterator[tuple[str, Document]]:
     """Yield ``(key, document)`` of every ``zarr.json`` of an archive, the root first."""
+    yield from above_segments(commit)
+    for segment in commit.segments:
+        yield from segment_documents(segment)
+
+
+def above_segments(commit: Commit) -> Iterator[tuple[str, Document]]:
+    """Yield ``(key, document)`` of every ``zarr.json`` that belongs to no segment."""
     yield "zarr.json", root_document(commit)
     yield f"{SEGMENTS}/zarr.json", group_document()
     if commit.format_version > 1:
         yield f"{COMMITS}/zarr.json", commits_document()
-    for segment in commit.segments:
-        yield from segment_documents(segment)
 
 
 def segment_documents(segment: SegmentSpec) -> Iterator[tuple[str, Document]]:
@@ -169,29 +203,33 @@ def _consolidated(nodes: Document) -> Document:
 def _attributes_and_names(segment: SegmentSpec) -> tuple[list[Document], list[list[str] | None]]:
     """The attributes of each array, the manifest last, and the names of its dimensions.
 
-    A name is given only where all that is in the array has the same one.
+    A name is given only where all that is in the array has the same one. An equal label table may be stored
+    once for several axes: its array is called as at its path, by its first use.
     """
     count = len(segment.arrays) + 1
     columns: list[set[tuple[str, ...]]] = [set() for _ in range(count)]
-    dimensions: list[set[tuple[str, ...]]] = [set() for _ in range(count)]
+    dimensions: list[dict[tuple[str, ...], None]] = [{} for _ in range(count)]
     places: list[list[Document]] = [[] for _ in range(count)]
     for table in segment.tables:
         columns[table.first.array].add(table.names)
     if segment.is_version_1:
         return [_names_attribute(names) for names in columns], [None] * count
     axes = _DimensionNames(segment, dimensions)
+    axes.add_table(segment.keys, "keys")
     for block in segment.blocks:
         for path, spec in block.walk():
-            axes.add(spec)
-            if path and spec.offsets is not None:
-                dimensions[spec.offsets.array].add(("samples_of_the_parent",))
+            axes.add(path, spec)
             places[spec.values.array].append(_tables_of(segment, spec))
-    axes.add_table(segment.keys, "keys")
+    axes.add_others()
     attributes = [
         {**_names_attribute(names), **(of_array[0] if len(of_array) == 1 else {})}
         for names, of_array in zip(columns, places, strict=True)
     ]
-    return attributes, [list(next(iter(each))) if len(each) == 1 else None for each in dimensions]
+    is_own = [not array.path.startswith(SHARED) for array in segment.arrays] + [True]
+    return attributes, [
+        list(next(iter(each))) if len(each) == 1 or (each and own) else None
+        for each, own in zip(dimensions, is_own, strict=True)
+    ]
 
 
 def _names_attribute(columns: set[tuple[str, ...]]) -> Document:
@@ -199,25 +237,51 @@ def _names_attribute(columns: set[tuple[str, ...]]) -> Document:
 
 
 class _DimensionNames:
-    """Collects the names of the dimensions of arrays."""
+    """Collects the names of the dimensions of arrays.
 
-    def __init__(self, segment: SegmentSpec, dimensions: list[set[tuple[str, ...]]]) -> None:
+    Rows of a gradient are called differently than those of its parent, as by ``to_xarray``: xarray opens
+    groups within each other as a tree only if dimensions of one name are equally long.
+    """
+
+    def __init__(self, segment: SegmentSpec, dimensions: list[dict[tuple[str, ...], None]]) -> None:
         self._segment = segment
         self._dimensions = dimensions
 
-    def add(self, spec: BlockSpec) -> None:
-        """Those of a block or a gradient, and of its tables."""
+    def add(self, path: GradientPath, spec: BlockSpec) -> None:
+        """Those of a block or a gradient, and of its tables, in the order in which these are stored."""
         components = [self._segment.tables[number].names[0] for number in spec.components]
-        self._dimensions[spec.values.array].add(tuple(_distinct(["samples", *components, "properties"])))
-        self.add_table(spec.samples, "samples")
-        self.add_table(spec.properties, "properties")
+        samples = _samples_of(path)
+        self._add(spec.values.array, samples, *components, "properties")
+        self.add_table(spec.samples, samples)
         for number, name in zip(spec.components, components, strict=True):
             self.add_table(number, name)
+        self.add_table(spec.properties, "properties")
+        if path and spec.offsets is not None:
+            self._add(spec.offsets.array, f"{_samples_of(path[:-1])}_of_the_parent")
+
+    def add_others(self) -> None:
+        """Those of all other arrays: xarray opens no group in which an array has none."""
+        self._add(-1, "chunks", "crc32c_and_bytes")
+        for table in self._segment.tables:
+            if table.ranges is not None:
+                self._add(table.ranges.array, "ranges", "smallest_and_largest")
+        if self._segment.files is not None:
+            _, paths, files, pieces = self._segment.files
+            self._add(paths, "bytes_of_paths")
+            self._add(files, "files", "bytes_and_time")
+            self._add(pieces, "pieces", "place_and_crc32")
 
     def add_table(self, number: int, rows: str) -> None:
         """Those of a table whose rows are the entries of ``rows``."""
-        array = self._segment.tables[number].first.array
-        self._dimensions[array].add(tuple(_distinct([rows, f"{rows}_axis_names"])))
+        self._add(self._segment.tables[number].first.array, rows, f"{rows}_axis_names")
+
+    def _add(self, array: int, *names: str) -> None:
+        self._dimensions[array][tuple(_distinct(names))] = None
+
+
+def _samples_of(path: GradientPath) -> str:
+    """What the samples of a block are called, or the rows of a gradient."""
+    return re.sub(r"[^\w.]", "_", ".".join((*path, "samples")))
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

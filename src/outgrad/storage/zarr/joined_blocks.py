@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from outgrad.data.chunk import Array
+from outgrad.data.chunk import Array, Table
 from outgrad.data.outline import Edges, Outline
 from outgrad.data.positions import Index
 from outgrad.data.requests import Runs
@@ -22,6 +22,12 @@ from outgrad.storage.zarr.opened_segment import VERIFY_ADVICE, OpenSegment
 from outgrad.storage.zarr.read_rows import PlacedRows, WantedArray
 from outgrad.storage.zarr.seams import ArrayRange
 from outgrad.tree import GradientPath, fold_down
+
+
+def moved_by(runs: Runs) -> Index:
+    """By how much the rows of each of some runs move if all are put one after the other."""
+    moved: Index = np.cumsum(runs[:, 1] - runs[:, 0]) - runs[:, 1]
+    return moved
 
 
 class SegmentRows(NamedTuple):
@@ -72,6 +78,14 @@ class JoinedBlock:
                     into += last - first
                 part += 1
         return found
+
+    def number_parents(
+        self, path: GradientPath, pieces: Sequence[SegmentRows], table: Table, firsts: Index
+    ) -> None:
+        """Change the rows of parents in segments to those in the block, plus the one in ``firsts`` of their
+        run."""
+        for part, start, stop, into, run in pieces:
+            table[into : into + stop - start, 0] += self.starts[path[:-1]][part] + firsts[run]
 
     def runs_of(self, rows: Runs) -> Runs | None:
         """Of runs of rows of the values (n, 1, 2), those of all arrays; None if gradients are not sorted."""
@@ -218,6 +232,8 @@ class JoinedBlocks:
             if own.names != keys.names:
                 raise self._mistake(number, f"its keys have names {own.names} instead of {keys.names}")
             keys, _, places = keys.union_and_mapping(own)
+            if not segment.spec.blocks:  # labels are keys without blocks
+                continue
             parts.extend([] for _ in range(len(keys) - len(parts)))
             for place, block in zip(places.tolist(), segment.spec.blocks, strict=True):
                 parts[place].append((number, block))

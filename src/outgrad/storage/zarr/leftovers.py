@@ -7,7 +7,6 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from outgrad.errors import ArchiveError, NewerFormatError
@@ -15,6 +14,8 @@ from outgrad.storage import leases
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.publishing import attempted
 from outgrad.storage.store import Entry, Store
+from outgrad.storage.stores import open_store
+from outgrad.storage.urls import Location, StoreUrl
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.coming import coming, free_versions
 from outgrad.storage.zarr.format import COMMITS, SEGMENTS, Commit, SegmentSpec, commit_version
@@ -87,38 +88,45 @@ def unnamed(store: Store, dropped: Container[int] = (), *, keeps_refused: bool =
     entries, listed = store.entries(SEGMENTS), store.entries(COMMITS)
     leased = leases.names_at_work(entries) | leases.names_at_work(listed)
     free = [
-        (entry.name, LeftOver(store, f"{SEGMENTS}/{entry.name}", is_folder=True), entry.modified)
+        (entry.name, LeftOver(store, f"{SEGMENTS}/{entry.name}", is_folder=True))
         for entry in entries
         if _is_segment(entry) and entry.name not in leased
     ]
     lists = [(list_name(entry.name), f"{COMMITS}/{entry.name}") for entry in listed]
-    free += [(name, LeftOver(store, key), 0.0) for name, key in lists if name and name not in leased]
+    free += [(name, LeftOver(store, key)) for name, key in lists if name and name not in leased]
     named = named_by_commits(store, dropped) if free else set()
     if named is None:
         return []
     # What is kept with a refused segment is like a lease: it goes after the commit, so it is looked at first.
     free = [
-        (name, each, modified)
-        for name, each, modified in free
+        (name, each)
+        for name, each in free
         if name not in named
         and not (
             each.is_folder
-            and (keeps_refused or leases.is_young(modified))
-            and store.exists(f"{each.key}/{REFUSED}")
+            and (since := refused_since(store, name)) is not None
+            and (keeps_refused or leases.is_young(since))
         )
     ]
     named = named_by_commits(store, dropped) if free else set()
-    return [] if named is None else [each for name, each, _ in free if name not in named]
+    return [] if named is None else [each for name, each in free if name not in named]
 
 
-def abandoned_files(store: Store) -> list[str]:
-    """Unfinished files of the archive itself whose writers are gone."""
-    folders = ("", f"{COMMITS}/", f"{SEGMENTS}/")
-    return [
-        f"{folder}{name}"
-        for folder in folders
-        for name in leases.abandoned_partials(store.entries(folder.rstrip("/")))
-    ]
+def refused_since(store: Store, name: str) -> float | None:
+    """When a segment was complete and refused; None if it was not."""
+    entries = store.entries(f"{SEGMENTS}/{name}")
+    return next((entry.modified for entry in entries if entry.name == REFUSED), None)
+
+
+def abandoned_files(store: Store) -> list[LeftOver]:
+    """Unfinished files of the archive itself whose writers are gone, and claims on names."""
+    found = []
+    for prefix in ("", f"{COMMITS}/", f"{SEGMENTS}/"):
+        entries = store.entries(prefix.rstrip("/"))
+        found += [LeftOver(store, f"{prefix}{name}") for name in leases.abandoned_partials(entries)]
+        claims = leases.abandoned_claims(entries)
+        found += [LeftOver(store, f"{prefix}{name}", is_claim=True) for name in claims]
+    return found
 
 
 def remove_superseded(store: Store, version: int) -> Iterator[str]:
@@ -142,10 +150,8 @@ def remove_abandoned(store: Store) -> Iterator[str]:
 
 def _remove_unnamed(store: Store) -> Iterator[str]:
     """Leases of writers that are gone go last: they show that there may be something."""
-    for each in unnamed(store):
+    for each in (*unnamed(store), *abandoned_files(store)):
         yield from attempted(f"remove {each}", each.remove)
-    for key in abandoned_files(store):
-        yield from attempted(f"remove {store.name}/{key}", store.remove, key)
 
 
 def remove_if_without_segments(store: Store) -> bool:
@@ -169,17 +175,16 @@ def require_whole(store: Store, segment: SegmentSpec) -> None:
         If something is missing, which then somebody has removed.
     """
     missing: list[str] = []
+    keys = {key.removeprefix(segment.prefix) for key, _ in store.walk(segment.prefix.rstrip("/"))}
+    for key in keys:
+        if key.endswith(".partial"):
+            store.remove(segment.prefix + key)
     manifest = [] if segment.manifest is None else [segment.manifest.array]
     for array in (*segment.arrays, *manifest):
         if array.pieces is not None:
             continue
-        expected = {array.shard_key(number).rpartition("/")[2] for number in range(array.shard_count)}
-        folder = f"{segment.prefix}{array.path}"
-        names = {entry.name for entry in store.entries(folder)}
-        for name in names - expected:
-            if name.endswith(".partial"):
-                store.remove(f"{folder}/{name}")
-        missing.extend(f"{array.path}/{name}" for name in sorted(expected - names))
+        expected = {array.shard_key(number) for number in range(array.shard_count)}
+        missing.extend(sorted(expected - keys))
     if missing:
         listed = ", ".join(missing[:SHOWN_FILES]) + (", …" if len(missing) > SHOWN_FILES else "")
         raise ArchiveError(
@@ -195,12 +200,17 @@ class LeftOver(NamedTuple):
     key: str
     is_folder: bool = False
     is_version: bool = False
+    is_claim: bool = False
+    """A folder of ours is empty; one of this name that is not is somebody else's."""
 
     def __str__(self) -> str:
         return f"{self.store.name}/{self.key}" if self.key else self.store.name
 
     def remove(self) -> None:
-        (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
+        if self.is_claim:
+            self.store.remove_folder_if_empty(self.key)
+        else:
+            (self.store.remove_folder if self.is_folder else self.store.remove)(self.key)
 
 
 class KeptVersions(NamedTuple):
@@ -214,7 +224,7 @@ class KeptVersions(NamedTuple):
         """The versions to be removed, of all that there are, in their order; never the newest one."""
         if self.versions is None and self.seconds is None:
             return []
-        older = listed[: len(listed) - max(1, self.versions or 1)]
+        older = listed[: max(0, len(listed) - max(1, self.versions or 1))]
         if self.seconds is None:
             return [commit.version for commit in older]
         before = time.time() - self.seconds
@@ -226,13 +236,18 @@ class KeptVersions(NamedTuple):
         return dropped
 
 
-def left_over(path: Path, kept: KeptVersions) -> list[LeftOver]:
+def left_over(location: Location, kept: KeptVersions) -> list[LeftOver]:
     """What killed writers have left at a path, and versions that are not kept: of an archive, a file or a
     folder."""
-    if not path.is_dir():
-        folder = LocalStore(path.parent)
-        return [LeftOver(folder, name) for name in leases.abandoned_partials(folder.entries(""), path.name)]
-    store = LocalStore(path)
+    if not isinstance(location, StoreUrl) and not location.is_dir():
+        folder = LocalStore(location.absolute().parent)
+        entries = folder.entries("", leases.partial_prefix(location.name))
+        claims = {leases.claim_name(location.name)}.intersection(leases.abandoned_claims(entries))
+        return [
+            *(LeftOver(folder, name) for name in leases.abandoned_partials(entries, location.name)),
+            *(LeftOver(folder, name, is_claim=True) for name in claims),
+        ]
+    store = open_store(location)
     if not (is_empty(store) or commits.is_archive(store)):
         return [LeftOver(store, name) for name in leases.abandoned_partials(store.entries(""))]
     return left_over_in(store, kept)
@@ -242,21 +257,9 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
     """What may be removed from an archive; segments that somebody writes stay, and what remaining commits
     name."""
     listed = commits.versions(store)
-    if not listed and at_work(store):
-        return []
-    files = [LeftOver(store, key) for key in abandoned_files(store)]
     if not listed:
-        # If there is nothing in it but what its writer made, all of it may go.
-        found = [*files, *unnamed(store)]
-        ours = {"zarr.json", COMMITS, SEGMENTS}
-        others = [entry.name for entry in store.entries("") if entry.name not in ours]
-        has_refused = any(store.exists(f"{SEGMENTS}/{e.name}/{REFUSED}") for e in store.entries(SEGMENTS))
-        is_all = store.name.endswith(".zarr") and all(name.startswith(".") for name in others)
-        return (
-            [LeftOver(store, "", is_folder=True)]
-            if is_all and not (odd_entries(store) or has_refused)
-            else found
-        )
+        return _unfinished(store) if not at_work(store) else []
+    files = abandoned_files(store)
     try:
         known = [commits.read_version(store, version).commit for version in listed]
         # A version that was saved and not added replaces all before: its writer was killed before it removed
@@ -271,3 +274,19 @@ def left_over_in(store: Store, kept: KeptVersions) -> list[LeftOver]:
         *files,
         *unnamed(store, free, keeps_refused=False),
     ]
+
+
+def _unfinished(store: Store) -> list[LeftOver]:
+    """An archive without a commit: if there is nothing in it but what its writer made, all of it may go."""
+    found = [
+        *abandoned_files(store),
+        *unnamed(store),
+    ]
+    if not store.name.endswith(".zarr"):
+        return found
+    ours = {"zarr.json", COMMITS, SEGMENTS}
+    others = [entry.name for entry in store.entries("") if entry.name not in ours]
+    has_refused = any(refused_since(store, each.name) is not None for each in store.entries(SEGMENTS))
+    if all(name.startswith(".") for name in others) and not odd_entries(store) and not has_refused:
+        return [LeftOver(store, "", is_folder=True)]
+    return found

@@ -38,6 +38,7 @@ class OpenArchive:
                 self._replaced,
                 cache,
                 self.roots,
+                store.name,
             )
             for spec in stored.commit.segments
         ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import RECORD_DTYPE, ArraySpec, BlockSpec, SegmentSpec
 from outgrad.storage.zarr.label_tables import OTHER_DIGEST, TableChecks
 from outgrad.storage.zarr.outside import OutsideArrays, allowed_root
-from outgrad.storage.zarr.row_names import named_rows
+from outgrad.storage.zarr.row_names import NamedRows, named_rows
 from outgrad.storage.zarr.storage_chunks import (
     CACHED_CHUNKS,
     ChunkCache,
     ChunkError,
     ChunkRecords,
+    Records,
     SegmentStore,
 )
 from outgrad.storage.zarr.table_ranges import system_column
@@ -32,7 +34,10 @@ from outgrad.tree import GradientPath, fold
 SHOWN_USERS = 3
 READ_ROWS = 2**20
 """Rows of a table that are read at once."""
-VERIFY_ADVICE = "restore it from a copy or write the archive again; `outgrad verify` lists all damage"
+VERIFY_ADVICE = (
+    "restore it from a copy or write the archive again; `outgrad verify` lists all damage, and mends it with "
+    "--repair-from COPY"
+)
 
 
 class OpenSegment:
@@ -50,6 +55,8 @@ class OpenSegment:
         Chunks of tables, those of all segments of an archive.
     roots : sequence of str
         Folders in which it may refer to files, besides that of the archive.
+    archive : str, optional
+        The archive whose commit says this, if the segment is in another one: files are relative to it.
     """
 
     def __init__(
@@ -59,15 +66,18 @@ class OpenSegment:
         replaced: Callable[[], ArchiveError | None] = lambda: None,
         cache: ChunkCache | None = None,
         roots: Sequence[str] = (),
+        archive: str | None = None,
     ) -> None:
         self.spec = spec
         self._roots = roots
+        self._archive = store.name if archive is None else archive
         self.table_checks = TableChecks(spec)
         self._replaced = replaced
+        self.store = store
         self._name = store.name
-        self.store = SegmentStore(store, spec.prefix)
+        self.chunks = SegmentStore(store, spec.prefix)
         self._tables: ChunkCache = OpenFiles(CACHED_CHUNKS) if cache is None else cache
-        self._manifest: dict[int, ChunkRecords] = {}
+        self._manifest: OpenFiles[int, ChunkRecords] = OpenFiles(sys.maxsize)
 
     # ---- chunks ----
     def records(self, array: int, first: int, last: int) -> ChunkRecords:
@@ -75,23 +85,28 @@ class OpenSegment:
         base = self.spec.chunk_bases[array]
         return self._manifest_rows(base + first, base + last)
 
+    def records_of(self, array: int) -> Records:
+        """What looks up the records of an array."""
+        return partial(self.records, array)
+
     def _manifest_rows(self, start: int, stop: int) -> ChunkRecords:
         manifest = self.spec.manifest
         assert manifest is not None, "only a plan has no manifest"
         array = manifest.array
         numbers = array.chunks_of(start, stop)
-        for number in numbers:
-            if number not in self._manifest:
-                try:
-                    rows = self.store.read_rows(array, manifest.records, *array.chunk_range(number))
-                except ChunkError as error:
-                    raise self.explain(error) from error
-                # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
-                self._manifest[number] = np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
+        def read(number: int) -> ChunkRecords:
+            try:
+                rows = self.chunks.read_rows(array, manifest.records, *array.chunk_range(number))
+            except ChunkError as error:
+                raise self.explain(error) from error
+            # Format version 1 lists checksums alone; its chunks are whole objects, whatever their size.
+            return np.stack([rows, 0 * rows], axis=1) if rows.ndim == 1 else rows
+
         if not numbers:
             return np.empty((0, 2), RECORD_DTYPE)
         first = numbers.start * array.chunk_rows
-        joined = [self._manifest[number] for number in numbers]
+        joined = [self._manifest.get(number, partial(read, number)) for number in numbers]
         return (joined[0] if len(joined) == 1 else np.concatenate(joined))[start - first : stop - first]
 
     def read_rows(
@@ -117,9 +132,7 @@ class OpenSegment:
         if spec.pieces is not None:
             return self._outside.read_rows(spec, start, stop, out)
         try:
-            return self.store.read_rows(
-                spec, lambda first, last: self.records(array, first, last), start, stop, cache, out, keep=keep
-            )
+            return self.chunks.read_rows(spec, self.records_of(array), start, stop, cache, out, keep=keep)
         except ChunkError as error:
             raise self.explain(error, array) from error
 
@@ -132,8 +145,8 @@ class OpenSegment:
             self.read_rows(number, 0, self.spec.arrays[number].shape[0])
             for number in (tables.paths, tables.files, tables.pieces)
         )
-        root = allowed_root(self._name, tables.root, self._roots)
-        return OutsideArrays(self._name, root, paths, files, pieces)
+        root = allowed_root(self._archive, tables.root, self._roots)
+        return OutsideArrays(self._archive, root, paths, files, pieces)
 
     def outside_problems(self, array: ArraySpec) -> Iterator[str]:
         """Read all of an array that is in other files; yield what is wrong with them."""
@@ -324,18 +337,22 @@ class OpenSegment:
 
     def needed_for_rows(self, array: int, start: int, stop: int) -> list[str]:
         """Metatensor's paths of what has some of the rows [start, stop) of an array."""
-        starts, stops, paths = self._named_rows[array]
+        return list(dict.fromkeys(each.path for each in self.named_between(array, start, stop)))
+
+    def named_between(self, array: int, start: int, stop: int) -> Iterator[NamedRows]:
+        """What has some of the rows [start, stop) of an array."""
+        starts, stops, named = self._named_rows[array]
         overlapping: Iterable[int] = np.flatnonzero((starts < stop) & (start < stops))
-        return list(dict.fromkeys(paths[index] for index in overlapping))
+        return (named[index] for index in overlapping)
 
     @cached_property
-    def _named_rows(self) -> list[tuple[Array, Array, list[str]]]:
-        """For each array the starts, stops and paths of its rows, as arrays: many chunks may be corrupted."""
+    def _named_rows(self) -> list[tuple[Array, Array, list[NamedRows]]]:
+        """For each array what its rows are; starts and stops as arrays: many chunks may be corrupted."""
         return [
             (
                 np.array([each.start for each in rows], dtype=np.int64),
                 np.array([each.stop for each in rows], dtype=np.int64),
-                [each.path for each in rows],
+                rows,
             )
             for rows in named_rows(self.spec)
         ]

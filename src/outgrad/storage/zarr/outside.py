@@ -15,6 +15,7 @@ from outgrad.data.chunk import Array
 from outgrad.errors import DamagedArchiveError, PathError
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.store import Bytes, Store
+from outgrad.storage.urls import is_store_url
 from outgrad.storage.zarr.format import MIB, ArraySpec
 from outgrad.storage.zarr.storage_chunks import allocate
 
@@ -35,9 +36,14 @@ def allowed_root(archive: str, root: str, roots: Sequence[str]) -> Path:
     Raises
     ------
     PathError
-        If it is neither.
+        If it is neither, or the archive is in an object store.
     """
-    folder = Path(archive).parent
+    if is_store_url(archive):
+        raise PathError(
+            f"open {archive}: it refers to files, which only an archive on a disk can; copy them into it "
+            "with materialize() before it is copied to an object store"
+        )
+    folder = Path(os.path.realpath(archive)).parent
     found = Path(os.path.realpath(Path(archive) / root))
     allowed = [folder, *map(Path, roots)]
     if not any(found.is_relative_to(os.path.realpath(each)) for each in allowed):
@@ -104,6 +110,13 @@ class OutsideArrays:
         assert array.pieces is not None
         first, length = array.pieces
         pieces = self._pieces[first : first + length]
+        firsts = pieces[:, 0]
+        # Rows that no piece has would be whatever is in memory.
+        if stop > start and not (length and firsts[0] == 0 and (firsts[1:] >= firsts[:-1]).all()):
+            raise DamagedArchiveError(
+                f"read {self._archive}: the index does not say where all rows of {array.path} are; "
+                f"{INDEX_ADVICE}"
+            )
         ends = np.append(pieces[1:, 0], array.shape[0])
         number = int(np.searchsorted(ends, start, side="right"))
         while number < length and int(pieces[number, 0]) < stop:
@@ -156,6 +169,10 @@ class OutsideArrays:
         DamagedArchiveError
             If it is gone, or has another size or time.
         """
+        if not 0 <= file < len(self._names):
+            raise DamagedArchiveError(
+                f"read {self._archive}: it refers to file {file}, and has {len(self._names)}; {INDEX_ADVICE}"
+            )
         path = self.path(file)
         try:
             stream = path.open("rb", buffering=0)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from outgrad.data.chunk import Array
+from outgrad.storage.store import Store
 from outgrad.storage.zarr.format import MIB, ArraySpec, SegmentSpec
 from outgrad.storage.zarr.seams import ArrayRange, merge_ranges
 from outgrad.storage.zarr.storage_chunks import allocate
@@ -16,6 +17,11 @@ from outgrad.storage.zarr.storage_chunks import allocate
 
 class RowReader(Protocol):
     """A segment that is open."""
+
+    @property
+    def store(self) -> Store:
+        """Where it is."""
+        ...
 
     @property
     def spec(self) -> SegmentSpec:
@@ -104,9 +110,27 @@ class _Neighbours:
         self._wanted.setdefault(piece.segment, []).append(piece.rows)
 
     def read(self) -> None:
-        for number, ranges in self._wanted.items():
-            merged = merge_by_chunks(ranges, self._segments[number].spec.arrays)
-            self._read[number] = merged, [self._segments[number].read_rows(*rows) for rows in merged]
+        merged = {
+            number: merge_by_chunks(ranges, self._segments[number].spec.arrays)
+            for number, ranges in self._wanted.items()
+        }
+        wanted = [(number, rows) for number, ranges in merged.items() for rows in ranges]
+        # Several shards are read at once already: so there are never more than a few in memory.
+        small = [
+            (number, rows)
+            for number, rows in wanted
+            if len(self._segments[number].spec.arrays[rows.array].shards_of(rows.start, rows.stop)) == 1
+        ]
+        found: dict[tuple[int, ArrayRange], Array] = {}
+        if small:
+            data = self._segments[small[0][0]].store.each(self._read_one, small)
+            found.update(zip(small, data, strict=True))
+        found.update((each, self._read_one(each)) for each in wanted if each not in found)
+        for number, ranges in merged.items():
+            self._read[number] = ranges, [found[number, rows] for rows in ranges]
+
+    def _read_one(self, wanted: tuple[int, ArrayRange]) -> Array:
+        return self._segments[wanted[0]].read_rows(*wanted[1])
 
     def rows(self, piece: PlacedRows) -> Array:
         merged, data = self._read[piece.segment]

@@ -17,9 +17,10 @@ from outgrad.labels.labels import Labels
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Store
 from outgrad.storage.stores import open_store
-from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, Commit
-from outgrad.storage.zarr.joined_blocks import JoinedBlock
+from outgrad.storage.zarr.format import ArchiveKind, BlockSpec, ChunkSizes, Commit
+from outgrad.storage.zarr.joined_blocks import JoinedBlock, moved_by
 from outgrad.storage.zarr.opened import OpenArchive, open_again, open_version
+from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.read_rows import WantedArray, read_all
 from outgrad.storage.zarr.table_ranges import system_column
 from outgrad.tree import GradientPath, fold_down
@@ -51,6 +52,11 @@ class ZarrReader:
     roots: tuple[str, ...] = ()
     """Folders in which files may be that it refers to."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """One shard at a time is what every task holds; object stores are asked for several."""
+        return (open_store(self.path).at_once - 1) * ChunkSizes().shard
+
     def read(self, requests: Sequence[Request]) -> list[Chunk]:
         """Read the requested chunks; those that are neighbours on disk are read at once.
 
@@ -74,30 +80,29 @@ class ZarrReader:
 
     def table_of(self, block: int, path: GradientPath, runs: Runs) -> ChosenSamples:
         """The labels of the rows of a gradient in some runs."""
-        number = [each for each, _ in self._archive().joined.blocks[block].first.walk()].index(path)
-        parent = [each for each, _ in self._archive().joined.blocks[block].first.walk()].index(path[:-1])
-        return ChosenSamples(self, block, path, runs[:, [parent, number]])
+        paths = [each for each, _ in self._archive().joined.blocks[block].first.walk()]
+        return ChosenSamples(self, block, path, runs[:, [paths.index(path[:-1]), paths.index(path)]])
 
     def read_table(self, segment: int, number: int, start: int, stop: int) -> Table:
         """Read rows [start, stop) of a label table of a segment."""
         return self._archive().segments[segment].read_table(number, start, stop)
 
-    def read_samples(self, block: int, path: GradientPath, start: int, stop: int) -> Table:
-        """Read rows [start, stop) of the samples of a block of several parts, or of a gradient of it."""
+    def read_samples(self, block: int, path: GradientPath, runs: Runs, firsts: Index) -> Table:
+        """Read runs (n, 2) of the samples of a block of several parts, or of a gradient of it, whose parents
+        are numbered from ``firsts`` (n,) on."""
         archive = self._archive()
         joined = archive.joined.blocks[block]
-        out = np.empty((stop - start, len(joined.names(path))), np.int32)
-        for part, first, last, into, _ in joined.pieces(path, np.array([[start, stop]])):
+        pieces = joined.pieces(path, runs)
+        out = np.empty((int((runs[:, 1] - runs[:, 0]).sum()), len(joined.names(path))), np.int32)
+        for part, first, last, into, _ in pieces:
             number, spec = joined.parts[part]
-            rows = out[into : into + last - first]
-            rows[:] = archive.segments[number].read_table(spec.at(path).samples, first, last)
-            if path:
-                rows[:, 0] += joined.starts[path[:-1]][part]
+            out[into : into + last - first] = archive.segments[number].read_table(
+                spec.at(path).samples, first, last
+            )
+        if path:
+            joined.number_parents(path, pieces, out, firsts)
+        out.flags.writeable = False
         return out
-
-    def sample_names(self, block: int, path: GradientPath) -> tuple[str, ...]:
-        """The names of the samples of a block, or of a gradient of it."""
-        return self._archive().joined.blocks[block].names(path)
 
     def parts_of(self, block: int) -> tuple[tuple[int, int, int], ...]:
         """Where the samples of a block are: segments, tables in them, and the first row of each in the
@@ -126,6 +131,10 @@ class ZarrReader:
                 positions.append(start + chosen)
                 found.append(stored)
         return np.concatenate(positions), np.concatenate(found)
+
+    def segment(self, number: int) -> OpenSegment:
+        """A segment, for those who look at all that is in it."""
+        return self._archive().segments[number]
 
     def _archive(self) -> OpenArchive:
         again = partial(open_again, open_store(self.path), self.version, self.token, self.roots)
@@ -167,15 +176,12 @@ class _ChunkPlan:
                 chunks[path] = Chunk(values)
                 continue
             table = next(arrays).copy()  # several blocks may share the rows that were read
-            parents = self._runs[:, self._paths.index(path[:-1])]
-            firsts = (
-                np.cumsum(parents[:, 1] - parents[:, 0]) - parents[:, 1]
-            )  # of each run, less where it was
-            for part, first, last, into, run in pieces:
+            for part, first, last, into, _ in pieces:
                 number, spec = block.parts[part]
                 own = table[into : into + last - first]
                 self._archive.segments[number].check_table(spec.at(path).samples, first, own)
-                own[:, 0] += block.starts[path[:-1]][part] + firsts[run]
+            parents = self._runs[:, self._paths.index(path[:-1])]
+            block.number_parents(path, pieces, table, moved_by(parents))
             chunks[path] = Chunk(values, table=table)
             chunks[path[:-1]].gradients[path[-1]] = chunks[path]
         return chunks[()]
@@ -214,9 +220,9 @@ class JoinedSamples:
 
     def read(self, start: int, stop: int) -> Table:
         """Return the rows [start, stop)."""
-        rows = self.reader.read_samples(self.block, self.path, start, stop)
-        rows.flags.writeable = False
-        return rows
+        return self.reader.read_samples(
+            self.block, self.path, np.array([[start, stop]]), np.zeros(1, np.int64)
+        )
 
     def candidates(self, names: Sequence[str], rows: Table) -> tuple[Index, Table] | None:
         """All rows that may match a selection, and their positions; None for gradients, whose rows count."""
@@ -236,21 +242,10 @@ class ChosenSamples:
     def read(self, start: int, stop: int) -> Table:
         """Return the rows [start, stop)."""
         parents, own = self.runs[:, 0], self.runs[:, 1]
-        ends = np.cumsum(own[:, 1] - own[:, 0])
-        parent_starts = np.cumsum(parents[:, 1] - parents[:, 0]) - (parents[:, 1] - parents[:, 0])
-        tables = [np.empty((0, len(self.reader.sample_names(self.block, self.path))), np.int32)]
-        run = int(np.searchsorted(ends, start, side="right"))
-        while run < len(ends) and ends[run] - (own[run, 1] - own[run, 0]) < stop:
-            before = int(ends[run] - (own[run, 1] - own[run, 0]))
-            first = int(own[run, 0]) + max(0, start - before)
-            last = int(own[run, 1]) - max(0, int(ends[run]) - stop)
-            rows = self.reader.read_samples(self.block, self.path, first, last)
-            rows[:, 0] += int(parent_starts[run] - parents[run, 0])
-            tables.append(rows)
-            run += 1
-        rows = np.concatenate(tables)
-        rows.flags.writeable = False
-        return rows
+        begins = own[:, 0] + moved_by(own)
+        runs = np.clip(own, own[:, :1] + (start - begins)[:, None], own[:, :1] + (stop - begins)[:, None])
+        has_rows = runs[:, 0] < runs[:, 1]
+        return self.reader.read_samples(self.block, self.path, runs[has_rows], moved_by(parents)[has_rows])
 
 
 @dataclass(frozen=True)

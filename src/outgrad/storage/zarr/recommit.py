@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.appendable import Addition, require_appendable
 from outgrad.storage.zarr.format import SEGMENTS
+from outgrad.storage.zarr.leftovers import refused_since
 from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.refused import refused_key
 from outgrad.storage.zarr.revision import Base, VersionContent
@@ -18,19 +20,16 @@ def kept(store: Store) -> list[VersionContent]:
     """Segments that may be committed, the oldest first."""
     found: list[tuple[float, VersionContent]] = []
     for entry in store.entries(SEGMENTS):
-        key = refused_key(entry.name)
-        if entry.kind == "folder" and store.exists(key):
-            commit = commits.read_unpublished(store, key)
-            content = VersionContent(
-                action="append",
-                kind=commit.kind,
-                info=commit.info,
-                provenance=commit.provenance,
-                segments=commit.segments,
-                added=commit.segments[0].added,
-                fill=commit.fill,
-            )
-            found.append((entry.modified, content))
+        since = refused_since(store, entry.name) if entry.kind == "folder" else None
+        if since is not None:
+            try:
+                commit = commits.read_unpublished(store, refused_key(entry.name))
+            except FileNotFoundError:
+                if refused_since(store, entry.name) is None:
+                    continue  # somebody else has just committed it
+                raise  # a store that answers wrongly for a moment
+            content = replace(VersionContent.of(commit), added=commit.segments[0].added)
+            found.append((since, content))
     return [content for _, content in sorted(found, key=lambda each: each[0])]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.format import SEGMENTS, Commit
+from outgrad.storage.zarr.format import SEGMENTS
 from outgrad.storage.zarr.leftovers import REFUSED
 from outgrad.storage.zarr.revision import VersionContent
 
@@ -23,16 +23,4 @@ def refused_key(name: str) -> str:
 def keep(store: Store, content: VersionContent, *, durable: bool) -> None:
     """Note all that is needed to commit a segment later."""
     (segment,) = content.segments
-    commit = Commit(
-        version=0,
-        kind=content.kind,
-        writer="",
-        created="",
-        software=commits.SOFTWARE,
-        info=content.info,
-        provenance=content.provenance,
-        segments=content.segments,
-        added=content.added,
-        fill=content.fill,
-    )
-    store.put(refused_key(segment.name), commits.commit_bytes(commit), durable=durable)
+    store.put(refused_key(segment.name), commits.commit_bytes(content.commit()), durable=durable)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import platform
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
 from outgrad import config
 from outgrad._signals import deferred, stopping_cleanly
-from outgrad.errors import ArchiveConflictError, ArchiveError
+from outgrad.errors import ArchiveConflictError, ArchiveError, UnknownOutcomeError
 from outgrad.storage import leases
 from outgrad.storage.leases import partial_name
 from outgrad.storage.publishing import attempted, publish_all, warn_of
-from outgrad.storage.store import Staged, Store, UnreadableError
+from outgrad.storage.store import Staged, Store
 from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.coming import coming
-from outgrad.storage.zarr.documents import commits_document, group_document, root_document, serialize
 from outgrad.storage.zarr.format import (
     COMMITS,
-    SEGMENTS,
     Action,
     Added,
     ArchiveKind,
@@ -36,10 +34,13 @@ from outgrad.storage.zarr.format import (
     SegmentList,
     SegmentSpec,
 )
+from outgrad.storage.zarr.root import describe_folders, make_root, refresh_root
 
 REPEATED_BYTES = 2**18
 """Descriptions of segments that a commit repeats of the one before: more go into a list, which is written
 once."""
+WAIT_SECONDS = 0.02
+"""How long to wait, more each time, for a number that is taken and not there; with all attempts a minute."""
 PUBLISH_ATTEMPTS = 100
 """How often to commit on top of what other writers have committed in the meantime."""
 
@@ -57,6 +58,27 @@ class VersionContent:
     fill: FillNumber | None = None
     lists: tuple[SegmentList, ...] = ()
     """Lists that have the first of the segments."""
+
+    @classmethod
+    def of(cls, commit: Commit) -> VersionContent:
+        """What a version holds that is there."""
+        return cls(
+            action=commit.action,
+            kind=commit.kind,
+            info=commit.info,
+            provenance=commit.provenance,
+            segments=commit.segments,
+            added=commit.added or Added(0, 0),
+            fill=commit.fill,
+            lists=commit.lists,
+        )
+
+    def commit(self, **by: Any) -> Commit:
+        """The commit of this content, ``by`` somebody and at some time; not one yet without them."""
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Commit(
+            **{"version": 0, "writer": "", "created": "", "software": commits.SOFTWARE, **known, **by}
+        )
 
 
 @dataclass(frozen=True)
@@ -107,6 +129,8 @@ class Revision:
         self._staged: Staged | None = None
         self._list: str | None = None
         self._is_publishing = False
+        self._is_unknown = False
+        """Whether the commit may appear even if it is not there now."""
 
     def stage(self) -> None:
         """Write the commit under another name; nothing is visible yet.
@@ -120,12 +144,12 @@ class Revision:
             If it is not for what is there now, or a version that it brings back is gone.
         """
         for _ in range(PUBLISH_ATTEMPTS):
-            version = max(commits.versions(self.store), default=0)
+            version = commits.newest_version(self.store)
             frame = commits.commit_frame(self.store, version)
             try:
                 self._stage_on(Base(self.store, version))
             except (ArchiveError, FileNotFoundError):
-                if commits.commit_frame(self.store, version) == frame:
+                if self._is_newest(version, frame):
                     raise
             else:
                 gone = [each for each in self._sources if not self.store.exists(commits.commit_key(each))]
@@ -134,11 +158,14 @@ class Revision:
                         f"restore {self.store.name}: somebody has removed version {gone[0]} in the meantime; "
                         "nothing was changed"
                     )
-                newest = max(commits.versions(self.store), default=0)
-                if newest == version and commits.commit_frame(self.store, version) == frame:
+                if self._is_newest(version, frame):
                     return
             self.discard()
         raise self._too_many()
+
+    def _is_newest(self, version: int, frame: bytes) -> bool:
+        newest = commits.newest_version(self.store)
+        return newest == version and commits.commit_frame(self.store, version) == frame
 
     def _stage_on(self, base: Base) -> None:
         content = self._revise(base, self.content)
@@ -152,26 +179,18 @@ class Revision:
 
     def _too_many(self) -> ArchiveConflictError:
         return ArchiveConflictError(
-            f"save {self.store.name}: other writers have made {PUBLISH_ATTEMPTS} versions while this one was "
-            "to be made visible; nothing was changed: try again"
+            f"save {self.store.name}: other writers were faster {PUBLISH_ATTEMPTS} times, or one that was "
+            "stopped is in the way; nothing was changed: try again"
         )
 
     def _commit(self, base: Base, content: VersionContent) -> Commit:
         grown = base.commit if content.action in ("append", "compact", "index") else None
-        return Commit(
+        return content.commit(
             version=self.version,
-            kind=content.kind,
             writer=self.writer,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            software=commits.SOFTWARE,
-            info=content.info,
-            provenance=content.provenance,
-            segments=content.segments,
-            action=content.action,
             who=user_and_machine(),
-            added=content.added,
             lists=self._lists(content),
-            fill=content.fill,
             since=self.version if grown is None else grown.since,
         )
 
@@ -197,12 +216,13 @@ class Revision:
         ArchiveConflictError
             If another writer was faster, and this version is not for what is there now.
         """
-        for _ in range(PUBLISH_ATTEMPTS):
+        for attempt in range(PUBLISH_ATTEMPTS):
             assert self._staged is not None, "stage() comes before publish()"
             self._is_publishing = True
             try:
                 self._staged.publish()
             except OSError as error:
+                self._is_unknown = isinstance(error, UnknownOutcomeError)
                 # The step may have been done, and only its answer lost: as after a time-out of a network's
                 # disk.
                 if not self.is_published():
@@ -210,10 +230,13 @@ class Revision:
                         raise
                     self._is_publishing = False
                     self.discard()
+                    if self.version not in commits.versions(self.store):
+                        # Another writer is about to take the number, or a network's disk lists what was.
+                        time.sleep(min(WAIT_SECONDS * 1.1**attempt, 1.0) * random.random())
                     self.stage()
                     continue
             # Refuse a version that another writer has replaced already; what was made on top of it is right.
-            while (newest := max(commits.versions(self.store), default=0)) > self.version:
+            while (newest := commits.newest_version(self.store)) > self.version:
                 with suppress(FileNotFoundError):  # it was removed, since there is an even newer one
                     if commits.read_version(self.store, newest).commit.action == "save":
                         raise lost(self.store, newest)
@@ -233,7 +256,7 @@ class Revision:
     def may_be_visible(self) -> bool:
         """Whether it was published, as far as is known; where it cannot be known, it may be."""
         try:
-            return self._is_publishing and self.is_published()
+            return self._is_publishing and (self._is_unknown or self.is_published())
         except (OSError, ArchiveError):
             return True
 
@@ -291,24 +314,6 @@ def lost(store: Store, version: int) -> ArchiveConflictError:
     )
 
 
-def refresh_root(store: Store, version: int, durable: bool) -> None:
-    """Let the root say what is there now. Attributes of users stay; metadata that a tool has consolidated are
-    those of the version before, and go."""
-    while True:
-        document = root_document(commits.read_version(store, version).commit)
-        with suppress(UnreadableError, ValueError, TypeError, AttributeError, KeyError):
-            found = store.get("zarr.json")
-            if found is not None:
-                attributes = json.loads(found.tobytes())["attributes"]
-                document["attributes"] = {**attributes, **document["attributes"]}
-        store.put("zarr.json", serialize(document), durable=durable)
-        # Another writer may have said so before, with a newer version.
-        newest = max(commits.versions(store), default=version)
-        if newest <= version:
-            return
-        version = newest
-
-
 def user_and_machine() -> str:
     """The user and the machine, for those who read the history."""
     try:
@@ -362,7 +367,8 @@ def make_version(
     try:
         with stopping_cleanly():
             try:
-                make_root(store, durable=durable)
+                make_root(store, token, durable=durable)
+                describe_folders(store, durable=durable)
                 revision.stage()
                 publish_all([publication])
             except BaseException:
@@ -370,17 +376,3 @@ def make_version(
                 raise
     finally:
         leases.release(token)
-
-
-def make_root(store: Store, *, durable: bool) -> None:
-    """Make what every archive has, where it is not there."""
-    with suppress(FileExistsError):
-        store.make_folder("")
-    # First what shows that this is an archive: other writers may look at any moment.
-    if not store.exists("zarr.json"):
-        store.put("zarr.json", serialize(root_document()), durable=durable)
-    for folder, document in ((SEGMENTS, group_document()), (COMMITS, commits_document())):
-        with suppress(FileExistsError):
-            store.make_folder(folder)
-        if not store.exists(f"{folder}/zarr.json"):
-            store.put(f"{folder}/zarr.json", serialize(document), durable=durable)

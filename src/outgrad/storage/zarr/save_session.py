@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,14 +20,10 @@ from outgrad.storage.store import Store
 from outgrad.storage.zarr import leftovers, refused
 from outgrad.storage.zarr.codecs import Json
 from outgrad.storage.zarr.documents import (
-    commits_document,
-    group_document,
-    root_document,
     segment_documents,
     serialize,
 )
 from outgrad.storage.zarr.format import (
-    COMMITS,
     PLAN,
     RECORD_DTYPE,
     SEGMENTS,
@@ -37,6 +34,7 @@ from outgrad.storage.zarr.format import (
 )
 from outgrad.storage.zarr.layout import manifest_spec
 from outgrad.storage.zarr.revision import Revision, VersionContent
+from outgrad.storage.zarr.root import describe_folders, make_root
 from outgrad.storage.zarr.storage_chunks import ChunkRecords, SegmentStore
 from outgrad.storage.zarr.updates import Update
 
@@ -142,21 +140,7 @@ class SaveSession:
         """Make the own segment and what is above it, which a writer that gives up may be removing."""
         for attempt in range(BEGIN_ATTEMPTS):
             try:
-                with suppress(FileExistsError):
-                    self.store.make_folder("")
-                # First what shows that this is an archive: other writers may look at any moment.
-                if not self.store.exists("zarr.json"):
-                    # A writer that was faster has made it: that one stays, since it may say more.
-                    document = serialize(root_document())
-                    staged = self.store.stage("zarr.json", document, self._token, durable=self.durable)
-                    try:
-                        with suppress(FileExistsError):
-                            staged.publish()
-                    finally:
-                        staged.discard()
-                for folder in (COMMITS, SEGMENTS):
-                    with suppress(FileExistsError):
-                        self.store.make_folder(folder)
+                make_root(self.store, self._token, durable=self.durable)
                 self.store.create(self._lease)
                 self.store.make_folder(self.folder)
                 return
@@ -182,12 +166,12 @@ class SaveSession:
         checksums = tuple(int(record[0]) for records in written for record in records)
         segment = replace(segment, manifest=Manifest(array, checksums))
 
-        for key, document in segment_documents(segment):
-            store.put(key.removeprefix(segment.prefix), serialize(document))
-        for folder, document in ((SEGMENTS, group_document()), (COMMITS, commits_document())):
-            key = f"{folder}/zarr.json"
-            if not self.store.exists(key):
-                self.store.put(key, serialize(document), durable=self.durable)
+        documents = [
+            (key.removeprefix(segment.prefix), serialize(document))
+            for key, document in segment_documents(segment)
+        ]
+        deque(self.store.each(lambda pair: store.put(*pair), documents), maxlen=0)
+        describe_folders(self.store, durable=self.durable)
         leftovers.require_whole(self.store, segment)
         # Before the commit: nothing looks for it in a segment that a commit names.
         self.store.remove(self.plan_key)

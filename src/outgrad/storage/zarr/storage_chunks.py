@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,14 @@ from outgrad.errors import MemoryLimitError
 from outgrad.storage.open_files import OpenFiles
 from outgrad.storage.store import Bytes, Store, UnreadableError
 from outgrad.storage.zarr.codecs import (
+    CHECKSUM_BYTES,
     CodecError,
     encode,
     most_stored_bytes,
     packed,
     read_shard_index,
     shard_bytes,
+    shard_index_bytes,
     stored_crc32c,
     unpack,
 )
@@ -33,6 +36,9 @@ MOST_RECORDED = 2**32 - 1
 
 Records = Callable[[int, int], ChunkRecords]
 """What looks up the records of the chunks [first, last) of an array."""
+
+EXAMINED_BYTES = 16 * 2**20
+"""Chunks of a shard that are examined are read so many bytes at once."""
 
 CACHED_CHUNKS = 256
 """Decoded chunks of label tables kept for an archive, 64 KiB each: reading thousands of small tables in order
@@ -135,6 +141,7 @@ class SegmentStore:
             If a chunk is missing, corrupted, or not the one in ``records``.
         """
         wanted = array.chunks_of(start, stop)
+        runs = []
         for shard in array.shards_of(start, stop):
             inside = array.chunks_in(shard)
             numbers = range(max(inside.start, wanted.start), min(inside.stop, wanted.stop))
@@ -144,7 +151,10 @@ class SegmentStore:
                 chunk = self.read_chunk(array, records, number, cache)
                 out = _copy_rows(array, number, chunk, start, stop, out)
             rest = [number for number in numbers if number not in ends]
-            for number, body in self._bodies(array, records, shard, rest[0], rest[-1] + 1) if rest else ():
+            if rest:
+                runs.append(_Run(array, shard, rest[0], rest[-1] + 1, records(inside.start, rest[-1] + 1)))
+        for stored in self.store.each(self._stored, runs):
+            for number, body in stored.bodies():
                 if _covers(array, number, start, stop):
                     # Memory is only given now: shapes that no file confirms get none.
                     out = _new_rows(array, start, stop) if out is None else out
@@ -156,6 +166,68 @@ class SegmentStore:
                     out = _copy_rows(array, number, chunk, start, stop, out)
         return _new_rows(array, start, stop) if out is None else out
 
+    def examine(
+        self, array: ArraySpec, records: Records | None, shard: int
+    ) -> Iterator[tuple[int, Bytes | ChunkError]]:
+        """Yield the number of every chunk of a shard with its stored bytes, or why it cannot be used.
+
+        Each is decoded too. Without records only their own checksums are compared.
+        """
+        inside = array.chunks_in(shard)
+        step = max(1, EXAMINED_BYTES // array.chunk_nbytes)
+        known = None if records is None else records(inside.start, inside.stop)
+        decoded: Array | None = None
+        for first in range(inside.start, inside.stop, step):
+            numbers = range(first, min(first + step, inside.stop))
+            begin = first - inside.start
+            try:
+                raw, sizes = self._raw(array, known, shard, begin, begin + len(numbers))
+                if raw is None:
+                    raise UnreadableError("is missing")
+            except UnreadableError as error:
+                for number in numbers:
+                    yield number, ChunkError(array, number, str(error))
+                continue
+            places = pairwise(np.cumsum([0, *sizes], dtype=np.int64).tolist())
+            for number, (start, stop) in zip(numbers, places, strict=True):
+                record = None if known is None else known[number - inside.start]
+                try:
+                    body = _body(array, number, raw[start:stop], record)
+                    # Memory is only given now: shapes that no file confirms get none.
+                    decoded = (
+                        allocate(array.chunk_shape, array.dtype, array.path) if decoded is None else decoded
+                    )
+                    _unpack(array, number, body, decoded)
+                except ChunkError as error:
+                    yield number, error
+                except MemoryLimitError as error:
+                    yield number, ChunkError(array, number, str(error))
+                else:
+                    yield number, raw[start:stop]
+
+    def index_mistake(self, array: ArraySpec, records: Records | None, shard: int) -> str:
+        """What is wrong with the index of a shard whose chunks are whole, by which other readers of Zarr find
+        them; "" if nothing is. Outgrad does not read it."""
+        if array.chunks_per_shard == 1:
+            return ""
+        if records is None:
+            try:
+                self.shard_index(array, shard)
+            except UnreadableError as error:
+                return str(error)
+            return ""
+        inside = array.chunks_in(shard)
+        sizes = records(inside.start, inside.stop)[:, 1].astype(np.int64)
+        expected = shard_index_bytes(sizes, array.chunks_per_shard)
+        end = int(sizes.sum())
+        try:
+            # One byte more: a shard ends with its index.
+            found = self.store.get_range(self.prefix + array.shard_key(shard), end, end + len(expected) + 1)
+        except UnreadableError as error:
+            return str(error)
+        is_right = found is not None and np.array_equal(found, expected)
+        return "" if is_right else "is corrupted: its index is not one of its chunks"
+
     def read_chunk(
         self, array: ArraySpec, records: Records | None, number: int, cache: ChunkCache | None = None
     ) -> Array:
@@ -163,40 +235,24 @@ class SegmentStore:
 
         def read() -> Array:
             shard = number // array.chunks_per_shard
-            ((_, body),) = self._bodies(array, records, shard, number, number + 1)
+            known = None if records is None else records(array.chunks_in(shard).start, number + 1)
+            ((_, body),) = self._stored(_Run(array, shard, number, number + 1, known)).bodies()
             chunk = allocate(array.chunk_shape, array.dtype, array.path)
             _unpack(array, number, body, chunk)
             return chunk
 
         return read() if cache is None else cache.get((self.prefix + array.path, number), read)
 
-    def _bodies(
-        self, array: ArraySpec, records: Records | None, shard: int, first: int, last: int
-    ) -> Iterator[tuple[int, Bytes]]:
-        """Yield the stored bytes of the chunks [first, last) of a shard: those that were committed.
-
-        They are read at once. Frames of another size than a chunk are refused.
-        """
-        begin = array.chunks_in(shard).start
-        known = None if records is None else records(begin, last)
+    def _stored(self, run: _Run) -> _StoredRun:
+        """Read some chunks of a shard at once."""
+        begin = run.array.chunks_in(run.shard).start
         try:
-            raw, sizes = self._raw(array, known, shard, first - begin, last - begin)
+            raw, sizes = self._raw(run.array, run.known, run.shard, run.first - begin, run.last - begin)
         except UnreadableError as error:
-            raise ChunkError(array, first, str(error)) from error
+            raise ChunkError(run.array, run.first, str(error)) from error
         if raw is None:
-            raise ChunkError(array, first, "is missing")
-        position = 0
-        for number, size in zip(range(first, last), sizes, strict=True):
-            stored = raw[position : position + size]
-            position += size
-            try:
-                body = packed(stored, array.compressor, array.chunk_nbytes)
-            except CodecError as error:
-                raise ChunkError(array, number, f"is corrupted: {error}") from error
-            if known is not None and stored_crc32c(stored) != int(known[number - begin, 0]):
-                reason = "belongs to another position or version: its checksum is not the one in the manifest"
-                raise ChunkError(array, number, reason)
-            yield number, body
+            raise ChunkError(run.array, run.first, "is missing")
+        return _StoredRun(run, raw, sizes)
 
     def _raw(
         self, array: ArraySpec, known: ChunkRecords | None, shard: int, first: int, last: int
@@ -220,14 +276,58 @@ class SegmentStore:
 
     def shard_index(self, array: ArraySpec, shard: int) -> npt.NDArray[np.int64] | None:
         """Where the chunks of a shard begin and end in it, as it says itself; None if it is missing."""
-        key = self.prefix + array.shard_key(shard)
-        raw = self.store.get(key)
+        count = len(array.chunks_in(shard))
+        most = count * most_stored_bytes(array.chunk_nbytes) + 16 * array.chunks_per_shard + CHECKSUM_BYTES
+        raw = self.store.get(self.prefix + array.shard_key(shard), most)
         if raw is None:
             return None
         try:
-            return read_shard_index(raw, array.chunks_per_shard, len(array.chunks_in(shard)))
+            return read_shard_index(raw, array.chunks_per_shard, count)
         except CodecError as error:
             raise UnreadableError(f"is corrupted: {error}") from error
+
+
+def _body(array: ArraySpec, number: int, stored: Bytes, record: ChunkRecords | None) -> Bytes:
+    """The stored bytes of a chunk without their checksum, if they are those that were committed."""
+    try:
+        body = packed(stored, array.compressor, array.chunk_nbytes)
+    except CodecError as error:
+        raise ChunkError(array, number, f"is corrupted: {error}") from error
+    if record is not None and stored_crc32c(stored) != int(record[0]):
+        reason = "belongs to another position or version: its checksum is not the one in the manifest"
+        raise ChunkError(array, number, reason)
+    return body
+
+
+class _Run(NamedTuple):
+    """The chunks [first, last) of a shard, and the records of all up to there, if they are known."""
+
+    array: ArraySpec
+    shard: int
+    first: int
+    last: int
+    known: ChunkRecords | None
+
+
+class _StoredRun(NamedTuple):
+    """The bytes of the chunks of a run, one after the other, and how many each has."""
+
+    run: _Run
+    raw: Bytes
+    sizes: Sequence[int]
+
+    def bodies(self) -> Iterator[tuple[int, Bytes]]:
+        """Yield the number and the bytes of each chunk: those that were committed.
+
+        Frames of another size than a chunk are refused.
+        """
+        array, known = self.run.array, self.run.known
+        begin = array.chunks_in(self.run.shard).start
+        position = 0
+        for number, size in zip(range(self.run.first, self.run.last), self.sizes, strict=True):
+            record = None if known is None else known[number - begin]
+            yield number, _body(array, number, self.raw[position : position + size], record)
+            position += size
 
 
 def _covers(array: ArraySpec, number: int, start: int, stop: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from outgrad.errors import (
     ArchiveConflictError,
@@ -78,9 +78,9 @@ class Save(Update):
 
     def require(self, store: Store) -> None:
         super().require(store)
-        self._base_version = max(commits.versions(store), default=0)
+        self._base_version = commits.newest_version(store)
         is_empty = leftovers.is_empty(store)
-        ours = is_ours(store)
+        ours = is_empty or commits.is_archive(store)
         if self._overwrite and not ours:
             raise NotAnArchiveError(
                 f"save {store.name}: the path exists and is not an Outgrad archive, and overwrite=True "
@@ -88,7 +88,7 @@ class Save(Update):
             )
         if self._overwrite or is_empty:
             return
-        if not ours or commits.versions(store):
+        if not ours or self._base_version:
             raise ArchiveExistsError(
                 f"save {store.name}: the path exists; choose another one, pass overwrite=True to replace it, "
                 "or add to it with append"
@@ -193,9 +193,36 @@ class Compact(Update):
             content,
             action="compact",
             info=base.commit.info,
-            provenance=base.commit.provenance,
+            provenance={"versions": made_of(base)},
             segments=(*segments[:first], *content.segments, *segments[first + len(self._names) :]),
             added=Added(0, 0),
             fill=base.commit.fill,
             lists=tuple(lists),
         )
+
+
+def made_of(base: Base) -> list[dict[str, Any]]:
+    """The saves and appends that the data of a version come from, the oldest first: they are known even when
+    the versions are gone."""
+    found: list[dict[str, Any]] = []
+    number = base.version
+    while number:
+        try:
+            commit = commits.read_alone(base.store, number).commit
+        except (ArchiveError, FileNotFoundError):
+            break
+        if commit.action == "compact":
+            known = commit.provenance.get("versions")
+            found.extend(reversed(known) if isinstance(known, list) else [])
+            break
+        if commit.action == "restore":
+            restored = commit.provenance.get("restored")
+            number = restored if isinstance(restored, int) and 0 < restored < number else 0
+            continue
+        entry = {"version": number, "created": commit.created, "who": commit.who, "action": commit.action}
+        added = (
+            {} if commit.added is None else {"samples": commit.added.samples, "bytes": commit.added.nbytes}
+        )
+        found.append({**entry, **added, "provenance": commit.provenance})
+        number = 0 if commit.action == "save" else number - 1
+    return found[::-1]

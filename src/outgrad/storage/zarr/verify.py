@@ -1,170 +1,108 @@
-"""Check every byte of an archive against its commit."""
+"""Check every byte of an archive against its commits, and mend what a copy has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 
-from outgrad.errors import DamagedArchiveError, MemoryLimitError
-from outgrad.storage.store import Store, UnreadableError
+from outgrad.errors import DamagedArchiveError
+from outgrad.labels.display import row_text
+from outgrad.labels.labels import Labels
+from outgrad.storage.store import Store
 from outgrad.storage.zarr import commits
-from outgrad.storage.zarr.documents import Document, documents, root_document
-from outgrad.storage.zarr.format import ArraySpec, Commit
-from outgrad.storage.zarr.opened import OpenArchive, open_version
-from outgrad.storage.zarr.opened_segment import OpenSegment
-from outgrad.storage.zarr.parse import read_json
-from outgrad.storage.zarr.storage_chunks import ChunkError, Records, SegmentStore
-from outgrad.storage.zarr.verify_tables import table_mistakes
-from outgrad.storage.zarr.zarr_json import document_mistake
-
-MOST_JSON_BYTES = 2**30
-"""Of a ``zarr.json``, which may hold the metadata of all arrays below it."""
-MOST_PROBLEMS = 1000
-"""Corrupted chunks of an array that are listed: a commit may name millions of chunks that never existed."""
-MANIFEST = -1
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One corrupted or missing file.
-
-    Parameters
-    ----------
-    array : str
-        Path of the Zarr array in its segment, such as ``blocks/3/gradients/positions/values``; of a file that
-        is not a chunk, its path in the archive.
-    chunk : int or None
-        Number of the storage chunk; None for a file that is not one.
-    what : str
-        What is wrong with it.
-    needed_for : tuple of str
-        Metatensor's paths of the arrays that have rows in this chunk: several, where small ones share it.
-    """
-
-    array: str
-    chunk: int | None
-    what: str
-    needed_for: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        subject = self.array if self.chunk is None else f"{self.array}, storage chunk {self.chunk},"
-        others = [path for path in self.needed_for if path != self.array]
-        return f"{subject} {self.what}" + (f" (needed for {', '.join(others)})" if others else "")
+from outgrad.storage.zarr.common_samples import repeated_sample
+from outgrad.storage.zarr.damage import Damage
+from outgrad.storage.zarr.joined_blocks import JoinedBlock
+from outgrad.storage.zarr.mend import Mender
+from outgrad.storage.zarr.opened import OpenArchive, overwritten
+from outgrad.storage.zarr.reader import ArchiveTable, ZarrReader
+from outgrad.storage.zarr.verify_commits import CheckedCommits
+from outgrad.storage.zarr.verify_documents import document_damages
+from outgrad.storage.zarr.verify_segments import (
+    CheckedSegment,
+    Progress,
+    check_chunks,
+    check_tables,
+    checked_segments,
+    with_touched,
+)
 
 
-def verify_archive(store: Store) -> list[Problem]:
-    """Read every chunk and every metadata file of an archive, one at a time, and list what is corrupted.
+def verify_archive(
+    store: Store, *, all_versions: bool = False, copy: Store | None = None, progress: Progress | None = None
+) -> list[Damage]:
+    """Read every chunk and every metadata file of an archive, and list what is damaged.
 
     Parameters
     ----------
     store : Store
         Where the archive is.
+    all_versions : bool
+        Whether to check all versions that are kept, and not the newest alone.
+    copy : Store, optional
+        Another archive, out of which what is damaged is mended.
+    progress : callable, optional
+        Is called as data are checked.
 
     Returns
     -------
-    list of Problem
+    list of Damage
         Empty if all is well.
 
     Raises
     ------
     ArchiveError
-        If there is no archive to check, or it is of a newer format.
+        If there is no archive to check, it is of a newer format, or it was overwritten meanwhile.
     """
-    try:
-        archive = open_version(store)
-    except DamagedArchiveError as error:
-        newest = [commits.commit_key(version) for version in commits.versions(store)[-1:]]
-        return [Problem(key, None, f"is corrupted: {error}") for key in newest or [store.name]]
-    problems: list[Problem] = []
-    expected = dict(documents(archive.stored.commit))
-    expected["zarr.json"] = _root_as_of(store, archive.stored.commit)
-    for key in expected:
+    mender = None if copy is None else Mender(store, copy)
+    checked = CheckedCommits(store, mender, all_versions=all_versions)
+    segments = list(checked_segments(checked.archives))
+    check_chunks(segments, mender, progress or (lambda _, total: None))
+    check_tables(segments)
+    versions = [archive.stored.commit for archive in checked.archives]
+    found = [
+        *checked.damages,
+        *document_damages(store, versions, mender, has_root=not checked.is_newest_lost),
+        *_misfits(checked.archives, segments),
+        *with_touched(segments),
+    ]
+    kept = commits.versions(store) if found else []
+    for archive in checked.archives if found else ():
+        version = archive.stored.commit.version
+        if version not in kept:  # its segments were removed while they were read: that is no damage
+            raise overwritten(store, version)
+    return found
+
+
+def _misfits(archives: list[OpenArchive], segments: list[CheckedSegment]) -> Iterator[Damage]:
+    """Versions whose segments do not make a map together; what cannot be read is reported already."""
+    if any(damage.chunks and not damage.mended for each in segments for _, damage in each.damages):
+        return
+    for archive in archives:
         try:
-            raw = store.get(key, MOST_JSON_BYTES)
-            mistake = "is missing" if raw is None else document_mistake(key, raw.tobytes(), expected)
-        except UnreadableError as error:
-            mistake = str(error)
-        if mistake:
-            problems.append(Problem(key, None, mistake))
-    for segment in archive.segments:
-        problems.extend(_segment_problems(archive, segment))
-    return problems
+            _ = archive.joined.keys
+            for block in archive.joined.blocks:
+                _ = block.outline
+                if len(block.parts) > 1:
+                    _require_distinct(archive, block)
+        except DamagedArchiveError as error:
+            version = archive.stored.commit.version
+            key = commits.commit_key(version)
+            yield Damage(key, f"is corrupted: {error}", file=key, version=version)
 
 
-def _root_as_of(store: Store, newest: Commit) -> Document:
-    """What the root should say: a writer that is killed after its commit leaves it to that of the version
-    before."""
-    with suppress(UnreadableError, ValueError, KeyError, TypeError, RecursionError):
-        raw = store.get("zarr.json", MOST_JSON_BYTES)
-        about = {} if raw is None else read_json(raw.tobytes())["attributes"]["outgrad"]
-        if "version" not in about and newest.version == 1:
-            return root_document()
-        if about["version"] in commits.versions(store):
-            return root_document(commits.read_version(store, about["version"]).commit)
-    return root_document(newest)
+def _require_distinct(archive: OpenArchive, block: JoinedBlock) -> None:
+    """Refuse a block with a sample twice: no writer makes one, but whoever edits a commit can."""
+    stored = archive.stored
+    reader = ZarrReader(archive.store.name, stored.commit.version, stored.token, roots=archive.roots)
 
+    def labels(segment: int, number: int) -> Labels:
+        table, source = archive.segments[segment].spec.tables[number], ArchiveTable(reader, segment, number)
+        return Labels.from_source(table.names, table.rows, table.digest, source)
 
-def _segment_problems(archive: OpenArchive, segment: OpenSegment) -> Iterator[Problem]:
-    try:
-        segment.keys()
-    except DamagedArchiveError as error:
-        commit = commits.commit_key(archive.stored.commit.version)
-        yield Problem(commit, None, f"is corrupted: {error}")
-    chunks = list(_chunk_problems(segment))
-    unreadable = {(number, problem.chunk) for number, problem in chunks}
-    for _, problem in chunks:
-        yield problem
-    if not any(number == MANIFEST for number, _ in chunks):  # tables cannot be read without it
-        for path, mistake in table_mistakes(segment, unreadable):
-            yield Problem(path, None, mistake)
-
-
-def _chunk_problems(segment: OpenSegment) -> Iterator[tuple[int, Problem]]:
-    """Every chunk that cannot be used, with the number of its array."""
-    manifest = segment.spec.manifest
-    assert manifest is not None, "a commit has a manifest"
-    chunks = segment.store
-    is_readable = True
-    for problem in _array_problems(chunks, manifest.array, manifest.records, lambda _: ()):
-        is_readable = False
-        yield MANIFEST, problem
-    for number, array in enumerate(segment.spec.arrays):
-        if array.pieces is not None:
-            for text in segment.outside_problems(array) if is_readable else ():
-                yield number, Problem(array.path, None, f"cannot be read: {text}")
-            continue
-        # Without the manifest each chunk still has its own checksum.
-        records = partial(segment.records, number) if is_readable else None
-        for problem in _array_problems(chunks, array, records, partial(segment.needed_for, number)):
-            yield number, problem
-
-
-def _array_problems(
-    store: SegmentStore,
-    array: ArraySpec,
-    records: Records | None,
-    needed_for: Callable[[int], Sequence[str]],
-) -> Iterator[Problem]:
-    problems = 0
-    for chunk in range(array.chunk_count):
-        try:
-            store.read_chunk(array, records, chunk)
-        except (ChunkError, MemoryLimitError) as error:
-            reason = error.reason if isinstance(error, ChunkError) else str(error)
-            yield Problem(array.path, chunk, reason, tuple(needed_for(chunk)))
-            problems += 1
-        if problems == MOST_PROBLEMS:
-            yield Problem(array.path, None, f"has {problems} such chunks up to here; no more of it was read")
-            return
-    for shard in range(array.shard_count if array.chunks_per_shard > 1 else 0):
-        # What other readers of Zarr find chunks by; Outgrad does not.
-        try:
-            store.shard_index(array, shard)
-        except UnreadableError as error:
-            if not problems:
-                chunk = shard * array.chunks_per_shard
-                yield Problem(
-                    array.path, chunk, f"and those after it in their shard: {error}", tuple(needed_for(chunk))
-                )
+    found = repeated_sample(block, labels)
+    if found is not None:
+        earlier, later, sample = found
+        one, other = (archive.segments[block.parts[part][0]].spec.name for part in (earlier, later))
+        raise DamagedArchiveError(
+            f"sample {row_text(list(block.names(())), sample)} is in segment {one}, and again in {other}"
+        )

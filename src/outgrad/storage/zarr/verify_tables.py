@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,36 +23,42 @@ Unreadable = set[tuple[int, int | None]]
 """Storage chunks as (number of the array, number of the chunk); None if more of the array were not read."""
 
 
-def table_mistakes(segment: OpenSegment, unreadable: Unreadable) -> Iterator[tuple[str, str]]:
-    """Yield the path of each table, or of a gradient's offsets, that is not what the commit says, and why.
+class OffsetsCheck(NamedTuple):
+    """Offsets of a gradient: where they are, the table of its samples, and how many rows its parent has."""
 
-    Tables with a storage chunk in ``unreadable`` are left out.
-    """
-    wrong: set[int] = set()
-    for number, table in enumerate(segment.spec.tables):
-        if _is_unreadable(segment, table.first, table.rows, unreadable):
-            wrong.add(number)
-            continue
-        mistake = _table_mistake(segment, number)
-        if mistake:
-            wrong.add(number)
-            yield segment.table_paths(number)[0], f"is not what the commit says: {mistake}"
-    checked: set[tuple[int, int, FirstRow]] = set()
+    samples: int
+    parent_rows: int
+    first: FirstRow
+
+
+def readable_tables(segment: OpenSegment, unreadable: Unreadable) -> list[int]:
+    """Numbers of the tables without a storage chunk in ``unreadable``, which is another problem."""
+    return [
+        number
+        for number, table in enumerate(segment.spec.tables)
+        if not _is_unreadable(segment, table.first, table.rows, unreadable)
+    ]
+
+
+def readable_offsets(
+    segment: OpenSegment, right: Container[int], unreadable: Unreadable
+) -> list[OffsetsCheck]:
+    """Offsets that can be compared: their tables are among those that are right."""
+    found: dict[OffsetsCheck, None] = {}
     for block in segment.spec.blocks:
         for _, parent in block.walk():
             for gradient in parent.gradients.values():
-                if gradient.offsets is None or wrong & {gradient.samples, parent.samples}:
+                first, rows = gradient.offsets, segment.spec.tables[parent.samples].rows
+                if first is None or gradient.samples not in right or parent.samples not in right:
                     continue
-                key = gradient.samples, parent.samples, gradient.offsets
-                parent_rows = segment.spec.tables[parent.samples].rows
-                if key in checked or _is_unreadable(segment, gradient.offsets, parent_rows + 1, unreadable):
-                    continue  # what is unreadable is another problem, which is listed already
-                if not _has_right_offsets(segment, gradient.samples, parent_rows, gradient.offsets):
-                    yield segment.table_paths(gradient.samples)[0], "does not fit its offsets"
-                checked.add(key)
+                if not _is_unreadable(segment, first, rows + 1, unreadable):
+                    found[OffsetsCheck(gradient.samples, rows, first)] = None
+    return list(found)
 
 
 def _is_unreadable(segment: OpenSegment, first: FirstRow, rows: int, unreadable: Unreadable) -> bool:
+    if not unreadable:
+        return False
     chunks = segment.spec.arrays[first.array].chunks_of(first.row, first.row + rows)
     return any((first.array, chunk) in unreadable for chunk in (None, *chunks))
 
@@ -63,7 +70,8 @@ def _slices(segment: OpenSegment, number: int) -> Iterator[tuple[int, Table]]:
         yield start, segment.read_unchecked(number, start, min(start + step, table.rows))
 
 
-def _table_mistake(segment: OpenSegment, number: int) -> str:
+def table_mistake(segment: OpenSegment, number: int) -> str:
+    """In what a table is not what the commit says; "" if it is."""
     table = segment.spec.tables[number]
     digest = begin_digest(table.names, table.rows)
     is_sorted, last = True, None
@@ -93,8 +101,9 @@ def _table_mistake(segment: OpenSegment, number: int) -> str:
     return ""
 
 
-def _has_right_offsets(segment: OpenSegment, samples: int, parent_rows: int, first: FirstRow) -> bool:
+def has_right_offsets(segment: OpenSegment, check: OffsetsCheck) -> bool:
     """Compare stored offsets with those of a table of gradient samples; one that is not sorted has none."""
+    samples, parent_rows, first = check
     counts = np.zeros(parent_rows + 1, dtype=np.int64)
     last = 0
     for _, rows in _slices(segment, samples):
