@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from outgrad._signals import deferred
-from outgrad.errors import ArchiveWarning
+from outgrad.errors import ArchiveError, ArchiveWarning
 
 LOGGER = logging.getLogger("outgrad")
 
@@ -58,8 +58,15 @@ def publish_all(outputs: Sequence[Unpublished]) -> None:
                 except Exception as reason:
                     error.add_note(f"{output.name} was written, and could not be taken back: {reason}")
             raise
-        problems = [problem for output in outputs for problem in output.finish()]
+        problems = [problem for output in outputs for problem in _finish(output)]
     warn_of(problems)
+
+
+def _finish(output: Unpublished) -> Iterator[str]:
+    try:
+        yield from output.finish()
+    except (OSError, ArchiveError) as error:  # a folder cannot be listed, or a commit not be read any more
+        yield f"cannot remove what is left in {output.name}: {error}"
 
 
 def attempted(step: str, function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
