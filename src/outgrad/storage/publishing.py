@@ -58,15 +58,14 @@ def publish_all(outputs: Sequence[Unpublished]) -> None:
                 except Exception as reason:
                     error.add_note(f"{output.name} was written, and could not be taken back: {reason}")
             raise
-        problems = [problem for output in outputs for problem in _finish(output)]
+        problems: list[str] = []
+        for output in outputs:
+            try:
+                for problem in output.finish():
+                    problems.append(problem)  # noqa: PERF402 - what comes before an error counts
+            except (OSError, ArchiveError) as error:  # a folder cannot be listed
+                problems.append(f"cannot remove what is left in {output.name}: {error}")
     warn_of(problems)
-
-
-def _finish(output: Unpublished) -> Iterator[str]:
-    try:
-        yield from output.finish()
-    except (OSError, ArchiveError) as error:  # a folder cannot be listed, or a commit not be read any more
-        yield f"cannot remove what is left in {output.name}: {error}"
 
 
 def attempted(step: str, function: Callable[..., Any], *arguments: Any) -> Iterator[str]:
