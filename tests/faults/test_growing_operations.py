@@ -63,6 +63,15 @@ def grow_without_links(path: Path) -> None:
         grow(path, part(1))
 
 
+def save_files(path: Path, *seeds: int) -> None:
+    for seed in seeds:
+        og.save(path.with_name(f"{seed}.mts"), part(seed))
+
+
+def index_files(path: Path) -> None:
+    og.index(sorted(path.parent.glob("*.mts")), path, append=True)
+
+
 class Scenario(NamedTuple):
     before: Callable[[Path], None]
     call: Callable[[Path], Any]
@@ -99,6 +108,11 @@ SCENARIOS = {
         lambda p: grow(p, part(0), part(1)), lambda p: og.restore(p, 1), whole(0), repeats=True
     ),
     "commit": Scenario(refuse, og.commit, whole(0, 1), repeats=True),
+    "index": Scenario(lambda p: save_files(p, 0, 1), index_files, whole(0, 1)),
+    "index, append": Scenario(lambda p: (grow(p, part(0)), save_files(p, 1, 2)), index_files, whole(0, 1, 2)),
+    "materialize": Scenario(
+        lambda p: (save_files(p, 0, 1), index_files(p)), og.materialize, whole(0, 1), repeats=True
+    ),
     "clean": Scenario(
         lambda p: (grow(p, *map(part, range(3))), og.compact(p), grow(p, part(3))),
         lambda p: og.clean(p, keep=1),

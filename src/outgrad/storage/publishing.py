@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from outgrad._signals import deferred
-from outgrad.errors import ArchiveWarning
+from outgrad.errors import ArchiveError, ArchiveWarning
 
 LOGGER = logging.getLogger("outgrad")
 
@@ -58,7 +58,13 @@ def publish_all(outputs: Sequence[Unpublished]) -> None:
                 except Exception as reason:
                     error.add_note(f"{output.name} was written, and could not be taken back: {reason}")
             raise
-        problems = [problem for output in outputs for problem in output.finish()]
+        problems: list[str] = []
+        for output in outputs:
+            try:
+                for problem in output.finish():
+                    problems.append(problem)  # noqa: PERF402 - what comes before an error counts
+            except (OSError, ArchiveError) as error:  # a folder cannot be listed
+                problems.append(f"cannot remove what is left in {output.name}: {error}")
     warn_of(problems)
 
 

@@ -57,13 +57,18 @@ def selections(draw: Any) -> Any:
     return og.Labels(kind, np.array(sorted(found), dtype=np.int64).reshape(-1, 1))
 
 
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, og.TensorMap]:
+    path = tmp_path_factory.mktemp("chosen") / "a.zarr"
+    return path, written(path, *(piece(seed, systems=5, shuffled=seed == 1) for seed in range(3)))
+
+
 @given(selection=selections(), again=selections(), target=st.sampled_from([1, 400, 10**6]), data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_chosen_samples_are_those_of_the_whole(
-    selection: Any, again: Any, target: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    selection: Any, again: Any, target: int, data: st.DataObject, grown: tuple[Path, og.TensorMap]
 ) -> None:
-    path = tmp_path_factory.mktemp("chosen") / "a.zarr"
-    whole = written(path, *(piece(seed, systems=5, shuffled=seed == 1) for seed in range(3)))
+    path, whole = grown
     expected = og.slice(whole, "samples", selection)
     found = og.open(path, samples=selection, target_bytes=target)
     assert is_direct(found)

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 import outgrad as og
-from outgrad.errors import ArchiveConflictError, ArchiveError, ArchiveNotFoundError, ValidationError
+from outgrad.errors import (
+    ArchiveConflictError,
+    ArchiveError,
+    ArchiveNotFoundError,
+    ArchiveWarning,
+    ValidationError,
+)
 from outgrad.storage import versions
 from outgrad.storage.local_store import LocalStore
 from outgrad.storage.store import Entry
@@ -351,3 +357,23 @@ def test_a_folder_is_listed_while_a_version_is_replaced(path: Path, monkeypatch:
         assert len(og.history(path)) == 4
         missed[:] = [True] * count + [False] * 100
         assert_identical(og.load(path), up_to(3))
+
+
+def test_a_folder_cannot_be_listed_once_a_version_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = LocalStore.entries
+
+    def entries(self: LocalStore, folder: str, prefix: str = "") -> list[Entry]:
+        if folder == "segments" and (path / "commits" / "0000000005.json").exists():
+            raise PermissionError(13, "injected", folder)
+        return original(self, folder, prefix)
+
+    monkeypatch.setattr(LocalStore, "entries", entries)
+    with pytest.warns(ArchiveWarning, match=r"is there and complete, but .*injected"):
+        og.save(path, piece(5), overwrite=True)
+    monkeypatch.setattr(LocalStore, "entries", original)
+    assert_identical(og.load(path), piece(5))
+    og.clean(path)
+    assert og.verify(path) == []
+    assert segments(path) == 1

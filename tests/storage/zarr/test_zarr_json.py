@@ -234,3 +234,18 @@ def test_any_group_is_opened_by_the_path_of_the_archive(
     assert "consolidated_metadata" not in json.loads((path / "zarr.json").read_text())
     with pytest.warns(RuntimeWarning, match="consolidated metadata"):
         xarray.open_zarr(path, group=f"segments/{compacted.name}/blocks/0")
+
+
+def test_metadata_of_another_group_of_the_segment(tmp_path: Path) -> None:
+    """A group that has none of its own, with those of another one: Zarr would find what is not there."""
+    path = tmp_path / "a.zarr"
+    og.save(path, systems(0, 5))
+    (segment,) = path.glob("segments/*/")
+    whole = (segment / "blocks" / "0" / "gradients" / "zarr.json").read_bytes()
+    shutil.copy(segment / "blocks" / "0" / "zarr.json", segment / "blocks" / "0" / "gradients" / "zarr.json")
+    (problem,) = og.verify(path)
+    assert "consolidated_metadata of" in problem
+    shutil.copytree(path, tmp_path / "b.zarr")
+    og.repair(path, tmp_path / "b.zarr")
+    assert og.verify(path) == []
+    assert (segment / "blocks" / "0" / "gradients" / "zarr.json").read_bytes() == whole

@@ -24,7 +24,7 @@ from outgrad.storage.zarr.opened import OpenArchive
 from outgrad.storage.zarr.table_ranges import system_column
 
 
-@dataclass(frozen=True)
+@dataclass
 class Addition:
     """What is to be appended: labels and dtypes, without data."""
 
@@ -33,6 +33,8 @@ class Addition:
     dtypes: Sequence[np.dtype[Any]]
     info: Mapping[str, str]
     fill: FillNumber | None
+    fits: str = ""
+    """The version, by its token, to which it was found to fit: a writer asks before and after it computes."""
 
 
 def require_appendable(archive: OpenArchive, addition: Addition) -> None:
@@ -44,6 +46,8 @@ def require_appendable(archive: OpenArchive, addition: Addition) -> None:
         If names, components, properties, gradients or dtypes differ, or a sample is there already; the
         message says which.
     """
+    if addition.fits == archive.stored.token:
+        return
     where = f"append {archive.store.name}"
     mistake = _map_mistake(archive, addition)
     if mistake:
@@ -63,6 +67,7 @@ def require_appendable(archive: OpenArchive, addition: Addition) -> None:
         if number is not None:
             for part in range(len(blocks[number].parts)):
                 _require_other_samples(f"{where}: ", key, blocks[number], part, metadata.samples)
+    addition.fits = archive.stored.token
 
 
 def _map_mistake(archive: OpenArchive, addition: Addition) -> str:

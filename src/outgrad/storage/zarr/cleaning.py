@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-
-from outgrad.storage.store import Store, UnreadableError
 from outgrad.storage.stores import open_store
 from outgrad.storage.urls import Location, StoreUrl
-from outgrad.storage.zarr import commits
 from outgrad.storage.zarr.leftovers import KeptVersions, LeftOver, left_over
-from outgrad.storage.zarr.root import refresh_root
+from outgrad.storage.zarr.root import refresh_stale_root
 
 
 def clean_up(location: Location, kept: KeptVersions) -> list[LeftOver]:
@@ -30,15 +25,5 @@ def clean_up(location: Location, kept: KeptVersions) -> list[LeftOver]:
     for each in others:
         each.remove()
     if isinstance(location, StoreUrl) or location.is_dir():
-        _refresh_root(open_store(location), has_removed=bool(versions))
+        refresh_stale_root(open_store(location), has_removed=bool(versions))
     return [*versions, *others]
-
-
-def _refresh_root(store: Store, *, has_removed: bool) -> None:
-    """Write the summary in the root again if versions are gone, now or before, whose segments it may name."""
-    listed = commits.versions(store)
-    with suppress(UnreadableError, ValueError, TypeError, KeyError):
-        raw = store.get("zarr.json", commits.MOST_ROOT_BYTES)
-        about = {} if raw is None else json.loads(raw.tobytes())["attributes"]["outgrad"]
-        if listed and "version" in about and (has_removed or about["version"] not in listed):
-            refresh_root(store, listed[-1], durable=False)

@@ -275,8 +275,18 @@ def _object(store: Store, key: str) -> bytes:
     return raw.tobytes()
 
 
+_commits: OpenFiles[str, StoredCommit] = OpenFiles(4)
+"""Commits that were parsed, by their SHA-256, which is that of their bytes: a writer reads the newest one
+several times."""
+
+
 def _parsed(raw: bytes, path: str) -> StoredCommit:
-    data, sha256 = _unwrap(raw, path)
+    body, sha256 = _unwrap(raw, path)
+    return _commits.get(sha256, partial(_commit_of, body, sha256, path))
+
+
+def _commit_of(body: bytes, sha256: str, path: str) -> StoredCommit:
+    data = _json(body, path)
     try:
         header = header_from_json(data)
     except ParseError as error:
@@ -357,9 +367,9 @@ def read_list(store: Store, listed: SegmentList, kind: ArchiveKind) -> tuple[Seg
 
 def parse_list(raw: bytes, listed: SegmentList, kind: ArchiveKind, path: str) -> tuple[SegmentSpec, ...]:
     """Check the bytes of a list of segments."""
-    data, sha256 = _unwrap(raw, path)
+    body, sha256 = _unwrap(raw, path)
     try:
-        segments = segments_from_json(data, kind)
+        segments = segments_from_json(_json(body, path), kind)
     except ParseError as error:
         raise DamagedArchiveError(
             f"open {path}: this is not a valid list of segments: {error}; {RESTORE_ADVICE}"
@@ -369,15 +379,20 @@ def parse_list(raw: bytes, listed: SegmentList, kind: ArchiveKind, path: str) ->
     return segments
 
 
-def _unwrap(content: bytes, path: str) -> tuple[Any, str]:
+def _unwrap(content: bytes, path: str) -> tuple[bytes, str]:
+    """The JSON in a frame, if it has the SHA-256 that the frame says."""
     match = _ENVELOPE.fullmatch(content)
     sha256 = hashlib.sha256(match[2]).hexdigest() if match else ""
     if match is None or match[1].decode() != sha256:
         raise DamagedArchiveError(
             f"open {path}: it is corrupted, its content does not match its SHA-256; {RESTORE_ADVICE}"
         )
+    return match[2], sha256
+
+
+def _json(body: bytes, path: str) -> Any:
     try:
-        return read_json(match[2]), sha256
+        return read_json(body)
     except (ValueError, RecursionError) as error:
         raise DamagedArchiveError(f"open {path}: it does not hold JSON: {error}; {RESTORE_ADVICE}") from error
 
@@ -412,7 +427,7 @@ def read_plan(store: Store, key: str) -> SegmentSpec:
     try:
         raw = store.get(key)
         if raw is not None:
-            return segment_from_json(_unwrap(raw.tobytes(), path)[0])
+            return segment_from_json(_json(_unwrap(raw.tobytes(), path)[0], path))
     except (UnreadableError, ParseError) as error:
         reason = error
     raise ArchiveError(

@@ -32,8 +32,10 @@ SHARED = "shared/"
 """How paths of arrays begin that many small ones share."""
 LISTED_BLOCKS = 1000
 """Blocks of which the root says where they are; commits have all of them."""
-CONSOLIDATED_ARRAYS = 1000
-"""Arrays of which the root repeats the metadata, each about 1 KiB."""
+CONSOLIDATED_ARRAYS = 500
+CONSOLIDATED_SEGMENTS = 8
+"""Arrays and segments of which the root repeats the metadata, about 1 KiB an array: an append would take
+longer the more there are."""
 COMMITS_ABOUT = (
     "The commit files of this archive, which are JSON. This is not an array: that it says so keeps tools of "
     "Zarr from looking for arrays here."
@@ -84,7 +86,8 @@ def root_consolidated(commit: Commit) -> Document:
     there, whichever group it opens, and warns if there is none. Nothing for large archives, whose root would
     be as large."""
     arrays = sum(len(segment.arrays) for segment in commit.segments)
-    if commit.segments[0].is_version_1 or arrays > CONSOLIDATED_ARRAYS:
+    is_large = arrays > CONSOLIDATED_ARRAYS or len(commit.segments) > CONSOLIDATED_SEGMENTS
+    if is_large or commit.segments[0].is_version_1:
         return {}
     # In the order of their paths, since zarr-python takes children of a group from neighbouring entries.
     listed = sorted(documents(commit), key=itemgetter(0))

@@ -227,6 +227,7 @@ class JoinedBlocks:
     def _merged(self) -> tuple[Labels, tuple[JoinedBlock, ...]]:
         keys = self._segments[0].keys()
         parts = [[(0, block)] for block in self._segments[0].spec.blocks]
+        common: Any = None
         for number, segment in enumerate(self._segments[1:], start=1):
             own = segment.keys()
             if own.names != keys.names:
@@ -238,10 +239,11 @@ class JoinedBlocks:
             for place, block in zip(places.tolist(), segment.spec.blocks, strict=True):
                 parts[place].append((number, block))
                 # What blocks of all keys have in common, and then parts of one block.
-                pair = parts[0][0], (number, block)
-                signatures = [signature(self._segments[each].spec, spec) for each, spec in pair]
+                if common is None:
+                    first, spec = parts[0][0]
+                    common = signature(self._segments[first].spec, spec)
                 mistake = "other names, gradients or another dtype"
-                if signatures[0] == signatures[1]:
+                if signature(segment.spec, block) == common:
                     mistake = self._labels_mistake(parts[place][0], (number, block))
                 if mistake:
                     raise self._mistake(number, mistake)

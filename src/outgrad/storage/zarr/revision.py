@@ -36,7 +36,7 @@ from outgrad.storage.zarr.format import (
 )
 from outgrad.storage.zarr.root import describe_folders, make_root, refresh_root
 
-REPEATED_BYTES = 2**18
+REPEATED_BYTES = 2**16
 """Descriptions of segments that a commit repeats of the one before: more go into a list, which is written
 once."""
 WAIT_SECONDS = 0.02

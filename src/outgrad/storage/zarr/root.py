@@ -74,3 +74,13 @@ def refresh_root(store: Store, version: int, durable: bool) -> None:
         if newest <= version:
             return
         version = newest
+
+
+def refresh_stale_root(store: Store, *, has_removed: bool) -> None:
+    """Write the root again if versions are gone, now or before, whose segments it may name."""
+    listed = commits.versions(store)
+    with suppress(UnreadableError, ValueError, TypeError, KeyError):
+        raw = store.get("zarr.json", commits.MOST_ROOT_BYTES)
+        about = {} if raw is None else json.loads(raw.tobytes())["attributes"]["outgrad"]
+        if listed and "version" in about and (has_removed or about["version"] not in listed):
+            refresh_root(store, listed[-1], durable=False)
