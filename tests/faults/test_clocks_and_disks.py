@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ try:
 except OSError as error:
     print(error)
 """
-    found = subprocess.run(["python", "-c", program], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "append" in found.stdout or "save" in found.stdout
     assert "File too large" in found.stdout
     assert contents(path) == before

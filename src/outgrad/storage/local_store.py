@@ -82,7 +82,10 @@ class LocalStore(Store):
                     is_folder = each.is_dir(follow_symlinks=False)
                     is_object = each.is_file(follow_symlinks=False)
                     kind = "folder" if is_folder else "object" if is_object else "other"
-                    status = each.stat(follow_symlinks=False)
+                    try:
+                        status = each.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # it was removed since: the others are still there
+                        continue
                     found.append(Entry(each.name, kind, status.st_mtime, status.st_size))  # type: ignore[arg-type]
         except (FileNotFoundError, NotADirectoryError):
             return []

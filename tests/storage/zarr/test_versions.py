@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -377,3 +378,28 @@ def test_a_folder_cannot_be_listed_once_a_version_is_there(
     og.clean(path)
     assert og.verify(path) == []
     assert segments(path) == 1
+
+
+class Vanishing:
+    """A file that is removed after its folder was listed."""
+
+    def __init__(self, entry: os.DirEntry[str]) -> None:
+        self.name, self.is_dir, self.is_file = entry.name, entry.is_dir, entry.is_file
+        Path(entry.path).unlink()
+
+    def stat(self, **options: Any) -> os.stat_result:
+        raise FileNotFoundError(self.name)
+
+
+def test_a_file_goes_while_its_folder_is_listed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.scandir
+
+    @contextmanager
+    def scandir(folder: Any) -> Iterator[Iterator[Any]]:
+        with original(folder) as listed:
+            yield (Vanishing(each) if each.name == "0000000001.json" else each for each in listed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        assert [each.version for each in og.history(path)] == [2, 3, 4]
+    assert_identical(og.load(path), up_to(3))
