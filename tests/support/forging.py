@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -208,3 +209,19 @@ class Forgery:
         for name, below in data.get("gradients", []):
             block.add_gradient(name, self._block(below, block))
         return block
+
+
+DELETED = object()
+
+
+def changed(data: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """A copy of JSON data with another value at a place, or without it if that is ``DELETED``."""
+    data = copy.deepcopy(data)
+    node = data
+    for step in place[:-1]:
+        node = node[step]
+    if value is DELETED:
+        del node[place[-1]]
+    else:
+        node[place[-1]] = value
+    return data

@@ -22,6 +22,7 @@ from outgrad.storage.zarr.format import ChunkSizes
 from outgrad.storage.zarr.parse import MAXIMUM_DEPTH, ParseError, commit_from_json, read_json
 from tests.support import models
 from tests.support.archives import open_archive
+from tests.support.forging import DELETED, changed
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +39,6 @@ def test_the_commit_survives_a_round_trip(valid: dict[str, Any]) -> None:
     assert json.loads(json.dumps(commit_to_json(commit_from_json(valid)))) == valid
 
 
-def changed(data: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    data = copy.deepcopy(data)
-    node = data
-    for step in place[:-1]:
-        node = node[step]
-    if value is DELETED:
-        del node[place[-1]]
-    else:
-        node[place[-1]] = value
-    return data
-
-
-DELETED = object()
 SEGMENT = ("segments", 0)
 GRADIENT = (*SEGMENT, "blocks", 0, "gradients", 0, 1)
 

@@ -20,6 +20,7 @@ from outgrad.storage.zarr import commits, layout, revision
 from outgrad.storage.zarr.format import ChunkSizes, commit_version
 from outgrad.storage.zarr.parse import ParseError, commit_from_json, segments_from_json
 from tests.support import ROOT, old_archives
+from tests.support.forging import DELETED, changed
 from tests.support.pieces import piece
 
 PAGE = ROOT / "docs" / "format.md"
@@ -210,7 +211,6 @@ def names_of_properties(schema: Any) -> set[str]:
 
 
 # ---- what is not valid ----
-DELETED = object()
 SEGMENT = ("segments", 0)
 INDEXED = ("segments", 1)
 ARRAY = (*SEGMENT, "arrays", 0)
@@ -236,18 +236,6 @@ def valid(archives: dict[str, Path]) -> dict[str, Any]:
         "lists": [listed],
         "segments": [segment, files],
     }
-
-
-def changed(data: Any, place: tuple[Any, ...], value: Any) -> Any:
-    data = copy.deepcopy(data)
-    node = data
-    for step in place[:-1]:
-        node = node[step]
-    if value is DELETED:
-        del node[place[-1]]
-    else:
-        node[place[-1]] = value
-    return data
 
 
 def test_the_one_that_is_changed_is_valid(valid: dict[str, Any]) -> None:

@@ -31,12 +31,6 @@ KEPT_ARCHIVES = 16
 _archives: OpenFiles[tuple[str, str], OpenArchive] = OpenFiles(KEPT_ARCHIVES)
 
 
-def remember(archive: OpenArchive) -> OpenArchive:
-    """Keep an opened archive for the tasks of this process."""
-    _archives.put((archive.store.name, archive.stored.token), archive)
-    return archive
-
-
 @dataclass(frozen=True)
 class ZarrReader:
     """A light handle on one version of an archive: a task carries it, and opens the archive once a process.
@@ -140,6 +134,13 @@ class ZarrReader:
         again = partial(open_again, open_store(self.path), self.version, self.token, self.roots)
         archive = _archives.get((self.path, self.token), again)
         return archive if self.segments is None else archive.part(*self.segments)
+
+
+def reader_of(archive: OpenArchive, segments: tuple[int, int] | None = None) -> ZarrReader:
+    """A handle on an archive that is open, which this process then need not open again."""
+    _archives.put((archive.store.name, archive.stored.token), archive)
+    version, token = archive.stored.commit.version, archive.stored.token
+    return ZarrReader(archive.store.name, version, token, segments, archive.roots)
 
 
 class _ChunkPlan:
@@ -286,9 +287,8 @@ def open_archive(store: Store, version: int | None = None, segments: tuple[int, 
     DamagedArchiveError
         If its commit is corrupted.
     """
-    archive = remember(open_version(store, version))
-    commit, token = archive.stored.commit, archive.stored.token
-    reader = ZarrReader(store.name, commit.version, token, segments, archive.roots)
+    archive = open_version(store, version)
+    commit, reader = archive.stored.commit, reader_of(archive, segments)
     archive = archive if segments is None else archive.part(*segments)
     tables = _Tables(reader, archive)
     joined = archive.joined

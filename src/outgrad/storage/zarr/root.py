@@ -51,10 +51,13 @@ def refresh_root(store: Store, version: int, durable: bool) -> None:
         try:
             commit = commits.read_version(store, version).commit
             document = root_document(commit)
+            consolidated = root_consolidated(commit)
             named = {segment.name for segment in commit.segments}
             # With it, Zarr sees nothing else: no segment that only an older version has.
-            if all(entry.name in named for entry in store.entries(SEGMENTS) if entry.kind == "folder"):
-                document |= root_consolidated(commit)
+            if consolidated and all(
+                entry.name in named for entry in store.entries(SEGMENTS) if entry.kind == "folder"
+            ):
+                document |= consolidated
         except FileNotFoundError:  # another writer has replaced it
             newest = commits.newest_version(store)
             if newest <= version:

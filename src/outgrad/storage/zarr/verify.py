@@ -14,7 +14,7 @@ from outgrad.storage.zarr.damage import Damage
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.mend import Mender
 from outgrad.storage.zarr.opened import OpenArchive, overwritten
-from outgrad.storage.zarr.reader import ArchiveTable, ZarrReader
+from outgrad.storage.zarr.reader import ArchiveTable, reader_of
 from outgrad.storage.zarr.verify_commits import CheckedCommits
 from outgrad.storage.zarr.verify_documents import document_damages
 from outgrad.storage.zarr.verify_segments import (
@@ -92,8 +92,7 @@ def _misfits(archives: list[OpenArchive], segments: list[CheckedSegment]) -> Ite
 
 def _require_distinct(archive: OpenArchive, block: JoinedBlock) -> None:
     """Refuse a block with a sample twice: no writer makes one, but whoever edits a commit can."""
-    stored = archive.stored
-    reader = ZarrReader(archive.store.name, stored.commit.version, stored.token, roots=archive.roots)
+    reader = reader_of(archive)
 
     def labels(segment: int, number: int) -> Labels:
         table, source = archive.segments[segment].spec.tables[number], ArchiveTable(reader, segment, number)

@@ -11,7 +11,7 @@ from outgrad.storage.zarr.format import ArraySpec, SegmentSpec
 from outgrad.storage.zarr.mend import Mender, tried
 from outgrad.storage.zarr.opened import OpenArchive
 from outgrad.storage.zarr.opened_segment import OpenSegment
-from outgrad.storage.zarr.reader import ZarrReader, remember
+from outgrad.storage.zarr.reader import ZarrReader, reader_of
 from outgrad.storage.zarr.scrub import (
     IN_SHARD,
     MOST_DAMAGES,
@@ -85,8 +85,7 @@ def checked_segments(archives: list[OpenArchive]) -> Iterator[CheckedSegment]:
     """Each segment once, in the newest version that has it."""
     known: dict[str, list[SegmentSpec]] = {}
     for archive in archives:
-        version, token = archive.stored.commit.version, archive.stored.token
-        reader = ZarrReader(remember(archive).store.name, version, token, roots=archive.roots)
+        reader = reader_of(archive)
         for number, segment in enumerate(archive.segments):
             same = known.setdefault(segment.spec.name, [])
             if segment.spec not in same:  # two commits that say different things of one are checked both
