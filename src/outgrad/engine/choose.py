@@ -88,8 +88,6 @@ def _chosen_block(
     edges = {path: before[groups, n] for n, path in enumerate(paths)}
 
     def labelled(path: GradientPath, _: Any, node: BlockMetadata, below: Any) -> BlockMetadata:
-        if not path:
-            return replace(node, samples=labels.samples.take(chosen), gradients=below)
         source = stored.reader.table_of(block, path, runs)
         samples = Labels.from_source(node.samples.names, int(edges[path][-1]), None, source)
         return replace(node, samples=samples, gradients=below)

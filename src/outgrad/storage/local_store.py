@@ -91,6 +91,12 @@ class LocalStore(Store):
             return []
         return sorted(found)
 
+    def names(self, folder: str) -> list[str]:
+        try:
+            return os.listdir(self.path(folder))  # noqa: PTH208 - without the status of each
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     # ---- writing ----
     def put(self, key: str, data: bytes | Bytes, *, durable: bool = True) -> None:
         files.write_file(self.path(key), np.frombuffer(data, dtype=np.uint8).data, durable=durable)

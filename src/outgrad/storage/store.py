@@ -109,6 +109,10 @@ class Store(ABC):
     def entries(self, folder: str, prefix: str = "") -> list[Entry]:
         """What a folder holds whose name begins with ``prefix``, by name; nothing if there is no folder."""
 
+    def names(self, folder: str) -> list[str]:
+        """The names of what a folder holds; a folder that grows is listed often."""
+        return [entry.name for entry in self.entries(folder)]
+
     def walk(self, folder: str) -> Iterator[tuple[str, Entry]]:
         """All objects in a folder and in those below, by their names in the store."""
         prefix = f"{folder}/" if folder else ""

@@ -401,5 +401,7 @@ def test_a_file_goes_while_its_folder_is_listed(path: Path, monkeypatch: pytest.
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", scandir)
-        assert [each.version for each in og.history(path)] == [2, 3, 4]
+        names = [entry.name for entry in LocalStore(path).entries("commits")]
+    assert [name for name in names if name[0] == "0"] == [f"000000000{number}.json" for number in (2, 3, 4)]
+    assert [each.version for each in og.history(path)] == [2, 3, 4]
     assert_identical(og.load(path), up_to(3))

@@ -17,7 +17,7 @@ from outgrad.errors import ValidationError
 from outgrad.labels.display import row_text
 from outgrad.labels.labels import Labels
 from outgrad.storage.zarr.commit_json import fill_to_json
-from outgrad.storage.zarr.common_samples import first_common
+from outgrad.storage.zarr.common_samples import common_sample
 from outgrad.storage.zarr.format import FillNumber
 from outgrad.storage.zarr.joined_blocks import JoinedBlock
 from outgrad.storage.zarr.opened import OpenArchive
@@ -65,8 +65,7 @@ def require_appendable(archive: OpenArchive, addition: Addition) -> None:
         if mistake:
             raise ValidationError(f"{where}: block {key} {mistake}")
         if number is not None:
-            for part in range(len(blocks[number].parts)):
-                _require_other_samples(f"{where}: ", key, blocks[number], part, metadata.samples)
+            _require_other_samples(f"{where}: ", key, blocks[number], metadata.samples)
     addition.fits = archive.stored.token
 
 
@@ -145,24 +144,14 @@ def _labels_mistake(block: JoinedBlock, metadata: BlockMetadata, *, has_fill: bo
 
 
 # ---- samples that are there already ----
-def _require_other_samples(where: str, key: str, block: JoinedBlock, part: int, samples: Labels) -> None:
-    number, spec = block.parts[part]
-    segment = block.segments[number]
-    table = segment.spec.tables[spec.samples]
-    if not len(samples) or not table.rows:
-        return
-    if samples._digest is not None and samples.digest == table.digest:
-        found = 0, samples.read(0, 1)[0]
-    else:
-        common = first_common(segment, spec.samples, samples)
-        if common is None:
-            return
-        found = common
-    row, sample = found
-    raise ValidationError(
-        f"{where}sample {row_text(samples.names, sample)} of block {key} is there already, as row "
-        f"{int(block.starts[()][part]) + row}; nothing was appended{_shift_advice(block, samples.names)}"
-    )
+def _require_other_samples(where: str, key: str, block: JoinedBlock, samples: Labels) -> None:
+    found = common_sample(block, samples)
+    if found is not None:
+        row, sample = found
+        raise ValidationError(
+            f"{where}sample {row_text(samples.names, sample)} of block {key} is there already, as row {row}; "
+            f"nothing was appended{_shift_advice(block, samples.names)}"
+        )
 
 
 def _shift_advice(block: JoinedBlock, names: Sequence[str]) -> str:

@@ -89,11 +89,11 @@ def versions(store: Store) -> list[int]:
         return list(range(oldest, newest + 1))
     found: list[int] = []
     for _ in range(_RETRIES):
-        entries = store.entries(COMMITS)
-        found = sorted(number for entry in entries if (number := commit_version(entry.name)) is not None)
+        names = store.names(COMMITS)
+        found = sorted(number for name in names if (number := commit_version(name)) is not None)
         # What comes and goes while a folder is listed may be missing: of a version that is replaced, both the
         # old and the new one. https://pubs.opengroup.org/onlinepubs/9799919799/functions/readdir.html
-        if found or not entries:
+        if found or not names:
             break
     return found
 

@@ -15,7 +15,23 @@ from outgrad.storage.zarr.opened_segment import OpenSegment
 from outgrad.storage.zarr.table_ranges import system_column
 
 
-def first_common(segment: OpenSegment, number: int, samples: Labels) -> tuple[int, Table] | None:
+def common_sample(block: JoinedBlock, samples: Labels) -> tuple[int, Table] | None:
+    """The first row of a block, in the first part with one, that is one of ``samples``, and its number."""
+    parts: set[int] = set()
+    for rows in slices(samples):
+        parts.update(block.parts_near(rows.min(axis=0), rows.max(axis=0)))
+    for part in sorted(parts):
+        number, spec = block.parts[part]
+        table = block.segments[number].spec.tables[spec.samples]
+        if samples._digest is not None and samples.digest == table.digest:  # nothing needs to be read there
+            return int(block.starts[()][part]), samples.read(0, 1)[0]
+        found = _first_common(block.segments[number], spec.samples, samples)
+        if found is not None:
+            return int(block.starts[()][part]) + found[0], found[1]
+    return None
+
+
+def _first_common(segment: OpenSegment, number: int, samples: Labels) -> tuple[int, Table] | None:
     """The first row of a table that is one of ``samples``, and its position."""
     table = segment.spec.tables[number]
     for rows in slices(samples):
@@ -42,17 +58,13 @@ def repeated_sample(
 
     ``labels`` returns those of a table of a segment.
     """
-    tables = [block.segments[number].spec.tables[spec.samples] for number, spec in block.parts]
-    everywhere = [(np.iinfo(np.int32).min, np.iinfo(np.int32).max)] * len(block.names(()))
-    bounds = np.array([everywhere if table.bounds is None else table.bounds for table in tables])
-    has_rows = np.array([table.rows > 0 for table in tables])
     for later, (number, spec) in enumerate(block.parts):
-        lower, upper = bounds[:later, :, 0], bounds[:later, :, 1]
-        is_near = ((lower <= bounds[later, :, 1]) & (upper >= bounds[later, :, 0])).all(axis=1)
-        for earlier in np.flatnonzero(is_near & has_rows[:later] & has_rows[later]).tolist():
-            segment, other = block.parts[earlier]
-            samples = labels(number, spec.samples)
-            found = first_common(block.segments[segment], other.samples, samples)
-            if found is not None:
-                return earlier, later, found[1]
+        low, high = block.bounds[later].T
+        for earlier in block.parts_near(low, high):
+            if earlier < later:
+                segment, other = block.parts[earlier]
+                samples = labels(number, spec.samples)
+                found = _first_common(block.segments[segment], other.samples, samples)
+                if found is not None:
+                    return earlier, later, found[1]
     return None

@@ -344,6 +344,25 @@ class SegmentSpec:
         return Added(sum(rows), nbytes)
 
     @cached_property
+    def schema(self) -> tuple[Any, ...]:
+        """Keys, and names, dtypes, components and properties of all blocks: equal ones fit together."""
+        tables = self.tables
+
+        def labels(block: BlockSpec) -> list[Any]:
+            return [
+                (
+                    path,
+                    self.arrays[spec.values.array].dtype,
+                    tables[spec.samples].names,
+                    [(tables[n].names, tables[n].digest) for n in (*spec.components, spec.properties)],
+                )
+                for path, spec in block.walk()
+            ]
+
+        keys = tables[self.keys]
+        return keys.names, keys.digest, self.key_values, [labels(block) for block in self.blocks]
+
+    @cached_property
     def chunk_bases(self) -> tuple[int, ...]:
         """Position in the manifest of each array's first chunk; last the number of all chunks."""
         return tuple(accumulate((array.chunk_count for array in self.arrays), initial=0))

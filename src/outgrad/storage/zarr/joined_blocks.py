@@ -56,6 +56,22 @@ class JoinedBlock:
         return self.parts[0][1]
 
     @cached_property
+    def bounds(self) -> Index:
+        """Of each part, the smallest and the largest number in each column of its samples (n, columns, 2); of
+        parts without rows no number is between them."""
+        number = np.iinfo(np.int64)
+        tables = [self.segments[n].spec.tables[block.samples] for n, block in self.parts]
+        columns = len(tables[0].names)
+        nowhere, everywhere = (((number.max, number.min),) * columns, ((number.min, number.max),) * columns)
+        bounds = [table.bounds or (everywhere if table.rows else nowhere) for table in tables]
+        return np.array(bounds, np.int64).reshape(len(tables), columns, 2)
+
+    def parts_near(self, low: Table, high: Table) -> list[int]:
+        """The parts in which there may be samples between two, in all columns."""
+        near = (self.bounds[:, :, 0] <= high) & (self.bounds[:, :, 1] >= low)
+        return np.flatnonzero(near.all(axis=1)).tolist()
+
+    @cached_property
     def starts(self) -> dict[GradientPath, Index]:
         """For values and each gradient, the rows before each part; last the number of all rows."""
         starts: dict[GradientPath, Index] = {}
@@ -228,7 +244,12 @@ class JoinedBlocks:
         keys = self._segments[0].keys()
         parts = [[(0, block)] for block in self._segments[0].spec.blocks]
         common: Any = None
+        places = np.arange(len(parts))
         for number, segment in enumerate(self._segments[1:], start=1):
+            if segment.spec.schema == self._segments[number - 1].spec.schema:  # as it nearly always is
+                for place, block in zip(places.tolist(), segment.spec.blocks, strict=False):
+                    parts[place].append((number, block))
+                continue
             own = segment.keys()
             if own.names != keys.names:
                 raise self._mistake(number, f"its keys have names {own.names} instead of {keys.names}")

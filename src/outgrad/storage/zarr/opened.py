@@ -30,19 +30,24 @@ class OpenArchive:
         self.stored = stored
         self.roots = tuple(index_roots() if roots is None else roots)
         """Folders in which it may refer to files; tasks have those of who opened it."""
+        self._parts: dict[tuple[int, int], OpenArchive] = {}
+
+    @cached_property
+    def segments(self) -> list[OpenSegment]:
+        """Those of the version; they share a cache of chunks."""
+        name = self.store.name
         cache: ChunkCache = OpenFiles(CACHED_CHUNKS)
-        self.segments = [
+        return [
             OpenSegment(
-                store if spec.archive is None else outside_archive(store.name, spec.archive, self.roots),
+                self.store if spec.archive is None else outside_archive(name, spec.archive, self.roots),
                 spec,
                 self._replaced,
                 cache,
                 self.roots,
-                store.name,
+                name,
             )
-            for spec in stored.commit.segments
+            for spec in self.stored.commit.segments
         ]
-        self._parts: dict[tuple[int, int], OpenArchive] = {}
 
     def part(self, first: int, last: int) -> OpenArchive:
         """The same as if there were only the segments [first, last)."""

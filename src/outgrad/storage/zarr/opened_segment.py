@@ -34,6 +34,8 @@ from outgrad.tree import GradientPath, fold
 SHOWN_USERS = 3
 READ_ROWS = 2**20
 """Rows of a table that are read at once."""
+KEPT_OFFSETS = 16
+"""Chunks of offsets that are kept for the next call."""
 VERIFY_ADVICE = (
     "restore it from a copy or write the archive again; `outgrad verify` lists all damage, and mends it with "
     "--repair-from COPY"
@@ -229,8 +231,8 @@ class OpenSegment:
             ranges = [(start, min(start + READ_ROWS, table.rows)) for start in starts]
         # The labels of what is found are read next.
         keep = sum(stop - start for start, stop in ranges) <= READ_ROWS
-        for start, stop in ranges:
-            rows = self.read_table(number, start, stop, keep=keep)
+        read = self.store.each(lambda between: self.read_table(number, *between, keep=keep), ranges)
+        for (start, _), rows in zip(ranges, read, strict=True):
             values = rows[:, column]
             if (values[1:] >= values[:-1]).all():
                 firsts, lasts = (np.searchsorted(values, numbers, side=side) for side in ("left", "right"))
@@ -256,11 +258,19 @@ class OpenSegment:
         found = np.empty(len(parents), np.int64)
         size = self.spec.arrays[array].chunk_rows
         chunks = (parents + row) // size
-        for chunk in np.unique(chunks).tolist():  # each is read once
-            chosen = np.flatnonzero(chunks == chunk)
-            first, last = int(parents[chosen].min()), int(parents[chosen].max())
-            offsets = self.read_rows(array, row + first, row + last + 1, is_table=True)
-            found[chosen] = offsets[parents[chosen] - first]
+        order = np.argsort(chunks, kind="stable")
+        of_chunks = np.split(order, np.flatnonzero(np.diff(chunks[order])) + 1)  # each is read once
+        # Of many none is kept: new memory for each takes as long as decoding it.
+        is_kept = len(of_chunks) <= KEPT_OFFSETS
+
+        def read(chosen: Index) -> Table:
+            own = parents[chosen]
+            first = int(own.min())
+            offsets = self.read_rows(array, row + first, row + int(own.max()) + 1, is_table=is_kept)
+            return offsets[own - first]
+
+        for chosen, offsets in zip(of_chunks, self.store.each(read, of_chunks), strict=True):
+            found[chosen] = offsets
         return found
 
     def labels(self, number: int) -> Labels:

@@ -266,13 +266,14 @@ class SegmentStore:
             ends = self.shard_index(array, shard)
             if ends is None:
                 return None, []
-        else:
-            stops = np.cumsum(known[:, 1], dtype=np.int64)
-            ends = np.stack([stops - known[:, 1], stops], axis=1)
-        sizes = (ends[first:last, 1] - ends[first:last, 0]).tolist()
+            start = int(ends[first, 0])
+            sizes = (ends[first:last, 1] - ends[first:last, 0]).tolist()
+        else:  # they follow each other from the start of the shard
+            start = int(known[:first, 1].sum(dtype=np.int64))
+            sizes = known[first:last, 1].tolist()
         if max(sizes) > most_stored_bytes(array.chunk_nbytes):
             raise UnreadableError(f"is corrupted: its {max(sizes)} bytes are more than it can have")
-        return self.store.get_range(key, int(ends[first, 0]), int(ends[last - 1, 1])), sizes
+        return self.store.get_range(key, start, start + sum(sizes)), sizes
 
     def shard_index(self, array: ArraySpec, shard: int) -> npt.NDArray[np.int64] | None:
         """Where the chunks of a shard begin and end in it, as it says itself; None if it is missing."""
