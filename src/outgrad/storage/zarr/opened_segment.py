@@ -229,9 +229,10 @@ class OpenSegment:
         else:
             starts = range(0, table.rows, READ_ROWS)
             ranges = [(start, min(start + READ_ROWS, table.rows)) for start in starts]
-        # The labels of what is found are read next.
+        # Few rows are asked for at once, and kept: the labels of what is found are read next.
         keep = sum(stop - start for start, stop in ranges) <= READ_ROWS
-        read = self.store.each(lambda between: self.read_table(number, *between, keep=keep), ranges)
+        each = self.store.each if keep else map
+        read = each(lambda between: self.read_table(number, *between, keep=keep), ranges)
         for (start, _), rows in zip(ranges, read, strict=True):
             values = rows[:, column]
             if (values[1:] >= values[:-1]).all():
